@@ -1,0 +1,109 @@
+//! A copy of the reference project in a temporary folder, and the release binary run on it.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use lake::{Lake, LakeSettings, Table};
+use model::TableName;
+use runtime::RandomIds;
+use tempfile::TempDir;
+
+use crate::process::{Cost, Process};
+
+/// Longer than any verb may take.
+const PATIENCE: Duration = Duration::from_secs(1_800);
+
+/// The binary that cargo put beside the folder of this one.
+pub fn binary() -> Result<PathBuf> {
+    let me = std::env::current_exe()?;
+    let beside = me.parent().and_then(Path::parent).map(|folder| folder.join("lakepulse"));
+    match beside {
+        Some(path) if path.is_file() => Ok(path),
+        _ => bail!(
+            "no binary `lakepulse` two folders above `{}`: run `cargo build --release` first",
+            me.display()
+        ),
+    }
+}
+
+/// A copy of the reference project.
+pub struct Project {
+    dir: TempDir,
+    binary: PathBuf,
+}
+
+impl Project {
+    /// Copies it, without any data.
+    pub fn copy(binary: &Path) -> Result<Self> {
+        let dir = tempfile::Builder::new().prefix("lakepulse-bench-").tempdir()?;
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("the workspace's folder")?;
+        for part in ["lakepulse.yaml", "topics.yaml", "sources", "models", "schemas"] {
+            copy(&root.join(part), &dir.path().join(part))?;
+        }
+        Ok(Self { dir, binary: binary.to_owned() })
+    }
+
+    /// Its folder.
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Runs `lakepulse` to its end. Shows on standard error what is under way.
+    pub async fn run(&self, args: &[&str]) -> Result<Cost> {
+        let name = args.first().copied().unwrap_or("lakepulse");
+        eprintln!("lakepulse {} …", args.join(" "));
+        let out = File::create(self.path().join(format!("{name}.out")))?;
+        let mut command = Command::new(&self.binary);
+        command.args(args).arg("--project").arg(self.path()).current_dir(self.path());
+        command.stdin(Stdio::null()).stdout(out);
+        Process::start(name, &mut command, self.path())?.ended(PATIENCE).await
+    }
+
+    /// Reads its files, and connects to its lake.
+    pub async fn open(&self) -> Result<Open> {
+        let loaded = catalog::load(self.path(), "embedded").await;
+        let project = loaded.map_err(|faults| {
+            let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
+            anyhow::anyhow!("the reference project is not valid:\n{}", faults.join("\n"))
+        })?;
+        let (url, options) = project.lake()?;
+        let lake = Lake::connect(LakeSettings { url, options }, Arc::new(RandomIds)).await?;
+        Ok(Open { project, lake })
+    }
+}
+
+/// What a project declares, and what its lake holds.
+pub struct Open {
+    /// Its files, checked.
+    pub project: catalog::Project,
+    /// Its lake.
+    pub lake: Lake,
+}
+impl Open {
+    /// A table that must be there.
+    pub async fn table(&self, name: &TableName) -> Result<Table> {
+        self.lake.table(name).await?.with_context(|| format!("no table `{name}` in the lake"))
+    }
+    /// Live rows of a table.
+    pub async fn rows(&self, name: &TableName) -> Result<u64> {
+        let rows = self.table(name).await?.rows();
+        rows.with_context(|| format!("a file of table `{name}` does not say how many rows it has"))
+    }
+}
+
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    if !from.is_dir() {
+        fs::copy(from, to).with_context(|| format!("cannot copy `{}`", from.display()))?;
+        return Ok(());
+    }
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from).with_context(|| format!("cannot read `{}`", from.display()))? {
+        let entry = entry?;
+        copy(&entry.path(), &to.join(entry.file_name()))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,252 @@
+//! Reads a batch of records into rows: which schemas it needs, then everything at once.
+//!
+//! Which schemas exist is asked of the registry between the two steps, so that decoding itself
+//! waits for nobody and can run on the CPU threads with all it needs in hand.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use ahash::RandomState;
+use arrow::array::{ArrayRef, BinaryBuilder, RecordBatch, StringBuilder};
+use arrow::datatypes::{DataType, Fields};
+use stream::{Records, registry};
+
+use crate::assemble::{Layout, Origin, Values, assemble};
+use crate::decode::{Decoded, Decoder, Refusal};
+
+/// How a topic's values become columns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// Avro behind the registry's frame.
+    Avro,
+    /// JSON text, kept whole in the one column `value`.
+    Json,
+    /// Bytes, kept whole in the one column `value`.
+    Bytes,
+}
+
+/// What is known of a schema id.
+#[derive(Debug)]
+pub enum Known {
+    /// Its records can be decoded.
+    Ready(Box<Decoder>),
+    /// Its records become error rows.
+    Refused(Refusal),
+}
+
+/// Schemas by registry id.
+#[derive(Debug, Default)]
+pub struct Shelf(HashMap<u32, Known, RandomState>);
+impl Shelf {
+    /// Puts a schema in, or replaces what was known of it.
+    pub fn put(&mut self, id: u32, known: Known) {
+        self.0.insert(id, known);
+    }
+    /// Whether `id` needs no question to the registry.
+    pub fn knows(&self, id: u32) -> bool {
+        self.0.contains_key(&id)
+    }
+}
+
+/// Reads the records of one table.
+#[derive(Debug)]
+pub struct Reader {
+    format: Format,
+    layout: Layout,
+    /// Schemas of values.
+    pub values: Shelf,
+    /// Schemas of keys.
+    pub keys: Shelf,
+}
+
+/// Schema ids that a batch names and nobody has looked up.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Unknown {
+    /// Of values.
+    pub values: Vec<u32>,
+    /// Of keys.
+    pub keys: Vec<u32>,
+}
+impl Unknown {
+    /// Whether all are known.
+    pub fn is_empty(&self) -> bool {
+        self.values.is_empty() && self.keys.is_empty()
+    }
+}
+
+/// Rows, and what was wrong with some of them.
+#[derive(Debug)]
+pub struct Read {
+    /// One row a record kept, in the table's columns.
+    pub batch: RecordBatch,
+    /// Error rows by metric label.
+    pub errors: Vec<(&'static str, u64)>,
+}
+
+impl Reader {
+    /// A reader that knows no schema yet.
+    pub fn new(format: Format, layout: Layout) -> Self {
+        Self { format, layout, values: Shelf::default(), keys: Shelf::default() }
+    }
+    /// The table's columns.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+    /// The table got columns.
+    pub fn widen(&mut self, layout: Layout) {
+        self.layout = layout;
+    }
+
+    /// The schema ids in a batch that have not been put in yet.
+    pub fn unknown(&self, rows: &Records, kept: &[u32]) -> Unknown {
+        let mut unknown = Unknown::default();
+        let mut last = (None, None);
+        for &row in kept {
+            if self.format == Format::Avro
+                && let Some(Ok((id, _))) = rows.value(row as usize).map(stream::unframe)
+                && last.0 != Some(id)
+            {
+                last.0 = Some(id);
+                note(&self.values, id, &mut unknown.values);
+            }
+            if self.layout.keys().is_some()
+                && let Some(Ok((id, _))) = rows.key(row as usize).map(stream::unframe)
+                && last.1 != Some(id)
+            {
+                last.1 = Some(id);
+                note(&self.keys, id, &mut unknown.keys);
+            }
+        }
+        unknown
+    }
+
+    /// Reads the records at `kept`. Those whose schema nobody put in are error rows.
+    pub fn read(&mut self, origin: Origin<'_>, rows: &Records, kept: &[u32]) -> Read {
+        let wanted = self.layout.values().clone();
+        let at = |row: u32| rows.value(kept[row as usize] as usize);
+        let values = match self.format {
+            Format::Avro => framed(&mut self.values, kept.len(), at, &wanted),
+            Format::Json | Format::Bytes => plain(kept.len(), at, &wanted),
+        };
+        let keys = match self.layout.keys().cloned() {
+            Some(wanted) => {
+                let at = |row: u32| rows.key(kept[row as usize] as usize);
+                framed(&mut self.keys, kept.len(), at, &wanted).parts
+            }
+            None => Vec::new(),
+        };
+        let errors = count(&values);
+        Read { batch: assemble(&self.layout, origin, rows, kept, values, keys), errors }
+    }
+}
+
+fn note(shelf: &Shelf, id: u32, unknown: &mut Vec<u32>) {
+    if !shelf.knows(id) && !unknown.contains(&id) {
+        unknown.push(id);
+    }
+}
+
+/// Groups framed payloads by schema id and decodes each group.
+fn framed<'a>(
+    shelf: &mut Shelf,
+    len: usize,
+    at: impl Fn(u32) -> Option<&'a [u8]>,
+    wanted: &Fields,
+) -> Values {
+    let mut values = Values { schema_ids: vec![None; len], ..Values::default() };
+    let mut groups: Vec<(u32, Vec<u32>)> = Vec::new();
+    for row in 0..len as u32 {
+        let Some(payload) = at(row) else { continue };
+        let id = match stream::unframe(payload) {
+            Ok((id, _)) => id,
+            Err(error) => {
+                values.refused.push((row, error.into()));
+                continue;
+            }
+        };
+        values.schema_ids[row as usize] = Some(id);
+        match groups.iter_mut().find(|(group, _)| *group == id) {
+            Some((_, rows)) => rows.push(row),
+            None => groups.push((id, vec![row])),
+        }
+    }
+    for (id, rows) in groups {
+        let refuse_all = |refusal: Refusal| rows.iter().map(move |&row| (row, refusal.clone()));
+        match shelf.0.get_mut(&id) {
+            Some(Known::Ready(decoder)) => {
+                let payload = |row| at(row).expect("rows of a group have a value");
+                match decoder.decode(&rows, payload, wanted) {
+                    Ok(part) => values.parts.push(part),
+                    Err((column, error)) => {
+                        let why = format!("column `{column}`: {error}");
+                        values.refused.extend(refuse_all(Refusal::Incompatible { id, why }));
+                    }
+                }
+            }
+            Some(Known::Refused(refusal)) => values.refused.extend(refuse_all(refusal.clone())),
+            None => values.refused.extend(refuse_all(Refusal::UnknownSchema(id))),
+        }
+    }
+    values
+}
+
+/// Values that are one column as they are: text, which must be JSON, or bytes.
+fn plain<'a>(len: usize, at: impl Fn(u32) -> Option<&'a [u8]>, wanted: &Fields) -> Values {
+    let mut values = Values { schema_ids: vec![None; len], ..Values::default() };
+    let is_text = wanted.first().is_some_and(|field| *field.data_type() == DataType::Utf8);
+    let mut texts = StringBuilder::new();
+    let mut bytes = BinaryBuilder::new();
+    let mut rows = Vec::with_capacity(len);
+    for row in 0..len as u32 {
+        let Some(payload) = at(row) else { continue };
+        if is_text {
+            match json_text(payload) {
+                Ok(text) => texts.append_value(text),
+                Err(refusal) => {
+                    values.refused.push((row, refusal));
+                    continue;
+                }
+            }
+        } else {
+            bytes.append_value(payload);
+        }
+        rows.push(row);
+    }
+    let column: ArrayRef = if is_text { Arc::new(texts.finish()) } else { Arc::new(bytes.finish()) };
+    values.parts.push(Decoded { rows, columns: vec![column], refused: Vec::new(), hollow: Vec::new() });
+    values
+}
+
+fn json_text(payload: &[u8]) -> Result<&str, Refusal> {
+    if payload.is_empty() {
+        return Err(Refusal::Empty);
+    }
+    let text = str::from_utf8(payload).map_err(|_| Refusal::Fault(crate::check::Fault::Utf8))?;
+    serde_json::from_str::<serde::de::IgnoredAny>(text).map_err(|e| Refusal::Json(e.to_string()))?;
+    Ok(text)
+}
+
+fn count(values: &Values) -> Vec<(&'static str, u64)> {
+    let mut counts: Vec<(&'static str, u64)> = Vec::new();
+    let refused = values.parts.iter().flat_map(|part| &part.refused).chain(&values.refused);
+    for label in refused.map(|(_, refusal)| refusal.label()) {
+        match counts.iter_mut().find(|(counted, _)| *counted == label) {
+            Some((_, n)) => *n += 1,
+            None => counts.push((label, 1)),
+        }
+    }
+    counts
+}
+
+impl From<registry::FrameError> for Refusal {
+    fn from(error: registry::FrameError) -> Self {
+        match error {
+            registry::FrameError::Empty => Self::Empty,
+            registry::FrameError::Magic(byte) => Self::Magic(byte),
+            registry::FrameError::Short => Self::Short,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,182 @@
+//! Lands a plan in its table, each record exactly once.
+//!
+//! Order: encode and upload the rows, then one commit that names the files **and** sets the position
+//! of every partition in them, if those positions are still what the records were read from. Stop
+//! before the commit: the files are orphans for vacuum, the records are read again. Stop after it: the
+//! table says so, and what is read again lies below its position. An answer that is lost in between is
+//! asked for by the operation's ULID; the very same files are committed until the outcome is known.
+//! Positions that moved mean another process has the partition: nothing lands.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use lake::digest::{Sum, row_hashes};
+use lake::{Commit, Expect, Landing, Table};
+use model::{AppId, Positions, ProjectName, Reaction, TopicId, TopicName, Version};
+use runtime::Backoff;
+use serde_json::{Map, Value, json};
+
+use crate::budget::Permit;
+use crate::decider::{Plan, Range};
+
+/// Rows that wait for their commit.
+#[derive(Debug)]
+pub struct Waiting {
+    /// The rows.
+    pub batch: RecordBatch,
+    /// Their bytes on the wire, until they are durable.
+    pub permit: Permit,
+    /// Kafka's newest timestamp among them, in milliseconds.
+    pub newest: Option<i64>,
+}
+
+/// One commit to be.
+#[derive(Debug)]
+pub struct Work {
+    /// ULID of the operation.
+    pub op: String,
+    /// The project.
+    pub project: ProjectName,
+    /// The topic.
+    pub topic: TopicName,
+    /// Its id.
+    pub topic_id: TopicId,
+    /// What to land.
+    pub plan: Plan<Waiting>,
+    /// The table's columns after it, where it gains some.
+    pub schema: Option<SchemaRef>,
+}
+
+/// What became of it.
+#[derive(Debug)]
+pub struct Finished {
+    /// The table, at its newest version known.
+    pub table: Table,
+    /// The ranges of the plan.
+    pub ranges: Vec<Range>,
+    /// Landed, or why not.
+    pub outcome: Outcome,
+    /// Kafka's newest timestamp in it, in milliseconds.
+    pub newest: Option<i64>,
+}
+
+/// How a commit ended.
+#[derive(Debug)]
+pub enum Outcome {
+    /// It is this version.
+    Landed(Version),
+    /// Someone else moved on; nothing of it landed.
+    Moved,
+    /// The table halts or has to be read again.
+    Failed(lake::Error),
+}
+
+/// Lands `work`. Tries until the outcome is known. May be aborted anywhere: the commit landed or it
+/// did not, and the table tells.
+pub async fn land(mut table: Table, work: Work) -> Finished {
+    let ranges = work.plan.ranges.clone();
+    let newest = work.plan.batches.iter().flatten().filter_map(|waiting| waiting.newest).max();
+    let outcome = attempt(&mut table, work).await.unwrap_or_else(Outcome::Failed);
+    Finished { table, ranges, outcome, newest }
+}
+
+async fn attempt(table: &mut Table, work: Work) -> lake::Result<Outcome> {
+    let Work { op, project, topic, topic_id, plan, schema } = work;
+    let (batches, permits) = split(plan.batches);
+    let digested = batches.clone();
+    let digests =
+        runtime::cpu::run(move || digested.iter().map(|part| digest(part)).collect::<Vec<_>>()).await;
+    let rows: Vec<RecordBatch> = batches.into_iter().flatten().filter(|batch| batch.num_rows() > 0).collect();
+    let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
+    let append = loop {
+        match table.stage(rows.clone()).await {
+            Ok(files) => break files,
+            Err(error) if error.reaction() == Reaction::Retry => pause(&mut backoff, table, &error).await,
+            Err(error) => return Err(error),
+        }
+    };
+    // Encoded and uploaded: the rows are not needed any more, whatever the commit says.
+    drop((rows, permits));
+    let app = |range: &Range| AppId::partition(&topic_id, range.partition);
+    let commit = Commit {
+        operation: "WRITE",
+        op: op.clone(),
+        expect: Expect::These(plan.ranges.iter().map(|range| (app(range), range.position)).collect()),
+        set: plan.ranges.iter().map(|range| (app(range), range.to)).collect::<Positions>(),
+        append,
+        remove: lake::Remove::Nothing,
+        schema,
+        properties: BTreeMap::new(),
+        info: info(&project, &topic, &topic_id, &plan.ranges, &digests),
+    };
+    backoff.reset();
+    loop {
+        match table.commit(&commit).await {
+            Ok(Landing::Landed(version)) => return Ok(Outcome::Landed(version)),
+            Ok(Landing::Moved) => return Ok(Outcome::Moved),
+            // The same commit again: it finds out whether it landed before.
+            Err(error) if error.reaction() == Reaction::Retry => pause(&mut backoff, table, &error).await,
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn split(batches: Vec<Vec<Waiting>>) -> (Vec<Vec<RecordBatch>>, Vec<Permit>) {
+    let mut permits = Vec::new();
+    let mut parts = Vec::with_capacity(batches.len());
+    for part in batches {
+        let mut rows = Vec::with_capacity(part.len());
+        for Waiting { batch, permit, .. } in part {
+            rows.push(batch);
+            permits.push(permit);
+        }
+        parts.push(rows);
+    }
+    (parts, permits)
+}
+
+async fn pause(backoff: &mut Backoff, table: &Table, error: &lake::Error) {
+    let wait = backoff.pause();
+    tracing::warn!(table = %table.name(), %error, ?wait, "commit delayed, will be tried again");
+    tokio::time::sleep(wait).await;
+}
+
+/// Order-free sum over the rows of one range. A null adds nothing to a row's hash, so columns that
+/// the table gains later change no digest.
+pub fn digest(batches: &[RecordBatch]) -> Sum {
+    let mut sum = Sum::default();
+    for batch in batches {
+        let columns: Vec<&str> =
+            batch.schema_ref().fields().iter().map(|field| field.name().as_str()).collect();
+        sum.add(&row_hashes(batch, &columns));
+    }
+    sum
+}
+
+/// What the commit says to people and to `verify`; no position is read from it.
+fn info(
+    project: &ProjectName,
+    topic: &TopicName,
+    topic_id: &TopicId,
+    ranges: &[Range],
+    digests: &[Sum],
+) -> Map<String, Value> {
+    let ranges = ranges.iter().zip(digests).map(|(range, digest)| {
+        json!({
+            "topic": topic.as_str(),
+            "topic_id": topic_id.as_str(),
+            "partition": range.partition,
+            "from": range.from,
+            "to": range.to,
+            "rows": range.rows,
+            "digest": digest.to_string(),
+        })
+    });
+    let mut info = Map::new();
+    info.insert("stage".to_owned(), "bronze".into());
+    info.insert("project".to_owned(), project.as_str().into());
+    info.insert("ranges".to_owned(), ranges.collect::<Vec<_>>().into());
+    info
+}

@@ -1,0 +1,196 @@
+//! Brings decoded columns to the types the table stores, exactly or not at all.
+//!
+//! A bronze table stores wide types (BIGINT, DOUBLE, `decimal(38, s)`, microseconds), so that a
+//! promotion of the writer's schema needs no rewrite. What does not fit exactly (a scale that grew,
+//! a day no reader can show) is a [`Misfit`]: its row becomes an error row and keeps its bytes.
+//! Whole columns are converted at once; misfits are rare, so they are a sparse list.
+
+mod number;
+mod text;
+
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, ListArray, MapArray, StructArray, new_empty_array, new_null_array,
+};
+use arrow::buffer::OffsetBuffer;
+use arrow::compute::{cast, nullif};
+use arrow::datatypes::{DataType, Field, Fields, TimeUnit};
+
+/// A value that the stored type cannot hold exactly.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Misfit {
+    /// Row, counted at the level that is being converted.
+    pub row: u32,
+    /// What is wrong with it.
+    pub reason: Reason,
+}
+
+/// Why a value does not fit. A metric label.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Reason {
+    /// More integer digits than `decimal(38, s)` has, or a scale beyond the table's.
+    #[error("a decimal does not fit the table's scale exactly")]
+    Decimal,
+    /// A number that its wider or narrower neighbour cannot represent.
+    #[error("a number does not fit the table's type exactly")]
+    Number,
+    /// Outside the years 1 to 9999, which is what readers of the table can show.
+    #[error("a date or time lies outside the years 1 to 9999")]
+    Time,
+    /// Finer than a microsecond.
+    #[error("a time is finer than a microsecond")]
+    FinerTime,
+    /// Bytes that should be text.
+    #[error("bytes are not valid UTF-8")]
+    Utf8,
+}
+impl Reason {
+    /// The metric label.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Decimal => "inexact_decimal",
+            Self::Number => "inexact_number",
+            Self::Time => "time_out_of_range",
+            Self::FinerTime => "inexact_time",
+            Self::Utf8 => "invalid_utf8",
+        }
+    }
+}
+
+/// Types between which there is no exact conversion.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{from}` cannot be stored as `{to}`")]
+pub struct Incompatible {
+    /// The writer's type.
+    pub from: DataType,
+    /// The table's.
+    pub to: DataType,
+}
+
+/// Whether columns of `from` can be brought to `to` at all.
+pub fn check(from: &DataType, to: &DataType) -> Result<(), Incompatible> {
+    conform(&new_empty_array(from), to, &mut Vec::new()).map(drop)
+}
+
+/// Converts a column. Values that do not fit are listed; what stands in their place is undefined.
+pub fn conform(array: &ArrayRef, to: &DataType, misfits: &mut Vec<Misfit>) -> Result<ArrayRef, Incompatible> {
+    use DataType as T;
+    let from = array.data_type();
+    let refuse = || Incompatible { from: from.clone(), to: to.clone() };
+    // Kernels below convert between types they are made for: an error is a pair that slipped in.
+    let plain = |array: &ArrayRef, to: &DataType| cast(array, to).map_err(|_| refuse());
+    Ok(match (from, to) {
+        (T::Null, _) => new_null_array(to, array.len()),
+        (T::Struct(_), T::Struct(fields)) => conform_struct(array.as_struct(), fields, misfits)?,
+        (T::List(_), T::List(item)) => conform_list(array.as_list(), item, misfits)?,
+        (T::Map(..), T::Map(entries, sorted)) => conform_map(array.as_map(), entries, *sorted, misfits)?,
+        (T::Date32, T::Date32) => number::dates(array, misfits),
+        (T::Timestamp(unit, _), T::Timestamp(TimeUnit::Microsecond, zone)) => {
+            number::timestamps(array, *unit, zone.clone(), misfits)
+        }
+        (T::Time32(_) | T::Time64(_), T::Int64) => number::times(array),
+        (T::Int32, T::Int64) | (T::Int32 | T::Float32, T::Float64) => plain(array, to)?,
+        (T::Float32, T::Int64) => number::to_integers(&plain(array, &T::Float64)?, misfits),
+        (T::Float64, T::Int64) => number::to_integers(array, misfits),
+        (T::Int64, T::Float64) => number::to_doubles(array, misfits),
+        (T::Decimal128(_, scale), T::Decimal128(precision, wanted)) => {
+            number::decimals(array, *scale, *precision, *wanted, misfits)
+        }
+        (T::Decimal256(_, scale), T::Decimal128(precision, wanted)) => {
+            number::wide_decimals(array, *scale, *precision, *wanted, misfits)
+        }
+        (T::Dictionary(..), T::Utf8) => plain(array, to)?,
+        (T::FixedSizeBinary(16), T::Utf8) => text::uuids(array),
+        (T::FixedSizeBinary(_) | T::Utf8, T::Binary) => plain(array, to)?,
+        (T::Binary, T::Utf8) => text::texts(array, misfits),
+        (from, to) if from == to => array.clone(),
+        _ => return Err(refuse()),
+    })
+}
+
+/// Columns by name: what the writer lacks is null, and a null struct has null members, so that a
+/// reader who takes a member on its own sees what he sees through the struct.
+fn conform_struct(
+    array: &StructArray,
+    fields: &Fields,
+    misfits: &mut Vec<Misfit>,
+) -> Result<ArrayRef, Incompatible> {
+    if let Some(lost) = array.fields().iter().find(|field| fields.find(field.name()).is_none()) {
+        let to = DataType::Struct(fields.clone());
+        return Err(Incompatible { from: DataType::Struct(Fields::from(vec![lost.clone()])), to });
+    }
+    let absent =
+        array.nulls().filter(|nulls| nulls.null_count() > 0).map(|n| BooleanArray::new(!n.inner(), None));
+    let mut inner = Vec::new();
+    let mut columns = Vec::with_capacity(fields.len());
+    for field in fields {
+        let Some(column) = array.column_by_name(field.name()) else {
+            columns.push(new_null_array(field.data_type(), array.len()));
+            continue;
+        };
+        let column = conform(column, field.data_type(), &mut inner)?;
+        columns.push(match &absent {
+            Some(absent) => nullif(&column, absent).unwrap_or(column),
+            None => column,
+        });
+    }
+    // What the decoder left under a null struct is no value.
+    inner.retain(|misfit| absent.as_ref().is_none_or(|absent| !absent.value(misfit.row as usize)));
+    misfits.append(&mut inner);
+    Ok(Arc::new(rebuild_struct(fields, columns, array)))
+}
+
+fn rebuild_struct(fields: &Fields, columns: Vec<ArrayRef>, like: &StructArray) -> StructArray {
+    if columns.is_empty() {
+        return StructArray::new_empty_fields(like.len(), like.nulls().cloned());
+    }
+    StructArray::new(fields.clone(), columns, like.nulls().cloned())
+}
+
+fn conform_list(
+    array: &ListArray,
+    item: &Arc<Field>,
+    misfits: &mut Vec<Misfit>,
+) -> Result<ArrayRef, Incompatible> {
+    let values =
+        of_items(array.offsets(), misfits, |inner| conform(array.values(), item.data_type(), inner))?;
+    Ok(Arc::new(ListArray::new(item.clone(), array.offsets().clone(), values, array.nulls().cloned())))
+}
+
+fn conform_map(
+    array: &MapArray,
+    entries: &Arc<Field>,
+    sorted: bool,
+    misfits: &mut Vec<Misfit>,
+) -> Result<ArrayRef, Incompatible> {
+    let DataType::Struct(fields) = entries.data_type() else {
+        return Err(Incompatible { from: array.data_type().clone(), to: entries.data_type().clone() });
+    };
+    let columns = of_items(array.offsets(), misfits, |inner| {
+        let keys = conform(array.keys(), fields[0].data_type(), inner)?;
+        let values = conform(array.values(), fields[1].data_type(), inner)?;
+        Ok(vec![keys, values])
+    })?;
+    let pairs = StructArray::new(fields.clone(), columns, None);
+    let nulls = array.nulls().cloned();
+    Ok(Arc::new(MapArray::new(entries.clone(), array.offsets().clone(), pairs, nulls, sorted)))
+}
+
+/// Runs `convert` over the items and charges each misfit to the row its item stands in.
+fn of_items<T>(
+    offsets: &OffsetBuffer<i32>,
+    misfits: &mut Vec<Misfit>,
+    convert: impl FnOnce(&mut Vec<Misfit>) -> Result<T, Incompatible>,
+) -> Result<T, Incompatible> {
+    let mut inner = Vec::new();
+    let converted = convert(&mut inner)?;
+    misfits.extend(inner.into_iter().filter_map(|misfit| {
+        let after = offsets.partition_point(|&start| start as usize <= misfit.row as usize);
+        Some(Misfit { row: u32::try_from(after.checked_sub(1)?).ok()?, reason: misfit.reason })
+    }));
+    Ok(converted)
+}
+
+#[cfg(test)]
+mod tests;

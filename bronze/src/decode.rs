@@ -1,0 +1,273 @@
+//! Decodes the payloads of one schema id, a column at a time, and never lets a bad one touch another.
+//!
+//! 1. Each payload is checked by a walk over its bytes ([`crate::check`]): only exact ones go on.
+//! 2. The vectorised decoder reads them all into columns; every call must consume its payload whole.
+//! 3. Columns are brought to the table's types ([`crate::conform`]); what does not fit exactly is
+//!    taken out again.
+//!
+//! Should the decoder refuse what the check accepted, or panic, its state is worth nothing: it is
+//! built anew and the payloads are halved until the refused one stands alone.
+
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, RecordBatch, new_null_array};
+use arrow::compute::concat;
+use arrow::datatypes::{Fields, SchemaRef};
+use arrow_avro::codec::Tz;
+use arrow_avro::reader::{Decoder as AvroDecoder, ReaderBuilder};
+use arrow_avro::schema::{AvroSchema, Fingerprint, FingerprintAlgorithm, SchemaStore};
+
+use crate::check::{BadSchema, Checker, Fault};
+use crate::conform::{Incompatible, Misfit, Reason, conform};
+
+/// The decoder holds no memory for capacity it has not used.
+const NO_LIMIT: usize = 1 << 30;
+/// Magic byte and schema id.
+const FRAME: usize = 5;
+
+/// Why a payload became an error row.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// Zero bytes.
+    #[error("the value is empty")]
+    Empty,
+    /// Not the magic byte 0 of the registry's framing.
+    #[error("the first byte is {0}, not the 0 of a registry frame")]
+    Magic(u8),
+    /// Too short for a frame.
+    #[error("the value is shorter than a registry frame")]
+    Short,
+    /// The registry says that there is no such schema.
+    #[error("the registry knows no schema {0}")]
+    UnknownSchema(u32),
+    /// A schema that no table can hold.
+    #[error("schema {id} is not usable: {why}")]
+    BadSchema {
+        /// Its id.
+        id: u32,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A schema whose columns do not go into this table.
+    #[error("schema {id} does not fit the table: {why}")]
+    Incompatible {
+        /// Its id.
+        id: u32,
+        /// The column and its types.
+        why: String,
+    },
+    /// Bytes that are no datum of their schema.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+    /// A value that the stored type cannot hold exactly.
+    #[error("column `{column}`: {reason}")]
+    Misfit {
+        /// Top-level column.
+        column: String,
+        /// What is wrong.
+        reason: Reason,
+    },
+    /// Text that is no JSON object of the topic's shape.
+    #[error("the value is not the topic's JSON: {0}")]
+    Json(String),
+    /// Accepted by the check and refused by the decoder.
+    #[error("the decoder refuses the value")]
+    Decoder,
+}
+impl Refusal {
+    /// The metric label.
+    pub const fn label(&self) -> &'static str {
+        match self {
+            Self::Empty => "empty",
+            Self::Magic(_) => "wrong_magic_byte",
+            Self::Short => "short_frame",
+            Self::UnknownSchema(_) => "unknown_schema_id",
+            Self::BadSchema { .. } => "unusable_schema",
+            Self::Incompatible { .. } => "incompatible_schema",
+            Self::Fault(fault) => fault.label(),
+            Self::Misfit { reason, .. } => reason.label(),
+            Self::Json(_) => "bad_json",
+            Self::Decoder => "refused_by_decoder",
+        }
+    }
+}
+
+/// Decodes what one schema wrote.
+pub struct Decoder {
+    id: u32,
+    json: Arc<str>,
+    checker: Checker,
+    inner: AvroDecoder,
+}
+impl std::fmt::Debug for Decoder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Decoder").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+/// Rows that one decoder made, and what it refused. Positions count in the input.
+#[derive(Debug)]
+pub struct Decoded {
+    /// Position of each row in the input, ascending.
+    pub rows: Vec<u32>,
+    /// The columns asked for; as long as `rows`.
+    pub columns: Vec<ArrayRef>,
+    /// Payloads without a row, and why.
+    pub refused: Vec<(u32, Refusal)>,
+    /// Payloads of no bytes behind the frame: every column is null.
+    pub hollow: Vec<u32>,
+}
+
+impl Decoder {
+    /// A decoder for the schema with that registry id.
+    pub fn try_new(id: u32, json: Arc<str>) -> Result<Self, BadSchema> {
+        let checker = Checker::try_new(&json)?;
+        let inner = build(id, &json)?;
+        Ok(Self { id, json, checker, inner })
+    }
+    /// The registry's id of the schema.
+    pub fn id(&self) -> u32 {
+        self.id
+    }
+    /// The writer's columns as the decoder yields them.
+    pub fn schema(&self) -> SchemaRef {
+        self.inner.schema()
+    }
+
+    /// Decodes framed payloads into `wanted` columns. `at` gives the payload of a position.
+    pub fn decode<'a>(
+        &mut self,
+        positions: &[u32],
+        at: impl Fn(u32) -> &'a [u8],
+        wanted: &Fields,
+    ) -> Result<Decoded, (String, Incompatible)> {
+        let mut refused = Vec::new();
+        let mut hollow = Vec::new();
+        let mut good = Vec::with_capacity(positions.len());
+        for &position in positions {
+            let body = &at(position)[FRAME..];
+            match self.checker.check(body) {
+                Err(fault) => refused.push((position, Refusal::Fault(fault))),
+                // The decoder waits for a body that never comes.
+                Ok(()) if body.is_empty() => hollow.push(position),
+                Ok(()) => good.push(position),
+            }
+        }
+        let mut batches = Vec::new();
+        let mut rows = Vec::with_capacity(good.len());
+        self.halve(&good, &at, &mut rows, &mut batches, &mut refused);
+        let columns = self.stored(&batches, wanted, &rows, &mut refused)?;
+        Ok(Decoded { rows, columns, refused, hollow })
+    }
+
+    /// Decodes all, or halves until what is refused stands alone.
+    fn halve<'a>(
+        &mut self,
+        positions: &[u32],
+        at: &impl Fn(u32) -> &'a [u8],
+        rows: &mut Vec<u32>,
+        batches: &mut Vec<RecordBatch>,
+        refused: &mut Vec<(u32, Refusal)>,
+    ) {
+        if positions.is_empty() {
+            return;
+        }
+        if let Some(batch) = self.whole(positions, at) {
+            rows.extend_from_slice(positions);
+            batches.push(batch);
+            return;
+        }
+        if let [alone] = positions {
+            refused.push((*alone, Refusal::Decoder));
+            return;
+        }
+        let (left, right) = positions.split_at(positions.len() / 2);
+        self.halve(left, at, rows, batches, refused);
+        self.halve(right, at, rows, batches, refused);
+    }
+
+    fn whole<'a>(&mut self, positions: &[u32], at: &impl Fn(u32) -> &'a [u8]) -> Option<RecordBatch> {
+        let inner = &mut self.inner;
+        let batch = catch_unwind(AssertUnwindSafe(|| {
+            for &position in positions {
+                let payload = at(position);
+                if inner.decode(payload).ok()? != payload.len() {
+                    return None;
+                }
+            }
+            inner.flush().ok().flatten().filter(|batch| batch.num_rows() == positions.len())
+        }));
+        let batch = batch.ok().flatten();
+        if batch.is_none() {
+            self.inner = build(self.id, &self.json).expect("the same schema was built before");
+        }
+        batch
+    }
+
+    fn stored(
+        &self,
+        batches: &[RecordBatch],
+        wanted: &Fields,
+        rows: &[u32],
+        refused: &mut Vec<(u32, Refusal)>,
+    ) -> Result<Vec<ArrayRef>, (String, Incompatible)> {
+        let schema = self.schema();
+        let mut misfit_rows: HashMap<u32, (&str, Reason)> = HashMap::new();
+        let mut columns = Vec::with_capacity(wanted.len());
+        for field in wanted {
+            let Ok(index) = schema.index_of(field.name()) else {
+                columns.push(new_null_array(field.data_type(), rows.len()));
+                continue;
+            };
+            let parts: Vec<_> = batches.iter().map(|batch| batch.column(index).clone()).collect();
+            let named = |error| (field.name().clone(), error);
+            let mut misfits: Vec<Misfit> = Vec::new();
+            let mut stored = Vec::with_capacity(parts.len());
+            let mut before = 0;
+            for part in &parts {
+                let mut found = Vec::new();
+                stored.push(conform(part, field.data_type(), &mut found).map_err(named)?);
+                misfits.extend(found.into_iter().map(|m| Misfit { row: m.row + before, ..m }));
+                before += part.len() as u32;
+            }
+            columns.push(join(stored, field.data_type()));
+            for misfit in misfits {
+                misfit_rows.entry(misfit.row).or_insert((field.name(), misfit.reason));
+            }
+        }
+        for (row, (column, reason)) in misfit_rows {
+            refused.push((rows[row as usize], Refusal::Misfit { column: column.to_owned(), reason }));
+        }
+        Ok(columns)
+    }
+}
+
+fn build(id: u32, json: &str) -> Result<AvroDecoder, BadSchema> {
+    let refuse = |error: arrow::error::ArrowError| BadSchema::Shape(error.to_string());
+    let mut store = SchemaStore::new_with_type(FingerprintAlgorithm::Id);
+    store.set(Fingerprint::Id(id), AvroSchema::new(json.to_owned())).map_err(refuse)?;
+    ReaderBuilder::new()
+        .with_writer_schema_store(store)
+        .with_batch_size(NO_LIMIT)
+        // Delta knows no other zone, and the decoder's default is spelt `+00:00`.
+        .with_tz(Tz::Utc)
+        .build_decoder()
+        .map_err(refuse)
+}
+
+/// One column from parts of one type.
+pub(crate) fn join(mut parts: Vec<ArrayRef>, kind: &arrow::datatypes::DataType) -> ArrayRef {
+    match parts.len() {
+        0 => new_null_array(kind, 0),
+        1 => parts.swap_remove(0),
+        _ => {
+            let parts: Vec<_> = parts.iter().map(AsRef::as_ref).collect();
+            concat(&parts).expect("the parts are of one type and below 2^31 rows")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,138 @@
+//! What stops a table or all of bronze, and what the loop does about it. A bad record is none of
+//! these: it is a row.
+
+use model::{Reaction, TableName, TopicName};
+
+/// A fault of bronze.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The lake.
+    #[error("table `{table}`: the lake failed")]
+    Lake {
+        /// The table.
+        table: TableName,
+        /// What it said.
+        source: lake::Error,
+    },
+    /// Kafka or the registry.
+    #[error("topic `{topic}`: the broker failed")]
+    Stream {
+        /// The topic.
+        topic: TopicName,
+        /// What it said.
+        source: stream::Error,
+    },
+    /// The registry.
+    #[error("topic `{topic}`: the schema registry failed")]
+    Registry {
+        /// The topic.
+        topic: TopicName,
+        /// What it said.
+        source: stream::registry::Error,
+    },
+    /// Nobody has registered a schema yet, and the contract names none.
+    #[error("topic `{topic}` has no schema yet; declare one, or register it")]
+    NoSchema {
+        /// The topic.
+        topic: TopicName,
+    },
+    /// The consumer as a whole.
+    #[error("the consumer group failed")]
+    Consumer {
+        /// What it said.
+        source: stream::Error,
+    },
+    /// The topic is not on the broker.
+    #[error("topic `{topic}` does not exist; run `lakepulse apply` or create it")]
+    NoTopic {
+        /// The topic.
+        topic: TopicName,
+    },
+    /// The table is not in the lake, and bronze may not create it.
+    #[error("table `{table}` does not exist; run `lakepulse apply`")]
+    NoTable {
+        /// The table.
+        table: TableName,
+    },
+    /// The topic's contract gives no columns.
+    #[error("topic `{topic}` gives no table columns")]
+    BadContract {
+        /// The topic.
+        topic: TopicName,
+        /// Why.
+        source: catalog::avro::Error,
+    },
+    /// A commit ended without an answer, in this process.
+    #[error("table `{table}`: the commit task broke off")]
+    CommitTask {
+        /// The table.
+        table: TableName,
+    },
+    /// Records are gone, or may be.
+    #[error("table `{table}` halts: {loss}; check what was lost, then `lakepulse accept-loss {topic}`")]
+    Loss {
+        /// The table.
+        table: TableName,
+        /// Its topic.
+        topic: TopicName,
+        /// What is lost.
+        loss: Loss,
+    },
+    /// The run is over and some tables stand still.
+    #[error("halted: {}", tables.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))]
+    Halted {
+        /// Which.
+        tables: Vec<TableName>,
+    },
+}
+impl Error {
+    /// What the loop does next.
+    pub fn reaction(&self) -> Reaction {
+        match self {
+            Self::Lake { source, .. } => source.reaction(),
+            Self::Stream { source, .. } | Self::Consumer { source } => source.reaction(),
+            Self::Registry { source, .. } => source.reaction(),
+            // Whoever creates or registers it may be a moment behind us.
+            Self::NoTopic { .. } | Self::NoSchema { .. } => Reaction::Retry,
+            Self::CommitTask { .. } => Reaction::Reload,
+            Self::NoTable { .. } | Self::BadContract { .. } | Self::Loss { .. } | Self::Halted { .. } => {
+                Reaction::Halt
+            }
+        }
+    }
+}
+
+/// What is lost, or may be. Nothing of it is ever passed over in silence.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Loss {
+    /// The log starts behind the table's position: retention was faster than we were.
+    #[error("records {from} to {to} of partition {partition} were deleted before they were read")]
+    Retention {
+        /// The partition.
+        partition: i32,
+        /// The table's position.
+        from: i64,
+        /// Where the log starts.
+        to: i64,
+    },
+    /// The log ends before the table's position: the broker was set back.
+    #[error(
+        "partition {partition} ends at {end}, before the table's position {from}: the broker lost records"
+    )]
+    Truncated {
+        /// The partition.
+        partition: i32,
+        /// The table's position.
+        from: i64,
+        /// Where the log ends.
+        end: i64,
+    },
+    /// The topic was deleted and created again.
+    #[error("the topic was created anew: its id is `{now}`, the table was read from `{before}`")]
+    Recreated {
+        /// Id in the table's positions.
+        before: String,
+        /// The topic's id.
+        now: String,
+    },
+}

@@ -1,0 +1,53 @@
+//! Topics to bronze tables: everything that was on a topic, once, in order, good or bad.
+//!
+//! | module | subject |
+//! | --- | --- |
+//! | [`settings`], [`error`] | what an operator may change; what stops a table |
+//! | [`check`] | whether a payload is exactly one datum of its schema |
+//! | [`decode`] | payloads of one schema to columns |
+//! | [`conform`] | columns to the table's types, exactly or not at all |
+//! | [`evolve`] | what a new version of a schema means for the table |
+//! | [`batch`] | records of any schemas to rows |
+//! | [`assemble`] | rows: coordinates, headers, error rows beside the decoded columns |
+//! | [`decider`] | which records are new, when what waits becomes a commit |
+//! | [`ledger`] | what a source of files sent twice |
+//! | [`commit`] | lands rows and positions in one step |
+//! | [`budget`] | how much waits in memory, and who waits at the broker |
+//! | [`open`] | a topic's table, and whether the two belong together |
+//! | [`pipeline`] | the run: router, one task a table, drain |
+//! | [`progress`] | how far each partition is |
+//!
+//! Words: a *record* is on a topic, a *row* in a table; a *payload* is a record's value or key as
+//! bytes. A record that cannot be decoded becomes an *error row*. A *position* is the next offset of
+//! a partition, kept in the table's own log; a *generation* is the time between two seeks.
+//!
+//! Never here: a position remembered anywhere but in the table; a record passed over in silence; a
+//! decision by wall clock about what comes first.
+
+pub mod assemble;
+pub mod batch;
+pub mod budget;
+pub mod check;
+pub mod commit;
+pub mod conform;
+pub mod decider;
+pub mod decode;
+pub mod error;
+pub mod evolve;
+pub mod ledger;
+mod lookup;
+pub mod open;
+pub mod pipeline;
+pub mod progress;
+mod router;
+pub mod settings;
+mod start;
+mod table;
+#[cfg(test)]
+mod testing;
+
+pub use error::{Error, Loss};
+pub use open::create_table;
+pub use pipeline::{Context, run};
+pub use progress::Progress;
+pub use settings::Settings;

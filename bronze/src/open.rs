@@ -1,0 +1,140 @@
+//! Opens a topic's table, or creates it, and makes sure that the two belong together.
+//!
+//! Positions are kept by the topic's id. A table with positions of another id was read from a topic
+//! that no longer exists: what is on the new one is not what follows, so the table halts, until a
+//! person has ended the old topic in the table's property [`ENDED`].
+
+use std::sync::Arc;
+
+use catalog::Topic;
+use catalog::avro::{bronze_schema, bronze_schema_of};
+use lake::{Lake, Table, TableSpec};
+use model::{Positions, ProjectName, TopicId};
+use stream::{Admin, Registry};
+
+use crate::{Error, Loss};
+
+/// Property of a bronze table: ids of former topics of its name, with commas, whose end was accepted.
+pub const ENDED: &str = "lakepulse.ended_topics";
+
+/// A topic and its table.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    /// The topic, with the schemas that only the registry knew.
+    pub topic: Topic,
+    pub topic_id: TopicId,
+    pub table: Table,
+}
+
+/// Finds topic and table. Creates the table if it may.
+pub(crate) async fn open(
+    lake: &Lake,
+    admin: &Admin,
+    registry: &Registry,
+    project: &ProjectName,
+    topic: &Topic,
+    create: bool,
+) -> Result<Opened, Error> {
+    let found = admin.describe(&topic.name).await;
+    let found = found.map_err(|source| Error::Stream { topic: topic.name.clone(), source })?;
+    let found = found.ok_or_else(|| Error::NoTopic { topic: topic.name.clone() })?;
+    let topic = learned(registry, topic.clone()).await?;
+    let table = lake.table(&topic.table).await;
+    let table = match table.map_err(|source| Error::Lake { table: topic.table.clone(), source })? {
+        Some(table) => table,
+        None if create => create_table(lake, project, &topic).await?,
+        None => return Err(Error::NoTable { table: topic.table.clone() }),
+    };
+    if table.project() != Some(project.as_str()) {
+        let owner = table.project().unwrap_or("(none)").to_owned();
+        let (name, project) = (topic.table.to_string(), project.to_string());
+        let source = lake::Error::ForeignTable { table: name, owner, project };
+        return Err(Error::Lake { table: topic.table.clone(), source });
+    }
+    if let Some(before) = former_topic(table.positions(), &found.id, table.property(ENDED)) {
+        let loss = Loss::Recreated { before, now: found.id.to_string() };
+        return Err(Error::Loss { table: topic.table.clone(), topic: topic.name.clone(), loss });
+    }
+    Ok(Opened { topic_id: found.id, table, topic })
+}
+
+/// Creates the table of a topic, empty; or opens what a rival created meanwhile.
+pub async fn create_table(lake: &Lake, project: &ProjectName, topic: &Topic) -> Result<Table, Error> {
+    let refused = |source| Error::BadContract { topic: topic.name.clone(), source };
+    let schema = bronze_schema_of(topic).map_err(refused)?;
+    let schema = schema.ok_or_else(|| Error::NoSchema { topic: topic.name.clone() })?;
+    let mut spec = TableSpec::new(project.clone(), schema);
+    spec.partition_by = vec![crate::assemble::column::INGESTED_DATE.to_owned()];
+    spec.deletion_vectors = false;
+    spec.append_only = true;
+    spec.description = topic.description.clone();
+    spec.properties.insert("lakepulse.topic".to_owned(), topic.name.to_string());
+    let created = lake.create(&topic.table, spec).await;
+    created.map_err(|source| Error::Lake { table: topic.table.clone(), source })
+}
+
+/// The topic with the newest schemas of the registry, where its contract has none.
+async fn learned(registry: &Registry, mut topic: Topic) -> Result<Topic, Error> {
+    if !topic.is_unlearned() {
+        return Ok(topic);
+    }
+    let (value_subject, key_subject) = (topic.value_subject(), topic.key_subject());
+    let value = registry.latest(&value_subject).await;
+    let key = registry.latest(&key_subject).await;
+    let failed = |source| Error::Registry { topic: topic.name.clone(), source };
+    let (value, key) = (value.map_err(failed)?, key.map_err(failed)?);
+    let value = value.ok_or_else(|| Error::NoSchema { topic: topic.name.clone() })?;
+    bronze_schema(&topic, &value.schema)
+        .map_err(|source| Error::BadContract { topic: topic.name.clone(), source })?;
+    topic.value_schema = Some(value.schema);
+    if topic.key_schema.is_none()
+        && let Some(key) = key
+    {
+        if topic.key.is_empty() {
+            topic.key = key_names(&key.schema);
+        }
+        topic.key_schema = Some(key.schema).filter(|_| !topic.key.is_empty());
+    }
+    Ok(topic)
+}
+
+/// Fields of a key's record.
+fn key_names(schema: &Arc<str>) -> Vec<String> {
+    let json: serde_json::Value = serde_json::from_str(schema).unwrap_or_default();
+    let fields = json.get("fields").and_then(serde_json::Value::as_array);
+    let names = fields.into_iter().flatten().filter_map(|field| field.get("name")?.as_str());
+    names.map(str::to_owned).collect()
+}
+
+/// Another topic's id among the positions, unless its end was accepted.
+fn former_topic(positions: &Positions, now: &TopicId, ended: Option<&str>) -> Option<String> {
+    let ended: Vec<&str> = ended.unwrap_or_default().split(',').map(str::trim).collect();
+    let ids = positions.0.keys().filter_map(|app| {
+        let (id, partition) = app.as_str().strip_prefix("lp/")?.rsplit_once('/')?;
+        partition.parse::<i32>().ok().map(|_| id)
+    });
+    ids.filter(|id| *id != now.as_str() && !ended.contains(id)).map(str::to_owned).next()
+}
+
+#[cfg(test)]
+mod tests {
+    use model::{AppId, TableId};
+
+    use super::*;
+
+    fn id(text: &str) -> TopicId {
+        text.parse().expect("an id")
+    }
+
+    #[test]
+    fn a_position_of_another_topic_is_found_unless_its_end_was_accepted() {
+        let table: TableId = "t".parse().expect("an id");
+        let positions = Positions::default()
+            .with(AppId::partition(&id("old"), 3), 7)
+            .with(AppId::partition(&id("new"), 0), 1)
+            .with(AppId::compaction(), 1)
+            .with(AppId::table(&table), 2);
+        assert_eq!(former_topic(&positions, &id("new"), None).as_deref(), Some("old"));
+        assert_eq!(former_topic(&positions, &id("new"), Some("older, old")), None);
+    }
+}

@@ -1,0 +1,292 @@
+//! Bronze as a whole: one consumer for any number of topics, one task for each table.
+//!
+//! Instances of a project are one consumer group, which says who reads what; where to read, each table
+//! says itself. Tasks share nothing but the memory budget, so a table that is slow, broken or halted
+//! keeps no other waiting. A task that fails opens its table anew and goes on from the table's
+//! positions; one that halts stays halted and is named when the run ends.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use catalog::{Project, Topic};
+use futures::future::BoxFuture;
+use lake::Lake;
+use model::{Reaction, TableName, TopicName};
+use runtime::{Backoff, CancellationToken, Clock, Ids, Meters, State};
+use stream::{Admin, Announcer, Consumer, Kafka, Limits, Registry};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::task::JoinHandle;
+
+use crate::budget::Budget;
+use crate::open::open;
+use crate::router::{Command, Message, Route, Router};
+use crate::start::Starts;
+use crate::table::{Ours, Task};
+use crate::{Error, Progress, Settings};
+
+/// What bronze works with.
+pub struct Context {
+    /// The project.
+    pub project: Arc<Project>,
+    /// Where its tables are.
+    pub lake: Lake,
+    /// Where its topics are.
+    pub kafka: Kafka,
+    /// Where its schemas are.
+    pub registry: Registry,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Operation ids.
+    pub ids: Arc<dyn Ids>,
+    /// Metrics.
+    pub meters: Meters,
+    /// Bronze's own settings.
+    pub settings: Settings,
+    /// Bronze tables to run. `None`: all.
+    pub select: Option<Vec<TableName>>,
+    /// Wakes whoever reads the tables. Without one they find out by themselves.
+    pub announcer: Option<Arc<Announcer>>,
+    /// How far the partitions are, for whoever waits until they are drained.
+    pub progress: Progress,
+}
+
+/// What the tasks of a run share.
+pub(crate) struct Shared {
+    pub context: Context,
+    pub starts: Arc<Starts>,
+    generations: AtomicU64,
+}
+impl Shared {
+    /// A generation that no partition has had.
+    pub fn generation(&self) -> u64 {
+        self.generations.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
+/// How long the group is joined without a table that will not open.
+const OPENING: Duration = Duration::from_secs(10);
+
+/// Runs bronze until `stop`. `Err(Halted)` names the tables that stand still.
+pub async fn run(context: Context, stop: CancellationToken) -> Result<(), Error> {
+    let topics = selected(&context);
+    let outer = stop;
+    let stop = outer.child_token();
+    if topics.is_empty() {
+        outer.cancelled().await;
+        return Ok(());
+    }
+    let budget = Budget::new(context.settings.memory_bytes, topics.len());
+    let starts = Arc::<Starts>::default();
+    let shared = Arc::new(Shared { context, starts: starts.clone(), generations: AtomicU64::new(1) });
+    let admin = Admin::try_new(&shared.context.kafka).map_err(|source| Error::Consumer { source })?;
+    let (commands, mut inbox) = unbounded_channel();
+    let (opened, mut opening) = unbounded_channel();
+    let mut routes = HashMap::new();
+    let mut tasks = Tasks::default();
+    for topic in &topics {
+        let (sender, receiver) = unbounded_channel();
+        routes.insert(topic.name.clone(), Route { inbox: sender, share: budget.share() });
+        let keeper = Keeper {
+            shared: shared.clone(),
+            admin: admin.clone(),
+            topic: topic.clone(),
+            commands: commands.clone(),
+            opened: Some(opened.clone()),
+        };
+        let (progress, topic) = (shared.context.progress.clone(), topic.clone());
+        tasks.spawn(keeper.run(receiver, stop.clone()), move || progress.halt(&topic.table, &topic.name));
+    }
+    tasks.spawn(watch_lag(shared.clone(), admin, topics.clone(), stop.clone()), || {});
+    drop(opened);
+    // The consumer is answered from the tables' positions: better asked once they are known.
+    let all_open = async { while opening.recv().await.is_some() {} };
+    tokio::select! {
+        () = stop.cancelled() => {}
+        _ = tokio::time::timeout(OPENING, all_open) => {}
+    }
+    let router = Router::new(shared.clone(), routes, budget.freed());
+    let routed = route(&shared, router, &topics, &mut inbox, &stop).await;
+    // Also when it was not `stop` that ended this.
+    stop.cancel();
+    tasks.joined().await;
+    routed?;
+    match shared.context.progress.halted() {
+        tables if tables.is_empty() => Ok(()),
+        tables => Err(Error::Halted { tables }),
+    }
+}
+
+fn selected(context: &Context) -> Vec<Topic> {
+    let wanted = |topic: &&Topic| context.select.as_ref().is_none_or(|tables| tables.contains(&topic.table));
+    context.project.catalog.topics.values().filter(wanted).cloned().collect()
+}
+
+/// Keeps a consumer in the group.
+async fn route(
+    shared: &Shared,
+    mut router: Router,
+    topics: &[Topic],
+    commands: &mut UnboundedReceiver<Command>,
+    stop: &CancellationToken,
+) -> Result<(), Error> {
+    let context = &shared.context;
+    let names: Vec<TopicName> = topics.iter().map(|topic| topic.name.clone()).collect();
+    let group = format!("{}.bronze", context.project.name);
+    let limits = Limits {
+        max_records: context.settings.batch_records,
+        queue_bytes: context.settings.queue_bytes,
+        ..Limits::default()
+    };
+    let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(10));
+    while !stop.is_cancelled() {
+        let consumer = Consumer::subscribe(&context.kafka, &group, &names, shared.starts.clone(), limits);
+        let ended = match consumer {
+            Ok(consumer) => router.run(consumer, commands, stop).await,
+            Err(error) => Err(error),
+        };
+        match ended {
+            Ok(Some(consumer)) => consumer.stop().await,
+            Ok(None) => tracing::warn!(group, "the consumer gave up, joining the group again"),
+            Err(error) if error.reaction() == Reaction::Halt => {
+                return Err(Error::Consumer { source: error });
+            }
+            Err(error) => tracing::warn!(group, %error, "cannot join the group, will be tried again"),
+        }
+        if !stop.is_cancelled() {
+            tokio::time::sleep(backoff.pause()).await;
+        }
+    }
+    Ok(())
+}
+
+/// Opens a table, runs its task, and opens it again after what can be recovered from.
+struct Keeper {
+    shared: Arc<Shared>,
+    admin: Admin,
+    topic: Topic,
+    commands: UnboundedSender<Command>,
+    /// Dropped once the table is open, or never will be.
+    opened: Option<UnboundedSender<()>>,
+}
+impl Keeper {
+    async fn run(mut self, mut inbox: UnboundedReceiver<Message>, stop: CancellationToken) {
+        let meter = self.shared.context.meters.stage("bronze", &self.topic.table.to_string());
+        let mut assigned = BTreeMap::new();
+        let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
+        while !stop.is_cancelled() {
+            meter.state(State::Starting);
+            let error = match self.open_and_run(&mut inbox, &stop, &mut assigned, &mut backoff).await {
+                Ok(()) => return,
+                Err(error) => error,
+            };
+            if error.reaction() == Reaction::Halt {
+                self.halt(error, inbox);
+                return stop.cancelled().await;
+            }
+            let wait = backoff.pause();
+            tracing::warn!(table = %self.topic.table, error = &error as &dyn std::error::Error, ?wait, "table will be opened again");
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(wait) => {}
+            }
+        }
+    }
+
+    async fn open_and_run(
+        &mut self,
+        inbox: &mut UnboundedReceiver<Message>,
+        stop: &CancellationToken,
+        assigned: &mut BTreeMap<i32, Ours>,
+        backoff: &mut Backoff,
+    ) -> Result<(), Error> {
+        let context = &self.shared.context;
+        let (project, create) = (&context.project.name, context.settings.create_tables);
+        let opening = open(&context.lake, &self.admin, &context.registry, project, &self.topic, create);
+        let opening: BoxFuture<'_, _> = Box::pin(opening);
+        let opened = tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            opened = opening => opened?,
+        };
+        backoff.reset();
+        let mut task =
+            Task::new(self.shared.clone(), self.commands.clone(), opened, std::mem::take(assigned));
+        self.opened = None;
+        let running: BoxFuture<'_, _> = Box::pin(task.run(inbox, stop));
+        let ended = running.await;
+        *assigned = task.assigned();
+        ended
+    }
+
+    /// Stands still, loudly, and keeps nothing in memory.
+    fn halt(mut self, error: Error, inbox: UnboundedReceiver<Message>) {
+        let (table, topic) = (&self.topic.table, &self.topic.name);
+        tracing::error!(%table, %topic, error = &error as &dyn std::error::Error, "table halts");
+        self.opened = None;
+        let context = &self.shared.context;
+        context.meters.stage("bronze", &table.to_string()).state(State::Halted);
+        context.progress.halt(table, topic);
+        drop(self.commands.send(Command::Halt(topic.clone())));
+        drop(inbox);
+    }
+}
+
+/// Shows how far behind the log the tables are.
+async fn watch_lag(shared: Arc<Shared>, admin: Admin, topics: Vec<Topic>, stop: CancellationToken) {
+    let mut every = tokio::time::interval(Duration::from_secs(5));
+    every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+    while !stop.is_cancelled() {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = every.tick() => {}
+        }
+        let reached = shared.context.progress.reached();
+        for topic in &topics {
+            let ours = |partition: i32| reached.get(&(topic.name.clone(), partition));
+            if (0..topic.partitions.max(1)).all(|partition| ours(partition).is_none()) {
+                continue;
+            }
+            let Ok(ends) = admin.watermarks(&topic.name).await else { continue };
+            let behind = |(partition, (low, high)): (&i32, &(model::Offset, model::Offset))| {
+                Some((high.0 - ours(*partition)?.0.max(low.0)).max(0))
+            };
+            let lag = ends.iter().filter_map(behind).sum();
+            shared.context.meters.stage("bronze", &topic.table.to_string()).lag(lag);
+        }
+    }
+}
+
+/// The run's inner tasks, aborted if the run itself is dropped.
+#[derive(Default)]
+struct Tasks(Vec<Owned>);
+impl Tasks {
+    fn spawn(
+        &mut self,
+        task: impl Future<Output = ()> + Send + 'static,
+        on_panic: impl FnOnce() + Send + 'static,
+    ) {
+        self.0.push(Owned(runtime::tasks::spawn("bronze", async move {
+            let mut task = Owned(runtime::tasks::spawn("bronze-table", task));
+            if let Err(error) = (&mut task.0).await
+                && error.is_panic()
+            {
+                tracing::error!(%error, "a task of bronze broke off, its table stands still");
+                on_panic();
+            }
+        })));
+    }
+    async fn joined(&mut self) {
+        for mut task in self.0.drain(..) {
+            // A panic was told where it happened.
+            drop((&mut task.0).await);
+        }
+    }
+}
+
+struct Owned(JoinHandle<()>);
+impl Drop for Owned {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}

@@ -1,0 +1,121 @@
+//! How far this process has brought each partition, for whoever waits until it is drained.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::Mutex;
+
+use model::{Offset, TableName, TopicName};
+use tokio::sync::watch;
+
+/// Where each partition that this process owns has got to. Clones share it.
+#[derive(Debug, Clone)]
+pub struct Progress(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    state: Mutex<State>,
+    changed: watch::Sender<u64>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Whether the group has ever given us anything, be it nothing.
+    joined: bool,
+    partitions: BTreeMap<(TopicName, i32), Offset>,
+    halted: BTreeMap<TableName, TopicName>,
+}
+
+impl Default for Progress {
+    fn default() -> Self {
+        Self(Arc::new(Inner { state: Mutex::default(), changed: watch::Sender::new(0) }))
+    }
+}
+impl Progress {
+    /// Everything before this offset is durable in the table, of each partition we own.
+    pub fn reached(&self) -> BTreeMap<(TopicName, i32), Offset> {
+        self.read(|state| state.partitions.clone())
+    }
+    /// Tables that stand still until a person acts.
+    pub fn halted(&self) -> Vec<TableName> {
+        self.read(|state| state.halted.keys().cloned().collect())
+    }
+    /// Whether every partition we own has reached its end. Partitions of other processes are theirs
+    /// to report; of a halted table nothing more is expected.
+    pub fn is_past(&self, ends: &BTreeMap<(TopicName, i32), Offset>) -> bool {
+        self.read(|state| {
+            let halted = |topic: &TopicName| state.halted.values().any(|t| t == topic);
+            let behind = |(part, reached): (&(TopicName, i32), &Offset)| {
+                ends.get(part).is_some_and(|end| reached < end) && !halted(&part.0)
+            };
+            state.joined && !state.partitions.iter().any(behind)
+        })
+    }
+    /// Returns once [`Progress::is_past`] holds.
+    pub async fn wait_past(&self, ends: &BTreeMap<(TopicName, i32), Offset>) {
+        let mut changes = self.0.changed.subscribe();
+        while !self.is_past(ends) {
+            // The sender lives in `self`.
+            if changes.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    pub(crate) fn joined(&self) {
+        self.write(|state| state.joined = true);
+    }
+    pub(crate) fn reach(&self, topic: &TopicName, partition: i32, offset: Offset) {
+        self.write(|state| {
+            let reached = state.partitions.entry((topic.clone(), partition)).or_insert(offset);
+            *reached = offset.max(*reached);
+        });
+    }
+    pub(crate) fn forget(&self, topic: &TopicName, partition: i32) {
+        self.write(|state| {
+            state.partitions.remove(&(topic.clone(), partition));
+        });
+    }
+    pub(crate) fn halt(&self, table: &TableName, topic: &TopicName) {
+        self.write(|state| {
+            state.halted.insert(table.clone(), topic.clone());
+        });
+    }
+    fn read<T>(&self, read: impl FnOnce(&State) -> T) -> T {
+        read(&self.0.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
+    }
+    fn write(&self, write: impl FnOnce(&mut State)) {
+        write(&mut self.0.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
+        self.0.changed.send_modify(|n| *n += 1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn topic(name: &str) -> TopicName {
+        name.parse().expect("a topic name")
+    }
+
+    #[test]
+    fn drained_means_every_partition_of_ours_reached_its_end() {
+        let progress = Progress::default();
+        let ends = BTreeMap::from([((topic("a"), 0), Offset(5)), ((topic("a"), 1), Offset(9))]);
+        assert!(!progress.is_past(&ends), "nothing was assigned yet");
+        progress.joined();
+        progress.reach(&topic("a"), 0, Offset(4));
+        assert!(!progress.is_past(&ends));
+        progress.reach(&topic("a"), 0, Offset(5));
+        assert!(progress.is_past(&ends), "partition 1 is another process's");
+    }
+
+    #[test]
+    fn a_halted_table_is_not_waited_for() {
+        let progress = Progress::default();
+        let ends = BTreeMap::from([((topic("a"), 0), Offset(5))]);
+        progress.joined();
+        progress.reach(&topic("a"), 0, Offset(0));
+        progress.halt(&"bronze.a".parse().expect("a table name"), &topic("a"));
+        assert!(progress.is_past(&ends));
+    }
+}

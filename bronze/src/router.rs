@@ -1,0 +1,236 @@
+//! Hands what the consumer brings to the tables' tasks, and waits for none of them.
+//!
+//! The inboxes have no bound of their own: the memory budget is theirs. A table that holds too much is
+//! not read any more, one partition after the other, and is read again where it stopped once it has
+//! room; so a slow table fills its share and nothing else.
+//!
+//! Every message carries the generation of its partition. It rises with each assignment and each seek
+//! a task asks for, and tasks drop what is of another one: what was handed over before a seek must not
+//! pass for what comes after it.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use model::{Offset, TopicName};
+use runtime::CancellationToken;
+use stream::{Consumer, Event, Loss, Records};
+use tokio::sync::Notify;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+
+use crate::budget::{Permit, Share};
+use crate::pipeline::Shared;
+
+/// To a table's task.
+#[derive(Debug)]
+pub(crate) enum Message {
+    /// Partitions with their generations.
+    Assigned(Vec<(i32, u64)>),
+    Revoked(Vec<i32>),
+    Records {
+        records: Records,
+        generation: u64,
+        permit: Permit,
+    },
+    /// All records before this offset were handed over.
+    End {
+        partition: i32,
+        offset: Offset,
+        generation: u64,
+    },
+    Lost {
+        loss: Loss,
+        generation: u64,
+    },
+}
+
+/// From a table's task.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// Reads from `offset`, if the partition still has the `expected` generation; then it has the new.
+    Seek { topic: TopicName, partition: i32, offset: Offset, expected: u64, generation: u64 },
+    /// Shows how far the table is.
+    ShowLag { topic: TopicName, partition: i32, offset: Offset },
+    /// Reads no more of the topic: its table halts.
+    Halt(TopicName),
+}
+
+/// Where a topic's records go.
+pub(crate) struct Route {
+    pub inbox: UnboundedSender<Message>,
+    pub share: Share,
+}
+
+type Key = (TopicName, i32);
+
+/// Routes until stopped, or until the consumer gives up.
+pub(crate) struct Router {
+    shared: Arc<Shared>,
+    routes: HashMap<TopicName, Route>,
+    freed: Arc<Notify>,
+    generations: BTreeMap<Key, u64>,
+    /// Partitions not read for want of room, and where to read on.
+    held: BTreeMap<Key, Offset>,
+    halted: Vec<TopicName>,
+}
+
+impl Router {
+    pub fn new(shared: Arc<Shared>, routes: HashMap<TopicName, Route>, freed: Arc<Notify>) -> Self {
+        Self {
+            shared,
+            routes,
+            freed,
+            generations: BTreeMap::new(),
+            held: BTreeMap::new(),
+            halted: Vec::new(),
+        }
+    }
+
+    /// Routes what `consumer` brings. Returns it on `stop`; `None`: it has given up.
+    pub async fn run(
+        &mut self,
+        mut consumer: Consumer,
+        commands: &mut UnboundedReceiver<Command>,
+        stop: &CancellationToken,
+    ) -> Result<Option<Consumer>, stream::Error> {
+        loop {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return Ok(Some(consumer)),
+                Some(command) = commands.recv() => self.on_command(&consumer, command),
+                () = self.freed.notified(), if !self.held.is_empty() => self.release(&consumer),
+                event = consumer.next() => match event {
+                    Some(Event::Error(error)) if error.reaction() == model::Reaction::Halt && !is_about_a_topic(&error) => {
+                        return Err(error);
+                    }
+                    Some(event) => self.on_event(&consumer, event),
+                    None => {
+                        self.forget_all();
+                        return Ok(None);
+                    }
+                },
+            }
+        }
+    }
+
+    fn on_event(&mut self, consumer: &Consumer, event: Event) {
+        match event {
+            Event::Assigned(partitions) => {
+                self.shared.context.progress.joined();
+                for (topic, partitions) in by_topic(partitions) {
+                    let fresh = |partition: i32| (partition, self.shared.generation());
+                    let partitions: Vec<_> = partitions.into_iter().map(fresh).collect();
+                    for (partition, generation) in &partitions {
+                        self.generations.insert((topic.clone(), *partition), *generation);
+                        self.held.remove(&(topic.clone(), *partition));
+                    }
+                    tracing::info!(%topic, partitions = partitions.len(), "partitions assigned");
+                    self.send(&topic, Message::Assigned(partitions));
+                }
+            }
+            Event::Revoked(partitions) => {
+                for (topic, partitions) in by_topic(partitions) {
+                    for partition in &partitions {
+                        self.generations.remove(&(topic.clone(), *partition));
+                        self.held.remove(&(topic.clone(), *partition));
+                    }
+                    tracing::info!(%topic, partitions = partitions.len(), "partitions revoked");
+                    self.send(&topic, Message::Revoked(partitions));
+                }
+            }
+            Event::Records(records) => self.on_records(consumer, records),
+            Event::End(topic, partition, offset) => {
+                if let Some(generation) = self.generation(&topic, partition) {
+                    self.send(&topic, Message::End { partition, offset, generation });
+                }
+            }
+            Event::Lost(loss) => {
+                if let Some(generation) = self.generation(&loss.topic, loss.partition) {
+                    self.send(&loss.topic.clone(), Message::Lost { loss, generation });
+                }
+            }
+            Event::Error(error) => tracing::warn!(%error, "consumer goes on after an error"),
+        }
+    }
+
+    fn on_records(&mut self, consumer: &Consumer, records: Records) {
+        let (topic, partition) = (records.topic.clone(), records.partition);
+        let Some(generation) = self.generation(&topic, partition) else { return };
+        let (Some(route), Some(next)) = (self.routes.get(&topic), records.next()) else { return };
+        let permit = route.share.take(records.bytes().max(1));
+        let full = route.share.is_full();
+        self.send(&topic, Message::Records { records, generation, permit });
+        if full {
+            consumer.hold(&topic, partition);
+            self.held.insert((topic, partition), next);
+        }
+    }
+
+    fn on_command(&mut self, consumer: &Consumer, command: Command) {
+        match command {
+            Command::Seek { topic, partition, offset, expected, generation } => {
+                let key = (topic, partition);
+                if self.generations.get(&key) == Some(&expected) {
+                    consumer.seek(&key.0, partition, offset);
+                    self.held.remove(&key);
+                    self.generations.insert(key, generation);
+                }
+            }
+            Command::ShowLag { topic, partition, offset } => consumer.show_lag(&topic, partition, offset),
+            Command::Halt(topic) => {
+                for (_, partition) in self.generations.keys().filter(|(t, _)| *t == topic) {
+                    consumer.hold(&topic, *partition);
+                }
+                self.held.retain(|(t, _), _| *t != topic);
+                self.generations.retain(|(t, _), _| *t != topic);
+                self.halted.push(topic);
+            }
+        }
+    }
+
+    /// Reads on where tables have room again.
+    fn release(&mut self, consumer: &Consumer) {
+        let routes = &self.routes;
+        self.held.retain(|(topic, partition), next| {
+            let room = routes.get(topic).is_some_and(|route| route.share.has_room());
+            if room {
+                consumer.seek(topic, *partition, *next);
+            }
+            !room
+        });
+    }
+
+    /// The consumer is gone and its partitions with it.
+    fn forget_all(&mut self) {
+        self.held.clear();
+        let all: Vec<Key> = std::mem::take(&mut self.generations).into_keys().collect();
+        for (topic, partitions) in by_topic(all) {
+            self.send(&topic, Message::Revoked(partitions));
+        }
+    }
+
+    fn generation(&self, topic: &TopicName, partition: i32) -> Option<u64> {
+        self.generations.get(&(topic.clone(), partition)).copied()
+    }
+    fn send(&self, topic: &TopicName, message: Message) {
+        if self.halted.contains(topic) {
+            return;
+        }
+        if let Some(route) = self.routes.get(topic) {
+            // A task that is gone has said why; its records are of no use to anyone.
+            drop(route.inbox.send(message));
+        }
+    }
+}
+
+/// What concerns one topic does not stop the others.
+fn is_about_a_topic(error: &stream::Error) -> bool {
+    matches!(error, stream::Error::NoTopic { .. } | stream::Error::NoTopicId { .. })
+}
+
+fn by_topic(partitions: Vec<Key>) -> BTreeMap<TopicName, Vec<i32>> {
+    let mut topics: BTreeMap<TopicName, Vec<i32>> = BTreeMap::new();
+    for (topic, partition) in partitions {
+        topics.entry(topic).or_default().push(partition);
+    }
+    topics
+}

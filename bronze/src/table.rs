@@ -1,0 +1,355 @@
+//! One table's task: records in, commits out.
+//!
+//! It reads what the router hands it (decoding on the CPU threads), and while one commit is encoded
+//! and uploaded the next batch is read. Two things make it wait: a schema the registry has not given
+//! yet, then only that partition; and a full next commit while the last is on its way, then the whole
+//! table, whose share of memory fills until the router stops reading it. Other tables notice neither.
+//!
+//! Whatever goes wrong with a commit, the way back is one: drop what is in memory, ask the table where
+//! it stands, read on from there.
+
+mod answers;
+mod schemas;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use catalog::{Topic, ValueFormat};
+use lake::Table;
+use model::{AppId, Offset, Reaction, TopicId};
+use runtime::{CancellationToken, Meter, State};
+use stream::{Cause, Records};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+use tokio::task::JoinHandle;
+use tokio::time::MissedTickBehavior;
+
+use crate::assemble::{Layout, Origin};
+use crate::batch::{Format, Reader};
+use crate::budget::Permit;
+use crate::commit::{Finished, Waiting, Work, land};
+use crate::decider::{Batch, Decider, Limits};
+use crate::evolve;
+use crate::ledger::{self, Ledger};
+use crate::lookup::Lookups;
+use crate::open::Opened;
+use crate::pipeline::Shared;
+use crate::router::{Command, Message};
+use crate::{Error, Loss};
+
+/// How long a commit on its way may take once the process is told to stop.
+const LAST_COMMIT: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// Records that wait for a schema.
+type Parked = VecDeque<(Records, u64, Permit)>;
+
+/// A partition that is ours.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ours {
+    /// What its records must carry.
+    generation: u64,
+    /// First offset ever read of it: where to begin again while the table has no position.
+    begin: Option<i64>,
+}
+
+/// The task's state.
+pub(crate) struct Task {
+    shared: Arc<Shared>,
+    commands: UnboundedSender<Command>,
+    meter: Meter,
+    topic: Topic,
+    topic_id: TopicId,
+    /// Away while a commit is on its way.
+    table: Option<Table>,
+    commit: Option<JoinHandle<Finished>>,
+    committing_since: i64,
+    /// Away while a batch is decoded.
+    reader: Option<Reader>,
+    decider: Decider<Waiting>,
+    ledger: Option<Ledger>,
+    lookups: Lookups,
+    parked: BTreeMap<i32, Parked>,
+    assigned: BTreeMap<i32, Ours>,
+    /// Ends of the log that were reached, until more comes.
+    ends: BTreeMap<i32, i64>,
+}
+
+impl Task {
+    /// `assigned`: partitions that were ours before the table was opened.
+    pub fn new(
+        shared: Arc<Shared>,
+        commands: UnboundedSender<Command>,
+        opened: Opened,
+        assigned: BTreeMap<i32, Ours>,
+    ) -> Self {
+        let Opened { topic, topic_id, table } = opened;
+        let commit = &shared.context.project.commit;
+        let age = i64::try_from(commit.interval.as_millis()).unwrap_or(i64::MAX);
+        let limits = Limits { age, rows: commit.max_rows, bytes: commit.max_bytes };
+        let format = match (topic.value, &topic.value_schema) {
+            (ValueFormat::Avro, _) => Format::Avro,
+            (ValueFormat::Json, _) => Format::Json,
+            (ValueFormat::Bytes, _) => Format::Bytes,
+        };
+        let reader = Reader::new(format, Layout::new(table.schema().clone()));
+        let meter = shared.context.meters.stage("bronze", &topic.table.to_string());
+        meter.version(table.version());
+        let context = &shared.context;
+        let patience = context.settings.missing_schema_after;
+        let lookups = Lookups::new(context.registry.clone(), context.clock.clone(), patience);
+        shared.starts.learn(table.positions());
+        Self {
+            commands,
+            meter,
+            topic,
+            topic_id,
+            table: Some(table),
+            commit: None,
+            committing_since: 0,
+            reader: Some(reader),
+            decider: Decider::new(limits),
+            ledger: None,
+            lookups,
+            parked: BTreeMap::new(),
+            assigned,
+            ends: BTreeMap::new(),
+            shared,
+        }
+    }
+
+    /// Partitions that are ours, for whoever opens the table again.
+    pub fn assigned(&self) -> BTreeMap<i32, Ours> {
+        self.assigned.clone()
+    }
+
+    /// Runs until `stop`, or until something is wrong.
+    pub async fn run(
+        &mut self,
+        inbox: &mut UnboundedReceiver<Message>,
+        stop: &CancellationToken,
+    ) -> Result<(), Error> {
+        self.meter.state(State::Running);
+        self.begin_again();
+        let every = (self.shared.context.project.commit.interval / 10)
+            .clamp(std::time::Duration::from_millis(5), std::time::Duration::from_millis(100));
+        let mut tick = tokio::time::interval(every);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        loop {
+            let has_room = self.commit.is_none() || !self.decider.is_full();
+            tokio::select! {
+                biased; // what is done before what is new: a full inbox must not starve commits
+                () = stop.cancelled() => break,
+                finished = joined(&mut self.commit), if self.commit.is_some() => self.finished(finished).await?,
+                (part, id, found) = self.lookups.next() => {
+                    self.learn(part, id, found);
+                    self.unpark().await?;
+                }
+                _ = tick.tick() => {}
+                message = inbox.recv(), if has_room => match message {
+                    Some(message) => self.on_message(message).await?,
+                    None => break,
+                },
+            }
+            self.commit_if_due();
+        }
+        self.stop().await;
+        Ok(())
+    }
+
+    /// Lets the commit on its way end, for a while. What waits is not committed: it is read again.
+    async fn stop(&mut self) {
+        if let Some(mut commit) = self.commit.take()
+            && tokio::time::timeout(LAST_COMMIT, &mut commit).await.is_err()
+        {
+            // It landed or it did not: the table tells at the next start.
+            commit.abort();
+        }
+    }
+
+    async fn on_message(&mut self, message: Message) -> Result<(), Error> {
+        match message {
+            Message::Assigned(partitions) => self.on_assigned(partitions).await?,
+            Message::Revoked(partitions) => partitions.iter().for_each(|&partition| self.release(partition)),
+            Message::End { partition, offset, generation } => {
+                if self.ours(partition, generation).is_some() {
+                    self.ends.insert(partition, offset.0);
+                    self.report(partition);
+                }
+            }
+            Message::Lost { loss, generation } => self.on_lost(&loss, generation).await?,
+            Message::Records { records, generation, permit } => {
+                if records.topic_id != self.topic_id {
+                    let (before, now) = (self.topic_id.to_string(), records.topic_id.to_string());
+                    return Err(self.loss(Loss::Recreated { before, now }));
+                }
+                self.on_records(records, generation, permit).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn on_records(&mut self, records: Records, generation: u64, permit: Permit) -> Result<(), Error> {
+        let partition = records.partition;
+        let Some(first) = records.first() else { return Ok(()) };
+        let Some(ours) = self.ours(partition, generation) else { return Ok(()) };
+        ours.begin.get_or_insert(first.0);
+        self.meter.records_in(records.len() as u64);
+        self.ends.remove(&partition);
+        match self.parked.get_mut(&partition) {
+            Some(waiting) => waiting.push_back((records, generation, permit)),
+            None => {
+                if let Some(waits) = self.read(records, generation, permit).await? {
+                    self.parked.entry(partition).or_default().push_back(waits);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads records into rows that wait for a commit; gives them back if a schema is missing.
+    async fn read(
+        &mut self,
+        records: Records,
+        generation: u64,
+        permit: Permit,
+    ) -> Result<Option<(Records, u64, Permit)>, Error> {
+        let partition = records.partition;
+        let Some(floor) = self.decider.floor(partition, generation) else { return Ok(None) };
+        let (Some(first), Some(next)) = (records.first(), records.next()) else { return Ok(None) };
+        let repeats = records.offsets.partition_point(|offset| *offset < floor);
+        let mut kept: Vec<u32> = (repeats as u32..records.len() as u32).collect();
+        let unknown = self.reader().unknown(&records, &kept);
+        if !unknown.is_empty() {
+            self.ask(&unknown);
+            return Ok(Some((records, generation, permit)));
+        }
+        let mut dropped = repeats as u64;
+        if Ledger::concerns(&records, &kept) {
+            dropped += self.ledger().await?.drop_repeats(&records, &mut kept);
+        }
+        if dropped > 0 {
+            self.meter.late("repeat", dropped);
+        }
+        let rows = kept.len() as u64;
+        let newest = kept.iter().map(|&row| records.timestamp(row as usize)).filter(|&ms| ms >= 0).max();
+        let (bytes, next) = (records.bytes() as u64, next.0);
+        let batch = self.decode(records, kept).await;
+        let payload = Waiting { batch, permit, newest };
+        let batch = Batch { partition, generation, first: first.0, next, rows, bytes, payload };
+        self.decider.on_batch(batch, self.shared.context.clock.now());
+        Ok(None)
+    }
+
+    async fn decode(&mut self, records: Records, kept: Vec<u32>) -> RecordBatch {
+        let mut reader = self.reader.take().expect("put back below before anything else runs");
+        let (topic_id, epoch) = (self.topic_id.clone(), self.topic.epoch);
+        let ingested_at = self.shared.context.clock.now();
+        let (reader, read) = runtime::cpu::run(move || {
+            let partition = records.partition;
+            let origin = Origin { topic_id: topic_id.as_str(), partition, epoch, ingested_at };
+            let read = reader.read(origin, &records, &kept);
+            (reader, read)
+        })
+        .await;
+        self.reader = Some(reader);
+        for (reason, n) in &read.errors {
+            self.meter.decode_errors(reason, *n);
+        }
+        if !read.errors.is_empty() {
+            let n: u64 = read.errors.iter().map(|(_, n)| n).sum();
+            tracing::warn!(table = %self.topic.table, records = n, reasons = ?read.errors, "records kept as error rows");
+        }
+        read.batch
+    }
+
+    /// The lines of files that are in the table. Read once, when nothing else waits to be in it.
+    async fn ledger(&mut self) -> Result<&mut Ledger, Error> {
+        if self.ledger.is_none() {
+            self.settle().await?;
+            let mut ledger = Ledger::default();
+            if let Some(table) = &self.table {
+                let columns = ledger::COLUMNS.map(str::to_owned);
+                let rows = table.scan(Some(&columns)).await.map_err(|source| self.lake(source))?;
+                rows.iter().for_each(|rows| ledger.learn(rows));
+            }
+            self.ledger = Some(ledger);
+        }
+        Ok(self.ledger.get_or_insert_default())
+    }
+
+    async fn unpark(&mut self) -> Result<(), Error> {
+        for partition in self.parked.keys().copied().collect::<Vec<_>>() {
+            while let Some((records, generation, permit)) =
+                self.parked.get_mut(&partition).and_then(VecDeque::pop_front)
+            {
+                if let Some(waits) = self.read(records, generation, permit).await? {
+                    self.parked.entry(partition).or_default().push_front(waits);
+                    break;
+                }
+            }
+            if self.parked.get(&partition).is_some_and(VecDeque::is_empty) {
+                self.parked.remove(&partition);
+            }
+        }
+        Ok(())
+    }
+
+    fn commit_if_due(&mut self) {
+        let now = self.shared.context.clock.now();
+        if self.commit.is_some() || !self.decider.is_due(now) {
+            return;
+        }
+        let Some(table) = self.table.take() else { return };
+        let Some(plan) = self.decider.take() else {
+            self.table = Some(table);
+            return;
+        };
+        let schema = self.reader().layout().schema().clone();
+        let work = Work {
+            op: self.shared.context.ids.ulid(),
+            project: self.shared.context.project.name.clone(),
+            topic: self.topic.name.clone(),
+            topic_id: self.topic_id.clone(),
+            plan,
+            schema: (schema != *table.schema()).then_some(schema),
+        };
+        self.committing_since = now.0;
+        self.commit = Some(runtime::tasks::spawn("bronze-commit", land(table, work)));
+    }
+
+    /// Gives a partition up: it is another's, or rests.
+    fn release(&mut self, partition: i32) {
+        self.assigned.remove(&partition);
+        self.decider.stop(partition);
+        self.parked.remove(&partition);
+        self.ends.remove(&partition);
+        self.shared.context.progress.forget(&self.topic.name, partition);
+    }
+
+    /// The partition, if records of that generation are its own.
+    fn ours(&mut self, partition: i32, generation: u64) -> Option<&mut Ours> {
+        self.assigned.get_mut(&partition).filter(|ours| ours.generation == generation)
+    }
+    fn reader(&self) -> &Reader {
+        self.reader.as_ref().expect("away only while `decode` runs, which puts it back")
+    }
+    fn lake(&self, source: lake::Error) -> Error {
+        Error::Lake { table: self.topic.table.clone(), source }
+    }
+    fn loss(&self, loss: Loss) -> Error {
+        Error::Loss { table: self.topic.table.clone(), topic: self.topic.name.clone(), loss }
+    }
+    fn app(&self, partition: i32) -> AppId {
+        AppId::partition(&self.topic_id, partition)
+    }
+}
+
+/// The commit's outcome; the handle is gone afterwards.
+async fn joined(commit: &mut Option<JoinHandle<Finished>>) -> Option<Finished> {
+    let outcome = match commit {
+        Some(handle) => handle.await.ok(),
+        None => None,
+    };
+    *commit = None;
+    outcome
+}

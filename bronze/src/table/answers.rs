@@ -1,0 +1,191 @@
+//! What the group, the broker and the lake answered, and how the task goes on.
+
+use lake::Table;
+use runtime::State;
+
+use super::*;
+use crate::commit::Outcome;
+
+impl Task {
+    /// Partitions are ours. What was read of them before does not count: the table says where to go on.
+    pub(super) async fn on_assigned(&mut self, partitions: Vec<(i32, u64)>) -> Result<(), Error> {
+        // Noted before anything can fail: who opens the table anew begins with what is noted.
+        for (partition, generation) in &partitions {
+            self.release(*partition);
+            self.assigned.insert(*partition, Ours { generation: *generation, begin: None });
+        }
+        self.settle().await?;
+        self.refresh().await?;
+        for (partition, generation) in partitions {
+            if self.ours(partition, generation).is_none() {
+                continue; // begun again meanwhile, as a commit on its way had lost
+            }
+            let position = self.position(partition);
+            self.decider.start(partition, generation, position);
+            // The consumer was answered from memory, and may have begun elsewhere.
+            if position != self.shared.starts.answered(&self.topic.name, partition) {
+                self.begin_partition(partition, Ours { generation, begin: None });
+            }
+            self.report(partition);
+        }
+        Ok(())
+    }
+
+    /// Every partition of ours from where the table stands.
+    pub(super) fn begin_again(&mut self) {
+        self.ledger = None;
+        self.parked.clear();
+        self.ends.clear();
+        for (partition, ours) in self.assigned.clone() {
+            self.begin_partition(partition, ours);
+        }
+    }
+
+    fn begin_partition(&mut self, partition: i32, ours: Ours) {
+        let Ours { generation: expected, begin } = ours;
+        let position = self.position(partition);
+        let Some(offset) = position.or(begin) else {
+            // Never read, never sought: it comes from the log's start by itself.
+            self.decider.start(partition, expected, None);
+            return;
+        };
+        let generation = self.shared.generation();
+        self.assigned.insert(partition, Ours { generation, begin });
+        self.decider.start(partition, generation, position);
+        self.parked.remove(&partition);
+        self.ends.remove(&partition);
+        let topic = self.topic.name.clone();
+        self.command(Command::Seek { topic, partition, offset: Offset(offset), expected, generation });
+    }
+
+    /// A position that is not in the log: ours was stale, or records are gone.
+    pub(super) async fn on_lost(&mut self, loss: &stream::Loss, generation: u64) -> Result<(), Error> {
+        let partition = loss.partition;
+        if self.ours(partition, generation).is_none() {
+            return Ok(());
+        }
+        self.settle().await?;
+        self.refresh().await?;
+        let Some(ours) = self.ours(partition, generation).copied() else { return Ok(()) };
+        let position = self.position(partition);
+        if position.is_some() && position != loss.position.map(|offset| offset.0) {
+            self.begin_partition(partition, ours);
+            return Ok(());
+        }
+        let from = position.unwrap_or(0);
+        let loss = match &loss.cause {
+            Cause::LogStart(low) => Loss::Retention { partition, from, to: low.0 },
+            Cause::LogEnd(end) => Loss::Truncated { partition, from, end: end.0 },
+            Cause::Recreated(id) => {
+                let (before, now) = (self.topic_id.to_string(), id.to_string());
+                return Err(self.loss(Loss::Recreated { before, now }));
+            }
+        };
+        // The partition rests; the table's others go on.
+        tracing::error!(table = %self.topic.table, topic = %self.topic.name, partition, %loss, "records are lost, the partition halts");
+        self.release(partition);
+        self.meter.state(State::Halted);
+        self.shared.context.progress.halt(&self.topic.table, &self.topic.name);
+        Ok(())
+    }
+
+    /// Waits for the commit on its way.
+    pub(super) async fn settle(&mut self) -> Result<(), Error> {
+        if self.commit.is_some() {
+            let finished = joined(&mut self.commit).await;
+            self.finished(finished).await?;
+        }
+        Ok(())
+    }
+
+    /// A commit ended.
+    pub(super) async fn finished(&mut self, finished: Option<Finished>) -> Result<(), Error> {
+        let Some(finished) = finished else {
+            // It panicked, and the table with it: opened anew.
+            return Err(Error::CommitTask { table: self.topic.table.clone() });
+        };
+        let Finished { table, ranges, outcome, newest } = finished;
+        self.table = Some(table);
+        match outcome {
+            Outcome::Landed(version) => self.landed(version, &ranges, newest),
+            Outcome::Moved => {
+                tracing::info!(table = %self.topic.table, "another process has moved the table on, reading from its positions");
+                self.meter.conflict();
+                self.refresh().await?;
+                self.begin_again();
+            }
+            Outcome::Failed(error) if error.reaction() == Reaction::Reload => {
+                tracing::warn!(table = %self.topic.table, %error, "table changed, reading it again");
+                self.refresh().await?;
+                self.begin_again();
+            }
+            Outcome::Failed(error) => return Err(self.lake(error)),
+        }
+        Ok(())
+    }
+
+    fn landed(&mut self, version: model::Version, ranges: &[crate::decider::Range], newest: Option<i64>) {
+        self.decider.landed(ranges);
+        self.adopt();
+        let now = self.shared.context.clock.now();
+        let rows: u64 = ranges.iter().map(|range| range.rows).sum();
+        tracing::debug!(table = %self.topic.table, version = version.0, rows, "batch committed");
+        self.meter.records_out(rows);
+        self.meter.version(version);
+        self.meter.commit(now.0.saturating_sub(self.committing_since) as f64 / 1_000.0);
+        if let Some(newest) = newest {
+            self.meter.freshness(now.0.saturating_sub(newest).max(0) as f64 / 1_000.0);
+        }
+        for range in ranges.iter().filter(|range| self.assigned.contains_key(&range.partition)) {
+            self.report(range.partition);
+            let (topic, partition) = (self.topic.name.clone(), range.partition);
+            self.command(Command::ShowLag { topic, partition, offset: Offset(range.to) });
+        }
+        if let Some(announcer) = &self.shared.context.announcer {
+            for model in self.shared.context.project.catalog.downstream(&self.topic.table) {
+                announcer.announce(&model.name, &self.topic.table, version);
+            }
+        }
+    }
+
+    /// Takes over what the table says: its positions for whoever asks next, and a rival's columns.
+    fn adopt(&mut self) {
+        let (Some(table), Some(reader)) = (&self.table, &mut self.reader) else { return };
+        self.shared.starts.learn(table.positions());
+        let ours = reader.layout().schema();
+        if table.schema() != ours {
+            // Both only ever gain columns, so one of the two is wider, or each by other columns.
+            let merged = evolve::widen(table.schema(), ours).ok().flatten();
+            reader.widen(Layout::new(merged.unwrap_or_else(|| table.schema().clone())));
+        }
+    }
+
+    async fn refresh(&mut self) -> Result<(), Error> {
+        let refreshed = match self.table.as_mut() {
+            Some(table) => table.refresh().await,
+            None => Ok(()),
+        };
+        refreshed.map_err(|source| self.lake(source))?;
+        self.adopt();
+        Ok(())
+    }
+
+    fn position(&self, partition: i32) -> Option<i64> {
+        self.table.as_ref().map(Table::positions)?.get(&self.app(partition))
+    }
+
+    /// Tells whoever waits for the end how far a partition is.
+    pub(super) fn report(&self, partition: i32) {
+        let position = self.decider.position(partition);
+        let settled = self.decider.is_settled(partition) && !self.parked.contains_key(&partition);
+        // Behind the last record there may be markers only: the end itself is reached then.
+        let end = self.ends.get(&partition).copied().filter(|_| settled);
+        let reached = end.max(position).unwrap_or(0);
+        self.shared.context.progress.reach(&self.topic.name, partition, Offset(reached));
+    }
+
+    fn command(&self, command: Command) {
+        // A router that is gone has no partitions either.
+        drop(self.commands.send(command));
+    }
+}

@@ -1,0 +1,181 @@
+//! What a column can hold, how it goes into Avro, and its canonical text for checksums.
+//!
+//! Every type of a column implements [`Field`] once. Schemas, records and checksums all come from
+//! it, so a schema that says one thing while the bytes say another cannot be written.
+
+use std::sync::Arc;
+
+use crate::wire;
+
+/// Avro type of a column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// `int`.
+    Int,
+    /// `long`.
+    Long,
+    /// `bytes`, decimal with 18 digits and this scale.
+    Decimal(u8),
+    /// `int`, days since 1970-01-01.
+    Date,
+    /// `long`, microseconds since 1970-01-01 UTC.
+    Instant,
+    /// `boolean`.
+    Bool,
+    /// `string`.
+    Text,
+}
+
+/// A value of a column.
+pub trait Field {
+    /// Its type.
+    const KIND: Kind;
+    /// Whether it may be absent.
+    const NULLABLE: bool = false;
+    /// Appends the Avro encoding.
+    fn avro(&self, out: &mut Vec<u8>);
+    /// Appends the canonical text: what `CAST(column AS VARCHAR)` gives, microseconds for an
+    /// instant.
+    fn text(&self, out: &mut Vec<u8>);
+}
+
+/// Cents.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Money(pub i64);
+/// Thousandths: rates in percent, weights in kilograms.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Milli(pub i64);
+/// Days since 1970-01-01.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Date(pub i32);
+/// Microseconds since 1970-01-01 UTC.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Instant(pub i64);
+
+/// Text of a column. Cloning one never copies the text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Text {
+    /// Text known when the program was built.
+    Static(&'static str),
+    /// Text made once, shared by the rows that hold it.
+    Shared(Arc<str>),
+    /// Digits, written out only when encoded.
+    Digits(u32),
+}
+impl From<&'static str> for Text {
+    fn from(text: &'static str) -> Self {
+        Self::Static(text)
+    }
+}
+impl From<String> for Text {
+    fn from(text: String) -> Self {
+        Self::Shared(text.into())
+    }
+}
+
+impl Field for i32 {
+    const KIND: Kind = Kind::Int;
+    fn avro(&self, out: &mut Vec<u8>) {
+        wire::long(i64::from(*self), out);
+    }
+    fn text(&self, out: &mut Vec<u8>) {
+        wire::digits(i64::from(*self), out);
+    }
+}
+impl Field for i64 {
+    const KIND: Kind = Kind::Long;
+    fn avro(&self, out: &mut Vec<u8>) {
+        wire::long(*self, out);
+    }
+    fn text(&self, out: &mut Vec<u8>) {
+        wire::digits(*self, out);
+    }
+}
+impl Field for Money {
+    const KIND: Kind = Kind::Decimal(2);
+    fn avro(&self, out: &mut Vec<u8>) {
+        wire::decimal(self.0, out);
+    }
+    fn text(&self, out: &mut Vec<u8>) {
+        wire::fixed_point(self.0, 2, out);
+    }
+}
+impl Field for Milli {
+    const KIND: Kind = Kind::Decimal(3);
+    fn avro(&self, out: &mut Vec<u8>) {
+        wire::decimal(self.0, out);
+    }
+    fn text(&self, out: &mut Vec<u8>) {
+        wire::fixed_point(self.0, 3, out);
+    }
+}
+impl Field for Date {
+    const KIND: Kind = Kind::Date;
+    fn avro(&self, out: &mut Vec<u8>) {
+        wire::long(i64::from(self.0), out);
+    }
+    fn text(&self, out: &mut Vec<u8>) {
+        let (year, month, day) = crate::calendar::civil(*self);
+        wire::digits(i64::from(year), out);
+        for part in [month, day] {
+            out.extend_from_slice(&[b'-', b'0' + part / 10, b'0' + part % 10]);
+        }
+    }
+}
+impl Field for Instant {
+    const KIND: Kind = Kind::Instant;
+    fn avro(&self, out: &mut Vec<u8>) {
+        wire::long(self.0, out);
+    }
+    fn text(&self, out: &mut Vec<u8>) {
+        wire::digits(self.0, out);
+    }
+}
+impl Field for bool {
+    const KIND: Kind = Kind::Bool;
+    fn avro(&self, out: &mut Vec<u8>) {
+        out.push(u8::from(*self));
+    }
+    fn text(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(if *self { b"true" } else { b"false" });
+    }
+}
+impl Field for Text {
+    const KIND: Kind = Kind::Text;
+    fn avro(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Static(text) => wire::text(text, out),
+            Self::Shared(text) => wire::text(text, out),
+            Self::Digits(n) => {
+                let mut digits = wire::Digits::default();
+                wire::text(digits.of(i64::from(*n)), out);
+            }
+        }
+    }
+    fn text(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Static(text) => out.extend_from_slice(text.as_bytes()),
+            Self::Shared(text) => out.extend_from_slice(text.as_bytes()),
+            Self::Digits(n) => wire::digits(i64::from(*n), out),
+        }
+    }
+}
+impl<F: Field> Field for Option<F> {
+    const KIND: Kind = F::KIND;
+    const NULLABLE: bool = true;
+    fn avro(&self, out: &mut Vec<u8>) {
+        match self {
+            None => out.push(wire::NULL),
+            Some(value) => {
+                out.push(wire::PRESENT);
+                value.avro(out);
+            }
+        }
+    }
+    fn text(&self, out: &mut Vec<u8>) {
+        match self {
+            None => out.push(b'~'),
+            Some(value) => value.text(out),
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! Writes changes down as Debezium would: one Avro envelope a change, in database transactions.
+//!
+//! The encoder is written by hand for these tables: a change is encoded straight from the rows into
+//! one buffer, with no value tree and no allocation between. Order of a change: the position in the
+//! database's log (`source.lsn`) rises with every change, `transaction.total_order` within its
+//! transaction. Rows are written in full before and after (replica identity full).
+
+use std::collections::VecDeque;
+
+use crate::block::BLOCK;
+use crate::field::Instant;
+use crate::oracle::{Oracle, State};
+use crate::row::Row;
+use crate::schema::{CONNECTOR, DATABASE, SERVER, SOURCE_VERSION, Shape};
+use crate::settings::SchemaChange;
+use crate::tables::{TABLES, Table};
+use crate::wire;
+
+/// First byte of the Confluent wire format.
+pub const MAGIC: u8 = 0;
+/// Magic byte and schema id.
+pub const FRAME: usize = 5;
+
+/// Bytes of a buffer.
+pub type Span = std::ops::Range<usize>;
+
+/// A change, encoded.
+#[derive(Debug, Clone)]
+pub struct Change {
+    /// Its number in the database's log, from 0.
+    pub sequence: u64,
+    /// Its table.
+    pub table: Table,
+    /// Primary key of its row.
+    pub row: i32,
+    /// Whether a tombstone follows.
+    pub delete: bool,
+    /// Whether the value is of the changed schema.
+    pub changed: bool,
+    /// Hash of what decides the partition.
+    pub route: u32,
+    /// Framed key.
+    pub key: Span,
+    /// Framed value.
+    pub value: Span,
+}
+
+/// Takes the changes of the simulated database.
+#[derive(Debug)]
+pub struct Recorder {
+    schema_change: Option<SchemaChange>,
+    /// Changes beyond this many are dropped: the log ends there, even within a transaction.
+    limit: u64,
+    transaction: Transaction,
+    lsn: i64,
+    oracle: Oracle,
+    /// The oracle's state at the end of each whole block that was not taken yet.
+    states: VecDeque<State>,
+    changes: Vec<Change>,
+    bytes: Vec<u8>,
+    frames: Vec<[Vec<u8>; 2]>,
+}
+
+/// The open database transaction.
+#[derive(Debug, Default)]
+struct Transaction {
+    id: i64,
+    /// `<id>:<lsn>` as Debezium names it, encoded.
+    name: Vec<u8>,
+    committed: Instant,
+    shape: Shape,
+    changes: i64,
+    by_table: [i64; TABLES],
+}
+
+const FIRST_TRANSACTION: i64 = 700;
+const FIRST_LSN: i64 = 24_000_000;
+const LSN_STEP: i64 = 96;
+
+impl Recorder {
+    /// Records up to `limit` changes.
+    pub fn new(schema_change: Option<SchemaChange>, limit: u64) -> Self {
+        Self {
+            schema_change,
+            limit,
+            transaction: Transaction { id: FIRST_TRANSACTION, ..Transaction::default() },
+            lsn: FIRST_LSN,
+            oracle: Oracle::default(),
+            states: VecDeque::new(),
+            changes: Vec::new(),
+            bytes: Vec::new(),
+            frames: Table::ALL.into_iter().map(source_frames).collect(),
+        }
+    }
+    /// Opens the next transaction, committed at `committed`.
+    pub fn begin(&mut self, committed: Instant) {
+        let shape = Shape::at(self.schema_change, self.oracle.state().events());
+        let transaction = &mut self.transaction;
+        transaction.id += 1;
+        transaction.committed = committed;
+        transaction.shape = shape;
+        transaction.changes = 0;
+        transaction.by_table = [0; TABLES];
+        let mut id = wire::Digits::default();
+        let mut lsn = wire::Digits::default();
+        let (id, lsn) = (id.of(transaction.id), lsn.of(self.lsn));
+        transaction.name.clear();
+        wire::long((id.len() + 1 + lsn.len()) as i64, &mut transaction.name);
+        transaction.name.extend_from_slice(id.as_bytes());
+        transaction.name.push(b':');
+        transaction.name.extend_from_slice(lsn.as_bytes());
+    }
+    /// A row that is new.
+    pub fn insert<R: Row>(&mut self, row: &R) {
+        self.record(None, Some(row), b'c');
+    }
+    /// A row that changed.
+    pub fn update<R: Row>(&mut self, before: &R, after: &R) {
+        self.record(Some(before), Some(after), b'u');
+    }
+    /// A row that is gone.
+    pub fn delete<R: Row>(&mut self, row: &R) {
+        self.record(Some(row), None, b'd');
+    }
+    /// Whether the log has ended.
+    pub fn is_full(&self) -> bool {
+        self.oracle.state().events() >= self.limit
+    }
+    /// Changes recorded and not taken yet.
+    pub fn pending(&self) -> usize {
+        self.changes.len()
+    }
+    /// Whether the schema change is in force for the transaction that is open.
+    pub fn shape(&self) -> Shape {
+        self.transaction.shape
+    }
+
+    fn record<R: Row>(&mut self, before: Option<&R>, after: Option<&R>, op: u8) {
+        let Some(row) = after.or(before).filter(|_| !self.is_full()) else { return };
+        let sequence = self.oracle.state().events();
+        let table = R::TABLE as usize;
+        let shape = self.transaction.shape;
+        let out = &mut self.bytes;
+
+        let key_start = out.len();
+        frame(out);
+        wire::long(i64::from(row.key()), out);
+        let value_start = out.len();
+        let route = if row.route() == row.key() {
+            wire::murmur2(&out[key_start + FRAME..])
+        } else {
+            // The same bytes as the key of that customer, so that both land in the same partition.
+            wire::long(i64::from(row.route()), out);
+            let route = wire::murmur2(&out[value_start..]);
+            out.truncate(value_start);
+            route
+        };
+
+        frame(out);
+        for image in [before, after] {
+            match image {
+                None => out.push(wire::NULL),
+                Some(row) => {
+                    out.push(wire::PRESENT);
+                    row.avro(shape.column, out);
+                }
+            }
+        }
+        let transaction = &mut self.transaction;
+        transaction.changes += 1;
+        transaction.by_table[table] += 1;
+        let committed = transaction.committed.millis();
+        let [names, place] = &self.frames[table];
+        out.extend_from_slice(names);
+        wire::long(committed, out);
+        out.extend_from_slice(place);
+        out.push(wire::PRESENT);
+        wire::long(transaction.id, out);
+        out.push(wire::PRESENT);
+        wire::long(self.lsn, out);
+        out.extend_from_slice(&[2, op]);
+        // The connector reads the log a moment behind the commit.
+        out.push(wire::PRESENT);
+        wire::long(committed + 2 + transaction.id % 17, out);
+        out.push(wire::PRESENT);
+        out.extend_from_slice(&transaction.name);
+        wire::long(transaction.changes, out);
+        wire::long(transaction.by_table[table], out);
+        self.lsn += LSN_STEP;
+
+        let value = value_start..out.len();
+        self.changes.push(Change {
+            sequence,
+            table: R::TABLE,
+            row: row.key(),
+            delete: after.is_none(),
+            changed: shape.changes(R::TABLE),
+            route,
+            key: key_start..value_start,
+            value,
+        });
+        self.oracle.fold(before, after);
+        if self.oracle.state().events().is_multiple_of(BLOCK as u64) {
+            self.states.push_back(*self.oracle.state());
+        }
+    }
+
+    /// Takes the changes of the next block, fewer when the log ended within it.
+    pub fn take_block(&mut self) -> Taken {
+        let n = BLOCK.min(self.changes.len());
+        let cut = self.changes.get(n).map_or(self.bytes.len(), |next| next.key.start);
+        let left = self.bytes.split_off(cut);
+        let bytes = std::mem::replace(&mut self.bytes, left);
+        let mut left = self.changes.split_off(n);
+        for change in &mut left {
+            change.key = change.key.start - cut..change.key.end - cut;
+            change.value = change.value.start - cut..change.value.end - cut;
+        }
+        let changes = std::mem::replace(&mut self.changes, left);
+        let whole = if n == BLOCK { self.states.pop_front() } else { None };
+        Taken { changes, bytes, whole: whole.is_some(), state: whole.unwrap_or(*self.oracle.state()) }
+    }
+}
+
+/// The changes of one block.
+#[derive(Debug)]
+pub struct Taken {
+    /// In the order of the database's log.
+    pub changes: Vec<Change>,
+    /// What their spans point into.
+    pub bytes: Vec<u8>,
+    /// Whether the block was not cut short.
+    pub whole: bool,
+    /// What the tables hold behind them.
+    pub state: State,
+}
+
+/// Appends the Confluent frame, its schema id left at 0: the block sets it.
+fn frame(out: &mut Vec<u8>) {
+    out.extend_from_slice(&[MAGIC, 0, 0, 0, 0]);
+}
+
+/// The parts of `source` that never change: before and behind its time.
+fn source_frames(table: Table) -> [Vec<u8>; 2] {
+    let mut names = Vec::new();
+    for text in [SOURCE_VERSION, CONNECTOR, SERVER] {
+        wire::text(text, &mut names);
+    }
+    let mut place = vec![wire::PRESENT];
+    for text in ["false", DATABASE, table.schema(), table.name()] {
+        wire::text(text, &mut place);
+    }
+    [names, place]
+}

@@ -1,0 +1,189 @@
+//! The command line. The same words mean the same everywhere.
+
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+
+use cdc_sim::{Pattern, SchemaChange, Share};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// A streaming medallion lakehouse: topics become bronze, silver and gold Delta tables, exactly once.
+#[derive(Debug, Parser)]
+#[command(name = "lakepulse", version, max_term_width = 100)]
+pub struct Cli {
+    #[command(flatten)]
+    pub common: Common,
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// Flags every verb takes.
+#[derive(Debug, Clone, Args)]
+pub struct Common {
+    /// Folder of the project: `lakepulse.yaml`, `topics.yaml`, `sources/`, `models/`, `schemas/`.
+    #[arg(long, global = true, value_name = "DIR", default_value = ".")]
+    pub project: PathBuf,
+    /// Which target of `lakepulse.yaml` to run on.
+    #[arg(long, global = true, value_name = "NAME", default_value = "embedded")]
+    pub target: String,
+    /// Only these tables: a name, `+name` with what is upstream, `name+` with what is downstream.
+    #[arg(long, global = true, value_name = "SELECTOR")]
+    pub select: Vec<String>,
+    /// Machine-readable output.
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Where metrics and health are served. Port 0 takes a free one.
+    #[arg(long, global = true, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
+    pub listen: SocketAddr,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Write a small project to begin with.
+    Init,
+    /// Check the project and report every fault at once.
+    Validate {
+        /// Write JSON Schemas of the YAML files into this folder, for editors.
+        #[arg(long, value_name = "DIR")]
+        schemas: Option<PathBuf>,
+    },
+    /// Print what `apply` would do to topics, subjects, tables and models.
+    Plan {
+        /// Exit 4 when there is something to apply.
+        #[arg(long)]
+        detailed_exitcode: bool,
+    },
+    /// Make topics, subjects, tables and models what the project says. Safe to run again.
+    Apply,
+    /// Run everything in one process.
+    Up {
+        #[command(flatten)]
+        workload: Workload,
+        /// Exit once everything the sources published has reached the end of its stage.
+        #[arg(long)]
+        until_drained: bool,
+        /// Do not start the project's sources.
+        #[arg(long)]
+        no_sources: bool,
+        /// Plain lines instead of the live view.
+        #[arg(long)]
+        plain: bool,
+    },
+    /// Publish the simulated source database's changes.
+    Sim {
+        #[command(flatten)]
+        workload: Workload,
+        /// Generate as fast as possible into a sink that discards the records, and print the rate.
+        #[arg(long)]
+        discard: bool,
+    },
+    /// Publish what a source holds.
+    Ingest {
+        #[command(subcommand)]
+        source: IngestSource,
+    },
+    /// Topics into bronze tables.
+    Bronze(Stage),
+    /// Bronze into silver tables.
+    Silver(Stage),
+    /// Silver into gold tables and gold topics.
+    Gold(Stage),
+    /// Versions, rows, positions and lag of every table.
+    Status,
+    /// Prove from the data alone that nothing was lost or doubled.
+    Verify,
+    /// How a table is kept, and why that way.
+    Explain {
+        /// The table.
+        table: String,
+    },
+    /// Run a query over the lake.
+    Query {
+        /// SQL. A table may be followed by `VERSION AS OF n` or `TIMESTAMP AS OF '…'`.
+        sql: String,
+        /// How to print the rows.
+        #[arg(long, value_enum, default_value_t = Format::Table)]
+        format: Format,
+    },
+}
+
+/// What the simulator does.
+#[derive(Debug, Clone, Args)]
+pub struct Workload {
+    /// The same seed gives the same bytes.
+    #[arg(long, value_name = "S")]
+    pub seed: Option<u64>,
+    /// Stop after this many change events. Without it the simulator goes on.
+    #[arg(long, value_name = "N")]
+    pub events: Option<u64>,
+    /// Mean change events a second. Without it, what the pattern says.
+    #[arg(long, value_name = "R")]
+    pub rate: Option<NonZeroU32>,
+    /// When events are sent, never which: `trickle`, `bulk` or `burst`.
+    #[arg(long, value_name = "P")]
+    pub pattern: Option<Pattern>,
+    /// Share of events that arrive late in their partition, as `1%` or `0.01`.
+    #[arg(long, value_name = "SHARE")]
+    pub disorder: Option<Share>,
+    /// Share of events that are sent a second time.
+    #[arg(long, value_name = "SHARE")]
+    pub duplicates: Option<Share>,
+    /// Records added that nobody can decode, as a share of events.
+    #[arg(long, value_name = "SHARE")]
+    pub poison: Option<Share>,
+    /// Change schemas at event N: `column@N` a new nullable column, `widen@N` a wider type, `N` both.
+    #[arg(long, value_name = "CHANGE")]
+    pub schema_change: Option<SchemaChange>,
+    /// Write what the tables must hold in the end to this file.
+    #[arg(long, value_name = "FILE")]
+    pub summary: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum IngestSource {
+    /// CSV and JSON Lines files dropped into a folder, each once.
+    Files {
+        /// The folder to watch.
+        dir: PathBuf,
+        /// The declared topic the rows go to.
+        #[arg(long, value_name = "T")]
+        topic: String,
+        /// The declared topic for lines that are no rows of that topic.
+        #[arg(long, value_name = "T")]
+        dead_letters: Option<String>,
+        /// Exit once every file that is there has been published.
+        #[arg(long)]
+        until_drained: bool,
+    },
+}
+
+/// What a stage verb takes.
+#[derive(Debug, Clone, Args)]
+pub struct Stage {
+    /// Exit once everything that is in the input now has reached the end of this stage.
+    #[arg(long)]
+    pub until_drained: bool,
+}
+
+/// How rows are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// Aligned columns.
+    Table,
+    /// Comma-separated, with a header.
+    Csv,
+    /// One JSON object a line.
+    Json,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,32 @@
+//! Ctrl-C and SIGTERM.
+
+use runtime::CancellationToken;
+
+/// Cancelled at the first Ctrl-C or SIGTERM. A second one ends the process at once: nothing is lost
+/// by that, as a commit is the only place where state changes.
+pub fn token() -> CancellationToken {
+    let token = CancellationToken::new();
+    let cancelled = token.clone();
+    // Detached: it only waits for signals, and ends with the process.
+    drop(runtime::tasks::spawn("signals", async move {
+        for asked in 0.. {
+            if signal().await.is_err() {
+                return;
+            }
+            if asked > 0 {
+                std::process::exit(130);
+            }
+            cancelled.cancel();
+        }
+    }));
+    token
+}
+
+async fn signal() -> std::io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        interrupted = tokio::signal::ctrl_c() => interrupted,
+        _ = terminate.recv() => Ok(()),
+    }
+}

@@ -1,0 +1,115 @@
+//! Stages as tasks of this process.
+
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result};
+use model::{Exit, Reaction, TableName};
+use runtime::{CancellationToken, Phase, Tasks};
+use stream::{Announcer, Owners};
+
+use crate::failure::Failure;
+use crate::wiring::Wiring;
+
+/// A stage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    Bronze,
+    Silver,
+    Gold,
+}
+impl Stage {
+    /// From the top to the end.
+    pub const ALL: [Self; 3] = [Self::Bronze, Self::Silver, Self::Gold];
+
+    /// As in groups and metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Bronze => "bronze",
+            Self::Silver => "silver",
+            Self::Gold => "gold",
+        }
+    }
+}
+
+/// What a task of the process ends with.
+pub type Ended = Result<(), Failure>;
+
+/// Starts a stage. It shares its tables with the other processes of the project that run it.
+pub async fn stage(
+    wiring: &Wiring,
+    stage: Stage,
+    select: &[TableName],
+    draining: &CancellationToken,
+    tasks: &mut Tasks<Ended>,
+) -> Result<()> {
+    let stop = tasks.stop(Phase::Stages);
+    let announcer = Arc::new(Announcer::try_new(&wiring.kafka, &wiring.project.name).await?);
+    // Where nothing is created unless asked, `apply` makes the tables.
+    let create = wiring.host.is_some();
+    match stage {
+        Stage::Bronze => {
+            let context = bronze::Context {
+                project: wiring.project.clone(),
+                lake: wiring.lake.clone(),
+                kafka: wiring.kafka.clone(),
+                registry: wiring.registry.clone(),
+                clock: wiring.clock.clone(),
+                ids: wiring.ids.clone(),
+                meters: wiring.meters.clone(),
+                settings: bronze::Settings { create_tables: create, ..Default::default() },
+                select: (!select.is_empty()).then(|| select.to_vec()),
+                announcer: Some(announcer),
+                progress: bronze::Progress::default(),
+            };
+            tasks.spawn("bronze", Phase::Stages, async move {
+                bronze::run(context, stop).await.map_err(|error| failure(error.reaction(), error))
+            });
+        }
+        Stage::Silver => {
+            let context = silver::Context {
+                project: wiring.project.clone(),
+                lake: wiring.lake.clone(),
+                clock: wiring.clock.clone(),
+                ids: wiring.ids.clone(),
+                meters: wiring.meters.clone(),
+                announce: announcer,
+                settings: silver::Settings { create, ..Default::default() },
+                select: select.to_vec(),
+            };
+            let owners = owners(wiring, stage, &context.tables()).await?;
+            tasks.spawn("silver", Phase::Stages, async move {
+                silver::run(context, owners, stop).await.map_err(|error| failure(error.reaction(), error))
+            });
+        }
+        Stage::Gold => {
+            let context = gold::Context {
+                project: wiring.project.clone(),
+                lake: wiring.lake.clone(),
+                kafka: wiring.kafka.clone(),
+                registry: wiring.registry.clone(),
+                clock: wiring.clock.clone(),
+                ids: wiring.ids.clone(),
+                meters: wiring.meters.clone(),
+                announce: announcer,
+                settings: gold::Settings { create, ..Default::default() },
+                select: select.to_vec(),
+                draining: draining.clone(),
+            };
+            let owners = owners(wiring, stage, &context.tables()).await?;
+            tasks.spawn("gold", Phase::Stages, async move {
+                gold::run(context, owners, stop).await.map_err(|error| failure(error.reaction(), error))
+            });
+        }
+    }
+    Ok(())
+}
+
+async fn owners(wiring: &Wiring, stage: Stage, tables: &[TableName]) -> Result<Owners> {
+    let group = format!("{}.{}", wiring.project.name, stage.name());
+    let owners = Owners::join(&wiring.kafka, &wiring.project.name, &group, tables).await;
+    owners.with_context(|| format!("cannot join group `{group}`"))
+}
+
+fn failure(reaction: Reaction, error: impl Into<anyhow::Error>) -> Failure {
+    Failure::new(if reaction == Reaction::Halt { Exit::Halted } else { Exit::Failed }, error)
+}

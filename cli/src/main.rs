@@ -1,0 +1,59 @@
+//! Binary `lakepulse`: arguments, settings, wiring, exit codes. One file a verb.
+
+mod args;
+mod drain;
+mod failure;
+mod interrupt;
+mod launch;
+mod preview;
+mod print;
+mod select;
+mod sources;
+mod verb;
+mod verify;
+mod view;
+mod wiring;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use clap::error::ErrorKind;
+use model::Exit;
+use tracing_subscriber::EnvFilter;
+
+use crate::args::Cli;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+#[allow(clippy::print_stderr, reason = "this is where the process says how it ended")]
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let asked = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+            let _ = error.print();
+            return ExitCode::from(if asked { Exit::Done } else { Exit::Usage } as u8);
+        }
+    };
+    let filter = EnvFilter::try_from_env("LAKEPULSE_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: cannot start: {error}");
+            return ExitCode::from(Exit::Failed as u8);
+        }
+    };
+    let ended = runtime.block_on(verb::run(cli));
+    runtime.shutdown_timeout(std::time::Duration::from_secs(2));
+    match ended {
+        Ok(exit) => ExitCode::from(exit as u8),
+        Err(failure) => {
+            if let Some(error) = failure.error {
+                eprintln!("error: {error:#}");
+            }
+            ExitCode::from(failure.exit as u8)
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! A few rows of the gold tables, for the eyes of whoever runs `up`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use catalog::Kind;
+use runtime::CancellationToken;
+
+use crate::launch::Ended;
+use crate::verb::query;
+use crate::view::Preview;
+use crate::wiring::Wiring;
+
+/// Rows shown.
+const ROWS: usize = 5;
+
+/// Looks every few seconds, at one gold table after the other.
+pub async fn keep(wiring: Arc<Wiring>, preview: Preview, stop: CancellationToken) -> Ended {
+    let tables: Vec<_> = wiring.project.catalog.models.values().filter(|model| model.kind == Kind::Table).collect();
+    let mut turn = 0;
+    while !tables.is_empty() {
+        let model = tables[turn % tables.len()];
+        turn += 1;
+        let keys = model.keys.iter().map(|key| format!("\"{key}\"")).collect::<Vec<_>>().join(", ");
+        let sql = format!("SELECT * FROM {} ORDER BY {keys} LIMIT {ROWS}", model.name);
+        // A table that is not there yet is nothing to talk about.
+        let rows = query::select(&wiring.project, &wiring.lake, &sql).await;
+        let text = rows.ok().filter(|rows| rows.iter().any(|batch| batch.num_rows() > 0));
+        if let Some(text) = text.and_then(|rows| arrow::util::pretty::pretty_format_batches(&rows).ok()) {
+            preview.show(format!("{}\n{text}", model.name));
+        }
+        if tokio::time::timeout(Duration::from_secs(4), stop.cancelled()).await.is_ok() {
+            return Ok(());
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,97 @@
+//! The project's sources, as far as they run in this process.
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result, bail};
+use catalog::{Connection, Source};
+use cdc_sim::{Share, Sink, Summary};
+use ingest::files::Feed;
+use runtime::CancellationToken;
+
+use crate::args::Workload;
+use crate::wiring::Wiring;
+
+/// The simulated source of the project; the first one, when there are several.
+pub fn simulated(wiring: &Wiring) -> Option<&Source> {
+    wiring.project.catalog.sources.values().find(|source| matches!(source.connection, Connection::WwiSim(_)))
+}
+
+/// What the source's file says, overridden by the command line.
+pub fn settings(source: &Source, workload: &Workload) -> cdc_sim::Settings {
+    let Connection::WwiSim(declared) = &source.connection else { return cdc_sim::Settings::default() };
+    let share = |given: Option<Share>, declared: f64| {
+        // A declared share was checked to lie between 0 and 1.
+        given.unwrap_or_else(|| Share::millionths((declared * 1e6).round() as u32))
+    };
+    let pattern = match declared.pattern {
+        catalog::Pattern::Trickle => cdc_sim::Pattern::Trickle,
+        catalog::Pattern::Bulk => cdc_sim::Pattern::Bulk,
+        catalog::Pattern::Burst => cdc_sim::Pattern::Burst,
+    };
+    // A number of events asked for on the command line is to be had as fast as possible, unless the
+    // command line says otherwise too.
+    let counted = workload.events.is_some();
+    let declared_rate = declared.rate.map(|rate| rate.ceil() as u32).and_then(std::num::NonZeroU32::new);
+    let both = |at| cdc_sim::SchemaChange { at, column: true, widen: true };
+    cdc_sim::Settings {
+        seed: workload.seed.unwrap_or(declared.seed),
+        events: workload.events.or(declared.events),
+        rate: workload.rate.or(if counted { None } else { declared_rate }),
+        pattern: workload.pattern.or(if counted { None } else { Some(pattern) }),
+        disorder: share(workload.disorder, declared.disorder),
+        duplicates: share(workload.duplicates, declared.duplicates),
+        poison: share(workload.poison, declared.poison),
+        schema_change: workload.schema_change.or(declared.schema_change_at.map(both)),
+        ..Default::default()
+    }
+}
+
+/// Publishes the simulated database's changes until the end of the log or until stopped.
+pub async fn simulate(wiring: &Wiring, workload: &Workload, stop: CancellationToken) -> Result<Summary> {
+    let Some(source) = simulated(wiring) else {
+        bail!("the project declares no source with `connector: wwi-sim` under sources/");
+    };
+    let streams = source.streams.iter().map(|(stream, topic)| (stream.clone(), topic.clone()));
+    let sink = Sink::try_new(wiring.kafka.clone(), wiring.registry.clone(), streams, wiring.meters.clone())
+        .with_context(|| format!("source `{}`", source.name))?;
+    let summary = cdc_sim::run(settings(source, workload), sink, stop).await;
+    let summary = summary.with_context(|| format!("source `{}`", source.name))?;
+    if let Some(path) = &workload.summary {
+        write_summary(path, &summary)?;
+    }
+    Ok(summary)
+}
+
+/// Writes the oracle's answer.
+pub fn write_summary(path: &Path, summary: &Summary) -> Result<()> {
+    let text = serde_json::to_string_pretty(summary)?;
+    std::fs::write(path, text + "\n").with_context(|| format!("cannot write `{}`", path.display()))
+}
+
+/// What a file source works with.
+pub fn files(wiring: &Wiring) -> ingest::files::Context {
+    ingest::files::Context {
+        project: wiring.project.clone(),
+        kafka: wiring.kafka.clone(),
+        registry: wiring.registry.clone(),
+        meters: wiring.meters.clone(),
+        settings: ingest::Settings::default(),
+    }
+}
+
+/// The folders that the project watches. With `once`, what is there now and no more.
+pub fn folders(wiring: &Wiring, once: bool) -> Vec<Feed> {
+    let catalog = &wiring.project.catalog;
+    let feed = |source: &Source| {
+        let Connection::Files(files) = &source.connection else { return None };
+        Some(Feed {
+            dir: wiring.project.dir.join(&files.dir),
+            format: files.format,
+            topic: catalog.contract(source.streams.values().next()?)?,
+            dead_letter: files.dead_letter.clone(),
+            poll: files.poll,
+            once,
+        })
+    };
+    catalog.sources.values().filter_map(feed).collect()
+}

@@ -1,0 +1,175 @@
+//! `lakepulse apply`: makes topics, subjects, tables and models what the project declares.
+//!
+//! In the order of the plan: topics, subjects, tables upstream first. Each step may be done twice; a
+//! crash between two of them leaves the rest for the next `apply`.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context as _, Result as Anyhow, bail};
+use catalog::plan::{Class, Object, Step};
+use lake::{Commit, Expect, Landing, Remove};
+use model::{AppId, Exit, Positions, TableName, TopicName};
+use runtime::CancellationToken;
+use stream::{Admin, TopicSpec, internal};
+
+use super::plan;
+use crate::args::Common;
+use crate::failure::Failure;
+use crate::wiring::Wiring;
+
+/// Does what `plan` prints.
+#[allow(clippy::print_stdout, reason = "this is the verb's output")]
+pub async fn run(common: &Common) -> Result<Exit, Failure> {
+    let wiring = Wiring::open(common).await?;
+    let done = apply(&wiring, |line| println!("{line}")).await;
+    wiring.close().await;
+    match done? {
+        0 => println!("nothing to apply"),
+        steps => println!("{steps} steps applied"),
+    }
+    Ok(Exit::Done)
+}
+
+/// What a stage needs before it can start: the project's own topics, and those it declares.
+pub async fn prepare(wiring: &Wiring) -> Anyhow<()> {
+    let admin = Admin::try_new(&wiring.kafka)?;
+    admin.create(&own_topics(wiring)).await.context("the project's own topics")?;
+    for step in plan::steps(wiring).await? {
+        if step.class == Class::Create && !matches!(step.object, Object::Table(_)) {
+            one(wiring, &admin, &step).await.with_context(|| step.to_string())?;
+        }
+    }
+    Ok(())
+}
+
+fn own_topics(wiring: &Wiring) -> Vec<TopicSpec> {
+    internal::specs(&wiring.project.name, wiring.project.target.topics.replication.unwrap_or(1))
+}
+
+/// Does every step and says each. Nothing is done when one of them is impossible.
+pub async fn apply(wiring: &Wiring, say: impl Fn(String)) -> Anyhow<usize> {
+    let admin = Admin::try_new(&wiring.kafka)?;
+    admin.create(&own_topics(wiring)).await.context("the project's own topics")?;
+    let steps = plan::steps(wiring).await?;
+    let impossible: Vec<String> =
+        steps.iter().filter(|step| step.class == Class::Incompatible).map(plan::text).collect();
+    if !impossible.is_empty() {
+        bail!("nothing was applied:\n{}", impossible.join("\n"));
+    }
+    for step in &steps {
+        say(plan::text(step));
+        one(wiring, &admin, step).await.with_context(|| step.to_string())?;
+    }
+    Ok(steps.len())
+}
+
+async fn one(wiring: &Wiring, admin: &Admin, step: &Step) -> Anyhow<()> {
+    match &step.object {
+        Object::Topic(topic) if step.class == Class::Create => Ok(admin.create(&[spec(wiring, topic)?]).await?),
+        // Settings of a topic that exists belong to its operator: the plan shows the difference.
+        Object::Topic(_) => Ok(()),
+        Object::Subject(subject) => register(wiring, subject).await,
+        Object::Table(table) => shape(wiring, table, step).await,
+    }
+}
+
+fn spec(wiring: &Wiring, topic: &TopicName) -> Anyhow<TopicSpec> {
+    let catalog = &wiring.project.catalog;
+    if let Some(declared) = catalog.topics.get(topic) {
+        let mut config = declared.config.clone();
+        if let Some(retention) = declared.retention {
+            config.entry("retention.ms".to_owned()).or_insert_with(|| retention.as_millis().to_string());
+        }
+        return Ok(TopicSpec {
+            name: topic.clone(),
+            partitions: declared.partitions,
+            replication: declared.replication,
+            config,
+        });
+    }
+    let published = catalog.published.get(topic).with_context(|| format!("topic `{topic}` is not declared"))?;
+    Ok(TopicSpec {
+        name: topic.clone(),
+        partitions: published.partitions,
+        replication: published.replication,
+        config: published.config.clone(),
+    })
+}
+
+async fn register(wiring: &Wiring, subject: &str) -> Anyhow<()> {
+    let catalog = &wiring.project.catalog;
+    let (topic, part) = subject.rsplit_once('-').context("a subject is `<topic>-key` or `<topic>-value`")?;
+    let topic: TopicName = topic.parse()?;
+    let (key, value, compatibility) = match (catalog.topics.get(&topic), catalog.published.get(&topic)) {
+        (Some(declared), _) => {
+            (declared.key_schema.clone(), declared.value_schema.clone(), declared.compatibility.clone())
+        }
+        (None, Some(gold)) => {
+            (Some(gold.key_schema.clone()), Some(gold.value_schema.clone()), gold.compatibility.clone())
+        }
+        (None, None) => bail!("topic `{topic}` is not declared"),
+    };
+    wiring.registry.set_compatibility(subject, &compatibility.to_uppercase()).await?;
+    if let Some(schema) = if part == "key" { key } else { value } {
+        wiring.registry.register(subject, &schema).await?;
+    }
+    Ok(())
+}
+
+/// Creates a table, cuts over to its new plan, or only takes note of it.
+async fn shape(wiring: &Wiring, table: &TableName, step: &Step) -> Anyhow<()> {
+    let (project, lake) = (&wiring.project, &wiring.lake);
+    let Some(model) = project.catalog.models.get(table) else {
+        let topic = project.catalog.topic_of(table).with_context(|| format!("table `{table}` is not declared"))?;
+        bronze::create_table(lake, &project.name, topic).await?;
+        return Ok(());
+    };
+    if step.rebuild {
+        if model.kind.is_silver() {
+            let by = silver::commit::Committer {
+                lake: lake.clone(),
+                project: project.name.clone(),
+                ids: wiring.ids.clone(),
+                stop: CancellationToken::new(),
+            };
+            silver::rebuild(&project.catalog, model, &by).await?;
+        } else {
+            let ids = wiring.ids.as_ref();
+            let rebuilt = gold::rebuild(project, model, lake, wiring.clock.as_ref(), ids).await?;
+            tracing::info!(table = %table, version = rebuilt.version.0, "cut over");
+        }
+        return Ok(());
+    }
+    if step.class == Class::Create {
+        if model.kind.is_silver() {
+            silver::create(lake, &project.name, model).await?;
+        } else if model.kind.is_gold() {
+            gold::create(lake, &project.name, model).await?;
+        }
+        return Ok(());
+    }
+    note(wiring, table, model.fingerprint).await
+}
+
+/// Takes note of a plan under which no row changes.
+async fn note(wiring: &Wiring, name: &TableName, fingerprint: i64) -> Anyhow<()> {
+    let Some(mut table) = wiring.lake.table(name).await? else { return Ok(()) };
+    loop {
+        let held = table.positions().clone();
+        let commit = Commit {
+            operation: "SET TBLPROPERTIES",
+            op: wiring.ids.ulid(),
+            expect: Expect::All(held.clone()),
+            set: held.then(&Positions::default().with(AppId::plan(), fingerprint)),
+            append: Vec::new(),
+            remove: Remove::Nothing,
+            schema: None,
+            properties: BTreeMap::new(),
+            info: serde_json::Map::from_iter([("stage".to_owned(), "apply".into())]),
+        };
+        match table.commit(&commit).await? {
+            Landing::Landed(_) => return Ok(()),
+            Landing::Moved => table.refresh().await?,
+        }
+    }
+}

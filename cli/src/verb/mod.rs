@@ -1,0 +1,43 @@
+//! One file a verb.
+
+mod apply;
+mod explain;
+mod ingest;
+mod init;
+mod plan;
+pub mod query;
+mod sim;
+mod stage;
+mod status;
+mod up;
+mod validate;
+mod verify;
+
+use model::Exit;
+
+use crate::args::{Cli, Verb};
+use crate::failure::Failure;
+use crate::launch::Stage;
+
+/// Runs the verb the arguments name.
+pub async fn run(cli: Cli) -> Result<Exit, Failure> {
+    let common = cli.common;
+    match cli.verb {
+        Verb::Init => init::run(&common),
+        Verb::Validate { schemas } => validate::run(&common, schemas.as_deref()).await,
+        Verb::Plan { detailed_exitcode } => plan::run(&common, detailed_exitcode).await,
+        Verb::Apply => apply::run(&common).await,
+        Verb::Up { workload, until_drained, no_sources, plain } => {
+            up::run(&common, up::Options { workload, until_drained, no_sources, plain }).await
+        }
+        Verb::Sim { workload, discard } => sim::run(&common, &workload, discard).await,
+        Verb::Ingest { source } => ingest::run(&common, source).await,
+        Verb::Bronze(options) => stage::run(&common, Stage::Bronze, &options).await,
+        Verb::Silver(options) => stage::run(&common, Stage::Silver, &options).await,
+        Verb::Gold(options) => stage::run(&common, Stage::Gold, &options).await,
+        Verb::Status => status::run(&common).await,
+        Verb::Verify => verify::run(&common).await,
+        Verb::Explain { table } => explain::run(&common, &table).await,
+        Verb::Query { sql, format } => query::run(&common, &sql, format).await,
+    }
+}

@@ -1,0 +1,40 @@
+//! `lakepulse sim`: the simulated source database, onto the topics or into nothing.
+
+use model::Exit;
+
+use crate::args::{Common, Workload};
+use crate::failure::Failure;
+use crate::wiring::Wiring;
+use crate::{interrupt, sources, wiring};
+
+/// Events generated for a rate when nobody says how many.
+const DISCARDED: u64 = 1_000_000;
+
+/// Publishes until the log's end or Ctrl-C, and prints what the tables must hold.
+#[allow(clippy::print_stdout, reason = "this is the verb's output")]
+pub async fn run(common: &Common, workload: &Workload, discard: bool) -> Result<Exit, Failure> {
+    if discard {
+        let project = wiring::project(common).await?;
+        let declared = project.catalog.sources.values().find(|source| source.connector == "wwi-sim");
+        let mut settings = declared.map(|source| sources::settings(source, workload)).unwrap_or_default();
+        settings.events = settings.events.or(Some(DISCARDED));
+        let discarded = runtime::cpu::run(move || cdc_sim::discard(&settings)).await;
+        println!(
+            "{} events, {} records, {} bytes in {:.2} s: {:.0} events/s",
+            discarded.summary.events,
+            discarded.records,
+            discarded.bytes,
+            discarded.seconds,
+            discarded.events_per_second()
+        );
+        if let Some(path) = &workload.summary {
+            sources::write_summary(path, &discarded.summary)?;
+        }
+        return Ok(Exit::Done);
+    }
+    let wiring = Wiring::open(common).await?;
+    let summary = sources::simulate(&wiring, workload, interrupt::token()).await;
+    wiring.close().await;
+    println!("{}", serde_json::to_string_pretty(&summary?)?);
+    Ok(Exit::Done)
+}

@@ -1,0 +1,79 @@
+//! `lakepulse bronze | silver | gold`: one stage alone, as many instances as you like.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use model::Exit;
+use runtime::health::{Health, Status};
+use runtime::{CancellationToken, Phase, Tasks};
+
+use crate::args::{Common, Stage as Options};
+use crate::drain::{Drain, Ends};
+use crate::failure::Failure;
+use crate::launch::{self, Ended, Stage};
+use crate::select::tables;
+use crate::wiring::Wiring;
+use crate::{interrupt, view};
+
+/// How long each phase may take to stop.
+const GRACE: Duration = Duration::from_secs(3);
+
+/// Runs the stage until stopped, or until everything that is in the topics now has reached its end.
+pub async fn run(common: &Common, stage: Stage, options: &Options) -> Result<Exit, Failure> {
+    let wiring = Wiring::open(common).await?;
+    let ended = drive(common, &wiring, stage, options).await;
+    wiring.close().await;
+    ended
+}
+
+async fn drive(common: &Common, wiring: &Wiring, stage: Stage, options: &Options) -> Result<Exit, Failure> {
+    let quit = interrupt::token();
+    let mut tasks: Tasks<Ended> = Tasks::default();
+    if wiring.host.is_some() {
+        // On the embedded target the first process makes what every stage needs.
+        super::apply::prepare(wiring).await?;
+    }
+    let health = Health::bind(common.listen, wiring.meters.clone(), wiring.board.clone()).await?;
+    let mut addresses = wiring.addresses.clone();
+    addresses.push(format!("metrics  http://{}/metrics", health.address().context("the metrics address")?));
+    let telemetry = tasks.stop(Phase::Telemetry);
+    tasks.spawn("health", Phase::Telemetry, {
+        let stop = telemetry.clone();
+        async move { Ok(health.serve(stop).await?) }
+    });
+    let title = format!("{} · {} on {}", stage.name(), wiring.project.name, wiring.project.target.name);
+    let frame = view::Frame { title, addresses };
+    let (meters, clock) = (wiring.meters.clone(), wiring.clock.clone());
+    let shown = view::show(view::View::Plain, frame, meters, clock, telemetry, quit.clone(), Default::default());
+    tasks.spawn("view", Phase::Telemetry, async move { Ok(shown.await?) });
+    let draining = CancellationToken::new();
+    let select = tables(&wiring.project.catalog, &common.select)?;
+    launch::stage(wiring, stage, &select, &draining, &mut tasks).await?;
+    wiring.board.say(stage.name(), Status::Up);
+    let stop = tasks.stop(Phase::Stages);
+    let drain = Drain { wiring, stop: stop.clone(), select: &select };
+    let drained = async {
+        if !options.until_drained {
+            return std::future::pending().await;
+        }
+        draining.cancel();
+        let ends = Ends::now(&wiring.kafka, &wiring.project.catalog).await?;
+        drain.wait(&ends, stage).await
+    };
+    let outcome = tokio::select! {
+        () = quit.cancelled() => Ok(Exit::Done),
+        drained = drained => drained.map(|_| Exit::Done).map_err(Failure::from),
+        Some(ended) = tasks.ended() => match ended.outcome {
+            Some(Err(failure)) => Err(failure),
+            Some(Ok(())) => Ok(Exit::Done),
+            None => Err(Failure::new(Exit::Failed, anyhow::anyhow!("task `{}` ended abnormally", ended.name))),
+        },
+    };
+    let last = tasks.shut_down(GRACE).await;
+    outcome.and_then(|exit| first_failure(last).map_or(Ok(exit), Err))
+}
+
+/// The first failure of tasks that ended while the process stopped.
+pub fn first_failure(ended: Vec<runtime::tasks::Ended<Ended>>) -> Option<Failure> {
+    ended.into_iter().find_map(|ended| ended.outcome?.err())
+}

@@ -1,0 +1,83 @@
+//! `lakepulse status`: versions, rows, positions and lag of every table, read from the tables.
+
+use anyhow::Result as Anyhow;
+use catalog::Project;
+use lake::{Lake, Table};
+use model::{AppId, Exit, TableName, Version};
+use serde::Serialize;
+use std::sync::Arc;
+
+use crate::args::Common;
+use crate::failure::Failure;
+use crate::wiring;
+
+/// One table as shown.
+#[derive(Debug, Serialize)]
+struct Line {
+    table: TableName,
+    kind: &'static str,
+    /// `None` when the table does not exist yet.
+    version: Option<u64>,
+    rows: Option<u64>,
+    files: Option<usize>,
+    /// Data-changing versions of its inputs that it has not taken yet.
+    behind: Option<usize>,
+    quarantined: Option<u64>,
+}
+
+/// Prints a line a table. Needs the lake only; no stage has to run.
+#[allow(clippy::print_stdout, reason = "this is the verb's output")]
+pub async fn run(common: &Common) -> Result<Exit, Failure> {
+    let project = wiring::project(common).await?;
+    let lake = wiring::lake(&project, Arc::new(runtime::RandomIds)).await?;
+    let mut lines = Vec::new();
+    for topic in project.catalog.topics.values() {
+        lines.push(line(&project, &lake, &topic.table, "bronze").await?);
+    }
+    for model in project.catalog.models.values().filter(|model| model.kind.is_silver() || model.kind.is_gold()) {
+        lines.push(line(&project, &lake, &model.name, model.kind.as_str()).await?);
+    }
+    if common.json {
+        println!("{}", serde_json::to_string_pretty(&lines)?);
+        return Ok(Exit::Done);
+    }
+    println!("{:<38} {:<7} {:>8} {:>12} {:>7} {:>8} {:>12}", "table", "kind", "version", "rows", "files", "behind", "quarantined");
+    for line in lines {
+        let number = |n: Option<u64>| n.map_or_else(|| "–".to_owned(), |n| n.to_string());
+        println!(
+            "{:<38} {:<7} {:>8} {:>12} {:>7} {:>8} {:>12}",
+            line.table.to_string(),
+            line.kind,
+            number(line.version),
+            number(line.rows),
+            number(line.files.map(|n| n as u64)),
+            number(line.behind.map(|n| n as u64)),
+            number(line.quarantined)
+        );
+    }
+    Ok(Exit::Done)
+}
+
+async fn line(project: &Project, lake: &Lake, name: &TableName, kind: &'static str) -> Anyhow<Line> {
+    let mut line =
+        Line { table: name.clone(), kind, version: None, rows: None, files: None, behind: None, quarantined: None };
+    let Some(table) = lake.table(name).await? else { return Ok(line) };
+    line.version = Some(table.version().0);
+    line.rows = table.rows();
+    line.files = Some(table.files().0);
+    line.behind = behind(project, lake, &table).await?;
+    if let Some(quarantine) = lake.table(&name.sibling("quarantine")).await? {
+        line.quarantined = quarantine.rows();
+    }
+    Ok(line)
+}
+
+async fn behind(project: &Project, lake: &Lake, table: &Table) -> Anyhow<Option<usize>> {
+    let mut behind = None;
+    for input in project.catalog.stored_inputs(table.name()) {
+        let Some(upstream) = lake.table(&input).await? else { continue };
+        let at = table.positions().get(&AppId::table(upstream.id())).map(|at| Version(at.unsigned_abs()));
+        *behind.get_or_insert(0) += upstream.changes(at, upstream.version()).await?.len();
+    }
+    Ok(behind)
+}

@@ -1,0 +1,149 @@
+//! `lakepulse up`: everything in one process.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow};
+use model::Exit;
+use runtime::health::{Health, Status};
+use runtime::{CancellationToken, Phase, Tasks};
+
+use super::stage::first_failure;
+use crate::args::{Common, Workload};
+use crate::drain::{Drain, Ends};
+use crate::failure::Failure;
+use crate::launch::{self, Ended, Stage};
+use crate::view::{self, Frame, Preview, View};
+use crate::wiring::Wiring;
+use crate::{interrupt, preview, select, sources};
+
+/// How long each phase may take to stop; together below ten seconds.
+const GRACE: Duration = Duration::from_millis(2_400);
+
+/// What the command line asks for.
+pub struct Options {
+    pub workload: Workload,
+    pub until_drained: bool,
+    pub no_sources: bool,
+    pub plain: bool,
+}
+
+/// Runs until stopped, or until everything the sources published has reached the end.
+pub async fn run(common: &Common, options: Options) -> Result<Exit, Failure> {
+    let wiring = Arc::new(Wiring::open(common).await?);
+    let ended = drive(common, &wiring, options).await;
+    if let Some(wiring) = Arc::into_inner(wiring) {
+        wiring.close().await;
+    }
+    ended
+}
+
+#[allow(clippy::print_stdout, reason = "this is the verb's output")]
+async fn drive(common: &Common, wiring: &Arc<Wiring>, options: Options) -> Result<Exit, Failure> {
+    let quit = interrupt::token();
+    let mut tasks: Tasks<Ended> = Tasks::default();
+    if wiring.host.is_some() {
+        let plain = View::choose(options.plain) == View::Plain;
+        let say = |line: String| {
+            if plain {
+                println!("{line}");
+            }
+        };
+        super::apply::apply(wiring, say).await?;
+    }
+    let health = Health::bind(common.listen, wiring.meters.clone(), wiring.board.clone()).await?;
+    let mut addresses = wiring.addresses.clone();
+    addresses.push(format!("metrics  http://{}/metrics", health.address().context("the metrics address")?));
+    let telemetry = tasks.stop(Phase::Telemetry);
+    tasks.spawn("health", Phase::Telemetry, {
+        let stop = telemetry.clone();
+        async move { Ok(health.serve(stop).await?) }
+    });
+    let shown = Preview::default();
+    tasks.spawn("preview", Phase::Telemetry, preview::keep(wiring.clone(), shown.clone(), telemetry.clone()));
+    let title = format!("LakePulse · {} on {}", wiring.project.name, wiring.project.target.name);
+    let view = view::show(
+        View::choose(options.plain),
+        Frame { title, addresses },
+        wiring.meters.clone(),
+        wiring.clock.clone(),
+        telemetry,
+        quit.clone(),
+        shown,
+    );
+    tasks.spawn("view", Phase::Telemetry, async move { Ok(view.await?) });
+    let draining = CancellationToken::new();
+    let select = select::tables(&wiring.project.catalog, &common.select)?;
+    for stage in Stage::ALL {
+        launch::stage(wiring, stage, &select, &draining, &mut tasks).await?;
+        wiring.board.say(stage.name(), Status::Up);
+    }
+    let sources = start_sources(wiring, &options, &mut tasks)?;
+    let stop = tasks.stop(Phase::Stages);
+    let drained = async {
+        sources.finished().await;
+        if !options.until_drained {
+            return std::future::pending().await;
+        }
+        draining.cancel();
+        let ends = Ends::now(&wiring.kafka, &wiring.project.catalog).await?;
+        Drain { wiring, stop, select: &select }.wait(&ends, Stage::Gold).await
+    };
+    let mut drained = std::pin::pin!(drained);
+    let outcome = loop {
+        tokio::select! {
+            () = quit.cancelled() => break Ok(Exit::Done),
+            drained = &mut drained => break drained.map(|_| Exit::Done).map_err(Failure::from),
+            Some(ended) = tasks.ended() => match ended.outcome {
+                // A source that has come to its end is no reason to stop the stages.
+                Some(Ok(())) => {}
+                Some(Err(failure)) => break Err(failure),
+                None => break Err(Failure::new(Exit::Failed, anyhow!("task `{}` ended abnormally", ended.name))),
+            },
+        }
+    };
+    let last = tasks.shut_down(GRACE).await;
+    outcome.and_then(|exit| first_failure(last).map_or(Ok(exit), Err))
+}
+
+/// Tokens that the sources cancel when they have come to their end.
+struct Running(Vec<CancellationToken>);
+impl Running {
+    async fn finished(&self) {
+        for token in &self.0 {
+            token.cancelled().await;
+        }
+    }
+}
+
+fn start_sources(wiring: &Arc<Wiring>, options: &Options, tasks: &mut Tasks<Ended>) -> Result<Running, Failure> {
+    let mut running = Running(Vec::new());
+    if options.no_sources {
+        return Ok(running);
+    }
+    if let Some(source) = sources::simulated(wiring) {
+        if options.until_drained && sources::settings(source, &options.workload).events.is_none() {
+            let endless = anyhow!("the simulated source never ends: say how many with `--events N`");
+            return Err(Failure::new(Exit::Usage, endless));
+        }
+        let (done, stop) = (CancellationToken::new(), tasks.stop(Phase::Sources));
+        running.0.push(done.clone());
+        let (wiring, workload) = (wiring.clone(), options.workload.clone());
+        tasks.spawn("sim", Phase::Sources, async move {
+            sources::simulate(&wiring, &workload, stop).await?;
+            done.cancel();
+            Ok(())
+        });
+    }
+    for feed in sources::folders(wiring, options.until_drained) {
+        let (done, stop) = (CancellationToken::new(), tasks.stop(Phase::Sources));
+        running.0.push(done.clone());
+        let context = sources::files(wiring);
+        tasks.spawn(format!("files {}", feed.dir.display()), Phase::Sources, async move {
+            ingest::files::run(context, feed, stop).await.map_err(|error| Failure::new(Exit::Halted, error))?;
+            done.cancel();
+            Ok(())
+        });
+    }
+    Ok(running)
+}

@@ -1,0 +1,204 @@
+//! Two sets of rows by key: what is missing, what is too much, what differs.
+//!
+//! Everything must be equal exactly, but DOUBLE within 1e-9 relative: sums of floats are refused in
+//! models, yet a division may round differently in another plan.
+
+use ahash::AHashMap;
+use anyhow::{Context as _, Result};
+use arrow::array::{Array, ArrayRef, AsArray as _, RecordBatch};
+use arrow::compute::concat_batches;
+use arrow::datatypes::{DataType, Float64Type, SchemaRef};
+use arrow::row::{OwnedRow, RowConverter, SortField};
+use arrow::util::display::{ArrayFormatter, FormatOptions};
+
+/// Relative difference up to which two DOUBLE values are equal.
+const TOLERANCE: f64 = 1e-9;
+/// How many offending keys are named; all are counted.
+const NAMED: usize = 5;
+
+/// What differs between what a table must hold and what it holds.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Difference {
+    /// Rows that must be there.
+    pub expected: usize,
+    /// Rows that are there.
+    pub actual: usize,
+    /// Rows that are not there.
+    pub missing: usize,
+    /// Rows that must not be there, doubled ones included.
+    pub extra: usize,
+    /// Rows with the right key and another value.
+    pub changed: usize,
+    /// The first offending keys, each with what is wrong.
+    pub named: Vec<String>,
+}
+impl Difference {
+    /// Whether both sides are the same rows.
+    pub fn is_empty(&self) -> bool {
+        self.missing + self.extra + self.changed == 0
+    }
+    fn name(&mut self, what: impl FnOnce() -> String) {
+        if self.named.len() < NAMED {
+            self.named.push(what());
+        }
+    }
+}
+
+/// Compares by `keys`, over the columns of `columns`; rows may come in any order and any batches.
+pub fn compare(
+    columns: &SchemaRef,
+    keys: &[String],
+    expected: &[RecordBatch],
+    actual: &[RecordBatch],
+) -> Result<Difference> {
+    let expected = Side::new(columns, keys, expected).context("the recomputed rows")?;
+    let actual = Side::new(columns, keys, actual).context("the rows of the table")?;
+    let mut difference = Difference { expected: expected.rows.len(), actual: actual.rows.len(), ..Default::default() };
+    let mut open: AHashMap<&OwnedRow, Vec<usize>> = AHashMap::with_capacity(expected.rows.len());
+    for (at, key) in expected.rows.iter().enumerate() {
+        open.entry(key).or_default().push(at);
+    }
+    for (at, key) in actual.rows.iter().enumerate() {
+        match open.get_mut(key).and_then(Vec::pop) {
+            None => {
+                difference.extra += 1;
+                difference.name(|| format!("{} is there and must not be (or is there twice)", actual.key(at)));
+            }
+            Some(twin) => {
+                if let Some(column) = first_unequal(&expected, twin, &actual, at) {
+                    difference.changed += 1;
+                    difference.name(|| {
+                        format!(
+                            "{} has `{}` = {} where {} is right",
+                            actual.key(at),
+                            columns.field(column).name(),
+                            actual.text(column, at),
+                            expected.text(column, twin)
+                        )
+                    });
+                }
+            }
+        }
+    }
+    for at in open.into_values().flatten() {
+        difference.missing += 1;
+        difference.name(|| format!("{} is missing", expected.key(at)));
+    }
+    Ok(difference)
+}
+
+/// One side, as one batch with its keys in a comparable form.
+struct Side {
+    batch: RecordBatch,
+    key_columns: Vec<usize>,
+    rows: Vec<OwnedRow>,
+}
+impl Side {
+    fn new(columns: &SchemaRef, keys: &[String], batches: &[RecordBatch]) -> Result<Self> {
+        let conformed = batches.iter().map(|batch| conform(columns, batch)).collect::<Result<Vec<_>>>()?;
+        let batch = concat_batches(columns, &conformed)?;
+        let key_columns = keys.iter().map(|key| Ok(columns.index_of(key)?)).collect::<Result<Vec<_>>>()?;
+        let fields = key_columns.iter().map(|&at| SortField::new(columns.field(at).data_type().clone()));
+        let converter = RowConverter::new(fields.collect())?;
+        let key_arrays: Vec<ArrayRef> = key_columns.iter().map(|&at| batch.column(at).clone()).collect();
+        let rows = if key_arrays.is_empty() {
+            Vec::new()
+        } else {
+            converter.convert_columns(&key_arrays)?.iter().map(|row| row.owned()).collect()
+        };
+        Ok(Self { batch, key_columns, rows })
+    }
+    fn key(&self, at: usize) -> String {
+        let schema = self.batch.schema();
+        let part = |&column: &usize| format!("{}={}", schema.field(column).name(), self.text(column, at));
+        self.key_columns.iter().map(part).collect::<Vec<_>>().join(" ")
+    }
+    fn text(&self, column: usize, at: usize) -> String {
+        let options = FormatOptions::default().with_null("NULL");
+        ArrayFormatter::try_new(self.batch.column(column).as_ref(), &options)
+            .map_or_else(|_| "?".to_owned(), |formatter| formatter.value(at).to_string())
+    }
+}
+
+/// The columns of `schema` in its order and types.
+fn conform(schema: &SchemaRef, batch: &RecordBatch) -> Result<RecordBatch> {
+    let column = |field: &arrow::datatypes::FieldRef| -> Result<ArrayRef> {
+        let found = batch.column_by_name(field.name()).with_context(|| format!("column `{}`", field.name()))?;
+        Ok(arrow::compute::cast(found, field.data_type())?)
+    };
+    let columns = schema.fields().iter().map(column).collect::<Result<Vec<_>>>()?;
+    Ok(RecordBatch::try_new(schema.clone(), columns)?)
+}
+
+fn first_unequal(left: &Side, l: usize, right: &Side, r: usize) -> Option<usize> {
+    (0..left.batch.num_columns()).find(|&column| {
+        let (a, b) = (left.batch.column(column), right.batch.column(column));
+        if *a.data_type() == DataType::Float64 {
+            let value = |side: &ArrayRef, at| side.is_valid(at).then(|| side.as_primitive::<Float64Type>().value(at));
+            return !close(value(a, l), value(b, r));
+        }
+        a.slice(l, 1).to_data() != b.slice(r, 1).to_data()
+    })
+}
+
+fn close(a: Option<f64>, b: Option<f64>) -> bool {
+    match (a, b) {
+        (None, None) => true,
+        (Some(a), Some(b)) => a == b || (a.is_nan() && b.is_nan()) || (a - b).abs() <= TOLERANCE * a.abs().max(b.abs()),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{Float64Array, Int64Array, StringArray};
+    use arrow::datatypes::{Field, Schema};
+
+    use super::*;
+
+    fn batch(rows: &[(i64, Option<&str>, f64)]) -> RecordBatch {
+        let schema = Schema::new(vec![
+            Field::new("id", DataType::Int64, true),
+            Field::new("name", DataType::Utf8, true),
+            Field::new("rate", DataType::Float64, true),
+        ]);
+        RecordBatch::try_new(
+            Arc::new(schema),
+            vec![
+                Arc::new(Int64Array::from_iter_values(rows.iter().map(|r| r.0))),
+                Arc::new(rows.iter().map(|r| r.1).collect::<StringArray>()),
+                Arc::new(Float64Array::from_iter_values(rows.iter().map(|r| r.2))),
+            ],
+        )
+        .expect("columns fit")
+    }
+    fn difference(expected: &RecordBatch, actual: &[RecordBatch]) -> Difference {
+        compare(&expected.schema(), &["id".to_owned()], std::slice::from_ref(expected), actual).expect("comparable")
+    }
+
+    #[test]
+    fn the_same_rows_in_another_order_and_other_batches_are_the_same() {
+        let expected = batch(&[(1, Some("a"), 0.3), (2, None, 1.0)]);
+        let actual = [batch(&[(2, None, 1.0)]), batch(&[(1, Some("a"), 0.1 + 0.2)])];
+        assert!(difference(&expected, &actual).is_empty());
+    }
+
+    #[test]
+    fn a_missing_a_doubled_and_a_changed_row_are_named() {
+        let expected = batch(&[(1, Some("a"), 1.0), (2, Some("b"), 1.0), (3, None, 1.0)]);
+        let found = difference(&expected, &[batch(&[(1, Some("a"), 1.0), (1, Some("a"), 1.0), (3, Some("c"), 1.0)])]);
+        assert_eq!((found.missing, found.extra, found.changed), (1, 1, 1));
+        let text = found.named.join("\n");
+        assert!(text.contains("id=2 is missing"), "{text}");
+        assert!(text.contains("id=1 is there and must not be"), "{text}");
+        assert!(text.contains("id=3 has `name` = c where NULL is right"), "{text}");
+    }
+
+    #[test]
+    fn a_double_off_by_more_than_rounding_differs() {
+        let expected = batch(&[(1, None, 1.0)]);
+        assert_eq!(difference(&expected, &[batch(&[(1, None, 1.000_001)])]).changed, 1);
+    }
+}

@@ -1,0 +1,144 @@
+//! What it means for a stored table, and for readers, that a schema became another.
+
+use apache_avro::Schema as Avro;
+
+use super::schema::{AvroSchema, Error};
+
+/// Class of a change from one Avro schema to the next. The order is that of severity.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Compat {
+    /// Every column is as it was.
+    Same,
+    /// Fields that may be absent came or went: the table gets columns, no row changes.
+    Additive(Vec<String>),
+    /// Types grew within what the table already stores.
+    Promoted(Vec<String>),
+    /// Old and new values do not fit one column.
+    Incompatible(Vec<String>),
+}
+
+/// Compares two schemas of the same values, older first.
+pub fn compatibility(old: &str, new: &str) -> Result<Compat, Error> {
+    let found = differences(old, new)?;
+    let moved: Vec<String> = found.added.into_iter().chain(found.gone).collect();
+    Ok(if !found.broken.is_empty() {
+        Compat::Incompatible(found.broken)
+    } else if !found.grown.is_empty() {
+        Compat::Promoted(found.grown.into_iter().chain(moved).collect())
+    } else if !moved.is_empty() {
+        Compat::Additive(moved)
+    } else {
+        Compat::Same
+    })
+}
+
+/// Whether `latest` is `declared` with more fields or wider types: the producer went on, and there is
+/// nothing of `declared` left to register.
+pub fn is_ahead(latest: &str, declared: &str) -> Result<bool, Error> {
+    let found = differences(declared, latest)?;
+    Ok(found.broken.is_empty()
+        && found.gone.is_empty()
+        && !(found.added.is_empty() && found.grown.is_empty()))
+}
+
+/// In words, by what they mean.
+#[derive(Default)]
+struct Differences {
+    added: Vec<String>,
+    gone: Vec<String>,
+    grown: Vec<String>,
+    broken: Vec<String>,
+}
+
+fn differences(old: &str, new: &str) -> Result<Differences, Error> {
+    let (old, new) = (AvroSchema::parse(old)?, AvroSchema::parse(new)?);
+    let mut comparison = Comparison { old: &old, new: &new, open: Vec::new(), found: Differences::default() };
+    comparison.compare("", &old.root, &new.root);
+    Ok(comparison.found)
+}
+
+struct Comparison<'a> {
+    old: &'a AvroSchema,
+    new: &'a AvroSchema,
+    /// Records being compared: a record that holds itself is compared once.
+    open: Vec<String>,
+    found: Differences,
+}
+impl Comparison<'_> {
+    fn compare(&mut self, path: &str, old: &Avro, new: &Avro) {
+        let (old_schema, new_schema) = (self.old, self.new);
+        let (Some((old, old_null)), Some((new, new_null))) =
+            (old_schema.non_null(old), new_schema.non_null(new))
+        else {
+            if old != new {
+                self.found.broken.push(format!("`{path}`: the union changed"));
+            }
+            return;
+        };
+        if old_null && !new_null {
+            self.found.broken.push(format!("`{path}`: old values may be null, new ones may not"));
+        }
+        match (old, new) {
+            (Avro::Record(from), Avro::Record(to)) => {
+                let name = from.name.fullname(None);
+                if self.open.contains(&name) {
+                    return;
+                }
+                self.open.push(name);
+                for field in &to.fields {
+                    let below = join(path, &field.name);
+                    match from.fields.iter().find(|f| f.name == field.name) {
+                        Some(before) => self.compare(&below, &before.schema, &field.schema),
+                        None if field.default.is_some() => self.found.added.push(format!("`{below}` is new")),
+                        None => self.found.broken.push(format!("`{below}` is new and has no default")),
+                    }
+                }
+                for field in &from.fields {
+                    if !to.fields.iter().any(|f| f.name == field.name) {
+                        self.found.gone.push(format!("`{}` is gone", join(path, &field.name)));
+                    }
+                }
+                self.open.pop();
+            }
+            (Avro::Array(from), Avro::Array(to)) => {
+                self.compare(&format!("{path}[]"), &from.items, &to.items)
+            }
+            (Avro::Map(from), Avro::Map(to)) => self.compare(&format!("{path}{{}}"), &from.types, &to.types),
+            (Avro::Int, Avro::Long) | (Avro::Float, Avro::Double) => {
+                self.found.grown.push(format!("`{path}` grew from {} to {}", word(old), word(new)));
+            }
+            (Avro::Enum(from), Avro::Enum(to)) => {
+                for symbol in from.symbols.iter().filter(|symbol| !to.symbols.contains(symbol)) {
+                    self.found.broken.push(format!("`{path}` lost the symbol `{symbol}`"));
+                }
+                for symbol in to.symbols.iter().filter(|symbol| !from.symbols.contains(symbol)) {
+                    self.found.grown.push(format!("`{path}` got the symbol `{symbol}`"));
+                }
+            }
+            (Avro::Decimal(from), Avro::Decimal(to)) => {
+                if from.scale != to.scale {
+                    let (from, to) = (from.scale, to.scale);
+                    self.found
+                        .broken
+                        .push(format!("`{path}` went from {from} to {to} digits behind the point"));
+                } else if from.precision != to.precision {
+                    let (from, to) = (from.precision, to.precision);
+                    self.found.grown.push(format!("`{path}` went from {from} to {to} digits"));
+                }
+            }
+            (Avro::Fixed(from), Avro::Fixed(to)) if from.size != to.size => {
+                self.found.broken.push(format!("`{path}` went from {} to {} bytes", from.size, to.size));
+            }
+            _ if std::mem::discriminant(old) == std::mem::discriminant(new) => {}
+            _ => self.found.broken.push(format!("`{path}` went from {} to {}", word(old), word(new))),
+        }
+    }
+}
+
+fn join(path: &str, name: &str) -> String {
+    if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
+}
+
+fn word(schema: &Avro) -> String {
+    format!("{:?}", apache_avro::schema::SchemaKind::from(schema)).to_lowercase()
+}

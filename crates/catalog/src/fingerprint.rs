@@ -1,0 +1,139 @@
+//! The hash of what a model's rows depend on: a stage that meets another one halts until `apply`.
+//!
+//! Hashed are the SQL's tokens, those header keys that change rows or the table's layout, and the columns
+//! of the inputs that the SQL names. Not hashed are descriptions, rules that only warn, the topic it is
+//! published on, and columns the SQL does not name: a wider input is no reason to halt. Never a plan: an
+//! upgrade of the engine must not halt a table.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use arrow::datatypes::{DataType, Field, SchemaRef};
+use model::TableName;
+use sha2::{Digest, Sha256};
+
+use crate::{Kind, Model, Otherwise};
+
+/// Raised when what is hashed changes its meaning.
+const FORMAT: &str = "lakepulse fingerprint 1";
+
+/// 63 bits, so that it fits the version of a Delta `txn`. `inputs` are the columns of each input as the
+/// model sees them, and for a view its own fingerprint.
+pub fn fingerprint(model: &Model, inputs: &BTreeMap<TableName, (SchemaRef, Option<i64>)>) -> i64 {
+    let mut hash = Hash(Sha256::new());
+    hash.text("format", FORMAT);
+    hash.text("kind", model.kind.as_str());
+    hash.text("sql", &model.normalised);
+    hash.list("keys", &model.keys);
+    hash.list("partition_by", &model.partition_by);
+    hash.text("deletion_vectors", if model.deletion_vectors { "on" } else { "off" });
+    if model.kind == Kind::Table {
+        hash.text("tick", &model.tick.as_millis().to_string());
+    }
+    hash.list("track_history", &sorted(&model.track_history));
+    for (key, value) in [
+        ("sequence_by", &model.sequence_by),
+        ("deletes_when", &model.deletes_when),
+        ("truncates_when", &model.truncates_when),
+    ] {
+        hash.text(key, value.as_deref().unwrap_or_default());
+    }
+    let shaping = |otherwise| matches!(otherwise, Otherwise::Drop | Otherwise::Quarantine);
+    let rules: BTreeMap<&str, String> = model
+        .expectations
+        .iter()
+        .filter(|rule| shaping(rule.otherwise))
+        .map(|rule| (&*rule.name, format!("{} {}", rule.otherwise.as_str(), rule.predicate)))
+        .collect();
+    for (name, rule) in rules {
+        hash.text(name, &rule);
+    }
+    let named = Named::of(&model.normalised);
+    for (table, (schema, view)) in inputs {
+        hash.text("input", &table.to_string());
+        hash.text("view", &view.map(|view| view.to_string()).unwrap_or_default());
+        let mut columns: Vec<&Field> = schema.fields().iter().map(AsRef::as_ref).collect();
+        columns.sort_by_key(|column| column.name());
+        for column in columns.into_iter().filter(|column| named.holds(column.name())) {
+            hash.text(column.name(), &type_text(column.data_type()));
+        }
+    }
+    hash.finish()
+}
+
+fn sorted(texts: &[String]) -> Vec<String> {
+    texts.iter().collect::<BTreeSet<_>>().into_iter().cloned().collect()
+}
+
+/// A type in our own words: those of arrow may change with its version.
+fn type_text(data_type: &DataType) -> String {
+    match data_type {
+        DataType::Boolean => "boolean".to_owned(),
+        DataType::Int8 => "int8".to_owned(),
+        DataType::Int16 => "int16".to_owned(),
+        DataType::Int32 => "int32".to_owned(),
+        DataType::Int64 => "int64".to_owned(),
+        DataType::Float32 => "float32".to_owned(),
+        DataType::Float64 => "float64".to_owned(),
+        DataType::Utf8 => "text".to_owned(),
+        DataType::Binary => "binary".to_owned(),
+        DataType::Date32 => "date".to_owned(),
+        DataType::Timestamp(..) => "timestamp".to_owned(),
+        DataType::Decimal128(precision, scale) => format!("decimal({precision},{scale})"),
+        DataType::List(item) => format!("list<{}>", type_text(item.data_type())),
+        DataType::Map(entry, _) => format!("map<{}>", type_text(entry.data_type())),
+        DataType::Struct(fields) => {
+            let inner =
+                fields.iter().map(|field| format!("{}:{}", field.name(), type_text(field.data_type())));
+            format!("struct<{}>", inner.collect::<Vec<_>>().join(","))
+        }
+        other => other.to_string(),
+    }
+}
+
+/// Which columns a SQL text may mean.
+enum Named {
+    All,
+    These(BTreeSet<String>),
+}
+impl Named {
+    /// `normalised` has its tokens apart by single spaces.
+    fn of(normalised: &str) -> Self {
+        let tokens: Vec<&str> = normalised.split(' ').collect();
+        let star =
+            |pair: &[&str]| pair[1] == "*" && matches!(pair[0], "select" | "distinct" | "all" | "," | ".");
+        if tokens.windows(2).any(star) || tokens.contains(&"natural") {
+            return Self::All;
+        }
+        let words = normalised.split(|c: char| !c.is_alphanumeric() && c != '_');
+        Self::These(words.filter(|word| !word.is_empty()).map(str::to_lowercase).collect())
+    }
+    fn holds(&self, column: &str) -> bool {
+        match self {
+            Self::All => true,
+            // A name with other letters is quoted; its words are all there, though others may be too.
+            Self::These(words) => column
+                .split(|c: char| !c.is_alphanumeric() && c != '_')
+                .all(|word| word.is_empty() || words.contains(&word.to_lowercase())),
+        }
+    }
+}
+
+/// Length before each text, so that no two lists of texts run into the same bytes.
+struct Hash(Sha256);
+impl Hash {
+    fn text(&mut self, name: &str, text: &str) {
+        for part in [name, text] {
+            self.0.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_le_bytes());
+            self.0.update(part.as_bytes());
+        }
+    }
+    fn list(&mut self, name: &str, texts: &[String]) {
+        self.text(name, &texts.len().to_string());
+        texts.iter().for_each(|text| self.text("", text));
+    }
+    fn finish(self) -> i64 {
+        let mut first = [0u8; 8];
+        first.copy_from_slice(&self.0.finalize()[..8]);
+        i64::from_be_bytes(first) & i64::MAX
+    }
+}

@@ -1,0 +1,77 @@
+//! What `topics.yaml` declares, and what is known of topics whose declaration has faults.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use indexmap::IndexMap;
+use model::{TableName, TopicName};
+
+use super::settings::topic_defaults;
+use crate::shape::object::Object;
+use crate::{Topic, TopicDefaults, TopicPattern};
+
+/// Partitions of a topic unless anyone says otherwise.
+pub(super) const PARTITIONS: i32 = 6;
+
+/// What `topics.yaml` declares.
+#[derive(Default)]
+pub(super) struct Contracts {
+    pub topics: IndexMap<TopicName, Topic>,
+    /// Topics whose own entry says how many partitions.
+    pub sized: BTreeSet<TopicName>,
+    pub patterns: Vec<TopicPattern>,
+    pub defaults: Defaults,
+    /// Topics that say their table themselves, with the line.
+    pub tables_at: BTreeMap<TopicName, usize>,
+    /// Topics with faults, and the tables of those: known, so that nobody misses them on top.
+    pub broken: BTreeMap<TopicName, Option<TableName>>,
+    /// Whether there are topics of which not even name and table can be told: nobody misses any.
+    pub vague: bool,
+}
+impl Contracts {
+    /// Whether someone may write to the topic.
+    pub fn knows(&self, topic: &TopicName) -> bool {
+        self.vague
+            || self.topics.contains_key(topic)
+            || self.broken.contains_key(topic)
+            || self.patterns.iter().any(|pattern| pattern.topic(topic).is_some())
+    }
+    /// Names of all declared topics.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.topics.keys().chain(self.broken.keys()).map(TopicName::as_str)
+    }
+    /// The topic that a bronze table keeps.
+    pub fn topic_of(&self, table: &TableName) -> Option<&Topic> {
+        self.topics.values().find(|topic| topic.table == *table)
+    }
+    /// Whether a table belongs to a topic with faults.
+    pub fn is_broken(&self, table: &TableName) -> bool {
+        (self.vague && self.topic_of(table).is_none())
+            || self.broken.values().any(|broken| broken.as_ref() == Some(table))
+    }
+    /// Whether a pattern may stand for the topic that this table keeps.
+    pub fn may_become(&self, table: &TableName) -> bool {
+        self.patterns.iter().any(|pattern| pattern.may_fill(table))
+    }
+}
+
+/// What every topic gets unless it says otherwise.
+#[derive(Debug, Default)]
+pub(super) struct Defaults {
+    pub topic: TopicDefaults,
+    pub compatibility: Option<String>,
+    pub envelope: Option<String>,
+    pub value: Option<String>,
+    pub retention: Option<Option<Duration>>,
+}
+impl Defaults {
+    pub fn read(object: &Object) -> Self {
+        Self {
+            topic: topic_defaults(object),
+            compatibility: object.owned("compatibility"),
+            envelope: object.owned("envelope"),
+            value: object.owned("value"),
+            retention: object.retention("retention"),
+        }
+    }
+}

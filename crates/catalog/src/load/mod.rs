@@ -1,0 +1,137 @@
+//! Reads a project's files and collects what is wrong with them.
+//!
+//! In this order, each step going on with what the steps before it found sound: `settings`, `avsc` and
+//! `topics`, `header` (headers and SQL of models), `sources`, `graph` (who reads whom), `models` (the SQL
+//! planned upstream first), `rules` on rows and tables, `publish` (gold topics), `cases` (tests). What
+//! rests on something with a fault is left out in silence: one mistake gives one fault.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use model::TopicName;
+
+use crate::fault::Faults;
+use crate::{Catalog, Fault, Project};
+
+mod avsc;
+mod cases;
+mod contracts;
+mod files;
+#[cfg(test)]
+pub(crate) mod fixture;
+mod graph;
+mod header;
+mod models;
+mod publish;
+mod rules;
+mod settings;
+mod sources;
+#[cfg(test)]
+mod tests;
+mod topics;
+
+/// Avro schemas that only the registry knew, by topic.
+pub type Learned = BTreeMap<TopicName, LearnedSchemas>;
+
+/// The schemas of a topic's records as the registry has them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LearnedSchemas {
+    /// Avro schema of the value as JSON.
+    pub value: String,
+    /// Avro schema of the key as JSON, where the registry has one.
+    pub key: Option<String>,
+}
+
+/// Loads the project in `dir` for `target` (`embedded` is always one). Every fault at once, in order of
+/// file and line. Asks nobody: models on topics whose schema only the registry knows come back
+/// `unlearned`; [`load_with`] takes those schemas.
+pub async fn load(dir: &Path, target: &str) -> Result<Project, Vec<Fault>> {
+    load_with(dir, target, &Learned::new()).await
+}
+
+/// As [`load`], with the schemas of topics that declare none. A topic that only a pattern declares
+/// becomes part of the catalog when it is among `learned`.
+pub async fn load_with(dir: &Path, target: &str, learned: &Learned) -> Result<Project, Vec<Fault>> {
+    let mut faults = Faults::default();
+    let found = files::find(dir, &mut faults);
+    if found.is_nothing() {
+        if faults.is_empty() {
+            let message =
+                format!("`{}` is no project: it declares no topics, sources or models", dir.display());
+            let help = "begin with `lakepulse init`, or write topics.yaml, then models/<schema>/<table>.sql";
+            faults.add_at(Path::new("topics.yaml"), 1, message, help);
+        }
+        return Err(faults.into_sorted());
+    }
+    let mut cx = Context { dir, faults, session: query::session() };
+    let settings = settings::read(&mut cx, target);
+    let mut contracts = topics::read(&mut cx, &found, &settings.target.topics, learned);
+    let (drafts, broken) = header::read(&mut cx, &found);
+    let claims = publish::claim(&mut cx, &drafts, &mut contracts);
+    let sources = sources::read(&mut cx, &found, &contracts, &claims);
+    let order = graph::order(&mut cx, drafts, &broken, &contracts);
+    let planned = models::plan(&mut cx, order, &contracts);
+    rules::check(&mut cx, &planned);
+    let published = publish::check(&mut cx, claims, &planned, &settings.target.topics, &contracts);
+    let tests = cases::read(&mut cx, &found, &planned);
+    if !cx.faults.is_empty() {
+        return Err(cx.faults.into_sorted());
+    }
+    let notices = planned.notices();
+    let catalog = Catalog {
+        topics: contracts.topics,
+        sized: contracts.sized,
+        patterns: contracts.patterns,
+        published,
+        sources,
+        models: planned.into_models(),
+        tests,
+    };
+    let settings::Settings { name, clock, commit, target } = settings;
+    Ok(Project { dir: dir.to_owned(), name, clock, commit, target, catalog, notices })
+}
+
+/// What every step reads and adds to.
+struct Context<'a> {
+    dir: &'a Path,
+    faults: Faults,
+    /// Functions and settings that expressions are compiled with.
+    session: datafusion::prelude::SessionContext,
+}
+impl Context<'_> {
+    /// The text of a file below the project's folder. A fault at line 1 of it when there is none.
+    fn text(&mut self, file: &Path) -> Option<String> {
+        match std::fs::read(self.dir.join(file)) {
+            Ok(bytes) => match String::from_utf8(bytes) {
+                Ok(text) => Some(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text)),
+                Err(bad) => {
+                    let before = &bad.as_bytes()[..bad.utf8_error().valid_up_to()];
+                    let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
+                    self.faults.add_at(file, line, "the file is not UTF-8", "save it as UTF-8");
+                    None
+                }
+            },
+            Err(error) => {
+                self.faults.add_at(file, 1, format!("cannot read the file: {error}"), "make it readable");
+                None
+            }
+        }
+    }
+    fn has(&self, file: &str) -> bool {
+        self.dir.join(file).is_file()
+    }
+    /// A file of YAML against its shape.
+    fn object(
+        &mut self,
+        file: &Path,
+        shape: &'static crate::shape::Shape,
+    ) -> Option<crate::shape::object::Object> {
+        let text = self.text(file)?;
+        crate::shape::check::read(&text, shape, file, 1, self.dir, &mut self.faults)
+    }
+}
+
+/// Line of `text` on which `what` first stands.
+fn line_holding(text: &str, what: &str) -> usize {
+    text.lines().position(|line| line.contains(what)).map_or(1, |line| line + 1)
+}

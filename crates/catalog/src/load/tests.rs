@@ -1,0 +1,461 @@
+use std::path::Path;
+
+use proptest::prelude::*;
+use rstest::rstest;
+
+use super::*;
+use crate::{Kind, Otherwise};
+
+use super::fixture::{self, Files, valid};
+
+fn table(name: &str) -> model::TableName {
+    name.parse().expect("a table name")
+}
+fn topic(name: &str) -> TopicName {
+    name.parse().expect("a topic name")
+}
+
+async fn faults(files: &Files) -> Vec<String> {
+    let dir = files.write();
+    match load(dir.path(), "embedded").await {
+        Ok(_) => Vec::new(),
+        Err(faults) => faults.iter().map(ToString::to_string).collect(),
+    }
+}
+
+/// Exactly one fault, at `place`, whose text holds every one of `holds`.
+async fn one_fault(files: Files, place: &str, holds: &[&str]) {
+    let found = faults(&files).await;
+    assert_eq!(found.len(), 1, "one fault expected, got {found:#?}");
+    assert!(found[0].starts_with(&format!("{place}: ")), "{} is not at {place}", found[0]);
+    for text in holds {
+        assert!(found[0].contains(text), "`{}` does not say `{text}`", found[0]);
+    }
+}
+
+#[tokio::test]
+async fn a_valid_project_loads_with_all_its_parts() {
+    let dir = valid().write();
+    let project = load(dir.path(), "embedded").await.expect("valid");
+    assert_eq!(project.name.as_str(), "shop");
+    assert!(project.target.embedded);
+    let names: Vec<String> = project.catalog.models.keys().map(ToString::to_string).collect();
+    assert_eq!(names, ["silver.customers", "silver.orders", "gold.big", "gold.sales"]);
+    let orders = &project.catalog.models[&table("silver.orders")];
+    assert_eq!((orders.kind, orders.expectations.len()), (Kind::Scd1, 1));
+    assert_eq!(orders.expectations[0].otherwise, Otherwise::Quarantine);
+    let gold = table("gold.sales");
+    let stored: Vec<String> = project.catalog.stored_inputs(&gold).iter().map(ToString::to_string).collect();
+    assert_eq!(stored, ["silver.customers", "silver.orders"]);
+    let views: Vec<&str> = project.catalog.views_of(&gold).iter().map(|v| v.name.table()).collect();
+    assert_eq!(views, ["big"]);
+    let published = &project.catalog.published[&topic("shop.sales")];
+    assert!(published.key_schema.contains("\"name\":\"customer_id\""), "{}", published.key_schema);
+    assert_eq!(project.catalog.tests.len(), 1);
+    assert_eq!(project.notices.len(), 1, "{:?}", project.notices);
+}
+
+#[tokio::test]
+async fn the_reference_project_is_valid() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let faults = load(&root, "embedded").await.err().unwrap_or_default();
+    let shown: Vec<String> = faults.iter().map(ToString::to_string).collect();
+    assert_eq!(shown, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn columns_of_a_model_are_those_of_its_select_as_a_table_stores_them() {
+    let dir = valid().write();
+    let project = load(dir.path(), "embedded").await.expect("valid");
+    let columns = |name: &str| {
+        let schema = project.catalog.schema_of(&table(name)).expect("known");
+        schema.fields().iter().map(|f| format!("{} {}", f.name(), f.data_type())).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        columns("silver.orders"),
+        ["order_id Int64", "customer_id Int64", "total Decimal128(38, 2)", "ordered_on Date32"]
+    );
+    assert_eq!(
+        columns("silver.customers")[2..],
+        [
+            "__START_AT Utf8",
+            "__END_AT Utf8",
+            "valid_from Timestamp(µs, \"UTC\")",
+            "valid_to Timestamp(µs, \"UTC\")"
+        ]
+    );
+    let bronze = columns("bronze.orders");
+    assert_eq!(bronze[0], "order_id Int64");
+    assert_eq!(bronze[4], "_keys Struct(\"order_id\": Int64)");
+    assert_eq!(bronze.last().map(String::as_str), Some("_ingested_date Date32"));
+}
+
+#[tokio::test]
+async fn every_fault_of_every_file_is_told_in_one_run() {
+    let files = valid()
+        .with("lakepulse.yaml", "version: 1\nname: shop\nclok: events\n")
+        .replace("topics.yaml", "event_time: ordered_on", "event_tme: ordered_on")
+        .replace("models/silver/orders.sql", "ordered_on\n", "orderd_on\n")
+        .with("schemas/broken.avsc", "{\"type\": \"recrd\"}");
+    let found = faults(&files).await;
+    let places: Vec<&str> = found.iter().filter_map(|fault| fault.split(": ").next()).collect();
+    let expected =
+        ["lakepulse.yaml:3", "models/silver/orders.sql:8", "schemas/broken.avsc:1", "topics.yaml:12"];
+    assert_eq!(places, expected, "{found:#?}");
+}
+
+#[rstest]
+#[case::unknown_key("topics.yaml", "retention: 3d", "retenton: 3d", "topics.yaml:6", &["unknown key `retenton`", "did you mean `retention`?"])]
+#[case::wrong_type("topics.yaml", "partitions: 2", "partitions: two", "topics.yaml:7", &["`partitions` is `two`", "whole number"])]
+#[case::too_many("topics.yaml", "partitions: 2", "partitions: 0", "topics.yaml:7", &["whole number from 1"])]
+#[case::bad_duration("topics.yaml", "retention: 3d", "retention: 3 fortnights", "topics.yaml:6", &["a duration such as"])]
+#[case::no_value("topics.yaml", "retention: 3d", "retention:", "topics.yaml:6", &["`retention` has no value"])]
+#[case::bad_size("lakepulse.yaml", "64MiB", "64 potatoes", "lakepulse.yaml:3", &["a size such as `128MiB`"])]
+#[case::bad_name("lakepulse.yaml", "name: shop", "name: My Shop", "lakepulse.yaml:2", &["`name` is `My Shop`", "lowercase letters"])]
+#[case::broken_yaml("topics.yaml", "defaults:", "defaults: [", "topics.yaml:3", &["broken YAML"])]
+#[case::tab("topics.yaml", "  shop.cdc.orders:", "\tshop.cdc.orders:", "topics.yaml:4", &["broken YAML"])]
+#[case::key_twice("topics.yaml", "partitions: 2", "retention: 4d", "topics.yaml:7", &["key `retention` is there twice", "line 6"])]
+#[case::not_a_mapping("lakepulse.yaml", "version: 1\nname: shop\ncommit: { max_bytes: 64MiB }\n", "- a\n", "lakepulse.yaml:1", &["not a mapping"])]
+#[case::bad_word("topics.yaml", "envelope: none", "envelope: debesium", "topics.yaml:5", &["did you mean `debezium`?"])]
+#[case::no_schema_file("topics.yaml", "schemas/orders.avsc", "schemas/order.avsc", "topics.yaml:9", &["there is no schema file", "did you mean `schemas/orders.avsc`?"])]
+#[case::key_not_in_schema("topics.yaml", "key: [order_id]", "key: [ordr_id]", "topics.yaml:10", &["key column `ordr_id`", "did you mean `order_id`?"])]
+#[case::partition_column("topics.yaml", "partition_by: [customer_id]", "partition_by: [client]", "topics.yaml:11", &["column `client` of `partition_by`"])]
+#[case::event_time("topics.yaml", "event_time: ordered_on", "event_time: total", "topics.yaml:12", &["`event_time` `total` is of type Decimal128(38, 2)"])]
+#[case::table_name("topics.yaml", "table: bronze.orders", "table: Orders", "topics.yaml:8", &["a table name"])]
+#[case::two_topics_on_a_table("topics.yaml", "  shop.cdc.customers:", "  other.orders: { value: bytes }\n  shop.cdc.customers:", "topics.yaml:13", &["share table `bronze.orders`"])]
+#[case::topic_name("topics.yaml", "  shop.cdc.customers:", "  shop cdc: { value: bytes }\n  shop.cdc.customers:", "topics.yaml:13", &["is no topic name"])]
+#[case::not_json("schemas/orders.avsc", "\"fields\": [", "\"fields\": ", "schemas/orders.avsc:5", &["not JSON"])]
+#[case::not_avro("schemas/orders.avsc", "\"type\": \"record\"", "\"type\": \"recrd\"", "schemas/orders.avsc:1", &["not an Avro schema"])]
+#[case::unknown_column("models/silver/orders.sql", "ordered_on\n", "orderd_on\n", "models/silver/orders.sql:8", &["orderd_on"])]
+#[case::sql_syntax("models/silver/orders.sql", "FROM changes", "FORM changes", "models/silver/orders.sql:9", &[])]
+#[case::unknown_topic_table("models/silver/orders.sql", "bronze.orders", "bronze.order", "models/silver/orders.sql:9", &["no bronze table `bronze.order`", "did you mean `bronze.orders`?"])]
+#[case::unknown_table("models/gold/big.sql", "silver.orders", "silver.ordres", "models/gold/big.sql:4", &["no table `silver.ordres`", "did you mean `silver.orders`?"])]
+#[case::gold_reads_changes("models/gold/sales.sql", "silver.customers", "changes(bronze.customers)", "models/gold/sales.sql:12", &["reads `changes(bronze.customers)`"])]
+#[case::gold_reads_bronze("models/gold/sales.sql", "silver.customers", "bronze.customers", "models/gold/sales.sql:12", &["reads bronze table"])]
+#[case::type_mismatch("models/silver/orders.sql", "total,", "total + ordered_on AS total,", "models/silver/orders.sql:7", &["Date32"])]
+#[case::no_kind("models/gold/sales.sql", "kind: table\n", "owner: me\n", "models/gold/sales.sql:1", &["missing key `kind`"])]
+#[case::no_header("models/gold/sales.sql", "/* lakepulse", "/* lakepulze", "models/gold/sales.sql:1", &["header", "lakepulze"])]
+#[case::open_header("models/gold/sales.sql", "*/", "", "models/gold/sales.sql:1", &["no closing"])]
+#[case::two_statements("models/gold/sales.sql", "GROUP BY", "; SELECT 1 AS one GROUP BY", "models/gold/sales.sql:9", &["more than one statement"])]
+#[case::no_gold_keys("models/gold/sales.sql", "keys: [customer_id, region]\n", "", "models/gold/sales.sql:1", &["missing key `keys`"])]
+#[case::gold_key_not_there("models/gold/sales.sql", "keys: [customer_id, region]", "keys: [customer]", "models/gold/sales.sql:3", &["column `customer` of `keys`", "did you mean `customer_id`?"])]
+#[case::silver_key_missing("models/silver/orders.sql", "keys: [order_id]", "keys: [customer_id]", "models/silver/orders.sql:3", &["no key of the source", "`order_id`"])]
+#[case::silver_key_computed("models/silver/orders.sql", "order_id,", "order_id + 1 AS order_id,", "models/silver/orders.sql:3", &["key `order_id` is computed"])]
+#[case::silver_key_narrowed("models/silver/orders.sql", "order_id,", "CAST(order_id AS INT) AS order_id,", "models/silver/orders.sql:3", &["key `order_id` is computed"])]
+#[case::silver_without_keys("models/silver/orders.sql", "keys: [order_id]\n", "", "models/silver/orders.sql:1", &["missing key `keys`", "`order_id`"])]
+#[case::not_boolean("models/silver/orders.sql", "total >= 0", "total + 1", "models/silver/orders.sql:5", &["rule `positive`", "not a boolean"])]
+#[case::rule_column("models/silver/orders.sql", "total >= 0", "totl >= 0", "models/silver/orders.sql:5", &["rule `positive`", "totl"])]
+#[case::rule_clock("models/silver/orders.sql", "total >= 0", "ordered_on < now()", "models/silver/orders.sql:5", &["asks for the time"])]
+#[case::rule_two("models/silver/orders.sql", "valid: total >= 0", "valid: \"true, false\"", "models/silver/orders.sql:5", &["behind the expression"])]
+#[case::measure_no_number("models/gold/sales.sql", "measure: sum(total)", "measure: max(region)", "models/gold/sales.sql:6", &["not a number"])]
+#[case::measure_a_row("models/gold/sales.sql", "measure: sum(total)", "measure: total", "models/gold/sales.sql:6", &["for each row"])]
+#[case::measure_unbounded("models/gold/sales.sql", "measure: sum(total), at_least: 0", "measure: sum(total)", "models/gold/sales.sql:6", &["has no bounds"])]
+#[case::gold_quarantine("models/gold/sales.sql", "measure: sum(total), at_least: 0", "valid: total > 0, else: drop", "models/gold/sales.sql:6", &["`drop` rows of a gold table"])]
+#[case::measure_dropped("models/gold/sales.sql", "at_least: 0", "at_least: 0, else: drop", "models/gold/sales.sql:6", &["about the table"])]
+#[case::two_checks("models/gold/sales.sql", "at_least: 0", "valid: total > 0", "models/gold/sales.sql:6", &["states 2 checks"])]
+#[case::not_row_wise("models/silver/orders.sql", "FROM changes(bronze.orders)", "FROM changes(bronze.orders) ORDER BY 1", "models/silver/orders.sql:7", &["not row-wise", "ORDER BY"])]
+#[case::silver_clock("models/silver/orders.sql", "FROM changes(bronze.orders)", "FROM changes(bronze.orders) WHERE ordered_on < now()", "models/silver/orders.sql:7", &["asks for the time"])]
+#[case::random("models/gold/sales.sql", "sum(o.total)", "sum(o.total * CAST(random() AS DECIMAL(10,2)))", "models/gold/sales.sql:10", &["random"])]
+#[case::float_sum("models/gold/sales.sql", "sum(o.total)", "sum(CAST(o.total AS DOUBLE))", "models/gold/sales.sql:9", &["no function of its inputs", "adds floats"])]
+#[case::limit("models/gold/sales.sql", "GROUP BY 1, 2", "GROUP BY 1, 2 LIMIT 3", "models/gold/sales.sql:9", &["no function of its inputs", "LIMIT"])]
+#[case::track_history("models/silver/customers.sql", "track_history: [region]", "track_history: [rgion]", "models/silver/customers.sql:4", &["column `rgion` of `track_history`"])]
+#[case::key_for_another_kind("models/silver/orders.sql", "keys: [order_id]", "keys: [order_id]\npublish: shop.x", "models/silver/orders.sql:4", &["`publish` means nothing", "`table`"])]
+#[case::reserved_column("models/silver/orders.sql", "order_id,", "order_id, _lsn,", "models/silver/orders.sql:7", &["silver adds itself"])]
+#[case::column_note("models/silver/orders.sql", "keys: [order_id]", "keys: [order_id]\ncolumns: { totl: { pii: true } }", "models/silver/orders.sql:4", &["column `totl` of `columns`"])]
+#[case::publish_source_topic("models/gold/sales.sql", "publish: shop.sales", "publish: _lakepulse.shop.commits", "models/gold/sales.sql:4", &["our own"])]
+#[case::unknown_source_topic("sources/sim.yaml", "shop.cdc.orders", "shop.cdc.ordrs", "sources/sim.yaml:5", &["is not declared", "did you mean `shop.cdc.orders`?"])]
+#[case::unknown_connector("sources/sim.yaml", "wwi-sim", "wwi-sm", "sources/sim.yaml:2", &["did you mean `wwi-sim`?"])]
+#[case::bad_share("sources/sim.yaml", "disorder: 1%", "disorder: 101%", "sources/sim.yaml:3", &["a share such as"])]
+#[case::unknown_setting("sources/sim.yaml", "disorder: 1%", "disordr: 1%", "sources/sim.yaml:3", &["did you mean `disorder`?"])]
+#[case::test_of_no_table("models/gold/sales.test.yaml", "gold.big:", "gold.bg:", "models/gold/sales.test.yaml:4", &["does not read `gold.bg`", "did you mean `gold.big`?"])]
+#[case::test_of_no_column("models/gold/sales.test.yaml", "total: 6", "totl: 6", "models/gold/sales.test.yaml:6", &["column `totl`"])]
+#[tokio::test]
+async fn a_mistake_is_told_once_where_it_is_and_with_what_to_do(
+    #[case] file: &str,
+    #[case] was: &str,
+    #[case] is: &str,
+    #[case] place: &str,
+    #[case] holds: &[&str],
+) {
+    one_fault(valid().replace(file, was, is), place, holds).await;
+}
+
+#[tokio::test]
+async fn rows_given_to_a_test_have_the_columns_of_their_table() {
+    let files = valid().replace("models/gold/sales.test.yaml", "total: 5", "totl: 5");
+    one_fault(files, "models/gold/sales.test.yaml:4", &["column `totl`", "`gold.big`"]).await;
+}
+
+#[tokio::test]
+async fn an_empty_folder_is_told_how_to_begin() {
+    one_fault(Files::default(), "topics.yaml:1", &["is no project", "begin with `lakepulse init`"]).await;
+    let settings_only = Files::default().with("lakepulse.yaml", "version: 1\n");
+    one_fault(settings_only, "topics.yaml:1", &["declares no topics, sources or models"]).await;
+    let found = load(Path::new("/there/is/none"), "embedded").await.expect_err("no folder");
+    assert!(found[0].message.contains("there is no folder"), "{found:?}");
+}
+
+#[tokio::test]
+async fn models_in_a_circle_are_told_once() {
+    let files = valid()
+        .with("models/gold/a.sql", "/* lakepulse\nkind: view\n*/\nSELECT *\nFROM gold.b")
+        .with("models/gold/b.sql", "/* lakepulse\nkind: view\n*/\nSELECT *\nFROM gold.a")
+        .with("models/gold/behind.sql", "/* lakepulse\nkind: view\n*/\nSELECT * FROM gold.a");
+    let circle = "`gold.a` reads `gold.b` reads `gold.a`";
+    one_fault(files, "models/gold/a.sql:5", &["in a circle", circle]).await;
+}
+
+#[tokio::test]
+async fn a_table_of_two_files_is_told() {
+    let view = "/* lakepulse\nkind: view\n*/\nSELECT * FROM silver.orders";
+    one_fault(
+        valid().with("models/gold/more/big.sql", view),
+        "models/gold/more/big.sql:1",
+        &["table `gold.big` is already the model in models/gold/big.sql"],
+    )
+    .await;
+    let bronze = valid().with("models/bronze/orders.sql", view);
+    one_fault(bronze, "models/bronze/orders.sql:1", &["already that of a topic"]).await;
+}
+
+#[tokio::test]
+async fn two_tables_do_not_share_a_gold_topic() {
+    let second = "/* lakepulse\nkind: table\nkeys: [order_id]\npublish: shop.sales\n*/\nSELECT order_id FROM silver.orders";
+    let files = valid().with("models/gold/zz.sql", second);
+    one_fault(files, "models/gold/zz.sql:4", &["topic `shop.sales` already publishes `gold.sales`"]).await;
+}
+
+#[tokio::test]
+async fn a_declared_gold_topic_keeps_its_partitions_and_must_fit() {
+    let declared = |entry: &str| valid().append("topics.yaml", &format!("  shop.sales: {entry}\n"));
+    let dir = declared("{ partitions: 3 }").write();
+    let project = load(dir.path(), "embedded").await.expect("valid");
+    let name = topic("shop.sales");
+    assert_eq!(project.catalog.published[&name].partitions, 3);
+    assert!(!project.catalog.topics.contains_key(&name), "bronze does not read it");
+    one_fault(declared("{ value: json }"), "models/gold/sales.sql:4", &["without Avro"]).await;
+    let schema = "{\"type\":\"record\",\"name\":\"V\",\"fields\":[{\"name\":\"total\",\"type\":\"string\"}]}";
+    let other = declared("{ schema: schemas/sales.avsc }").with("schemas/sales.avsc", schema);
+    one_fault(other, "models/gold/sales.sql:4", &["another schema", "`total` went from string to decimal"])
+        .await;
+}
+
+#[tokio::test]
+async fn a_table_without_a_key_can_only_be_appended() {
+    let keyless = valid().replace("topics.yaml", "    key: [order_id]\n", "").replace(
+        "topics.yaml",
+        "    partition_by: [customer_id]\n",
+        "",
+    );
+    one_fault(keyless, "models/silver/orders.sql:3", &["which has no key", "kind: append"]).await;
+}
+
+#[tokio::test]
+async fn a_debezium_topic_gives_the_columns_of_after() {
+    let dir = fixture::debezium().write();
+    let project = load(dir.path(), "embedded").await.expect("valid");
+    let items = &project.catalog.topics[&topic("lakepulse.cdc.items")];
+    assert_eq!(items.table.to_string(), "bronze.cdc_items");
+    assert_eq!(items.event_time.as_deref(), Some("source.ts_ms"));
+    let changes = crate::avro::changes_schema(
+        items,
+        &crate::avro::bronze_schema_of(items).expect("storable").expect("declared"),
+    )
+    .expect("an envelope");
+    let names: Vec<&str> = changes.fields().iter().map(|field| field.name().as_str()).collect();
+    assert_eq!(names, ["id", "price", "_op", "_epoch", "_lsn", "_tx_order", "_offset", "_ts", "_unchanged"]);
+    one_fault(
+        fixture::debezium().replace(
+            "models/silver/items.sql",
+            "kind: scd1",
+            "kind: scd1\nsequence_by: price",
+        ),
+        "models/silver/items.sql:3",
+        &["beside the envelope"],
+    )
+    .await;
+    one_fault(
+        fixture::debezium().with("schemas/items.avsc", fixture::ORDERS),
+        "topics.yaml:3",
+        &["the envelope lacks `before`"],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn what_only_the_registry_knows_is_learned_later() {
+    let files = valid().replace("topics.yaml", "    schema: schemas/orders.avsc\n", "");
+    let dir = files.write();
+    let project = load(dir.path(), "embedded").await.expect("valid so far");
+    let unlearned: Vec<&str> = project.catalog.unlearned().map(|topic| topic.name.as_str()).collect();
+    assert_eq!(unlearned, ["shop.cdc.orders"]);
+    let gold = table("gold.sales");
+    assert!(project.catalog.models[&gold].unlearned);
+    let schemas = LearnedSchemas { value: fixture::ORDERS.to_owned(), key: None };
+    let learned = Learned::from([(topic("shop.cdc.orders"), schemas)]);
+    let project = load_with(dir.path(), "embedded", &learned).await.expect("valid");
+    assert!(!project.catalog.models[&gold].unlearned);
+    assert_eq!(project.catalog.models[&gold].schema.fields().len(), 3);
+}
+
+#[tokio::test]
+async fn a_pattern_is_a_contract_for_topics_learned_later() {
+    let files = Files::default().with("topics.yaml", "topics:\n  web.public.*: { key: [order_id] }\n").with(
+        "models/silver/orders.sql",
+        "/* lakepulse\nkind: scd1\nkeys: [order_id]\n*/\nSELECT order_id FROM changes(bronze.public_orders)",
+    );
+    let dir = files.write();
+    let project = load(dir.path(), "embedded").await.expect("valid so far");
+    assert_eq!(project.catalog.patterns.len(), 1);
+    let orders = table("silver.orders");
+    assert!(project.catalog.models[&orders].unlearned);
+    let name = topic("web.public.orders");
+    assert_eq!(
+        project.catalog.contract(&name).map(|t| t.table.to_string()).as_deref(),
+        Some("bronze.public_orders")
+    );
+    let schemas = LearnedSchemas { value: fixture::ORDERS.to_owned(), key: None };
+    let project = load_with(dir.path(), "embedded", &Learned::from([(name, schemas)])).await.expect("valid");
+    assert!(!project.catalog.models[&orders].unlearned);
+    let with_table = files.replace("topics.yaml", "key: [order_id]", "key: [order_id], table: bronze.x");
+    one_fault(with_table, "topics.yaml:2", &["stands for many tables"]).await;
+}
+
+#[tokio::test]
+async fn targets_are_checked_and_their_secrets_stay_where_they_are() {
+    let target = "  real:\n    kafka: { bootstrap: \"k:9092\", security: { protocol: sasl_ssl, password: \"${env:NO_SUCH}\" } }\n    registry: { url: \"http://r:8081\" }\n    lake: { url: \"s3://lake/x\", endpoint: \"http://m:9000\", secret_key: hunter2 }\n";
+    let files = valid().append("lakepulse.yaml", &format!("targets:\n{target}"));
+    let dir = files.write();
+    let project = load(dir.path(), "real").await.expect("valid");
+    assert!(!project.target.embedded);
+    let shown = format!("{project:?}");
+    assert!(!shown.contains("hunter2"), "a secret shows in Debug");
+    let (url, options) = project.lake().expect("no reference in it");
+    assert_eq!((url.as_str(), options["aws_secret_access_key"].as_str()), ("s3://lake/x", "hunter2"));
+    let missing = project.target.kafka.as_ref().expect("a cluster").resolve().expect_err("not set");
+    assert!(missing.to_string().contains("NO_SUCH"));
+    let unknown = load(dir.path(), "reel").await.expect_err("no such target");
+    assert!(unknown[0].to_string().contains("did you mean `real`?"), "{unknown:?}");
+    one_fault(
+        files.replace("lakepulse.yaml", "s3://lake/x", "gs://lake"),
+        "lakepulse.yaml:8",
+        &["begins with `gs:`"],
+    )
+    .await;
+    one_fault(
+        files.replace("lakepulse.yaml", "    registry: { url: \"http://r:8081\" }\n", ""),
+        "lakepulse.yaml:5",
+        &["has `kafka` and no `registry`"],
+    )
+    .await;
+    one_fault(
+        files.replace("lakepulse.yaml", "${env:NO_SUCH}", "${vault:x}"),
+        "lakepulse.yaml:6",
+        &["no reference"],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_fingerprint_changes_with_what_rows_depend_on_and_with_nothing_else() {
+    let print = async |files: Files, name: &str| {
+        let dir = files.write();
+        let project = load(dir.path(), "embedded").await.expect("valid");
+        project.catalog.models[&table(name)].fingerprint
+    };
+    let orders = "models/silver/orders.sql";
+    let was = print(valid(), "silver.orders").await;
+    let gold = print(valid(), "gold.sales").await;
+    assert!(was >= 0);
+    for (to, same) in [
+        (valid().replace(orders, "SELECT order_id,", "select   order_id, -- the key\n"), true),
+        (valid().replace(orders, "keys: [order_id]", "keys: [order_id]\nowner: me"), true),
+        (
+            valid().replace(
+                "schemas/orders.avsc",
+                "\"fields\": [",
+                "\"fields\": [{\"name\": \"note\", \"type\": [\"null\", \"string\"], \"default\": null},",
+            ),
+            true,
+        ),
+        (
+            valid().replace(
+                orders,
+                "FROM changes(bronze.orders)",
+                "FROM changes(bronze.orders) WHERE total > 0",
+            ),
+            false,
+        ),
+        (valid().replace(orders, "else: quarantine", "else: drop"), false),
+        (valid().replace("schemas/orders.avsc", "\"scale\": 2", "\"scale\": 3"), false),
+    ] {
+        assert_eq!(print(to.clone(), "silver.orders").await == was, same, "{to:?}");
+    }
+    let view = valid().replace("models/gold/big.sql", "total > 1", "total > 2");
+    assert_ne!(print(view, "gold.sales").await, gold, "a view is part of who reads it");
+}
+
+#[tokio::test]
+async fn nested_and_long_input_is_a_fault_and_no_overflow() {
+    for text in ["- ".repeat(100_000), "[".repeat(100_000), "a: ".repeat(1_000), "{".repeat(300)] {
+        let found = faults(&valid().with("topics.yaml", &format!("topics:\n  x: {text}\n"))).await;
+        assert!(found.iter().any(|fault| fault.starts_with("topics.yaml:2: ")), "{found:?}");
+    }
+    let deep = format!("SELECT {}1{} AS x FROM silver.orders", "(".repeat(5_000), ")".repeat(5_000));
+    let found =
+        faults(&valid().with("models/gold/deep.sql", &format!("/* lakepulse\nkind: view\n*/\n{deep}"))).await;
+    assert_eq!(found.len(), 1, "{found:?}");
+    let avro = "{\"type\":\"array\",\"items\":".repeat(1_000) + "\"int\"" + &"}".repeat(1_000);
+    let found = faults(&valid().with("schemas/deep.avsc", &avro)).await;
+    assert!(found[0].starts_with("schemas/deep.avsc:1: "), "{found:?}");
+}
+
+#[tokio::test]
+async fn text_that_is_not_utf8_is_told_with_its_line() {
+    let dir = valid().write();
+    std::fs::write(dir.path().join("topics.yaml"), b"version: 1\ntopics:\n  \xff: {}\n").expect("writable");
+    let found = load(dir.path(), "embedded").await.expect_err("not UTF-8");
+    assert_eq!((found[0].file.as_path(), found[0].line), (Path::new("topics.yaml"), 3), "{found:?}");
+}
+
+/// Cuts, doubles or overwrites a piece of a file.
+fn mutated() -> impl Strategy<Value = Files> {
+    let files = valid();
+    let names: Vec<String> = files.names();
+    let junk = prop_oneof![
+        Just(String::new()),
+        "[\\[\\]{}:,'\"*&|>%@`#!?-]{1,4}",
+        "\\PC{0,6}",
+        Just("\n  ".to_owned()),
+        Just("*/".to_owned()),
+        Just("SELECT".to_owned()),
+        Just("null".to_owned()),
+    ];
+    (prop::sample::select(names), any::<prop::sample::Index>(), 0usize..40, junk).prop_map(
+        move |(name, at, cut, junk)| {
+            let text = files.text(&name).chars().collect::<Vec<_>>();
+            let at = at.index(text.len());
+            let kept = text[(at + cut).min(text.len())..].iter();
+            let text: String =
+                text[..at].iter().chain(&junk.chars().collect::<Vec<_>>()).chain(kept).collect();
+            files.clone().with(&name, &text)
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
+    #[test]
+    fn loading_never_panics_and_faults_have_a_place(files in mutated()) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        let dir = files.write();
+        if let Err(faults) = runtime.block_on(load(dir.path(), "embedded")) {
+            prop_assert!(!faults.is_empty());
+            for fault in faults {
+                prop_assert!(fault.line > 0 && !fault.message.is_empty() && !fault.help.is_empty(), "{fault:?}");
+                let text = std::fs::read_to_string(dir.path().join(&fault.file)).unwrap_or_default();
+                prop_assert!(fault.line <= text.lines().count() + 2, "{fault:?}");
+            }
+        }
+    }
+}

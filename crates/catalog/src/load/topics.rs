@@ -1,0 +1,332 @@
+//! `topics.yaml`: contracts of topics, each with the schemas it names.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use model::{TableName, TopicName};
+
+use super::avsc::{self, Schemas};
+use super::contracts::{Contracts, Defaults, PARTITIONS};
+use super::files::Found;
+use super::settings::topic_defaults;
+use super::{Context, Learned};
+use crate::avro::{self, AvroSchema};
+use crate::fault::did_you_mean;
+use crate::shape::files::TOPICS;
+use crate::shape::object::Object;
+use crate::topic::default_table;
+use crate::{Envelope, Location, Topic, TopicDefaults, TopicPattern, ValueFormat};
+
+const FILE: &str = "topics.yaml";
+const WEEK: Duration = Duration::from_secs(7 * 86_400);
+pub(super) fn read(
+    cx: &mut Context<'_>,
+    found: &Found,
+    target: &TopicDefaults,
+    learned: &Learned,
+) -> Contracts {
+    let schemas = avsc::read(cx, found);
+    let read = if found.topics { cx.object(Path::new(FILE), &TOPICS) } else { None };
+    let vague = found.topics && read.as_ref().is_none_or(|root| root.is_faulty("topics"));
+    let root = read.unwrap_or_else(|| Object::empty(&TOPICS));
+    let contracts = Contracts {
+        vague,
+        defaults: root.object("defaults").map(Defaults::read).unwrap_or_default(),
+        ..Contracts::default()
+    };
+    let mut reader = Reader { cx, target, schemas, learned, contracts };
+    if let Some(topics) = root.object("topics") {
+        for (name, line, object) in topics.objects() {
+            if name.contains('*') {
+                reader.pattern(name, line, object)
+            } else {
+                reader.topic(name, line, object)
+            }
+        }
+        for name in topics.faulty.iter().filter_map(|name| name.parse::<TopicName>().ok()) {
+            let table = default_table(&name);
+            reader.contracts.broken.insert(name, table);
+        }
+    }
+    reader.learn_patterns();
+    reader.one_topic_a_table();
+    reader.contracts
+}
+
+struct Reader<'a, 'c> {
+    cx: &'a mut Context<'c>,
+    target: &'a TopicDefaults,
+    schemas: Schemas,
+    learned: &'a Learned,
+    contracts: Contracts,
+}
+impl Reader<'_, '_> {
+    fn fault(&mut self, line: usize, message: impl Into<String>, help: impl Into<String>) {
+        self.cx.faults.add_at(Path::new(FILE), line, message, help);
+    }
+
+    fn topic(&mut self, name: &str, line: usize, object: &Object) {
+        let Ok(name) = name.parse::<TopicName>() else {
+            let help = "a topic name is 1 to 249 letters, digits, `.`, `_`, `-`";
+            return self.fault(line, format!("`{name}` is no topic name"), help);
+        };
+        let before = self.cx.faults.len();
+        self.contracts.vague |= object.is_faulty("table");
+        if name.as_str().starts_with("_lakepulse") {
+            self.fault(line, format!("topic `{name}` is one of our own"), "give it another name");
+        }
+        let table = match object.text("table") {
+            Some(table) => {
+                self.contracts.tables_at.insert(name.clone(), object.line_of("table"));
+                table.parse().ok()
+            }
+            None => default_table(&name),
+        };
+        match &table {
+            Some(table) if table.table().contains("__") => {
+                let message = format!("table `{table}` of topic `{name}` holds `__`");
+                let help = "`__` is for tables kept beside another; name it with `table:`";
+                self.fault(object.line_of("table").max(line), message, help);
+            }
+            Some(_) => {}
+            None => {
+                self.fault(line, format!("no table can be called after `{name}`"), "name it with `table:`")
+            }
+        }
+        let topic = table.clone().and_then(|table| {
+            let topic = self.contract(name.clone(), table, line, object);
+            self.with_schemas(topic, line, object)
+        });
+        match topic {
+            Some(topic) if self.cx.faults.len() == before => {
+                if object.has("partitions") {
+                    self.contracts.sized.insert(name.clone());
+                }
+                self.contracts.topics.insert(name, topic);
+            }
+            _ => drop(self.contracts.broken.insert(name, table)),
+        }
+    }
+
+    fn pattern(&mut self, pattern: &str, line: usize, object: &Object) {
+        let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '*');
+        let glob = globset::Glob::new(pattern).ok().filter(|_| pattern.chars().all(legal));
+        let Some(glob) = glob else {
+            let help = "a pattern is letters, digits, `.`, `_`, `-`, and `*` for any of them";
+            return self.fault(line, format!("`{pattern}` is no pattern of topic names"), help);
+        };
+        if object.has("table") {
+            let help = "drop `table`: each topic's own name gives its table";
+            self.fault(object.line_of("table"), format!("`{pattern}` stands for many tables"), help);
+        }
+        let any = "any".parse::<TopicName>().expect("letters are a topic name");
+        let table = "bronze.any".parse().expect("letters are a table name");
+        let contract = self.contract(any, table, line, object);
+        if let Some(contract) = self.with_schemas(contract, line, object) {
+            let glob = glob.compile_matcher();
+            self.contracts.patterns.push(TopicPattern { pattern: pattern.to_owned(), contract, glob });
+        }
+    }
+
+    /// What the keys say, before any schema is looked at.
+    fn contract(&self, name: TopicName, table: TableName, line: usize, object: &Object) -> Topic {
+        let defaults = &self.contracts.defaults;
+        let envelope = match object.text("envelope").or(defaults.envelope.as_deref()) {
+            Some("debezium") => Envelope::Debezium,
+            Some("debezium_flat") => Envelope::DebeziumFlat,
+            _ => Envelope::None,
+        };
+        let value = match object.text("value").or(defaults.value.as_deref()) {
+            Some("json") => ValueFormat::Json,
+            Some("bytes") => ValueFormat::Bytes,
+            _ => ValueFormat::Avro,
+        };
+        let own = topic_defaults(object);
+        let first = |own: Option<i32>, target: Option<i32>, default: Option<i32>| own.or(target).or(default);
+        let retention = object.retention("retention").or(defaults.retention);
+        let mut config = defaults.topic.config.clone();
+        config.extend(self.target.config.clone());
+        if let Some(keep) = retention {
+            let keep = keep.map_or("-1".to_owned(), |keep| keep.as_millis().to_string());
+            config.insert("retention.ms".to_owned(), keep);
+        }
+        config.extend(own.config);
+        let compatibility = object.text("compatibility").or(defaults.compatibility.as_deref());
+        let event_time = object.owned("event_time").or_else(|| match envelope {
+            Envelope::Debezium => Some("source.ts_ms".to_owned()),
+            Envelope::DebeziumFlat | Envelope::None => None,
+        });
+        let key = object.texts("key");
+        let partition_by = object.texts("partition_by");
+        Topic {
+            partition_by: if partition_by.is_empty() { key.clone() } else { partition_by },
+            name,
+            table,
+            description: object.owned("description"),
+            value,
+            envelope,
+            value_schema: None,
+            key_schema: None,
+            key,
+            event_time,
+            epoch: object.whole("epoch"),
+            full_identity: object.text("replica_identity") == Some("full"),
+            partitions: first(own.partitions, self.target.partitions, defaults.topic.partitions)
+                .unwrap_or(PARTITIONS),
+            replication: first(own.replication, self.target.replication, defaults.topic.replication)
+                .unwrap_or(1),
+            // Kafka's own default.
+            retention: retention.unwrap_or(Some(WEEK)),
+            compatibility: compatibility.unwrap_or("backward_transitive").to_uppercase(),
+            config,
+            location: Location::new(FILE, line),
+        }
+    }
+
+    /// The topic with the schemas it names or that were learned, and everything checked against them.
+    fn with_schemas(&mut self, topic: Topic, line: usize, object: &Object) -> Option<Topic> {
+        let value_at = object.text("schema").map(|path| (path, object.line_of("schema")));
+        let key_at = object.text("key_schema").map(|path| (path, object.line_of("key_schema")));
+        let mut named = |at: Option<(&str, usize)>| match at {
+            Some((path, line)) => self.schemas.get(self.cx, path, Path::new(FILE), line).map(Some),
+            None => Some(None),
+        };
+        let (value, key) = (named(value_at), named(key_at));
+        let (value, key) = (value?, key?);
+        if topic.value == ValueFormat::Bytes && (value.is_some() || topic.envelope != Envelope::None) {
+            let help = "drop `schema` and `envelope`, or say how values are encoded with `value: avro`";
+            self.fault(line, format!("values of `{}` are bytes and have no columns", topic.name), help);
+            return None;
+        }
+        let learned = self.learned.get(&topic.name);
+        let value = value.or_else(|| learned.map(|learned| learned.value.clone()));
+        let key = key.or_else(|| learned.and_then(|learned| learned.key.clone()));
+        let Some(value) = value else {
+            return self.without_value(topic, key, line, object);
+        };
+        let learned = match topic.learn(&value, key.as_deref()) {
+            Ok(topic) => topic,
+            Err(error) => {
+                self.explain(&error, &topic, &value, line, object);
+                return None;
+            }
+        };
+        self.check_columns(&learned, &value, line, object).then_some(learned)
+    }
+
+    /// A topic of which only the key's schema is known, or none.
+    fn without_value(
+        &mut self,
+        mut topic: Topic,
+        key: Option<String>,
+        line: usize,
+        object: &Object,
+    ) -> Option<Topic> {
+        if let Some(key) = key {
+            if topic.key.is_empty() {
+                topic.key = avro::record_columns(&key).unwrap_or_default();
+            }
+            topic.key_schema = Some(key.into());
+        }
+        if topic.value != ValueFormat::Avro
+            && let Err(error) = avro::bronze_schema_of(&topic)
+        {
+            self.explain(&error, &topic, "", line, object);
+            return None;
+        }
+        Some(topic)
+    }
+
+    fn explain(&mut self, error: &avro::Error, topic: &Topic, value: &str, line: usize, object: &Object) {
+        match error {
+            avro::Error::NoKeyColumn { column } => {
+                let known = columns(topic, value);
+                let help = did_you_mean(column, known.iter().map(String::as_str));
+                let message = format!("key column `{column}` of `{}` is not in its schema", topic.name);
+                self.fault(object.line_of("key").max(line), message, help);
+            }
+            error => {
+                let help = "change the schema file, or what the topic says of it";
+                let message = format!("topic `{}` cannot become a table: {error}", topic.name);
+                self.fault(object.line_of("schema").max(line), message, help);
+            }
+        }
+    }
+
+    fn check_columns(&mut self, topic: &Topic, value: &str, line: usize, object: &Object) -> bool {
+        let before = self.cx.faults.len();
+        let known = columns(topic, value);
+        for column in topic.partition_by.iter().filter(|c| !known.contains(c) && !topic.key.contains(c)) {
+            let help = did_you_mean(column, known.iter().map(String::as_str));
+            let message = format!("column `{column}` of `partition_by` is not in the schema");
+            self.fault(object.line_of("partition_by").max(line), message, help);
+        }
+        if let (Some(path), Ok(schema)) = (&topic.event_time, AvroSchema::parse(value)) {
+            use arrow::datatypes::DataType::{Date32, Int64, Timestamp};
+            let line = object.line_of("event_time").max(line);
+            match avro::type_at(&schema, path) {
+                Some(Int64 | Date32 | Timestamp(..)) => {}
+                Some(other) => {
+                    let help = "name a timestamp, a date, or milliseconds since 1970";
+                    self.fault(line, format!("`event_time` `{path}` is of type {other}"), help);
+                }
+                None => {
+                    let top = avro::record_columns(value).unwrap_or_default();
+                    let first = path.split('.').next().unwrap_or_default();
+                    let help = match top.iter().any(|column| column == first) {
+                        true => format!("look for it in `{first}`"),
+                        false => did_you_mean(path, top.iter().map(String::as_str)),
+                    };
+                    self.fault(line, format!("`event_time` `{path}` is not in the schema"), help);
+                }
+            }
+        }
+        self.cx.faults.len() == before
+    }
+
+    /// Learned topics that only a pattern declares.
+    fn learn_patterns(&mut self) {
+        for (name, schemas) in self.learned {
+            if self.contracts.topics.contains_key(name) || self.contracts.broken.contains_key(name) {
+                continue;
+            }
+            let Some(topic) = self.contracts.patterns.iter().find_map(|pattern| pattern.topic(name)) else {
+                continue;
+            };
+            match topic.learn(&schemas.value, schemas.key.as_deref()) {
+                Ok(topic) => drop(self.contracts.topics.insert(name.clone(), topic)),
+                Err(error) => {
+                    let message = format!("topic `{name}` cannot become a table: {error}");
+                    self.fault(
+                        topic.location.line,
+                        message,
+                        "change its schema, or leave it out of the pattern",
+                    );
+                }
+            }
+        }
+    }
+
+    fn one_topic_a_table(&mut self) {
+        let mut owners: BTreeMap<&TableName, &TopicName> = BTreeMap::new();
+        let mut twice = Vec::new();
+        for topic in self.contracts.topics.values() {
+            if let Some(first) = owners.insert(&topic.table, &topic.name) {
+                let line = self.contracts.tables_at.get(&topic.name).copied().unwrap_or(topic.location.line);
+                let message = format!("topics `{first}` and `{}` share table `{}`", topic.name, topic.table);
+                twice.push((line, message));
+            }
+        }
+        for (line, message) in twice {
+            self.fault(line, message, "give one of them another table with `table:`");
+        }
+    }
+}
+
+/// Names of the row's columns.
+fn columns(topic: &Topic, value: &str) -> Vec<String> {
+    let Ok(schema) = AvroSchema::parse(value) else { return Vec::new() };
+    let rows = avro::value_rows(topic, &schema);
+    rows.map(|record| record.fields.iter().map(|f| f.name.clone()).collect()).unwrap_or_default()
+}

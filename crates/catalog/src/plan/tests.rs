@@ -1,0 +1,235 @@
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, Schema};
+
+use super::*;
+use crate::load::fixture::{self, Files, valid};
+use crate::{Kind, avro};
+
+async fn project(files: &Files) -> Project {
+    let dir = files.write();
+    crate::load(dir.path(), "embedded").await.expect("valid")
+}
+
+fn name<T: std::str::FromStr<Err = model::BadName>>(name: &str) -> T {
+    name.parse().expect("a name")
+}
+
+/// All that `project` declares, as `apply` would have made it.
+fn applied(project: &Project) -> Existing {
+    let mut existing = Existing::default();
+    let topics = project
+        .catalog
+        .topics
+        .values()
+        .map(|t| (&t.name, t.partitions, &t.config, &t.key_schema, &t.value_schema));
+    for (name, partitions, config, key, value) in topics {
+        existing.topics.insert(name.clone(), ExistingTopic { partitions, config: config.clone() });
+        for (part, schema) in [("key", key), ("value", value)] {
+            let Some(schema) = schema else { continue };
+            let subject = ExistingSubject { schema: schema.to_string(), compatibility: None };
+            existing.subjects.insert(format!("{name}-{part}"), subject);
+        }
+    }
+    for topic in project.catalog.published.values() {
+        let made = ExistingTopic { partitions: topic.partitions, config: topic.config.clone() };
+        existing.topics.insert(topic.name.clone(), made);
+        for (part, schema) in [("key", &topic.key_schema), ("value", &topic.value_schema)] {
+            let subject =
+                ExistingSubject { schema: schema.to_string(), compatibility: Some("FULL".to_owned()) };
+            existing.subjects.insert(format!("{}-{part}", topic.name), subject);
+        }
+    }
+    let table = |schema, fingerprint| ExistingTable {
+        schema,
+        fingerprint,
+        project: Some(project.name.to_string()),
+        description: None,
+        properties: BTreeMap::new(),
+        rows: Some(10),
+        bytes: None,
+    };
+    for topic in project.catalog.topics.values() {
+        let schema = avro::bronze_schema_of(topic).expect("storable").expect("declared");
+        existing.tables.insert(topic.table.clone(), table(schema, None));
+    }
+    for model in project.catalog.models.values().filter(|model| model.kind != Kind::View) {
+        let mut fields = model.visible().fields().to_vec();
+        if model.kind.is_silver() {
+            fields.push(Arc::new(Field::new("_offset", DataType::Int64, true)));
+        }
+        let schema = Arc::new(Schema::new(fields));
+        existing.tables.insert(model.name.clone(), table(schema, Some(model.fingerprint)));
+    }
+    existing
+}
+
+fn shown(steps: &[Step]) -> Vec<String> {
+    steps.iter().map(ToString::to_string).collect()
+}
+
+#[tokio::test]
+async fn nothing_exists_and_everything_is_created_upstream_first() {
+    let project = project(&valid()).await;
+    let steps = plan(&project, &Existing::default());
+    assert!(steps.iter().all(|step| step.class == Class::Create && step.downstream.is_empty()));
+    let objects: Vec<String> = steps.iter().map(|step| step.object.to_string()).collect();
+    assert_eq!(
+        objects,
+        [
+            "topic `shop.cdc.orders`",
+            "topic `shop.cdc.customers`",
+            "topic `shop.sales`",
+            "subject `shop.cdc.orders-key`",
+            "subject `shop.cdc.orders-value`",
+            "subject `shop.cdc.customers-key`",
+            "subject `shop.cdc.customers-value`",
+            "subject `shop.sales-key`",
+            "subject `shop.sales-value`",
+            "table `bronze.orders`",
+            "table `bronze.customers`",
+            "table `silver.customers`",
+            "table `silver.orders`",
+            "table `gold.sales`",
+        ]
+    );
+}
+
+#[tokio::test]
+async fn what_is_applied_needs_nothing() {
+    let project = project(&valid()).await;
+    assert_eq!(shown(&plan(&project, &applied(&project))), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn one_line_of_sql_changed_is_a_rebuild_and_names_what_is_downstream() {
+    let before = project(&valid()).await;
+    let orders = "models/silver/orders.sql";
+    let after = project(&valid().replace(
+        orders,
+        "FROM changes(bronze.orders)",
+        "FROM changes(bronze.orders) WHERE total > 0",
+    ))
+    .await;
+    let steps = plan(&after, &applied(&before));
+    assert_eq!(shown(&steps), ["rebuild table `silver.orders`, rebuilt: other rows in the same columns"]);
+    let reached: Vec<String> = steps[0].downstream.iter().map(|reached| reached.object.to_string()).collect();
+    assert_eq!(
+        reached,
+        ["table `silver.orders`", "table `gold.big`", "table `gold.sales`", "topic `shop.sales`"]
+    );
+    assert_eq!(steps[0].downstream[0].rows, Some(10));
+}
+
+#[tokio::test]
+async fn a_column_more_is_additive_and_a_column_less_breaks() {
+    let sales = "models/gold/sales.sql";
+    let small = project(&valid()).await;
+    let wide = project(&valid().replace(
+        sales,
+        "sum(o.total) AS total",
+        "sum(o.total) AS total, count(*) AS orders",
+    ))
+    .await;
+    assert_eq!(
+        shown(&plan(&wide, &applied(&small))),
+        [
+            "additive subject `shop.sales-value`: `orders` is new",
+            "additive table `gold.sales`, rebuilt: `orders` is new"
+        ]
+    );
+    let steps = plan(&small, &applied(&wide));
+    assert_eq!(shown(&steps), ["breaking table `gold.sales`, rebuilt: `orders` is gone"]);
+}
+
+#[tokio::test]
+async fn another_key_or_type_of_a_gold_table_needs_a_new_topic() {
+    let sales = "models/gold/sales.sql";
+    let before = project(&valid()).await;
+    let text = valid().replace(sales, "sum(o.total) AS total", "CAST(sum(o.total) AS VARCHAR) AS total");
+    let text = text.replace(sales, "measure: sum(total)", "measure: count(total)");
+    let steps = plan(&project(&text).await, &applied(&before));
+    assert_eq!(steps[0].class, Class::Incompatible);
+    assert!(steps[0].to_string().contains("such as `shop.sales.v2`"), "{}", steps[0]);
+    assert_eq!((steps[1].class, steps[1].rebuild), (Class::Breaking, true));
+    let keys = valid().replace(sales, "keys: [customer_id, region]", "keys: [customer_id]");
+    let steps = plan(&project(&keys).await, &applied(&before));
+    assert_eq!(steps[0].object, Object::Subject("shop.sales-key".to_owned()));
+    assert_eq!((steps[0].class, steps[1].class), (Class::Incompatible, Class::Rebuild));
+}
+
+#[tokio::test]
+async fn a_topics_schema_grows_and_its_bronze_table_with_it() {
+    let before = project(&valid()).await;
+    let schema = "schemas/orders.avsc";
+    let note = "\"fields\": [{\"name\": \"note\", \"type\": [\"null\", \"string\"], \"default\": null},";
+    let after = project(&valid().replace(schema, "\"fields\": [", note)).await;
+    assert_eq!(
+        shown(&plan(&after, &applied(&before))),
+        [
+            "additive subject `shop.cdc.orders-value`: `note` is new",
+            "additive table `bronze.orders`: `note` is new"
+        ]
+    );
+    // The other way round the producer is ahead of the project: nothing to do, nothing to take away.
+    assert_eq!(shown(&plan(&before, &applied(&after))), Vec::<String>::new());
+    let scaled = project(&valid().replace(schema, "\"scale\": 2", "\"scale\": 3")).await;
+    let steps = plan(&scaled, &applied(&before));
+    assert_eq!(steps[0].class, Class::Incompatible);
+    let bronze =
+        steps.iter().find(|step| step.object == Object::Table(name("bronze.orders"))).expect("a step");
+    assert_eq!((bronze.class, bronze.rebuild), (Class::Breaking, true));
+}
+
+#[tokio::test]
+async fn topics_are_changed_only_where_someone_declared_it() {
+    let project = project(&valid()).await;
+    let mut existing = applied(&project);
+    let customers = existing.topics.get_mut(&name::<TopicName>("shop.cdc.customers")).expect("there");
+    (customers.partitions, customers.config) = (3, BTreeMap::from([("retention.ms".into(), "1".into())]));
+    assert_eq!(shown(&plan(&project, &existing)), Vec::<String>::new());
+    let orders = existing.topics.get_mut(&name::<TopicName>("shop.cdc.orders")).expect("there");
+    orders.config.insert("retention.ms".into(), "1".into());
+    orders.partitions = 1;
+    let steps = plan(&project, &existing);
+    assert_eq!(steps.len(), 1);
+    let text = steps[0].to_string();
+    assert!(text.contains("`retention.ms` from 1 to 259200000") && text.contains("`sequence_by`"), "{text}");
+    assert_eq!(steps[0].class, Class::Incompatible, "nothing orders the keys of a plain topic");
+    existing.topics.get_mut(&name::<TopicName>("shop.cdc.orders")).expect("there").partitions = 9;
+    assert!(plan(&project, &existing)[0].to_string().contains("declare 9"));
+}
+
+#[tokio::test]
+async fn an_envelope_orders_keys_over_more_partitions() {
+    let before = project(&fixture::debezium()).await;
+    let more = fixture::debezium().replace("topics.yaml", "key: [id]", "key: [id]\n    partitions: 8");
+    let steps = plan(&project(&more).await, &applied(&before));
+    assert_eq!(shown(&steps), ["additive topic `lakepulse.cdc.items`: partitions from 6 to 8"]);
+    assert_eq!(steps[0].downstream.len(), 2, "bronze and silver");
+}
+
+#[tokio::test]
+async fn a_table_of_another_project_is_left_alone() {
+    let project = project(&valid()).await;
+    let mut existing = applied(&project);
+    existing.tables.get_mut(&name::<TableName>("gold.sales")).expect("there").project =
+        Some("other".to_owned());
+    let steps = plan(&project, &existing);
+    assert_eq!(
+        shown(&steps),
+        ["incompatible table `gold.sales`: it belongs to project `other`; rename the model's file"]
+    );
+}
+
+#[tokio::test]
+async fn what_is_only_said_of_a_table_is_metadata() {
+    let before = project(&valid()).await;
+    let sales = "models/gold/sales.sql";
+    let after = valid().replace(sales, "kind: table", "kind: table\nowner: ada\ndescription: what was sold");
+    let steps = plan(&project(&after).await, &applied(&before));
+    assert_eq!(
+        shown(&steps),
+        ["metadata table `gold.sales`: its description, property `lakepulse.owner` becomes `ada`"]
+    );
+}

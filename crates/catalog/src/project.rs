@@ -1,0 +1,140 @@
+//! A loaded project: its settings for the chosen target, and its catalog.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use model::ProjectName;
+use url::Url;
+
+use crate::{Catalog, Fault, Setting, SettingError};
+
+/// A folder of files that passed every check.
+#[derive(Debug, Clone)]
+pub struct Project {
+    /// The project's folder.
+    pub dir: PathBuf,
+    /// Prefixes groups, transactional ids and internal topics.
+    pub name: ProjectName,
+    /// What `now()` means in a gold model.
+    pub clock: ClockKind,
+    /// When a stage commits.
+    pub commit: CommitLimits,
+    /// Where everything runs.
+    pub target: Target,
+    /// Topics, sources and models.
+    pub catalog: Catalog,
+    /// What was given another meaning than its author may expect, such as `now()`.
+    pub notices: Vec<Fault>,
+}
+impl Project {
+    /// Where a project keeps what is its own and not to be committed: `.lakepulse/`.
+    pub fn state_dir(&self) -> PathBuf {
+        self.dir.join(".lakepulse")
+    }
+    /// Where the lake is, and the options of its store, with every reference looked up.
+    pub fn lake(&self) -> Result<(Url, BTreeMap<String, String>), SettingError> {
+        let Some(lake) = &self.target.lake else {
+            let root = self.state_dir().join("lake");
+            let root = std::path::absolute(&root).unwrap_or(root);
+            let url = Url::from_directory_path(&root)
+                .map_err(|()| SettingError::NotAUrl { source: url::ParseError::RelativeUrlWithoutBase })?;
+            return Ok((url, BTreeMap::new()));
+        };
+        let url = Url::parse(&lake.url.resolve()?).map_err(|source| SettingError::NotAUrl { source })?;
+        Ok((url, resolve_all(&lake.options)?))
+    }
+}
+
+/// What a gold model's `now()` follows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ClockKind {
+    /// The machine's clock.
+    #[default]
+    Wall,
+    /// The newest event time.
+    Events,
+}
+
+/// A stage commits when the first of these is reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CommitLimits {
+    /// Age of the oldest row that waits.
+    pub interval: Duration,
+    /// Rows that wait.
+    pub max_rows: u64,
+    /// Bytes that wait.
+    pub max_bytes: u64,
+}
+impl Default for CommitLimits {
+    fn default() -> Self {
+        Self { interval: Duration::from_secs(1), max_rows: 1_000_000, max_bytes: 128 << 20 }
+    }
+}
+
+/// The services a project runs on.
+#[derive(Debug, Clone, Default)]
+pub struct Target {
+    /// `embedded`, or the name of an entry of `targets:`.
+    pub name: String,
+    /// Whether broker and registry are hosted by the project's own processes.
+    pub embedded: bool,
+    /// The Kafka cluster. `None`: embedded.
+    pub kafka: Option<KafkaTarget>,
+    /// The schema registry. `None`: embedded.
+    pub registry: Option<RegistryTarget>,
+    /// The lake. `None`: files below `.lakepulse/lake`.
+    pub lake: Option<LakeTarget>,
+    /// What topics get here unless they say otherwise.
+    pub topics: TopicDefaults,
+}
+
+/// How to reach a Kafka cluster.
+#[derive(Debug, Clone)]
+pub struct KafkaTarget {
+    /// Addresses of brokers.
+    pub bootstrap: Setting,
+    /// librdkafka's own settings, the `security:` block translated among them.
+    pub config: BTreeMap<String, Setting>,
+}
+impl KafkaTarget {
+    /// Bootstrap addresses and client settings with every reference looked up.
+    pub fn resolve(&self) -> Result<(String, BTreeMap<String, String>), SettingError> {
+        Ok((self.bootstrap.resolve()?, resolve_all(&self.config)?))
+    }
+}
+
+/// How to reach a schema registry.
+#[derive(Debug, Clone)]
+pub struct RegistryTarget {
+    /// Its address.
+    pub url: Setting,
+    /// Name for basic authentication.
+    pub user: Option<Setting>,
+    /// Password for basic authentication.
+    pub password: Option<Setting>,
+}
+
+/// How to reach the lake's store.
+#[derive(Debug, Clone)]
+pub struct LakeTarget {
+    /// `s3://bucket/prefix` or `file:///path`.
+    pub url: Setting,
+    /// Options of the store by object_store's names.
+    pub options: BTreeMap<String, Setting>,
+}
+
+/// What topics get on a target unless they say otherwise.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TopicDefaults {
+    /// Number of partitions.
+    pub partitions: Option<i32>,
+    /// Number of copies.
+    pub replication: Option<i32>,
+    /// Settings of the topic by Kafka's own names.
+    pub config: BTreeMap<String, String>,
+}
+
+fn resolve_all(settings: &BTreeMap<String, Setting>) -> Result<BTreeMap<String, String>, SettingError> {
+    settings.iter().map(|(key, setting)| Ok((key.clone(), setting.resolve()?))).collect()
+}

@@ -1,0 +1,151 @@
+//! A topic that bronze reads, as its contract in `topics.yaml` says.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::{TableName, TopicName};
+
+use crate::{Location, avro};
+
+/// One topic and the bronze table that keeps it.
+#[derive(Debug, Clone)]
+pub struct Topic {
+    /// Name in Kafka.
+    pub name: TopicName,
+    /// The table that keeps it.
+    pub table: TableName,
+    /// What it is about.
+    pub description: Option<String>,
+    /// How a value is encoded.
+    pub value: ValueFormat,
+    /// What a value wraps around the row.
+    pub envelope: Envelope,
+    /// Avro schema of the value as JSON. `None`: learned from the registry.
+    pub value_schema: Option<Arc<str>>,
+    /// Avro schema of the key as JSON: the declared one, else derived from `key` and the value's
+    /// schema. `None`: learned from the registry, or the topic has no key.
+    pub key_schema: Option<Arc<str>>,
+    /// Key columns in the key's order. Empty: no key, or learned from the registry.
+    pub key: Vec<String>,
+    /// Columns that choose the partition. Never empty where `key` is not.
+    pub partition_by: Vec<String>,
+    /// Dotted path of the event time in the value. `None`: Kafka's timestamp.
+    pub event_time: Option<String>,
+    /// Incarnation of the source database, for sources that do not say it in a header.
+    pub epoch: Option<i64>,
+    /// Whether updates carry the whole row before them.
+    pub full_identity: bool,
+    /// Number of partitions it is created with.
+    pub partitions: i32,
+    /// Number of copies it is created with.
+    pub replication: i32,
+    /// How long Kafka keeps a record. `None`: for ever.
+    pub retention: Option<Duration>,
+    /// Compatibility level of its subjects, in the registry's own spelling (`BACKWARD_TRANSITIVE`).
+    pub compatibility: String,
+    /// Settings of the topic by Kafka's own names, `retention.ms` among them where someone declared it.
+    pub config: BTreeMap<String, String>,
+    /// Where it is declared.
+    pub location: Location,
+}
+impl Topic {
+    /// Registry subject of the value: `<topic>-value`.
+    pub fn value_subject(&self) -> String {
+        format!("{}-value", self.name)
+    }
+    /// Registry subject of the key: `<topic>-key`.
+    pub fn key_subject(&self) -> String {
+        format!("{}-key", self.name)
+    }
+    /// The topic with the schemas of its records: checked, key columns and the key's schema filled in
+    /// where only the other is known.
+    pub fn learn(&self, value: &str, key: Option<&str>) -> Result<Self, avro::Error> {
+        let mut topic = self.clone();
+        topic.value_schema = Some(value.into());
+        if let Some(key) = key.filter(|_| topic.key_schema.is_none()) {
+            topic.key_schema = Some(key.into());
+        }
+        if let (true, Some(key)) = (topic.key.is_empty(), &topic.key_schema) {
+            topic.key = avro::record_columns(key)?;
+        }
+        if topic.key_schema.is_none() && !topic.key.is_empty() {
+            topic.key_schema = Some(avro::derived_key_schema(&topic, value)?.into());
+        }
+        if topic.partition_by.is_empty() {
+            topic.partition_by = topic.key.clone();
+        }
+        avro::bronze_schema(&topic, value)?;
+        Ok(topic)
+    }
+    /// Whether the columns of its bronze table can only be learned from the registry.
+    pub fn is_unlearned(&self) -> bool {
+        self.value_schema.is_none() && self.value == ValueFormat::Avro
+    }
+}
+
+/// What a value wraps around the row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Envelope {
+    /// Nothing: the value is the row.
+    #[default]
+    None,
+    /// `before, after, source, op, ts_ms, transaction`.
+    Debezium,
+    /// The row, with `__op`, `__deleted`, `__lsn` and the like beside its columns.
+    DebeziumFlat,
+}
+
+/// How a value is encoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ValueFormat {
+    /// Avro in Confluent framing.
+    #[default]
+    Avro,
+    /// JSON text.
+    Json,
+    /// Bytes that mean nothing to us.
+    Bytes,
+}
+
+/// Many topics under one contract: `shop.public.*`.
+#[derive(Debug, Clone)]
+pub struct TopicPattern {
+    /// The pattern: `*` stands for any run of letters, dots included.
+    pub pattern: String,
+    /// The contract. Its `name` and `table` are those of no topic: see [`TopicPattern::topic`].
+    pub(crate) contract: Topic,
+    pub(crate) glob: globset::GlobMatcher,
+}
+impl TopicPattern {
+    /// The contract of `name`, where the pattern matches it and a table can carry its name.
+    pub fn topic(&self, name: &TopicName) -> Option<Topic> {
+        if !self.glob.is_match(name.as_str()) {
+            return None;
+        }
+        let table = default_table(name)?;
+        Some(Topic { name: name.clone(), table, ..self.contract.clone() })
+    }
+    /// Whether `table` may be that of a topic the pattern matches.
+    pub(crate) fn may_fill(&self, table: &TableName) -> bool {
+        let tail = self.pattern.split_once('.').map_or(&*self.pattern, |(_, tail)| tail);
+        let legal = |c: char| match c {
+            '*' => '*',
+            c if c.is_ascii_alphanumeric() => c.to_ascii_lowercase(),
+            _ => '_',
+        };
+        let tail: String = tail.chars().map(legal).collect();
+        let glob = globset::Glob::new(&tail).map(|glob| glob.compile_matcher());
+        table.schema() == "bronze" && glob.is_ok_and(|glob| glob.is_match(table.table()))
+    }
+}
+
+/// `bronze.` and the topic's name without its first part, dots to underscores.
+pub(crate) fn default_table(topic: &TopicName) -> Option<TableName> {
+    let name = topic.as_str();
+    let tail = name.split_once('.').map_or(name, |(_, tail)| tail);
+    let legal = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' };
+    let table: String = tail.chars().map(legal).collect();
+    let table = if table.starts_with(|c: char| c.is_ascii_digit()) { format!("_{table}") } else { table };
+    format!("bronze.{table}").parse().ok()
+}

@@ -1,0 +1,265 @@
+//! Rows to files that no commit names yet.
+//!
+//! Order: encode, upload, and only then may a commit name the file. Stop before the commit and the
+//! file is an orphan that vacuum deletes a week later; a commit that has to be tried again names the
+//! very same file, so no row is ever written twice.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray as _, RecordBatch, UInt32Array};
+use arrow::compute::take_record_batch;
+use arrow::datatypes::{DataType, Date32Type, Field, Fields, Schema, SchemaRef};
+use deltalake::kernel::Add;
+use object_store::path::Path;
+
+use crate::encode::encode;
+use crate::log::Log;
+use crate::stats::date;
+use crate::store::wall_ms;
+use crate::{Error, Result, conform, schema};
+
+/// Arrow bytes of one file at most; about a quarter of that once encoded.
+const FILE_BYTES: usize = 512 * 1024 * 1024;
+
+/// A file in the store that no commit names yet.
+#[derive(Debug, Clone)]
+pub struct StagedFile {
+    pub(crate) add: Add,
+    /// Columns of the rows, partition columns included.
+    pub(crate) schema: SchemaRef,
+    rows: u64,
+}
+impl StagedFile {
+    /// Rows in it.
+    pub fn rows(&self) -> u64 {
+        self.rows
+    }
+    /// Bytes of the file.
+    pub fn bytes(&self) -> u64 {
+        self.add.size.max(0).cast_unsigned()
+    }
+    /// Its path in the table.
+    pub fn path(&self) -> &str {
+        &self.add.path
+    }
+}
+
+/// Values of the partition columns, as the log writes them.
+type Partition = Vec<Option<String>>;
+
+/// Encodes and uploads rows. Columns that `table` has are cast to its types, others are kept: a commit
+/// that widens the schema brings them in.
+pub(crate) async fn stage(
+    log: &Log,
+    table: &SchemaRef,
+    partition_by: &[String],
+    batches: Vec<RecordBatch>,
+) -> Result<Vec<StagedFile>> {
+    let (name, table, columns) = (log.table.clone(), table.clone(), partition_by.to_vec());
+    let encoded = runtime::cpu::run(move || {
+        let mut files = Vec::new();
+        for (partition, schema, rows) in split(&name, &table, &columns, batches)? {
+            let body = without(&schema, &columns);
+            for chunk in chunks(rows) {
+                let rows = chunk.iter().map(|b| conform::conform(b, &body)).collect::<Result<Vec<_>, _>>();
+                let rows = rows.map_err(|source| Error::BadRows { table: name.clone(), source })?;
+                let file =
+                    encode(&body, &rows).map_err(|source| Error::BadFile { path: name.clone(), source })?;
+                files.push((partition.clone(), schema.clone(), file));
+            }
+        }
+        Ok::<_, Error>(files)
+    })
+    .await?;
+    let mut staged = Vec::with_capacity(encoded.len());
+    for (partition, schema, file) in encoded {
+        let path = path(partition_by, &partition);
+        let size = file.bytes.len();
+        log.store.put(&at(&log.dir, &path)?, file.bytes.into()).await?;
+        let add = Add {
+            path,
+            partition_values: partition_by.iter().cloned().zip(partition).collect::<HashMap<_, _>>(),
+            size: i64::try_from(size).unwrap_or(i64::MAX),
+            modification_time: wall_ms(),
+            data_change: true,
+            stats: Some(file.stats),
+            ..Add::default()
+        };
+        staged.push(StagedFile { add, schema, rows: file.rows });
+    }
+    Ok(staged)
+}
+
+/// A path of the log below a table's folder.
+pub(crate) fn at(dir: &Path, path: &str) -> Result<Path> {
+    let bad = |source: object_store::path::Error| Error::Unreachable {
+        path: path.to_owned(),
+        source: source.into(),
+    };
+    Path::parse(format!("{dir}/{path}")).map_err(bad)
+}
+
+/// Casts batches and cuts them by partition, keeping the order of rows within each.
+fn split(
+    name: &str,
+    table: &SchemaRef,
+    partition_by: &[String],
+    batches: Vec<RecordBatch>,
+) -> Result<Vec<(Partition, SchemaRef, Vec<RecordBatch>)>> {
+    let mut parts: BTreeMap<Partition, (SchemaRef, Vec<RecordBatch>)> = BTreeMap::new();
+    for batch in batches.into_iter().filter(|b| b.num_rows() > 0) {
+        let bad = |source| Error::BadRows { table: name.to_owned(), source };
+        let schema = target(name, table, batch.schema_ref())?;
+        let batch = conform::conform(&batch, &schema).map_err(bad)?;
+        for (partition, rows) in partitions(name, partition_by, batch)? {
+            let (widest, all) = parts.entry(partition).or_insert_with(|| (schema.clone(), Vec::new()));
+            // Batches of one call may differ by a column that came up between them.
+            *widest = schema::widen(name, widest, rows.schema_ref())?;
+            all.push(rows);
+        }
+    }
+    Ok(parts.into_iter().map(|(partition, (schema, rows))| (partition, schema, rows)).collect())
+}
+
+/// The types the columns of a batch take: the table's where it has them.
+fn target(name: &str, table: &SchemaRef, batch: &Schema) -> Result<SchemaRef> {
+    let stored = schema::stored(name, batch)?;
+    let field = |field: &Arc<Field>| match table.fields().find(field.name()) {
+        Some((_, known)) if !known.data_type().is_nested() => known.clone(),
+        _ => field.clone(),
+    };
+    Ok(Arc::new(Schema::new(stored.fields().iter().map(field).collect::<Fields>())))
+}
+
+fn partitions(
+    name: &str,
+    partition_by: &[String],
+    batch: RecordBatch,
+) -> Result<Vec<(Partition, RecordBatch)>> {
+    if partition_by.is_empty() {
+        return Ok(vec![(Vec::new(), batch)]);
+    }
+    let columns = partition_by
+        .iter()
+        .map(|column| {
+            let none = || Error::NoColumn { table: name.to_owned(), column: column.clone() };
+            let array = batch.column_by_name(column).ok_or_else(none)?;
+            values(name, column, array)
+        })
+        .collect::<Result<Vec<_>>>()?;
+    let mut rows: BTreeMap<Partition, Vec<u32>> = BTreeMap::new();
+    for row in 0..batch.num_rows() {
+        let partition = columns.iter().map(|c| c[row].clone()).collect();
+        rows.entry(partition).or_default().push(u32::try_from(row).unwrap_or(u32::MAX));
+    }
+    if rows.len() == 1 {
+        return Ok(rows.into_keys().map(|partition| (partition, batch.clone())).collect());
+    }
+    let taken = rows.into_iter().map(|(partition, rows)| {
+        let rows = take_record_batch(&batch, &UInt32Array::from(rows));
+        Ok((partition, rows.map_err(|source| Error::BadRows { table: name.to_owned(), source })?))
+    });
+    taken.collect()
+}
+
+/// Whether a table may be partitioned by a column of this type.
+pub(crate) fn partitionable(data_type: &DataType) -> bool {
+    matches!(
+        data_type,
+        DataType::Utf8
+            | DataType::Date32
+            | DataType::Int8
+            | DataType::Int16
+            | DataType::Int32
+            | DataType::Int64
+    )
+}
+
+/// A partition column as the log writes it.
+fn values(name: &str, column: &str, array: &ArrayRef) -> Result<Vec<Option<String>>> {
+    let unfit = || Error::Unsupported {
+        table: name.to_owned(),
+        feature: format!("partition column `{column}` of type {}", array.data_type()),
+    };
+    match array.data_type() {
+        // The log writes an empty string as it writes null.
+        DataType::Utf8 => Ok(array
+            .as_string::<i32>()
+            .iter()
+            .map(|v| v.filter(|v| !v.is_empty()).map(str::to_owned))
+            .collect()),
+        DataType::Date32 => {
+            let text = |v: Option<i32>| v.map(|days| date(days).ok_or_else(unfit)).transpose();
+            array.as_primitive::<Date32Type>().iter().map(text).collect()
+        }
+        t if partitionable(t) => {
+            let text = conform::array(array, &DataType::Utf8).map_err(|_| unfit())?;
+            Ok(text.as_string::<i32>().iter().map(|v| v.map(str::to_owned)).collect())
+        }
+        _ => Err(unfit()),
+    }
+}
+
+/// Partition values are in the log, not in the files.
+pub(crate) fn without(schema: &Schema, partition_by: &[String]) -> SchemaRef {
+    let fields: Fields =
+        schema.fields().iter().filter(|f| !partition_by.contains(f.name())).cloned().collect();
+    Arc::new(Schema::new(fields))
+}
+
+fn chunks(batches: Vec<RecordBatch>) -> Vec<Vec<RecordBatch>> {
+    let mut chunks: Vec<Vec<RecordBatch>> = Vec::new();
+    let mut bytes = usize::MAX;
+    for batch in batches {
+        // Slices count the buffers they share, which only makes files smaller.
+        let size = batch.get_array_memory_size();
+        if bytes.saturating_add(size) > FILE_BYTES {
+            chunks.push(Vec::new());
+            bytes = 0;
+        }
+        bytes += size;
+        if let Some(chunk) = chunks.last_mut() {
+            chunk.push(batch);
+        }
+    }
+    chunks
+}
+
+/// A name that no file ever had, in a folder that tells people the partition.
+fn path(partition_by: &[String], partition: &Partition) -> String {
+    let plain = |v: &str| v.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
+    let mut folders = String::new();
+    for (column, value) in partition_by.iter().zip(partition) {
+        match value.as_deref() {
+            Some(value) if plain(value) && plain(column) => folders.push_str(&format!("{column}={value}/")),
+            Some(_) => {}
+            None => folders.push_str(&format!("{column}=__HIVE_DEFAULT_PARTITION__/")),
+        }
+    }
+    format!("{folders}part-{}.parquet", uuid::Uuid::new_v4())
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{Date32Array, Int64Array};
+
+    use super::*;
+
+    #[test]
+    fn rows_are_cut_by_partition_in_order() {
+        let batch = RecordBatch::try_from_iter([
+            ("id", Arc::new(Int64Array::from(vec![1, 2, 3, 4])) as ArrayRef),
+            ("day", Arc::new(Date32Array::from(vec![Some(1), Some(0), Some(1), None])) as ArrayRef),
+        ])
+        .expect("valid");
+        let parts = partitions("t", &["day".to_owned()], batch).expect("cuts");
+        let ids =
+            |i: usize| parts[i].1.column(0).as_primitive::<arrow::datatypes::Int64Type>().values().to_vec();
+        assert_eq!(
+            parts.iter().map(|(p, _)| p[0].as_deref()).collect::<Vec<_>>(),
+            [None, Some("1970-01-01"), Some("1970-01-02")]
+        );
+        assert_eq!([ids(0), ids(1), ids(2)], [vec![4], vec![2], vec![1, 3]]);
+    }
+}

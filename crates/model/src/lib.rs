@@ -1,0 +1,26 @@
+//! The words of LakePulse: what a position, a sequence, a table name and an outcome are.
+//!
+//! | module | words |
+//! | --- | --- |
+//! | [`names`] | `TopicName`, `TableName`, `ProjectName`, `TopicId`, `TableId` |
+//! | [`units`] | `Offset`, `Version`, `ClockMs`, `EventMs` |
+//! | [`position`] | `AppId`, `Positions`: how far a table has read each of its inputs |
+//! | [`sequence`] | `Sequence`: the order of changes of one key |
+//! | [`reaction`] | `Reaction`: what a loop does after an error |
+//! | [`exit`] | `Exit`: exit codes of the binary |
+//!
+//! Never here: tokio, arrow, a client of anything. Every other crate may name this one.
+
+pub mod exit;
+pub mod names;
+pub mod position;
+pub mod reaction;
+pub mod sequence;
+pub mod units;
+
+pub use exit::Exit;
+pub use names::{BadName, ProjectName, TableId, TableName, TopicId, TopicName};
+pub use position::{AppId, Positions};
+pub use reaction::Reaction;
+pub use sequence::Sequence;
+pub use units::{ClockMs, EventMs, Offset, Version};

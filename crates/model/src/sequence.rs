@@ -1,0 +1,92 @@
+//! The order of changes of one key. No wall clock in it.
+
+use std::cmp::Ordering;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// `(_epoch, _lsn, _tx_order)`, then `_offset` within one partition; absent parts sort first.
+///
+/// The epoch is the source database's incarnation: its log sequence numbers start again when it
+/// moves. Two changes are the same event when all three parts are present and equal, else when
+/// (topic id, partition, offset) are equal: see [`Sequence::same_event`].
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Sequence {
+    /// Incarnation of the source database.
+    pub epoch: Option<i64>,
+    /// Log sequence number in that incarnation, or the value of `sequence_by`.
+    pub lsn: Option<i64>,
+    /// Order within the source transaction.
+    pub tx_order: Option<i64>,
+    /// Id of the topic the change came on.
+    pub topic_id: String,
+    /// Its partition.
+    pub partition: i32,
+    /// Its offset there.
+    pub offset: i64,
+}
+impl Sequence {
+    /// Whether both are one event, delivered twice.
+    pub fn same_event(&self, other: &Self) -> bool {
+        let named = |s: &Self| s.epoch.is_some() && s.lsn.is_some() && s.tx_order.is_some();
+        if named(self) && named(other) {
+            return self.source() == other.source();
+        }
+        (&self.topic_id, self.partition, self.offset) == (&other.topic_id, other.partition, other.offset)
+    }
+    /// The part the source gave.
+    pub fn source(&self) -> (Option<i64>, Option<i64>, Option<i64>) {
+        (self.epoch, self.lsn, self.tx_order)
+    }
+}
+impl PartialOrd for Sequence {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for Sequence {
+    fn cmp(&self, other: &Self) -> Ordering {
+        (self.source(), self.offset, &self.topic_id, self.partition).cmp(&(
+            other.source(),
+            other.offset,
+            &other.topic_id,
+            other.partition,
+        ))
+    }
+}
+/// Sorts as text exactly as the sequence does: what `__START_AT` and `__END_AT` hold.
+impl fmt::Display for Sequence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let part = |p: Option<i64>| p.map_or_else(|| "-".repeat(20), |v| format!("{:020}", v.max(0)));
+        write!(f, "{}/{}/{}/{:020}", part(self.epoch), part(self.lsn), part(self.tx_order), self.offset)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(lsn: Option<i64>, tx_order: Option<i64>, offset: i64) -> Sequence {
+        Sequence { epoch: Some(1), lsn, tx_order, topic_id: "t".into(), partition: 0, offset }
+    }
+
+    #[test]
+    fn absent_parts_sort_first() {
+        assert!(at(None, None, 9) < at(Some(0), None, 0));
+        assert!(at(Some(5), None, 9) < at(Some(5), Some(0), 0));
+        assert!(at(Some(5), Some(1), 9) < at(Some(6), Some(0), 0));
+    }
+
+    #[test]
+    fn text_sorts_as_the_sequence_does() {
+        let all = [at(None, None, 3), at(Some(5), None, 1), at(Some(5), Some(2), 0), at(Some(40), None, 0)];
+        let text: Vec<String> = all.iter().map(ToString::to_string).collect();
+        assert!(text.is_sorted());
+    }
+
+    #[test]
+    fn an_event_sent_twice_is_the_same_by_its_source_not_by_its_offset() {
+        assert!(at(Some(5), Some(1), 3).same_event(&at(Some(5), Some(1), 8)));
+        assert!(!at(Some(5), None, 3).same_event(&at(Some(5), None, 8)));
+    }
+}

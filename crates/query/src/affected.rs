@@ -1,0 +1,304 @@
+//! Keeps the result of a query equal to the query while its inputs change, by affected keys.
+//!
+//! A result has key columns. When inputs move from old versions to new ones, the rows that may
+//! differ are those whose key is touched by a changed input row, seen before or after the change,
+//! joined with what the other inputs held before or after. So a refresh
+//! 1. derives from the query a plan for a superset of the touched keys ([`changed`]),
+//! 2. computes the query over the new versions restricted to those keys ([`restrict`]).
+//!
+//! The caller replaces the rows of exactly those keys; a key without a new row is a deleted one.
+//! A superset costs time, never correctness: rows of a key that was not touched are recomputed to
+//! what they are. Where no such plan exists the answer is *full*, with the reason; `explain` shows
+//! both. Nothing is kept between refreshes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::compute::concat_batches;
+use arrow::datatypes::{Schema, SchemaRef};
+use datafusion::catalog::TableProvider;
+use datafusion::common::Column;
+use datafusion::error::DataFusionError;
+use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
+use datafusion::prelude::SessionContext;
+use model::TableName;
+
+use crate::error::{Doing, Error};
+use crate::plan::Planned;
+use crate::session::{conform, session};
+
+mod changed;
+mod normal;
+mod restrict;
+mod world;
+
+use changed::Changes;
+use world::World;
+
+/// How the result of a query is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Method {
+    /// By the keys that changed rows touch.
+    AffectedKeys {
+        /// Per input, how its changes lead to keys.
+        how: BTreeMap<TableName, String>,
+        /// Inputs whose changes lead to no keys, with the reason: they cause a full refresh.
+        full_for: BTreeMap<TableName, String>,
+        /// Inputs of which only the rows of the affected keys are read.
+        narrowed: BTreeSet<TableName>,
+    },
+    /// By computing everything.
+    Full {
+        /// Why nothing narrower is sound.
+        why: String,
+    },
+}
+
+/// One input of a refresh.
+#[derive(Debug, Clone)]
+pub struct Input {
+    /// The version to compute from.
+    pub now: Arc<dyn TableProvider>,
+    /// What happened since the version the result was computed from. `None`: nothing.
+    pub change: Option<Change>,
+}
+
+/// What happened to an input between two versions.
+#[derive(Debug, Clone)]
+pub struct Change {
+    /// The version the result was computed from. `None`: no longer readable; a refresh that needs
+    /// it is full.
+    pub old: Option<Arc<dyn TableProvider>>,
+    /// Rows of the new version that the old one lacked; may hold more rows, never fewer.
+    pub added: Vec<RecordBatch>,
+    /// Rows of the old version that the new one lacks; may hold more rows, never fewer.
+    pub removed: Vec<RecordBatch>,
+}
+
+/// Inputs by name.
+pub type Inputs = BTreeMap<TableName, Input>;
+
+/// What a refresh must recompute.
+#[derive(Debug)]
+pub enum Affected {
+    /// The rows of these keys: the key columns only, each key once, nulls included.
+    Keys(RecordBatch),
+    /// Everything, for this reason.
+    All(String),
+}
+
+/// A query whose result is kept.
+#[derive(Debug, Clone)]
+pub struct Maintenance {
+    plan: LogicalPlan,
+    /// The plan with joins and subqueries in the form the rules know, or why it has none.
+    normal: Result<LogicalPlan, String>,
+    schema: SchemaRef,
+    keys: Vec<String>,
+    inputs: BTreeSet<TableName>,
+    method: Method,
+}
+impl Maintenance {
+    /// Decides how the result of a plan, keyed by these of its columns, can be kept.
+    pub fn try_new(planned: &Planned, keys: &[String]) -> Result<Self, Error> {
+        let inputs = world::tables(&planned.plan)?;
+        let normal = if keys.is_empty() {
+            Err("the model has no keys".to_owned())
+        } else {
+            normal::normal_form(&planned.plan)
+        };
+        let mut this = Self {
+            plan: planned.plan.clone(),
+            normal,
+            schema: Arc::clone(&planned.schema),
+            keys: keys.to_vec(),
+            inputs,
+            method: Method::Full { why: String::new() },
+        };
+        this.method = this.decide()?;
+        Ok(this)
+    }
+
+    /// How the result is kept.
+    pub fn method(&self) -> &Method {
+        &self.method
+    }
+
+    /// The tables the query reads.
+    pub fn inputs(&self) -> &BTreeSet<TableName> {
+        &self.inputs
+    }
+
+    /// The columns of the result, as stored.
+    pub fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    /// For people: the method and why, a line an input.
+    pub fn explain(&self) -> String {
+        match &self.method {
+            Method::Full { why } => format!("full refresh: {why}"),
+            Method::AffectedKeys { how, full_for, narrowed } => {
+                let mut lines = vec![format!("affected keys: {}", self.keys.join(", "))];
+                lines.extend(how.iter().map(|(table, how)| format!("  {table}: {how}")));
+                lines.extend(full_for.iter().map(|(table, why)| format!("  {table}: full refresh: {why}")));
+                for table in &self.inputs {
+                    let read =
+                        if narrowed.contains(table) { "only rows of the affected keys" } else { "every row" };
+                    lines.push(format!("  recomputing reads of {table}: {read}"));
+                }
+                lines.join("\n")
+            }
+        }
+    }
+
+    /// Whether [`Maintenance::affected`] reads the old versions of these changed inputs themselves, not
+    /// only the rows between: where it does not, [`Change::old`] need not be given.
+    pub fn reads_old(&self, changed: &BTreeSet<TableName>) -> Result<bool, Error> {
+        let Ok(normal) = &self.normal else { return Ok(false) };
+        let world = World::declared(normal, changed)?;
+        match self.keys_plan(normal, &world) {
+            Ok(_) => Ok(world.asked_old()),
+            Err(Why::Unsound(_)) => Ok(false),
+            Err(Why::Failed(source)) => Err(source).doing("derive the plan of the affected keys"),
+        }
+    }
+
+    /// The keys whose rows may differ from what the old versions gave.
+    pub async fn affected(&self, inputs: &Inputs) -> Result<Affected, Error> {
+        let normal = match &self.normal {
+            Ok(normal) => normal,
+            Err(why) => return Ok(Affected::All(why.clone())),
+        };
+        let world = World::try_new(inputs)?;
+        let plan = match self.keys_plan(normal, &world) {
+            Ok(plan) => plan,
+            Err(Why::Unsound(why)) => return Ok(Affected::All(why)),
+            Err(Why::Failed(source)) => return Err(source).doing("derive the plan of the affected keys"),
+        };
+        let schema = self.key_schema();
+        let batches = execute(&session(), plan).await?;
+        let batches = batches.iter().map(|b| conform(b, &schema)).collect::<Result<Vec<_>, _>>()?;
+        let keys = concat_batches(&schema, &batches)
+            .map_err(|source| Error::Shape { what: "the affected keys".to_owned(), source })?;
+        Ok(Affected::Keys(keys))
+    }
+
+    /// The query over the new versions: all of it, or only the rows of the given keys, which are
+    /// those of [`Maintenance::affected`]. Columns and types are those of [`Maintenance::schema`].
+    pub async fn compute(
+        &self,
+        inputs: &Inputs,
+        only: Option<&RecordBatch>,
+    ) -> Result<Vec<RecordBatch>, Error> {
+        let world = World::try_new(inputs)?;
+        let plan = match (only, &self.normal) {
+            (Some(keys), Ok(normal)) => {
+                let now = world.at_now(normal).doing("place the inputs")?;
+                restrict::restrict(&now, &self.keys, keys).doing("restrict the query to keys")?.plan
+            }
+            (Some(keys), Err(_)) => {
+                let now = world.at_now(&self.plan).doing("place the inputs")?;
+                restrict::only_top(&now, &self.keys, keys).doing("restrict the query to keys")?
+            }
+            (None, _) => world.at_now(&self.plan).doing("place the inputs")?,
+        };
+        let batches = execute(&session(), plan).await?;
+        batches.iter().filter(|b| b.num_rows() > 0).map(|b| conform(b, &self.schema)).collect()
+    }
+
+    /// The columns of a key, as stored.
+    fn key_schema(&self) -> SchemaRef {
+        let field = |k: &String| self.schema.field_with_name(k).ok().cloned();
+        Arc::new(Schema::new(self.keys.iter().filter_map(field).collect::<Vec<_>>()))
+    }
+
+    /// Tries every input alone: which of them lead to keys is a property of the query.
+    fn decide(&self) -> Result<Method, Error> {
+        let normal = match &self.normal {
+            Ok(normal) => normal,
+            Err(why) => return Ok(Method::Full { why: why.clone() }),
+        };
+        let (mut how, mut full_for) = (BTreeMap::new(), BTreeMap::new());
+        for table in &self.inputs {
+            let world = World::declared(normal, &BTreeSet::from([table.clone()]))?;
+            match self.keys_plan(normal, &world) {
+                Ok(plan) => {
+                    let mut others = world::tables(&plan)?;
+                    others.remove(table);
+                    how.insert(table.clone(), found_by(&others));
+                }
+                Err(Why::Unsound(why)) => {
+                    full_for.insert(table.clone(), why);
+                }
+                Err(Why::Failed(source)) => return Err(source).doing("derive the plan of the affected keys"),
+            }
+        }
+        if how.is_empty() {
+            let whys: BTreeSet<String> = full_for.into_values().collect();
+            let why = whys.into_iter().collect::<Vec<_>>().join("; ");
+            return Ok(Method::Full {
+                why: if why.is_empty() { "it reads no table".to_owned() } else { why },
+            });
+        }
+        let none = RecordBatch::new_empty(self.key_schema());
+        let narrowed =
+            restrict::restrict(normal, &self.keys, &none).doing("restrict the query to keys")?.narrowed;
+        Ok(Method::AffectedKeys { how, full_for, narrowed })
+    }
+
+    /// The plan that gives every touched key once.
+    fn keys_plan(&self, normal: &LogicalPlan, world: &World) -> Result<LogicalPlan, Why> {
+        let mut need = Vec::with_capacity(self.keys.len());
+        for key in &self.keys {
+            let (qualifier, field) = normal.schema().qualified_field_with_unqualified_name(key)?;
+            need.push(Column::from((qualifier, field)));
+        }
+        let changes = Changes { world };
+        if !changes.touches(normal)? {
+            return Err(Why::Unsound("no input changed".to_owned()));
+        }
+        let plan = changes.of(normal, &need.iter().cloned().collect())?;
+        let columns = need
+            .into_iter()
+            .zip(&self.keys)
+            .map(|(column, key)| datafusion::logical_expr::Expr::Column(column).alias(key));
+        Ok(LogicalPlanBuilder::from(plan).project(columns)?.distinct()?.build()?)
+    }
+}
+
+/// How the changes of one input lead to keys, in words.
+fn found_by(others: &BTreeSet<TableName>) -> String {
+    if others.is_empty() {
+        return "its changed rows hold the key".to_owned();
+    }
+    let names: Vec<String> = others.iter().map(ToString::to_string).collect();
+    format!("its changed rows lead to the key through {}", names.join(", "))
+}
+
+/// Why there is no plan for the touched keys.
+enum Why {
+    /// None is sound.
+    Unsound(String),
+    /// The engine failed.
+    Failed(DataFusionError),
+}
+impl From<DataFusionError> for Why {
+    fn from(source: DataFusionError) -> Self {
+        Self::Failed(source)
+    }
+}
+impl Why {
+    fn unsound<T>(why: impl Into<String>) -> Result<T, Self> {
+        Err(Self::Unsound(why.into()))
+    }
+}
+
+async fn execute(ctx: &SessionContext, plan: LogicalPlan) -> Result<Vec<RecordBatch>, Error> {
+    let frame = ctx.execute_logical_plan(plan).await.doing("plan a refresh")?;
+    frame.collect().await.doing("run a refresh")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,138 @@
+//! What a user says is true of every row, and of a table as a whole.
+//!
+//! A predicate says what is *valid* and is never inverted. As a CHECK constraint does in SQL, it
+//! holds unless it is FALSE: where it is NULL nothing is known to be wrong. Who wants a value to be
+//! there says so (`email IS NOT NULL`).
+//!
+//! A measure is one number over the whole table, taken by the engine; its bounds are inclusive. A
+//! measure over no rows is NULL, and holds for the same reason.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use arrow::array::{Array, AsArray as _, BooleanArray, RecordBatch};
+use arrow::compute::{cast, is_null, or_kleene};
+use arrow::datatypes::{DataType, Float64Type, SchemaRef};
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::prelude::SessionContext;
+use datafusion::sql::parser::Statement;
+use model::ClockMs;
+
+use crate::error::{Doing as _, Error, Fault};
+use crate::projection::{evaluate, predicate};
+use crate::sql;
+
+/// Predicates over rows of one schema, compiled once.
+#[derive(Debug, Clone)]
+pub struct Expectations {
+    schema: SchemaRef,
+    all: Vec<Expectation>,
+}
+
+#[derive(Debug, Clone)]
+struct Expectation {
+    name: String,
+    holds: Arc<dyn PhysicalExpr>,
+    reads: BTreeSet<usize>,
+}
+
+impl Expectations {
+    /// Compiles `(name, predicate)` pairs over the columns of `schema`.
+    pub fn compile<'a>(
+        ctx: &SessionContext,
+        predicates: impl IntoIterator<Item = (&'a str, &'a str)>,
+        schema: &SchemaRef,
+    ) -> Result<Self, Error> {
+        let all = predicates.into_iter().map(|(name, text)| {
+            let (holds, reads) = predicate(ctx, text, schema)?;
+            Ok(Expectation { name: name.to_owned(), holds, reads })
+        });
+        Ok(Self { schema: Arc::clone(schema), all: all.collect::<Result<_, Error>>()? })
+    }
+    /// Their names, in the order given.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.all.iter().map(|e| e.name.as_str())
+    }
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.all.len()
+    }
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+    /// Columns that the predicate at `at` reads.
+    pub fn dependencies(&self, at: usize) -> Vec<&str> {
+        self.all[at].reads.iter().map(|&i| self.schema.field(i).name().as_str()).collect()
+    }
+    /// For each predicate, in order, which rows it holds for.
+    pub fn evaluate(&self, batch: &RecordBatch) -> Result<Vec<BooleanArray>, Error> {
+        (0..self.all.len()).map(|at| self.holds(batch, at)).collect()
+    }
+    /// Which rows the predicate at `at` holds for.
+    pub fn holds(&self, batch: &RecordBatch, at: usize) -> Result<BooleanArray, Error> {
+        let result = evaluate(&self.all[at].holds, batch)?;
+        match result.as_any().downcast_ref::<BooleanArray>() {
+            Some(mask) if mask.null_count() == 0 => Ok(mask.clone()),
+            Some(mask) => is_null(mask).and_then(|unknown| or_kleene(mask, &unknown)).map_err(|source| {
+                Error::Shape { what: format!("the expectation `{}`", self.all[at].name), source }
+            }),
+            None => Ok(BooleanArray::from(vec![true; batch.num_rows()])),
+        }
+    }
+}
+
+/// A condition over rows, such as what makes an event a delete. NULL is not true.
+#[derive(Debug, Clone)]
+pub struct Condition(Arc<dyn PhysicalExpr>);
+impl Condition {
+    /// Compiles a predicate over the columns of `schema`.
+    pub fn compile(ctx: &SessionContext, text: &str, schema: &SchemaRef) -> Result<Self, Error> {
+        Ok(Self(predicate(ctx, text, schema)?.0))
+    }
+    /// Which rows it is true of.
+    pub fn is_true(&self, batch: &RecordBatch) -> Result<BooleanArray, Error> {
+        let result = evaluate(&self.0, batch)?;
+        Ok(match result.as_any().downcast_ref::<BooleanArray>() {
+            Some(mask) if mask.null_count() == 0 => mask.clone(),
+            Some(mask) => arrow::compute::prep_null_mask_filter(mask),
+            None => BooleanArray::from(vec![false; batch.num_rows()]),
+        })
+    }
+}
+
+/// Bounds of a measure, both inclusive.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Bounds {
+    /// Least valid value.
+    pub at_least: Option<f64>,
+    /// Greatest valid value.
+    pub at_most: Option<f64>,
+}
+impl Bounds {
+    /// Whether a measured value lies between them. No value does; NaN does not.
+    pub fn hold(&self, value: Option<f64>) -> bool {
+        value.is_none_or(|v| self.at_least.is_none_or(|least| v >= least) && self.at_most.is_none_or(|most| v <= most))
+    }
+}
+
+/// Takes one number: `query` is a SELECT of one row and one column over tables of the session.
+pub async fn measure(ctx: &SessionContext, query: &str) -> Result<Option<f64>, Error> {
+    let parsed = sql::parse(query)?;
+    let statement = Statement::Statement(Box::new(parsed.at(ClockMs(0))));
+    let plan = ctx.state().statement_to_plan(statement).await.doing("plan a measure")?;
+    let frame = ctx.execute_logical_plan(plan).await.doing("plan a measure")?;
+    let batches = frame.collect().await.doing("take a measure")?;
+    let Some(batch) = batches.iter().find(|b| b.num_rows() > 0) else { return Ok(None) };
+    if batch.num_columns() != 1 || batches.iter().map(RecordBatch::num_rows).sum::<usize>() != 1 {
+        let message = format!("a measure is one number, `{query}` gives more");
+        return Err(Error::Sql(Fault::nowhere(message, "write one aggregate such as `avg(…)`")));
+    }
+    let number = cast(batch.column(0), &DataType::Float64)
+        .map_err(|source| Error::Shape { what: "a measure to DOUBLE".to_owned(), source })?;
+    let number = number.as_primitive::<Float64Type>();
+    Ok((!number.is_null(0)).then(|| number.value(0)))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,27 @@
+//! SQL of a project: parsing, planning, judging and running it on DataFusion.
+//!
+//! Words: a text is *parsed*, a parsed text is *planned* over declared inputs, a plan is *judged*
+//! ([`plan::row_wise`], [`plan::function_of_pins`]) and *maintained* ([`affected`]).
+//!
+//! - [`session`]: the one session factory, and the types a table can store;
+//! - [`sql`]: one SELECT, its tables, its `changes()`, its clock;
+//! - [`plan`]: from a text and declared inputs to a plan, and what a plan may not do;
+//! - [`expectations`]: predicates over batches;
+//! - [`projection`]: row-wise models compiled for batches of changes;
+//! - [`affected`]: keeping the result of a query equal to the query when its inputs change;
+//! - [`select`]: ad-hoc queries with time travel.
+//!
+//! This crate names no table format, no catalog and no stage, and reads no clock.
+
+pub mod affected;
+pub mod error;
+pub mod expectations;
+mod functions;
+pub mod plan;
+pub mod projection;
+pub mod select;
+pub mod session;
+pub mod sql;
+
+pub use error::{Error, Fault};
+pub use session::session;

@@ -1,0 +1,42 @@
+//! The pipeline's own clock. It decides when to commit, never what comes first.
+
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use model::ClockMs;
+
+/// Tells the time.
+pub trait Clock: Send + Sync {
+    /// Milliseconds since the epoch.
+    fn now(&self) -> ClockMs;
+}
+
+/// The machine's clock.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct WallClock;
+#[allow(clippy::disallowed_methods, reason = "this is where time comes in")]
+impl Clock for WallClock {
+    fn now(&self) -> ClockMs {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        ClockMs(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+    }
+}
+
+/// A clock that stands until a test moves it.
+#[derive(Debug, Default)]
+pub struct ManualClock(AtomicI64);
+impl ManualClock {
+    /// Stands at `now`.
+    pub fn at(now: ClockMs) -> Self {
+        Self(AtomicI64::new(now.0))
+    }
+    /// Moves on by `millis`.
+    pub fn advance(&self, millis: i64) {
+        self.0.fetch_add(millis, Ordering::SeqCst);
+    }
+}
+impl Clock for ManualClock {
+    fn now(&self) -> ClockMs {
+        ClockMs(self.0.load(Ordering::SeqCst))
+    }
+}

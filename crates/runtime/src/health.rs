@@ -1,0 +1,141 @@
+//! `/health`, `/health/ready`, `/health/live` and `/metrics` of a process.
+//!
+//! Live: the process answers. Ready: every component said it is up. Health: the components one by
+//! one. A component that halted keeps the process live but not ready: a restart would not mend it.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use parking_lot::Mutex;
+use serde::Serialize;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::Meters;
+
+/// How a component is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case", tag = "status", content = "reason")]
+pub enum Status {
+    /// Not ready yet.
+    Starting,
+    /// Works.
+    Up,
+    /// Does not work, and goes on trying.
+    Down(String),
+    /// Waits for a person.
+    Halted(String),
+}
+
+/// What the components of a process last said of themselves. Clones share it.
+#[derive(Clone, Default)]
+pub struct Board(Arc<Mutex<BTreeMap<String, Status>>>);
+impl Board {
+    /// Says how a component is.
+    pub fn say(&self, component: impl Into<String>, status: Status) {
+        self.0.lock().insert(component.into(), status);
+    }
+    /// All components.
+    pub fn all(&self) -> BTreeMap<String, Status> {
+        self.0.lock().clone()
+    }
+    /// Whether all of them work.
+    pub fn ready(&self) -> bool {
+        self.0.lock().values().all(|status| *status == Status::Up)
+    }
+}
+
+/// The listener could not be opened.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot serve metrics and health on `{address}`")]
+pub struct CannotListen {
+    /// Address asked for.
+    pub address: SocketAddr,
+    /// What the system said.
+    pub source: std::io::Error,
+}
+
+/// A bound server.
+pub struct Health {
+    listener: TcpListener,
+    router: Router,
+}
+impl Health {
+    /// Binds. Port 0 takes a free one: see [`Health::address`].
+    pub async fn bind(address: SocketAddr, meters: Meters, board: Board) -> Result<Self, CannotListen> {
+        let listener =
+            TcpListener::bind(address).await.map_err(|source| CannotListen { address, source })?;
+        let router = Router::new()
+            .route("/health", get(health))
+            .route("/health/ready", get(ready))
+            .route("/health/live", get(|| async { "live\n" }))
+            .with_state(board)
+            .route("/metrics", get(move || metrics(meters.clone())));
+        Ok(Self { listener, router })
+    }
+    /// Where it listens.
+    pub fn address(&self) -> std::io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+    /// Answers until stopped.
+    pub async fn serve(self, stop: CancellationToken) -> std::io::Result<()> {
+        axum::serve(self.listener, self.router).with_graceful_shutdown(stop.cancelled_owned()).await
+    }
+}
+
+async fn health(State(board): State<Board>) -> Response {
+    let code = if board.ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (code, Json(serde_json::json!({ "ready": board.ready(), "components": board.all() }))).into_response()
+}
+
+async fn ready(State(board): State<Board>) -> Response {
+    if board.ready() {
+        return (StatusCode::OK, "ready\n").into_response();
+    }
+    (StatusCode::SERVICE_UNAVAILABLE, "not ready\n").into_response()
+}
+
+async fn metrics(meters: Meters) -> Response {
+    ([("content-type", "text/plain; version=0.0.4")], meters.text()).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+
+    async fn get(address: SocketAddr, path: &str) -> String {
+        let mut stream = tokio::net::TcpStream::connect(address).await.expect("listening");
+        let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.expect("sent");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.expect("answered");
+        answer
+    }
+
+    #[tokio::test]
+    async fn a_halted_component_is_live_but_not_ready() {
+        let (board, stop) = (Board::default(), CancellationToken::new());
+        let health = Health::bind("127.0.0.1:0".parse().expect("address"), Meters::new(), board.clone())
+            .await
+            .expect("free port");
+        let address = health.address().expect("bound");
+        let server = crate::tasks::spawn("health", health.serve(stop.clone()));
+        board.say("bronze", Status::Up);
+        assert!(get(address, "/health/ready").await.starts_with("HTTP/1.1 200"));
+        board.say("silver.orders", Status::Halted("another plan".into()));
+        assert!(get(address, "/health/ready").await.starts_with("HTTP/1.1 503"));
+        assert!(get(address, "/health/live").await.starts_with("HTTP/1.1 200"));
+        assert!(get(address, "/health").await.contains("another plan"));
+        assert!(get(address, "/metrics").await.contains("lakepulse_build_info"));
+        stop.cancel();
+        server.await.expect("joined").expect("served");
+    }
+}

@@ -1,0 +1,28 @@
+//! What every process needs around its stages: time, randomness, ids, tasks, metrics and health.
+//!
+//! | module | words |
+//! | --- | --- |
+//! | [`clock`] | `Clock`, `WallClock`, `ManualClock` |
+//! | [`ids`] | `Ids`: operation ULIDs |
+//! | [`cpu`] | work that holds a thread for more than a millisecond |
+//! | [`tasks`] | `Tasks`, `Phase`: who joins whom, and in what order they stop |
+//! | [`retry`] | `Backoff` |
+//! | [`meters`] | `Meters`, `Meter`: the one place that knows a metric's name |
+//! | [`health`] | `/health`, `/health/ready`, `/health/live`, `/metrics` |
+//!
+//! Only this crate calls `tokio::spawn`. It knows no Kafka, no Delta, no project.
+
+pub mod clock;
+pub mod cpu;
+pub mod health;
+pub mod ids;
+pub mod meters;
+pub mod retry;
+pub mod tasks;
+
+pub use clock::{Clock, ManualClock, WallClock};
+pub use ids::{Ids, RandomIds, SeededIds};
+pub use meters::{Meter, Meters, State};
+pub use retry::Backoff;
+pub use tasks::{Phase, Tasks};
+pub use tokio_util::sync::CancellationToken;

@@ -1,0 +1,168 @@
+//! The task tree: every task has a name, an owner that joins it, and a place in the stop order.
+//!
+//! Stopping goes phase by phase, sources first: a phase's token is cancelled, its tasks are joined
+//! within the phase's deadline, then comes the next. A task that does not end in time is aborted;
+//! nothing is lost by that, as a commit is the only place where state changes.
+
+use std::future::Future;
+use std::time::Duration;
+
+use tokio::task::{JoinHandle, JoinSet};
+use tokio_util::sync::CancellationToken;
+
+/// Place in the stop order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    /// What puts records on topics.
+    Sources,
+    /// Bronze, silver, gold.
+    Stages,
+    /// What publishes or maintains tables.
+    Writers,
+    /// Metrics, health, the view.
+    Telemetry,
+}
+const PHASES: [Phase; 4] = [Phase::Sources, Phase::Stages, Phase::Writers, Phase::Telemetry];
+
+/// How a task ended.
+#[derive(Debug)]
+pub struct Ended<T> {
+    /// Its name.
+    pub name: String,
+    /// What it returned; `None` when it panicked or was aborted.
+    pub outcome: Option<T>,
+}
+
+/// Tasks of one process, with one outcome type.
+pub struct Tasks<T> {
+    running: JoinSet<Ended<T>>,
+    stops: [CancellationToken; 4],
+    counts: std::sync::Arc<[std::sync::atomic::AtomicUsize; 4]>,
+}
+impl<T: Send + 'static> Default for Tasks<T> {
+    fn default() -> Self {
+        Self { running: JoinSet::new(), stops: std::array::from_fn(|_| CancellationToken::new()), counts: Default::default() }
+    }
+}
+#[allow(clippy::disallowed_methods, reason = "this is where tasks start")]
+impl<T: Send + 'static> Tasks<T> {
+    /// The token a task of `phase` listens to.
+    pub fn stop(&self, phase: Phase) -> CancellationToken {
+        self.stops[phase as usize].clone()
+    }
+    /// Starts a task. It must end soon after the phase's token is cancelled.
+    pub fn spawn<F>(&mut self, name: impl Into<String>, phase: Phase, task: F)
+    where
+        F: Future<Output = T> + Send + 'static,
+    {
+        use std::sync::atomic::Ordering::SeqCst;
+        let name = name.into();
+        let counts = self.counts.clone();
+        counts[phase as usize].fetch_add(1, SeqCst);
+        let leave = Leave { counts, phase };
+        self.running.spawn(async move {
+            let inner = tokio::spawn(task);
+            let _aborts_with_us = AbortOnDrop(inner.abort_handle());
+            let outcome = match inner.await {
+                Ok(outcome) => Some(outcome),
+                Err(failed) => {
+                    tracing::error!(task = name, error = %failed, "task ended abnormally");
+                    None
+                }
+            };
+            drop(leave);
+            Ended { name, outcome }
+        });
+    }
+    /// The next task that ends. `None` when all have.
+    pub async fn ended(&mut self) -> Option<Ended<T>> {
+        match self.running.join_next().await? {
+            Ok(ended) => Some(ended),
+            Err(_) => Some(Ended { name: "aborted".to_owned(), outcome: None }),
+        }
+    }
+    /// Stops all phases in order, `grace` for each. Returns what ended meanwhile.
+    pub async fn shut_down(&mut self, grace: Duration) -> Vec<Ended<T>> {
+        let mut all = Vec::new();
+        for phase in PHASES {
+            self.stops[phase as usize].cancel();
+            let deadline = tokio::time::Instant::now() + grace;
+            while self.left(phase) > 0 {
+                match tokio::time::timeout_at(deadline, self.ended()).await {
+                    Ok(Some(ended)) => all.push(ended),
+                    Ok(None) => break,
+                    Err(_) => {
+                        tracing::warn!(?phase, left = self.left(phase), "tasks did not stop in time");
+                        break;
+                    }
+                }
+            }
+        }
+        self.running.shutdown().await;
+        all
+    }
+    fn left(&self, phase: Phase) -> usize {
+        self.counts[phase as usize].load(std::sync::atomic::Ordering::SeqCst)
+    }
+}
+
+/// Counts a task out when it ends, however it ends.
+struct Leave {
+    counts: std::sync::Arc<[std::sync::atomic::AtomicUsize; 4]>,
+    phase: Phase,
+}
+impl Drop for Leave {
+    fn drop(&mut self) {
+        self.counts[self.phase as usize].fetch_sub(1, std::sync::atomic::Ordering::SeqCst);
+    }
+}
+
+struct AbortOnDrop(tokio::task::AbortHandle);
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+#[allow(clippy::disallowed_methods, reason = "this is where tasks start")]
+/// Starts an inner task of a crate. Whoever calls joins or aborts the handle.
+pub fn spawn<F>(name: &'static str, task: F) -> JoinHandle<F::Output>
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    tracing::trace!(task = name, "inner task started");
+    tokio::spawn(task)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn phases_stop_in_order_and_a_deaf_task_is_aborted() {
+        let mut tasks = Tasks::default();
+        let order = Arc::new(Mutex::new(Vec::new()));
+        for (name, phase) in [("view", Phase::Telemetry), ("sim", Phase::Sources), ("bronze", Phase::Stages)] {
+            let (stop, order) = (tasks.stop(phase), order.clone());
+            tasks.spawn(name, phase, async move {
+                stop.cancelled().await;
+                order.lock().expect("no panic holds it").push(name);
+            });
+        }
+        tasks.spawn("deaf", Phase::Writers, std::future::pending());
+        let ended = tasks.shut_down(Duration::from_millis(50)).await;
+        assert_eq!(*order.lock().expect("no panic holds it"), ["sim", "bronze", "view"]);
+        assert_eq!(ended.len(), 3);
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_an_ended_task_without_outcome() {
+        let mut tasks = Tasks::<()>::default();
+        tasks.spawn("bad", Phase::Stages, async { panic!("on purpose") });
+        let ended = tasks.ended().await.expect("one task");
+        assert_eq!((ended.name.as_str(), ended.outcome.is_none()), ("bad", true));
+    }
+}

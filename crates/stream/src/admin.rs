@@ -1,0 +1,206 @@
+//! Topics: create, describe, watermarks, configuration, delete.
+//!
+//! Every call ends within a deadline, also while no broker answers. A topic's id comes from
+//! `DescribeTopics`, for which the client library's safe layer has no call.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::{Offset, TopicId, TopicName};
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::types::RDKafkaErrorCode;
+use runtime::Backoff;
+
+use crate::aside::{self, Parked};
+use crate::error::Failure;
+use crate::ffi::{self, End};
+use crate::logs::Logged;
+use crate::{Error, Kafka, Result};
+
+/// How long one request may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A topic to be created.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TopicSpec {
+    /// Its name.
+    pub name: TopicName,
+    /// How many partitions.
+    pub partitions: i32,
+    /// How many brokers hold each.
+    pub replication: i32,
+    /// Kafka's topic settings.
+    pub config: BTreeMap<String, String>,
+}
+
+/// A topic as the brokers have it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TopicInfo {
+    /// Its id: a topic that was deleted and created again has another.
+    pub id: TopicId,
+    /// How many partitions.
+    pub partitions: i32,
+}
+
+/// Asks and changes topics. Cheap to clone.
+#[derive(Clone)]
+pub struct Admin {
+    client: Arc<Parked<AdminClient<Logged>>>,
+}
+
+impl Admin {
+    /// A client for the cluster. Connects when first used.
+    pub fn try_new(kafka: &Kafka) -> Result<Self> {
+        use rdkafka::config::FromClientConfigAndContext as _;
+        let client = AdminClient::from_config_and_context(&kafka.admin(), Logged)
+            .map_err(|error| Error::Settings { reason: error.to_string() })?;
+        Ok(Self { client: Arc::new(Parked::new(client)) })
+    }
+
+    /// Creates the topics that do not exist, and returns once all can be described. One that exists
+    /// stays as it is, whatever its partitions and settings.
+    pub async fn create(&self, specs: &[TopicSpec]) -> Result<()> {
+        if specs.is_empty() {
+            return Ok(());
+        }
+        let topics: Vec<NewTopic<'_>> = specs
+            .iter()
+            .map(|spec| {
+                let topic = NewTopic::new(
+                    spec.name.as_str(),
+                    spec.partitions,
+                    TopicReplication::Fixed(spec.replication),
+                );
+                spec.config.iter().fold(topic, |topic, (name, value)| topic.set(name, value))
+            })
+            .collect();
+        let action = "create";
+        let outcomes = self
+            .client
+            .create_topics(&topics, &options())
+            .await
+            .map_err(|e| unreachable("create topics", &e))?;
+        for outcome in outcomes {
+            match outcome {
+                Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
+                Err((topic, code)) => return Err(refused(&topic, action, code)),
+            }
+        }
+        for spec in specs {
+            self.until_described(&spec.name).await?;
+        }
+        Ok(())
+    }
+
+    /// A broker that has not heard yet of a new topic would call it unknown.
+    async fn until_described(&self, topic: &TopicName) -> Result<()> {
+        let mut backoff = Backoff::new(Duration::from_millis(20), Duration::from_millis(500));
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        while self.describe(topic).await?.is_none() {
+            if tokio::time::Instant::now() > deadline {
+                return Err(Error::TimedOut { action: "announce a topic it created", waited: PATIENCE });
+            }
+            tokio::time::sleep(backoff.pause()).await;
+        }
+        Ok(())
+    }
+
+    /// The topic as it is now. `None`: there is none.
+    pub async fn describe(&self, topic: &TopicName) -> Result<Option<TopicInfo>> {
+        let (client, asked) = (self.client.clone(), topic.clone());
+        let described = aside::run("kafka-describe", move || {
+            ffi::topics(client.inner(), std::slice::from_ref(&asked), PATIENCE)
+        })
+        .await?
+        .map_err(|failure| Error::of("describe topics", &failure))?;
+        match described.into_iter().find(|found| found.name == topic.as_str()) {
+            None => Ok(None),
+            Some(found) => match found.found {
+                Ok(found) => Ok(Some(TopicInfo { id: found.id(topic)?, partitions: found.partitions })),
+                Err(failure) if failure.is_unknown_topic() => Ok(None),
+                Err(failure) => Err(Error::of("describe topics", &failure)),
+            },
+        }
+    }
+
+    /// Start and end of the log of every partition; the end counts open transactions.
+    pub async fn watermarks(&self, topic: &TopicName) -> Result<BTreeMap<i32, (Offset, Offset)>> {
+        let info = self.describe(topic).await?.ok_or_else(|| Error::NoTopic { topic: topic.clone() })?;
+        let (client, asked) = (self.client.clone(), topic.clone());
+        let ends = aside::run("kafka-watermarks", move || {
+            let partitions: Vec<_> = (0..info.partitions).map(|p| (asked.clone(), p)).collect();
+            let lows = ffi::offsets(client.inner(), &partitions, End::Low, PATIENCE)?;
+            let highs = ffi::offsets(client.inner(), &partitions, End::High, PATIENCE)?;
+            Ok::<_, Failure>((lows, highs))
+        })
+        .await?;
+        let of = |failure: &Failure| Error::of("list offsets", failure);
+        let (lows, highs) = ends.map_err(|failure| of(&failure))?;
+        let mut watermarks = BTreeMap::new();
+        for ((_, partition, low), (_, _, high)) in lows.into_iter().zip(highs) {
+            let low = low.map_err(|failure| of(&failure))?;
+            let high = high.map_err(|failure| of(&failure))?;
+            watermarks.insert(partition, (Offset(low), Offset(high)));
+        }
+        Ok(watermarks)
+    }
+
+    /// Deletes the topic and all its records. One that does not exist is fine.
+    pub async fn delete(&self, topic: &TopicName) -> Result<()> {
+        let outcomes = self
+            .client
+            .delete_topics(&[topic.as_str()], &options())
+            .await
+            .map_err(|e| unreachable("delete topics", &e))?;
+        for outcome in outcomes {
+            match outcome {
+                Ok(_)
+                | Err((_, RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic)) => {}
+                Err((topic, code)) => return Err(refused(&topic, "delete", code)),
+            }
+        }
+        Ok(())
+    }
+
+    /// The topic's settings, defaults included.
+    pub async fn config(&self, topic: &TopicName) -> Result<BTreeMap<String, String>> {
+        let asked = [ResourceSpecifier::Topic(topic.as_str())];
+        let outcomes = self
+            .client
+            .describe_configs(&asked, &options())
+            .await
+            .map_err(|e| unreachable("describe the settings of a topic", &e))?;
+        let mut config = BTreeMap::new();
+        for outcome in outcomes {
+            match outcome {
+                Ok(resource) => {
+                    let set = resource.entries.into_iter().filter_map(|e| Some((e.name, e.value?)));
+                    config.extend(set);
+                }
+                Err(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => {
+                    return Err(Error::NoTopic { topic: topic.clone() });
+                }
+                Err(code) => return Err(refused(topic.as_str(), "describe", code)),
+            }
+        }
+        Ok(config)
+    }
+}
+
+fn options() -> AdminOptions {
+    AdminOptions::new().request_timeout(Some(PATIENCE)).operation_timeout(Some(PATIENCE))
+}
+
+fn unreachable(action: &'static str, error: &rdkafka::error::KafkaError) -> Error {
+    let code = error.rdkafka_error_code().map_or(0, |code| code as i32);
+    Error::of(action, &Failure { code, text: error.to_string() })
+}
+
+fn refused(topic: &str, action: &'static str, code: RDKafkaErrorCode) -> Error {
+    let failure = Failure { code: code as i32, text: code.to_string() };
+    match topic.parse() {
+        Ok(topic) if !failure.is_denied() => Error::Topic { topic, action, reason: failure.to_string() },
+        _ => Error::of("change a topic", &failure),
+    }
+}

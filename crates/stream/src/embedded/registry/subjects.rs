@@ -1,0 +1,237 @@
+//! Subjects, versions, ids and levels: the fold of the topic, and what may be added to it. No I/O.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use apache_avro::Schema;
+
+use super::compat::Level;
+use super::refusal::Refusal;
+use super::schemas::{Key, Reference, Value, Version};
+
+/// What makes two schemas the same: their JSON, however it is laid out, and what they refer to.
+type Sameness = (String, Vec<Reference>);
+
+/// A schema as a client sends it.
+#[derive(Debug, Clone)]
+pub(super) struct Candidate {
+    pub schema: Arc<str>,
+    pub references: Vec<Reference>,
+}
+
+/// The state.
+#[derive(Debug, Default)]
+pub(super) struct Subjects {
+    /// Every version ever, also deleted ones, until deleted for good.
+    versions: BTreeMap<String, BTreeMap<u32, Version>>,
+    ids: BTreeMap<u32, Candidate>,
+    same: HashMap<Sameness, u32>,
+    levels: BTreeMap<String, Level>,
+    level: Level,
+    last_id: u32,
+    /// Highest version a subject ever had, also one deleted for good.
+    last_version: BTreeMap<String, u32>,
+}
+
+/// What registering means.
+#[derive(Debug)]
+pub(super) enum Registering {
+    /// The subject has it.
+    Known(u32),
+    /// This is to be written.
+    New(Version),
+}
+
+impl Subjects {
+    /// Folds one record.
+    pub(super) fn apply(&mut self, key: &Key, value: Option<&Value>) -> Result<(), String> {
+        match (key, value) {
+            (Key::Schema { .. }, Some(Value::Schema(version))) => {
+                let candidate =
+                    Candidate { schema: Arc::clone(&version.schema), references: version.references.clone() };
+                self.same
+                    .entry(sameness(&candidate).map_err(|error| error.to_string())?)
+                    .or_insert(version.id);
+                self.ids.entry(version.id).or_insert(candidate);
+                self.last_id = self.last_id.max(version.id);
+                let last = self.last_version.entry(version.subject.clone()).or_default();
+                *last = (*last).max(version.version);
+                let versions = self.versions.entry(version.subject.clone()).or_default();
+                versions.insert(version.version, version.clone());
+            }
+            (Key::Schema { subject, version, .. }, None) => {
+                if let Some(versions) = self.versions.get_mut(subject) {
+                    versions.remove(version);
+                    if versions.is_empty() {
+                        self.versions.remove(subject);
+                    }
+                }
+            }
+            (Key::DeleteSubject { .. }, Some(Value::DeleteSubject { subject, version })) => {
+                for gone in self.versions.get_mut(subject).into_iter().flat_map(|v| v.range_mut(..=version)) {
+                    gone.1.deleted = true;
+                }
+            }
+            (Key::Config { subject, .. }, Some(Value::Config { compatibility_level })) => {
+                let level = Level::parse(compatibility_level)
+                    .ok_or_else(|| format!("`{compatibility_level}` is no compatibility level"))?;
+                match subject {
+                    Some(subject) => drop(self.levels.insert(subject.clone(), level)),
+                    None => self.level = level,
+                }
+            }
+            (Key::Config { subject: Some(subject), .. }, None) => drop(self.levels.remove(subject)),
+            (Key::Config { subject: None, .. }, None) => self.level = Level::default(),
+            (Key::DeleteSubject { .. }, None) | (Key::Noop, _) => {}
+            (key, Some(value)) => return Err(format!("{value:?} under {key:?}")),
+        }
+        Ok(())
+    }
+
+    /// Names of the subjects that have a version.
+    pub(super) fn names(&self) -> Vec<&str> {
+        let alive = |versions: &BTreeMap<u32, Version>| versions.values().any(|version| !version.deleted);
+        self.versions.iter().filter(|(_, versions)| alive(versions)).map(|(name, _)| name.as_str()).collect()
+    }
+
+    /// Versions of a subject, oldest first.
+    pub(super) fn versions(&self, subject: &str) -> Result<Vec<&Version>, Refusal> {
+        let versions = self.versions.get(subject).into_iter().flat_map(BTreeMap::values);
+        let versions: Vec<&Version> = versions.filter(|version| !version.deleted).collect();
+        if versions.is_empty() { Err(Refusal::NoSubject(subject.to_owned())) } else { Ok(versions) }
+    }
+
+    /// A version by its number, or `latest` (also written -1).
+    pub(super) fn version(&self, subject: &str, which: &str) -> Result<&Version, Refusal> {
+        let number = match which {
+            "latest" | "-1" => None,
+            _ => match which.parse::<u32>() {
+                Ok(number) if (1..=i32::MAX as u32).contains(&number) => Some(number),
+                _ => return Err(Refusal::BadVersion(which.to_owned())),
+            },
+        };
+        let versions = self.versions(subject)?;
+        let version = match number {
+            None => versions.last(),
+            Some(number) => versions.iter().find(|version| version.version == number),
+        };
+        version.copied().ok_or_else(|| Refusal::NoVersion(which.to_owned()))
+    }
+
+    /// A schema by its id, also one whose subjects are deleted: its records are still there.
+    pub(super) fn schema(&self, id: u32) -> Option<&Candidate> {
+        self.ids.get(&id)
+    }
+
+    /// Where an id is registered.
+    pub(super) fn places(&self, id: u32) -> Vec<&Version> {
+        let versions = self.versions.values().flat_map(BTreeMap::values);
+        versions.filter(|version| version.id == id && !version.deleted).collect()
+    }
+
+    /// The version of `subject` that has this schema.
+    pub(super) fn lookup(&self, subject: &str, candidate: &Candidate) -> Result<&Version, Refusal> {
+        let versions = self.versions(subject)?;
+        let same = sameness(candidate)?;
+        let id = self.same.get(&same);
+        let found = versions.into_iter().rev().find(|version| Some(&version.id) == id);
+        found.ok_or_else(|| Refusal::NoSchema(String::new()))
+    }
+
+    /// What registering a schema means.
+    pub(super) fn register(&self, subject: &str, candidate: &Candidate) -> Result<Registering, Refusal> {
+        self.parse(candidate)?;
+        match self.lookup(subject, candidate) {
+            Ok(version) => return Ok(Registering::Known(version.id)),
+            Err(Refusal::NoSubject(_) | Refusal::NoSchema(_)) => {}
+            Err(refusal) => return Err(refusal),
+        }
+        let versions = self.versions(subject).unwrap_or_default();
+        let reasons = self.reasons(subject, candidate, &versions)?;
+        if !reasons.is_empty() {
+            return Err(Refusal::Incompatible { subject: subject.to_owned(), reasons });
+        }
+        let known = self.same.get(&sameness(candidate)?).copied();
+        Ok(Registering::New(Version {
+            subject: subject.to_owned(),
+            version: self.last_version.get(subject).copied().unwrap_or(0) + 1,
+            id: known.unwrap_or(self.last_id + 1),
+            schema: Arc::clone(&candidate.schema),
+            references: candidate.references.clone(),
+            deleted: false,
+        }))
+    }
+
+    /// Why `candidate` may not follow `versions` at the level of `subject`; empty if it may.
+    pub(super) fn reasons(
+        &self,
+        subject: &str,
+        candidate: &Candidate,
+        versions: &[&Version],
+    ) -> Result<Vec<String>, Refusal> {
+        let new = self.parse(candidate)?;
+        let mut old = Vec::with_capacity(versions.len());
+        for version in versions {
+            let schema =
+                Candidate { schema: Arc::clone(&version.schema), references: version.references.clone() };
+            old.push((version.version, self.parse(&schema)?));
+        }
+        Ok(self.level(Some(subject)).check(&new, &old))
+    }
+
+    /// The level of a subject, or everyone's.
+    pub(super) fn level(&self, subject: Option<&str>) -> Level {
+        subject.and_then(|subject| self.own_level(subject)).unwrap_or(self.level)
+    }
+
+    /// The level set for a subject itself.
+    pub(super) fn own_level(&self, subject: &str) -> Option<Level> {
+        self.levels.get(subject).copied()
+    }
+
+    /// Whether all versions of a subject are deleted, but not for good.
+    pub(super) fn is_deleted(&self, subject: &str) -> bool {
+        self.versions.get(subject).is_some_and(|versions| versions.values().all(|version| version.deleted))
+    }
+
+    /// Numbers of all versions of a subject, deleted ones too.
+    pub(super) fn all_numbers(&self, subject: &str) -> Vec<u32> {
+        self.versions.get(subject).into_iter().flat_map(BTreeMap::keys).copied().collect()
+    }
+
+    fn parse(&self, candidate: &Candidate) -> Result<Schema, Refusal> {
+        let mut parts: BTreeMap<(&str, u32), &Version> = BTreeMap::new();
+        let mut pending: Vec<&Reference> = candidate.references.iter().collect();
+        while let Some(reference) = pending.pop() {
+            let place = (reference.subject.as_str(), reference.version);
+            if parts.contains_key(&place) {
+                continue;
+            }
+            let found = self.versions.get(place.0).and_then(|versions| versions.get(&place.1));
+            let found = found.filter(|version| !version.deleted).ok_or_else(|| {
+                let Reference { name, subject, version } = reference;
+                Refusal::BadSchema(format!(
+                    "`{name}` refers to version {version} of `{subject}`, which is not there"
+                ))
+            })?;
+            parts.insert(place, found);
+            pending.extend(&found.references);
+        }
+        let bad = |error: apache_avro::Error| Refusal::BadSchema(error.to_string());
+        if parts.is_empty() {
+            return Schema::parse_str(&candidate.schema).map_err(bad);
+        }
+        let texts: Vec<&str> = parts.into_values().map(|part| &*part.schema).collect();
+        let (mut schema, parts) = Schema::parse_str_with_list(&candidate.schema, texts).map_err(bad)?;
+        schema.denormalize(&parts).map_err(bad)?;
+        Ok(schema)
+    }
+}
+
+fn sameness(candidate: &Candidate) -> Result<Sameness, Refusal> {
+    let json: serde_json::Value = serde_json::from_str(&candidate.schema)
+        .map_err(|error| Refusal::BadSchema(format!("it is no JSON: {error}")))?;
+    let mut references = candidate.references.clone();
+    references.sort();
+    Ok((json.to_string(), references))
+}

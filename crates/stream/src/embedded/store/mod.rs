@@ -1,0 +1,322 @@
+//! The broker's storage: partitions as files, everything else as a journal.
+//!
+//! tansu brings the protocol, the group coordinator and the services; its `Storage` trait is where a
+//! log belongs. Its own sqlite engine is not used: it keeps a row per record and a row per header
+//! without an index on headers, so reading a topic with headers costs the square of its length; a
+//! record above 5 MiB is never delivered; aborted transactions stay visible; nothing is fenced. Here
+//! a batch stays the bytes the producer sent, and `read_committed`, fencing and transaction timeouts
+//! are Kafka's.
+//!
+//! Locks are taken in this order: `state`, then a partition. Writes are small and go to the page
+//! cache, so they run where they are asked.
+
+mod batch;
+mod describe;
+mod fold;
+mod journal;
+mod log;
+mod maintain;
+mod producers;
+mod storage;
+#[cfg(test)]
+mod tests;
+mod topic;
+mod txn;
+mod write;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use parking_lot::{Mutex, RwLock};
+use runtime::clock::{Clock as _, WallClock};
+use tansu_sans_io::ErrorCode;
+use tansu_storage::{GroupDetail, Version};
+use tokio::sync::watch;
+use uuid::Uuid;
+
+pub(super) use batch::single;
+pub(super) use describe::describe;
+use fold::{changes_of, fold};
+use journal::{Change, Journal, Place};
+pub(super) use topic::{Partition, Topic};
+use txn::Txn;
+
+/// The name this cluster gives itself.
+pub(super) const CLUSTER: &str = "lakepulse";
+/// Its one broker.
+pub(super) const NODE: i32 = 1;
+
+/// Why a request was not done: what to answer, or what the disk said.
+#[derive(Debug)]
+pub(super) enum Refusal {
+    /// Kafka has a code for it.
+    Code(ErrorCode),
+    /// The disk refused.
+    Disk(io::Error),
+}
+
+impl From<io::Error> for Refusal {
+    fn from(error: io::Error) -> Self {
+        Self::Disk(error)
+    }
+}
+
+impl From<ErrorCode> for Refusal {
+    fn from(code: ErrorCode) -> Self {
+        Self::Code(code)
+    }
+}
+
+/// Handle on the storage; clones are the same storage.
+#[derive(Clone)]
+pub(super) struct Store(Arc<Inner>);
+
+struct Inner {
+    dir: PathBuf,
+    host: String,
+    port: u16,
+    topics: RwLock<Topics>,
+    state: Mutex<State>,
+    /// What the disk said last, until [`Store::maintain`] tells it.
+    trouble: Mutex<Option<io::Error>>,
+    /// Moves whenever something can be read that could not be before.
+    moved: watch::Sender<u64>,
+}
+
+#[derive(Default)]
+struct Topics {
+    by_name: BTreeMap<String, Arc<Topic>>,
+    by_id: HashMap<Uuid, Arc<Topic>>,
+}
+
+struct State {
+    journal: Journal,
+    starts: BTreeMap<Place, i64>,
+    offsets: BTreeMap<String, BTreeMap<Place, i64>>,
+    /// Members of groups are not kept over a restart: they join again.
+    groups: BTreeMap<String, (GroupDetail, Version)>,
+    next_producer: i64,
+    /// Ids below it may be given out; the journal says so.
+    reserved_producers: i64,
+    txns: BTreeMap<String, Txn>,
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store").field("dir", &self.0.dir).finish_non_exhaustive()
+    }
+}
+
+impl Store {
+    /// Opens the storage in `dir`, new if there is none, for a broker that clients reach at `host`
+    /// and `port`.
+    pub(super) fn open(dir: &Path, host: &str, port: u16) -> io::Result<Self> {
+        fs::create_dir_all(dir)?;
+        let (journal, changes) = Journal::open(&dir.join("journal.jsonl"))?;
+        let folded = fold(changes);
+        let mut topics = Topics::default();
+        for (name, (id, partitions, replication, config)) in folded.topics {
+            let start = |index| folded.starts.get(&(name.clone(), index)).copied().unwrap_or(0);
+            let starts: Vec<i64> = (0..partitions).map(start).collect();
+            let topic = Topic::open(&dir.join("log"), name, id, replication, config, &starts)?;
+            topics.insert(Arc::new(topic));
+        }
+        remove_strays(&dir.join("log"), &topics)?;
+        let state = State {
+            starts: folded.starts,
+            offsets: folded.offsets,
+            groups: BTreeMap::new(),
+            next_producer: folded.next_producer,
+            reserved_producers: folded.next_producer,
+            txns: folded.txns,
+            journal,
+        };
+        let store = Self(Arc::new(Inner {
+            dir: dir.to_owned(),
+            host: host.to_owned(),
+            port,
+            topics: RwLock::new(topics),
+            state: Mutex::new(state),
+            trouble: Mutex::new(None),
+            moved: watch::channel(0).0,
+        }));
+        store.settle()?;
+        store.rewrite_journal(&mut store.0.state.lock())?;
+        Ok(store)
+    }
+
+    /// A topic by name.
+    pub(super) fn topic(&self, name: &str) -> Option<Arc<Topic>> {
+        self.0.topics.read().by_name.get(name).cloned()
+    }
+
+    /// A topic by id.
+    pub(super) fn topic_by_id(&self, id: Uuid) -> Option<Arc<Topic>> {
+        self.0.topics.read().by_id.get(&id).cloned()
+    }
+
+    /// All topics, by name.
+    pub(super) fn topics(&self) -> Vec<Arc<Topic>> {
+        self.0.topics.read().by_name.values().cloned().collect()
+    }
+
+    /// Where clients reach this broker.
+    pub(super) fn address(&self) -> (&str, u16) {
+        (&self.0.host, self.0.port)
+    }
+
+    /// Changes whenever there may be more to read.
+    pub(super) fn moved(&self) -> watch::Receiver<u64> {
+        self.0.moved.subscribe()
+    }
+
+    /// Creates a topic; its id.
+    pub(super) fn create(
+        &self,
+        name: &str,
+        partitions: i32,
+        replication: i16,
+        config: BTreeMap<String, String>,
+    ) -> Result<Uuid, Refusal> {
+        name.parse::<model::TopicName>().map_err(|_| ErrorCode::InvalidTopicException)?;
+        if partitions < 1 {
+            return Err(ErrorCode::InvalidPartitions.into());
+        }
+        let mut state = self.0.state.lock();
+        if self.topic(name).is_some() {
+            return Err(ErrorCode::TopicAlreadyExists.into());
+        }
+        let id = Uuid::new_v4();
+        let starts = vec![0; usize::try_from(partitions).map_err(|_| ErrorCode::InvalidPartitions)?];
+        let log = self.0.dir.join("log");
+        let topic = Topic::open(&log, name.to_owned(), id, replication, config.clone(), &starts)?;
+        state.journal.append(&Change::Topic {
+            name: name.to_owned(),
+            id,
+            partitions,
+            replication,
+            config,
+        })?;
+        self.0.topics.write().insert(Arc::new(topic));
+        Ok(id)
+    }
+
+    /// Deletes a topic and its records.
+    pub(super) fn drop_topic(&self, topic: &Topic) -> Result<(), Refusal> {
+        let mut state = self.0.state.lock();
+        state.journal.append(&Change::Dropped { name: topic.name.clone() })?;
+        state.starts.retain(|place, _| place.0 != topic.name);
+        for offsets in state.offsets.values_mut() {
+            offsets.retain(|place, _| place.0 != topic.name);
+        }
+        for txn in state.txns.values_mut() {
+            txn.places.retain(|place| place.0 != topic.name);
+        }
+        self.0.topics.write().remove(topic);
+        match fs::remove_dir_all(self.0.dir.join("log").join(topic.id.to_string())) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Replaces a topic's configuration.
+    pub(super) fn configure(&self, topic: &Topic, config: BTreeMap<String, String>) -> Result<(), Refusal> {
+        let mut state = self.0.state.lock();
+        state.journal.append(&Change::Config { name: topic.name.clone(), config: config.clone() })?;
+        *topic.config.write() = config;
+        topic.apply_config();
+        Ok(())
+    }
+
+    /// Hides the records of a partition below `offset`; the first one left.
+    pub(super) fn forget_below(&self, topic: &Topic, partition: i32, offset: i64) -> Result<i64, Refusal> {
+        let mut state = self.0.state.lock();
+        let place = topic.partition(partition).ok_or(ErrorCode::UnknownTopicOrPartition)?;
+        let end = place.next();
+        let offset = if offset == -1 { end } else { offset };
+        if offset > end || offset < 0 {
+            return Err(ErrorCode::OffsetOutOfRange.into());
+        }
+        let name = topic.name.clone();
+        state.journal.append(&Change::Start { name: name.clone(), partition, offset })?;
+        state.starts.insert((name, partition), offset);
+        Ok(place.with(|log| log.forget_below(offset))?)
+    }
+
+    /// What to answer to a refused request. What the disk said is kept: where requests are answered,
+    /// nothing may be logged.
+    pub(super) fn code(&self, refusal: Refusal) -> ErrorCode {
+        match refusal {
+            Refusal::Code(code) => code,
+            Refusal::Disk(error) => {
+                *self.0.trouble.lock() = Some(error);
+                ErrorCode::KafkaStorageError
+            }
+        }
+    }
+
+    fn refused(&self, refusal: Refusal) -> tansu_storage::Error {
+        tansu_storage::Error::Api(self.code(refusal))
+    }
+
+    fn rewrite_journal(&self, state: &mut State) -> io::Result<()> {
+        let mut changes = vec![Change::Producers { next: state.reserved_producers }];
+        for topic in self.topics() {
+            changes.push(Change::Topic {
+                name: topic.name.clone(),
+                id: topic.id,
+                partitions: i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX),
+                replication: topic.replication,
+                config: topic.config.read().clone(),
+            });
+        }
+        for ((name, partition), offset) in &state.starts {
+            changes.push(Change::Start { name: name.clone(), partition: *partition, offset: *offset });
+        }
+        for (group, offsets) in &state.offsets {
+            let offsets = offsets.iter().map(|(place, offset)| (place.clone(), *offset)).collect();
+            changes.push(Change::Offsets { group: group.clone(), offsets });
+        }
+        for (name, txn) in &state.txns {
+            changes.extend(changes_of(name, txn));
+        }
+        state.journal.rewrite(&changes)
+    }
+}
+
+impl Topics {
+    fn insert(&mut self, topic: Arc<Topic>) {
+        self.by_id.insert(topic.id, Arc::clone(&topic));
+        self.by_name.insert(topic.name.clone(), topic);
+    }
+
+    fn remove(&mut self, topic: &Topic) {
+        self.by_id.remove(&topic.id);
+        self.by_name.remove(&topic.name);
+    }
+}
+
+/// Removes folders of topics that were deleted when the process died.
+fn remove_strays(dir: &Path, topics: &Topics) -> io::Result<()> {
+    let known: HashSet<String> = topics.by_id.keys().map(Uuid::to_string).collect();
+    let entries = match fs::read_dir(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name.parse::<Uuid>().is_ok() && !known.contains(&name) {
+            fs::remove_dir_all(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// Now, as Kafka stamps records.
+pub(super) fn now() -> i64 {
+    WallClock.now().0
+}

@@ -1,0 +1,86 @@
+//! Which batches of an idempotent producer a partition has: the same batch sent twice is stored
+//! once, and a batch that would leave a hole is refused.
+
+use std::collections::{HashMap, VecDeque};
+
+use tansu_sans_io::ErrorCode;
+
+use super::batch::Head;
+
+/// Batches a client may have in flight, hence may send again (Kafka's own limit).
+const REMEMBERED: usize = 5;
+
+/// What a producer wrote last.
+#[derive(Debug, Default)]
+struct Written {
+    epoch: i16,
+    /// First and last sequence, base offset; newest last.
+    batches: VecDeque<(i32, i32, i64)>,
+}
+
+/// The producers of one partition.
+#[derive(Debug, Default)]
+pub(super) struct Producers(HashMap<i64, Written>);
+
+/// What to do with a batch.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// Store it.
+    New,
+    /// It is stored already, at this offset.
+    Repeat(i64),
+    /// Answer this.
+    Refused(ErrorCode),
+}
+
+impl Producers {
+    /// Judges a batch that a client sent.
+    pub(super) fn judge(&self, head: &Head) -> Verdict {
+        if !head.is_idempotent() {
+            return Verdict::New;
+        }
+        // Unknown producers may start anywhere: what they wrote before may have been deleted.
+        let Some(written) = self.0.get(&head.producer) else { return Verdict::New };
+        if head.epoch < written.epoch {
+            return Verdict::Refused(ErrorCode::InvalidProducerEpoch);
+        }
+        if head.epoch > written.epoch {
+            return if head.sequence == 0 {
+                Verdict::New
+            } else {
+                Verdict::Refused(ErrorCode::OutOfOrderSequenceNumber)
+            };
+        }
+        let (first, last) = (head.sequence, head.last_sequence());
+        if let Some((.., base)) = written.batches.iter().find(|(f, l, _)| (*f, *l) == (first, last)) {
+            return Verdict::Repeat(*base);
+        }
+        match written.batches.back() {
+            Some((_, newest, _)) if first == next(*newest) => Verdict::New,
+            Some((_, newest, _)) if last <= *newest => Verdict::Refused(ErrorCode::DuplicateSequenceNumber),
+            Some(_) => Verdict::Refused(ErrorCode::OutOfOrderSequenceNumber),
+            None => Verdict::New,
+        }
+    }
+
+    /// Remembers a stored batch. A marker fences older epochs without having a sequence.
+    pub(super) fn note(&mut self, head: &Head) {
+        if head.producer < 0 {
+            return;
+        }
+        let written = self.0.entry(head.producer).or_default();
+        if head.epoch != written.epoch {
+            *written = Written { epoch: head.epoch, batches: VecDeque::new() };
+        }
+        if head.sequence >= 0 {
+            if written.batches.len() == REMEMBERED {
+                written.batches.pop_front();
+            }
+            written.batches.push_back((head.sequence, head.last_sequence(), head.base));
+        }
+    }
+}
+
+const fn next(sequence: i32) -> i32 {
+    if sequence == i32::MAX { 0 } else { sequence + 1 }
+}

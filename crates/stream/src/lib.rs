@@ -1,0 +1,50 @@
+//! The Kafka port: everything LakePulse knows about topics, brokers and the schema registry.
+//!
+//! | module | words |
+//! | --- | --- |
+//! | [`settings`] | `Kafka`: how to reach a cluster; what no operator may change |
+//! | [`admin`] | topics: create, describe, watermarks, configuration, delete |
+//! | [`consumer`] | `Consumer`: batches of records in offset order, `Loss` instead of a silent reset |
+//! | [`records`] | `Records`: one batch of one partition, in one arena |
+//! | [`producer`] | `Producer`: idempotent or transactional; deliveries counted, not awaited |
+//! | [`latest`] | a compacted topic folded by key; the last record of each partition |
+//! | [`commits`] | announcements of new table versions, and who owns which table |
+//! | [`internal`] | our own topics |
+//! | [`hash`] | Kafka's murmur2: which partition a key goes to |
+//! | [`registry`] | schema registry client and wire framing |
+//! | [`embedded`] | broker and registry inside the process |
+//!
+//! The rules kept here: a consumer group says who has a partition and never where to read from; the
+//! position comes from [`consumer::Start`]. A position the log does not hold is a
+//! [`consumer::Loss`], whatever the broker says. A producer after an error whose outcome is unknown
+//! is replaced, never used again.
+//!
+//! `rdkafka`'s types stop at this crate, and `ffi` is the one module of the workspace with unsafe code.
+
+pub mod admin;
+mod aside;
+pub mod commits;
+pub mod consumer;
+pub mod embedded;
+pub mod error;
+mod ffi;
+pub mod hash;
+pub mod internal;
+pub mod latest;
+mod logs;
+pub mod producer;
+pub mod records;
+pub mod registry;
+pub mod settings;
+#[cfg(test)]
+mod tests;
+
+pub use admin::{Admin, TopicInfo, TopicSpec};
+pub use commits::{Announcer, OwnerEvent, Owners};
+pub use consumer::{Cause, Consumer, Event, Limits, Loss, Start};
+pub use error::{Error, Result};
+pub use latest::{TailRecord, latest, tail};
+pub use producer::{Outgoing, Producer};
+pub use records::{Record, Records};
+pub use registry::{Registry, RegistrySettings, frame, unframe};
+pub use settings::{Kafka, KafkaSettings};

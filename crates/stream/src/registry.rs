@@ -1,0 +1,327 @@
+//! Client of a schema registry that speaks Confluent's REST API, and the framing of its messages.
+//!
+//! Bronze asks for a schema by the id in a record, gold and the sources register theirs. What is
+//! kept: a schema by its id, for ever, because an id never comes to mean another schema. What is
+//! never kept: anything that went wrong. A registry that is down, busy or behind says nothing about
+//! a record, so the same question is asked again; only its own 404 is an answer
+//! ([`Error::UnknownSchema`]), and that too may change, so the caller decides when to ask again.
+//!
+//! A schema with references is resolved here, once: callers get one text that needs no other.
+//! The HTTP client is `object_store`'s, which this workspace carries anyway.
+
+mod frame;
+mod http;
+mod resolve;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use model::Reaction;
+use parking_lot::RwLock;
+use serde::Deserialize;
+use serde_json::json;
+
+pub use frame::{FrameError, frame, unframe};
+use http::Http;
+
+/// Where the registry is and who asks.
+#[derive(Clone, Default)]
+pub struct RegistrySettings {
+    /// `http://host:port`, with any path the API lies under.
+    pub url: String,
+    /// User name of basic authentication.
+    pub user: Option<String>,
+    /// Its password.
+    pub password: Option<String>,
+}
+
+impl std::fmt::Debug for RegistrySettings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RegistrySettings")
+            .field("url", &self.url)
+            .field("user", &self.user)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What can go wrong between us and a registry.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The settings do not make a client.
+    #[error("`{url}` is no address of a schema registry: {reason}")]
+    Address {
+        /// What was configured.
+        url: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// No answer came.
+    #[error("cannot reach the schema registry at `{url}`")]
+    Unreachable {
+        /// The address asked.
+        url: String,
+        /// What the connection said.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// It answered that it cannot answer now (429 or 5xx).
+    #[error("the schema registry at `{url}` answered {status}: {message}")]
+    Busy {
+        /// The address asked.
+        url: String,
+        /// HTTP status.
+        status: u16,
+        /// Its words.
+        message: String,
+    },
+    /// The registry knows no schema of this id. It may tomorrow.
+    #[error("the schema registry knows no schema with id {id}")]
+    UnknownSchema {
+        /// The id asked for.
+        id: u32,
+    },
+    /// The schema was refused as incompatible with an earlier version.
+    #[error("the schema is incompatible with subject `{subject}`: {reason}")]
+    Incompatible {
+        /// The subject it was meant for.
+        subject: String,
+        /// The registry's reason.
+        reason: String,
+    },
+    /// Any other refusal: authentication, an invalid schema, an operation it does not offer.
+    #[error("the schema registry refused `{what}` with {status} (code {code}): {message}")]
+    Refused {
+        /// What was asked.
+        what: String,
+        /// HTTP status.
+        status: u16,
+        /// Confluent's error code, 0 if none was sent.
+        code: u32,
+        /// Its words.
+        message: String,
+    },
+    /// The answer is not what the API promises.
+    #[error("the answer of the schema registry to `{what}` cannot be read: {reason}")]
+    Answer {
+        /// What was asked.
+        what: String,
+        /// What is wrong with the answer.
+        reason: String,
+    },
+}
+
+impl Error {
+    /// What a loop does next.
+    pub fn reaction(&self) -> Reaction {
+        match self {
+            Self::Unreachable { .. } | Self::Busy { .. } => Reaction::Retry,
+            Self::Address { .. }
+            | Self::UnknownSchema { .. }
+            | Self::Incompatible { .. }
+            | Self::Refused { .. }
+            | Self::Answer { .. } => Reaction::Halt,
+        }
+    }
+}
+
+/// A version of a subject.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Registered {
+    /// The schema's id, global in the registry.
+    pub id: u32,
+    /// The version within the subject, from 1.
+    pub version: u32,
+    /// The schema, references resolved.
+    pub schema: Arc<str>,
+}
+
+/// Whether a schema could be registered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Compat {
+    /// It could, or the subject is new.
+    Compatible,
+    /// It could not, and why; at least one reason.
+    Incompatible(Vec<String>),
+}
+
+impl Compat {
+    /// Whether it could be registered.
+    pub fn is_compatible(&self) -> bool {
+        matches!(self, Self::Compatible)
+    }
+}
+
+/// A schema as the API sends it.
+#[derive(Debug, Deserialize)]
+struct RawSchema {
+    #[serde(default)]
+    id: Option<u32>,
+    #[serde(default)]
+    version: Option<u32>,
+    schema: String,
+    #[serde(default)]
+    references: Option<Vec<RawReference>>,
+}
+
+/// A name in one schema that is the schema of another subject.
+#[derive(Debug, Deserialize)]
+struct RawReference {
+    subject: String,
+    version: u32,
+}
+
+/// The client. Cheap to clone; clones share what they learned.
+#[derive(Clone)]
+pub struct Registry {
+    http: Arc<Http>,
+    schemas: Arc<RwLock<HashMap<u32, Arc<str>>>>,
+}
+
+impl Registry {
+    /// A client of the registry at `settings.url`. Connects to nothing; a bad address is reported
+    /// by the first question.
+    pub fn new(settings: RegistrySettings) -> Self {
+        Self { http: Arc::new(Http::new(settings)), schemas: Arc::default() }
+    }
+
+    /// The address asked.
+    pub fn url(&self) -> &str {
+        &self.http.settings().url
+    }
+
+    /// Registers `schema` under `subject`; its id. The same schema again gives the same id.
+    pub async fn register(&self, subject: &str, schema: &str) -> Result<u32, Error> {
+        #[derive(Deserialize)]
+        struct Id {
+            id: u32,
+        }
+        let path = ["subjects", subject, "versions"];
+        let body = json!({ "schema": schema, "schemaType": "AVRO" });
+        match self.http.send::<Id>("POST", &path, &[], Some(&body)).await {
+            Ok(answer) => Ok(answer.id),
+            Err(Error::Refused { status: 409, message: reason, .. }) => {
+                Err(Error::Incompatible { subject: subject.to_owned(), reason })
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The schema with this id, references resolved. Asked once, then remembered.
+    pub async fn schema(&self, id: u32) -> Result<Arc<str>, Error> {
+        if let Some(known) = self.schemas.read().get(&id) {
+            return Ok(Arc::clone(known));
+        }
+        let raw: RawSchema =
+            match self.http.send("GET", &["schemas", "ids", &id.to_string()], &[], None).await {
+                Err(Error::Refused { status: 404, code: 40402 | 40403 | 404, .. }) => {
+                    return Err(Error::UnknownSchema { id });
+                }
+                answer => answer?,
+            };
+        let schema = self.resolved(raw).await?;
+        self.schemas.write().insert(id, Arc::clone(&schema));
+        Ok(schema)
+    }
+
+    /// The newest version of `subject`; nothing if there is no such subject.
+    pub async fn latest(&self, subject: &str) -> Result<Option<Registered>, Error> {
+        self.version(subject, "latest").await
+    }
+
+    /// All versions of `subject`, oldest first; none if there is no such subject.
+    pub async fn versions(&self, subject: &str) -> Result<Vec<Registered>, Error> {
+        let path = ["subjects", subject, "versions"];
+        let Some(numbers) = found(self.http.send::<Vec<u32>>("GET", &path, &[], None).await)? else {
+            return Ok(Vec::new());
+        };
+        let mut versions = Vec::with_capacity(numbers.len());
+        for number in numbers {
+            // A version deleted since it was listed is simply gone.
+            versions.extend(self.version(subject, &number.to_string()).await?);
+        }
+        Ok(versions)
+    }
+
+    /// Whether `schema` could be registered under `subject` now.
+    pub async fn compatible(&self, subject: &str, schema: &str) -> Result<Compat, Error> {
+        #[derive(Deserialize)]
+        struct Verdict {
+            is_compatible: bool,
+            #[serde(default)]
+            messages: Vec<String>,
+        }
+        let path = ["compatibility", "subjects", subject, "versions"];
+        let body = json!({ "schema": schema, "schemaType": "AVRO" });
+        let answer = self.http.send::<Verdict>("POST", &path, &[("verbose", "true")], Some(&body)).await;
+        Ok(match found(answer)? {
+            Some(Verdict { is_compatible: false, messages }) if messages.is_empty() => {
+                Compat::Incompatible(vec!["the registry gave no reason".to_owned()])
+            }
+            Some(Verdict { is_compatible: false, messages }) => Compat::Incompatible(messages),
+            _ => Compat::Compatible,
+        })
+    }
+
+    /// Sets the compatibility level of `subject`: `BACKWARD_TRANSITIVE` and the like, in any case.
+    pub async fn set_compatibility(&self, subject: &str, level: &str) -> Result<(), Error> {
+        let body = json!({ "compatibility": level.to_uppercase() });
+        self.http.send::<serde_json::Value>("PUT", &["config", subject], &[], Some(&body)).await.map(drop)
+    }
+
+    /// The compatibility level set for `subject`; nothing if it follows the registry's own.
+    pub async fn compatibility(&self, subject: &str) -> Result<Option<String>, Error> {
+        #[derive(Deserialize)]
+        struct Level {
+            #[serde(rename = "compatibilityLevel")]
+            level: String,
+        }
+        let answer = self.http.send::<Level>("GET", &["config", subject], &[], None).await;
+        Ok(found(answer)?.map(|answer| answer.level))
+    }
+
+    /// All subjects.
+    pub async fn subjects(&self) -> Result<Vec<String>, Error> {
+        self.http.send("GET", &["subjects"], &[], None).await
+    }
+
+    async fn version(&self, subject: &str, version: &str) -> Result<Option<Registered>, Error> {
+        let path = ["subjects", subject, "versions", version];
+        let Some(raw) = found(self.http.send::<RawSchema>("GET", &path, &[], None).await)? else {
+            return Ok(None);
+        };
+        let (Some(id), Some(version)) = (raw.id, raw.version) else {
+            let reason = "`id` or `version` is missing".to_owned();
+            return Err(Error::Answer { what: path.join("/"), reason });
+        };
+        Ok(Some(Registered { id, version, schema: self.resolved(raw).await? }))
+    }
+
+    /// The text of `raw` with every schema it references, at any depth, put in its place.
+    async fn resolved(&self, raw: RawSchema) -> Result<Arc<str>, Error> {
+        let mut pending = raw.references.unwrap_or_default();
+        if pending.is_empty() {
+            return Ok(raw.schema.into());
+        }
+        let mut seen = HashMap::new();
+        while let Some(RawReference { subject, version }) = pending.pop() {
+            if seen.contains_key(&(subject.clone(), version)) {
+                continue;
+            }
+            let path = ["subjects", &subject, "versions", &version.to_string()];
+            let part: RawSchema = self.http.send("GET", &path, &[], None).await?;
+            pending.extend(part.references.unwrap_or_default());
+            seen.insert((subject, version), part.schema);
+        }
+        let parts: Vec<String> = seen.into_values().collect();
+        resolve::inline(&raw.schema, &parts).map(Into::into)
+    }
+}
+
+/// Turns "no such subject or version" into nothing.
+fn found<T>(answer: Result<T, Error>) -> Result<Option<T>, Error> {
+    match answer {
+        Err(Error::Refused { status: 404, code: 40401 | 40402 | 40408 | 404, .. }) => Ok(None),
+        answer => answer.map(Some),
+    }
+}

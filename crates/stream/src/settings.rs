@@ -1,0 +1,137 @@
+//! How to reach a cluster, and the settings no operator may change.
+//!
+//! `config` holds librdkafka's own names. A few of them decide whether records are lost or doubled;
+//! those are set here after the operator's, in every client: checksums are verified, nothing is
+//! committed or reset behind our back, no topic is created by asking for it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use rdkafka::ClientConfig;
+
+/// A cluster as the operator described it.
+#[derive(Clone, Default)]
+pub struct KafkaSettings {
+    /// `host:port[,host:port…]`.
+    pub bootstrap: String,
+    /// Further settings, by librdkafka's names.
+    pub config: BTreeMap<String, String>,
+    /// Whether the brokers can do transactions. Without them [`crate::Producer::transactional`]
+    /// makes an idempotent producer whose commit is a flush.
+    pub transactions: bool,
+}
+
+impl std::fmt::Debug for KafkaSettings {
+    /// Names of settings only: values may be secrets.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("KafkaSettings")
+            .field("bootstrap", &self.bootstrap)
+            .field("config", &self.config.keys())
+            .field("transactions", &self.transactions)
+            .finish()
+    }
+}
+
+/// How to reach a cluster. Cheap to clone; holds no connection.
+#[derive(Debug, Clone)]
+pub struct Kafka(Arc<KafkaSettings>);
+
+impl Kafka {
+    /// Takes the settings as they are; a client made from them finds out whether they work.
+    pub fn new(settings: KafkaSettings) -> Self {
+        Self(Arc::new(settings))
+    }
+    /// The settings.
+    pub fn settings(&self) -> &KafkaSettings {
+        &self.0
+    }
+
+    fn client(&self, defaults: &[(&str, &str)], fixed: &[(&str, &str)]) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        config.set("client.id", "lakepulse");
+        config.set("reconnect.backoff.max.ms", "2000");
+        config.set("socket.keepalive.enable", "true");
+        for (name, value) in defaults {
+            config.set(*name, *value);
+        }
+        for (name, value) in &self.0.config {
+            config.set(name, value);
+        }
+        config.set("bootstrap.servers", &self.0.bootstrap);
+        for (name, value) in fixed {
+            config.set(*name, *value);
+        }
+        config
+    }
+
+    pub(crate) fn admin(&self) -> ClientConfig {
+        self.client(&[], &[])
+    }
+
+    /// `prefetch_bytes` bounds what the library holds before we take it.
+    pub(crate) fn consumer(&self, group: &str, prefetch_bytes: usize) -> ClientConfig {
+        let prefetch = (prefetch_bytes / 1024).clamp(1024, 1024 * 1024).to_string();
+        let defaults = [
+            // A killed process gives its partitions up after this long.
+            ("session.timeout.ms", "10000"),
+            ("heartbeat.interval.ms", "2000"),
+            // At the default of a second a fast reader waits for its own prefetch queue.
+            ("fetch.queue.backoff.ms", "20"),
+            ("queued.max.messages.kbytes", prefetch.as_str()),
+            ("topic.metadata.refresh.interval.ms", "30000"),
+        ];
+        let fixed = [
+            ("group.id", group),
+            ("auto.offset.reset", "error"),
+            ("enable.auto.commit", "false"),
+            ("enable.auto.offset.store", "false"),
+            ("enable.partition.eof", "true"),
+            ("isolation.level", "read_committed"),
+            ("check.crcs", "true"),
+            ("partition.assignment.strategy", "cooperative-sticky"),
+            ("allow.auto.create.topics", "false"),
+        ];
+        self.client(&defaults, &fixed)
+    }
+
+    pub(crate) fn producer(&self, transactional_id: Option<&str>) -> ClientConfig {
+        let defaults = [
+            ("linger.ms", "10"),
+            ("message.max.bytes", "16777216"),
+            ("queue.buffering.max.kbytes", "131072"),
+            ("partitioner", "murmur2_random"),
+            // In a transaction a delivery may not outlast it: the library sets that deadline.
+            if transactional_id.is_none() { ("delivery.timeout.ms", "120000") } else { ("acks", "all") },
+        ];
+        let fixed = [("enable.idempotence", "true"), ("acks", "all"), ("allow.auto.create.topics", "false")];
+        let mut config = self.client(&defaults, &fixed);
+        config.remove("transactional.id");
+        if let Some(id) = transactional_id {
+            config.set("transactional.id", id);
+        }
+        config
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_operator_cannot_switch_off_what_keeps_records() {
+        let config = [("auto.offset.reset", "latest"), ("check.crcs", "false"), ("fetch.wait.max.ms", "7")]
+            .map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let settings = KafkaSettings { config: config.into_iter().collect(), ..KafkaSettings::default() };
+        let made = Kafka::new(settings).consumer("g", 1 << 20);
+        assert_eq!(made.get("auto.offset.reset"), Some("error"));
+        assert_eq!(made.get("check.crcs"), Some("true"));
+        assert_eq!(made.get("fetch.wait.max.ms"), Some("7"));
+    }
+
+    #[test]
+    fn secrets_are_not_shown() {
+        let config = BTreeMap::from([("sasl.password".to_owned(), "canary".to_owned())]);
+        let settings = KafkaSettings { config, ..KafkaSettings::default() };
+        assert!(!format!("{:?}", Kafka::new(settings)).contains("canary"));
+    }
+}

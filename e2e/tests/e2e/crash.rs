@@ -1,0 +1,45 @@
+//! `kill -9` at any moment loses nothing and doubles nothing.
+
+use std::time::Duration;
+
+use crate::harness::{Project, until};
+use crate::happy::matches_oracle;
+
+#[test]
+fn killed_at_ten_moments_and_started_again_nothing_is_lost_or_doubled() {
+    let project = Project::reference();
+    let args = ["up", "--plain", "--events", "60000", "--seed", "23", "--until-drained", "--summary", "s.json"];
+    let commits = |project: &Project| -> usize {
+        ["bronze", "silver", "gold"].iter().map(|layer| count_commits(&project.dir.path().join(".lakepulse/lake").join(layer))).sum()
+    };
+    let mut kills = 0;
+    for round in 0..10 {
+        let before = commits(&project);
+        let mut running = project.start(&args);
+        // A moment that differs from round to round, told by progress and not by a clock.
+        let further = 2 + (round * 7) % 13;
+        until("a few more commits, or the end", Duration::from_secs(180), || {
+            !running.alive() || commits(&project) >= before + further
+        });
+        if !running.alive() {
+            break;
+        }
+        running.kill();
+        kills += 1;
+    }
+    assert!(kills >= 3, "the run ended after {kills} kills: it is too short to be killed");
+    project.run(&args).ok();
+    matches_oracle(&project, "s.json");
+    project.run(&["verify"]).ok();
+}
+
+/// Commits of all tables below a folder.
+pub fn count_commits(layer: &std::path::Path) -> usize {
+    let Ok(tables) = std::fs::read_dir(layer) else { return 0 };
+    tables
+        .flatten()
+        .filter_map(|table| std::fs::read_dir(table.path().join("_delta_log")).ok())
+        .flat_map(|log| log.flatten())
+        .filter(|file| file.path().extension().is_some_and(|extension| extension == "json"))
+        .count()
+}

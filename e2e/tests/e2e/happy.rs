@@ -1,0 +1,71 @@
+//! From changes to gold, with and without disorder, duplicates and poison.
+
+use cdc_sim::oracle::{Dialect, checksum_sql, revenue_sql};
+use cdc_sim::tables::Table;
+use serde_json::Value;
+
+use crate::harness::Project;
+
+/// Events of a run in tests: enough for several commits of every stage.
+const EVENTS: &str = "60000";
+
+/// Silver's rows and checksums, revenue and orders are what the simulator says they must be.
+#[track_caller]
+pub fn matches_oracle(project: &Project, summary: &str) {
+    let oracle: Value = serde_json::from_str(&project.read(summary)).expect("the summary is JSON");
+    let tables = oracle["tables"].as_object().expect("tables");
+    assert_eq!(tables.len(), Table::ALL.len(), "{tables:?}");
+    for table in Table::ALL {
+        let (name, expected) = (table.name(), &tables[table.name()]);
+        let found = project.value(&checksum_sql(table, Dialect::DataFusion));
+        let rows = project.value(&format!("SELECT count(*) AS n FROM silver.{name}"));
+        assert_eq!(text(&rows), text(&expected["live_rows"]), "rows of silver.{name}");
+        assert_eq!(text(&found), text(&expected["checksum"]), "checksum of silver.{name}");
+    }
+    let revenue = format!("SELECT CAST(revenue AS VARCHAR) AS revenue FROM ({}) AS sums", revenue_sql());
+    assert_eq!(text(&project.value(&revenue)), text(&oracle["totals"]["revenue"]), "revenue to the cent");
+    let orders = project.value("SELECT count(*) AS n FROM silver.orders");
+    assert_eq!(text(&orders), text(&oracle["totals"]["orders"]), "orders");
+}
+
+/// Numbers and texts alike: decimals come as text or number, by format.
+fn text(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+#[test]
+fn every_change_reaches_gold_and_verify_proves_it() {
+    let project = Project::reference();
+    project.run(&["up", "--plain", "--events", EVENTS, "--seed", "7", "--until-drained", "--summary", "s.json"]).ok();
+    matches_oracle(&project, "s.json");
+    let verified = project.run(&["verify"]).ok();
+    for table in ["bronze.cdc_orders", "silver.orders", "silver.customers_history", "gold.daily_sales_metrics"] {
+        assert!(verified.stdout.contains(table), "{}", verified.stdout);
+    }
+    assert!(project.query("SELECT count(*) AS n FROM gold.customer_analytics")[0]["n"].as_i64() > Some(0));
+    // Everything again changes nothing.
+    project.run(&["up", "--plain", "--events", EVENTS, "--seed", "7", "--until-drained", "--summary", "t.json"]).ok();
+    matches_oracle(&project, "t.json");
+}
+
+#[test]
+fn disorder_duplicates_and_poison_do_not_change_the_tables() {
+    let project = Project::reference();
+    let faults = ["--disorder", "1%", "--duplicates", "1%", "--poison", "0.1%"];
+    let base = ["up", "--plain", "--events", EVENTS, "--seed", "11", "--until-drained", "--summary", "s.json"];
+    project.run(&[&base[..], &faults[..]].concat()).ok();
+    matches_oracle(&project, "s.json");
+    project.run(&["verify"]).ok();
+    let oracle: Value = serde_json::from_str(&project.read("s.json")).expect("JSON");
+    for fault in ["duplicates", "disordered", "poison"] {
+        assert!(oracle["injected"][fault].as_u64() > Some(0), "{fault}: {}", oracle["injected"]);
+    }
+    let tables = project.query(
+        "SELECT count(*) AS n, count(_error) AS reasons, count(DISTINCT _error) AS kinds FROM bronze.cdc_orders \
+         WHERE _error IS NOT NULL",
+    );
+    assert!(tables[0]["n"].as_u64() > Some(0) && tables[0]["n"] == tables[0]["reasons"], "{tables:?}");
+}

@@ -1,0 +1,192 @@
+//! A project in a folder of its own and the binary run in it.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// The binary under test: it lies beside this test's own folder, built by the same cargo call.
+pub fn binary() -> PathBuf {
+    let me = std::env::current_exe().expect("a test runs from a file");
+    let path = me.parent().and_then(Path::parent).expect("target/<profile>/deps").join("lakepulse");
+    assert!(path.exists(), "`{}` is missing: run `cargo build --workspace` first", path.display());
+    path
+}
+
+/// A project in a temporary folder.
+pub struct Project {
+    pub dir: TempDir,
+}
+impl Project {
+    /// The reference project of this repository.
+    pub fn reference() -> Self {
+        let project = Self::empty();
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace");
+        for part in ["lakepulse.yaml", "topics.yaml", "sources", "models", "schemas"] {
+            copy(&root.join(part), &project.dir.path().join(part));
+        }
+        project
+    }
+    /// An empty folder.
+    pub fn empty() -> Self {
+        Self { dir: tempfile::Builder::new().prefix("lakepulse-e2e-").tempdir().expect("a temporary folder") }
+    }
+    /// Writes a file of the project.
+    pub fn write(&self, path: &str, text: &str) {
+        let path = self.dir.path().join(path);
+        std::fs::create_dir_all(path.parent().expect("below the project")).expect("created");
+        std::fs::write(path, text).expect("written");
+    }
+    /// A file of the project.
+    pub fn read(&self, path: &str) -> String {
+        std::fs::read_to_string(self.dir.path().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+    }
+    /// The command, not started.
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(binary());
+        command.args(args).arg("--project").arg(self.dir.path()).current_dir(self.dir.path()).stdin(Stdio::null());
+        command
+    }
+    /// Runs to its end, with a deadline.
+    pub fn run(&self, args: &[&str]) -> Ran {
+        let log = self.dir.path().join(format!("run-{}.log", args.first().unwrap_or(&"none")));
+        let (out, err) = (log.with_extension("out"), log.with_extension("err"));
+        let mut child = self
+            .command(args)
+            .stdout(std::fs::File::create(&out).expect("created"))
+            .stderr(std::fs::File::create(&err).expect("created"))
+            .spawn()
+            .expect("the binary starts");
+        let status = wait(&mut child, Duration::from_secs(600));
+        let text = |path: &Path| String::from_utf8_lossy(&std::fs::read(path).expect("written")).into_owned();
+        Ran { args: args.join(" "), code: status, stdout: text(&out), stderr: text(&err) }
+    }
+    /// Starts and goes on; killed with `kill -9` when dropped.
+    pub fn start(&self, args: &[&str]) -> Running {
+        let err = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.dir.path().join(format!("started-{}.err", args.first().unwrap_or(&"none"))))
+            .expect("created");
+        let child = self.command(args).stdout(Stdio::null()).stderr(err).spawn().expect("the binary starts");
+        Running(child)
+    }
+    /// Runs a query and gives its rows.
+    pub fn query(&self, sql: &str) -> Vec<Value> {
+        let ran = self.run(&["query", sql, "--format", "json"]).ok();
+        ran.stdout.lines().map(|line| serde_json::from_str(line).expect("a JSON row")).collect()
+    }
+    /// One value of one row.
+    pub fn value(&self, sql: &str) -> Value {
+        let rows = self.query(sql);
+        assert_eq!(rows.len(), 1, "{sql}: {rows:?}");
+        rows[0].as_object().and_then(|row| row.values().next().cloned()).unwrap_or(Value::Null)
+    }
+}
+
+/// A run that ended.
+#[derive(Debug)]
+pub struct Ran {
+    pub args: String,
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+impl Ran {
+    /// Asserts that it ended with 0.
+    #[track_caller]
+    pub fn ok(self) -> Self {
+        self.code(0)
+    }
+    /// Asserts its exit code.
+    #[track_caller]
+    pub fn code(self, code: i32) -> Self {
+        assert_eq!(
+            self.code,
+            Some(code),
+            "`lakepulse {}`\n--- stdout\n{}\n--- stderr\n{}",
+            self.args,
+            tail(&self.stdout),
+            tail(&self.stderr)
+        );
+        self
+    }
+}
+
+fn tail(text: &str) -> &str {
+    let from = text.len().saturating_sub(6_000);
+    text.get(from..).unwrap_or(text)
+}
+
+/// A process that goes on.
+pub struct Running(Child);
+impl Running {
+    /// `kill -9`, and waits until it is gone.
+    pub fn kill(mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+    /// Whether it still runs.
+    pub fn alive(&mut self) -> bool {
+        matches!(self.0.try_wait(), Ok(None))
+    }
+    /// Sends SIGINT, as Ctrl-C does.
+    pub fn interrupt(&self) {
+        let _: Result<Output, _> = Command::new("kill").args(["-INT", &self.0.id().to_string()]).output();
+    }
+    /// Its exit code, once it has ended by itself.
+    pub fn wait(mut self, within: Duration) -> Option<i32> {
+        wait(&mut self.0, within)
+    }
+}
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn wait(child: &mut Child, within: Duration) -> Option<i32> {
+    let deadline = Instant::now() + within;
+    loop {
+        match child.try_wait().expect("our own child") {
+            Some(status) => return status.code(),
+            None if Instant::now() > deadline => {
+                let _ = child.kill();
+                let _ = child.wait();
+                return None;
+            }
+            None => pause(),
+        }
+    }
+}
+
+/// Asks again until `done` says yes; the deadline makes it fail.
+#[track_caller]
+pub fn until(what: &str, within: Duration, mut done: impl FnMut() -> bool) {
+    let deadline = Instant::now() + within;
+    while !done() {
+        assert!(Instant::now() < deadline, "{what}: not within {within:?}");
+        pause();
+    }
+}
+
+/// Between two looks at something that is polled with a deadline.
+#[allow(clippy::disallowed_methods, reason = "the pause of a poll that has a deadline")]
+fn pause() {
+    std::thread::sleep(Duration::from_millis(50));
+}
+
+fn copy(from: &Path, to: &Path) {
+    if from.is_dir() {
+        std::fs::create_dir_all(to).expect("created");
+        for entry in std::fs::read_dir(from).expect("a folder") {
+            let entry = entry.expect("an entry");
+            copy(&entry.path(), &to.join(entry.file_name()));
+        }
+    } else {
+        std::fs::copy(from, to).unwrap_or_else(|error| panic!("{}: {error}", from.display()));
+    }
+}

@@ -1,0 +1,13 @@
+//! Through the binary, with the embedded broker, registry and lake: what the README promises.
+//!
+//! The simulator's summary is the oracle: what the tables must hold in the end is computed by the
+//! source, never by the code under test.
+
+mod bad_input;
+mod catch;
+mod change;
+mod crash;
+mod harness;
+mod happy;
+mod other_project;
+mod share;

@@ -1,0 +1,257 @@
+//! What stops a gold table, and what to do about it.
+
+use model::{Reaction, TableName, TopicName};
+
+/// Result of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What can go wrong with a gold table or its topic.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The lake failed.
+    #[error("table `{table}`: the lake failed")]
+    Lake {
+        /// The gold table.
+        table: TableName,
+        /// The lake's error.
+        source: Box<lake::Error>,
+    },
+    /// The query failed.
+    #[error("table `{table}`: its query failed")]
+    Query {
+        /// The gold table.
+        table: TableName,
+        /// The engine's error.
+        source: Box<query::Error>,
+    },
+    /// Kafka failed.
+    #[error("kafka failed while `{table}` was published")]
+    Stream {
+        /// The gold table.
+        table: TableName,
+        /// The client's error.
+        source: Box<stream::Error>,
+    },
+    /// Kafka failed while tables were shared out.
+    #[error("kafka failed while gold tables were shared out")]
+    Owners {
+        /// The client's error.
+        source: Box<stream::Error>,
+    },
+    /// The registry failed.
+    #[error("table `{table}`: its schemas cannot be registered")]
+    Registry {
+        /// The gold table.
+        table: TableName,
+        /// The registry's error.
+        source: Box<stream::registry::Error>,
+    },
+    /// Rows do not fit the Avro schema of the topic.
+    #[error("rows of `{table}` cannot be written as Avro")]
+    Avro {
+        /// The gold table.
+        table: TableName,
+        /// The encoder's error.
+        source: arrow::error::ArrowError,
+    },
+    /// Rows do not compare or convert.
+    #[error("rows of `{table}` cannot be compared")]
+    Rows {
+        /// The gold table.
+        table: TableName,
+        /// Arrow's error.
+        source: arrow::error::ArrowError,
+    },
+    /// The project names no such model, or one that gold does not keep.
+    #[error("`{table}` is no gold table of the project")]
+    NoModel {
+        /// The name.
+        table: TableName,
+    },
+    /// The columns of an input are not known yet.
+    #[error(
+        "table `{table}`: columns of its inputs are not known yet; load the project with the registry's schema"
+    )]
+    Unlearned {
+        /// The gold table.
+        table: TableName,
+    },
+    /// An input is not there yet.
+    #[error("table `{table}` waits for its input `{input}`, which does not exist yet")]
+    NoInput {
+        /// The gold table.
+        table: TableName,
+        /// The input.
+        input: TableName,
+    },
+    /// The table was not created.
+    #[error("table `{table}` does not exist; `apply` creates it")]
+    NoTable {
+        /// The gold table.
+        table: TableName,
+    },
+    /// The table was computed by another plan.
+    #[error(
+        "table `{table}` was computed by plan {held:016x} but its model is {wanted:016x}; run `plan` to see what changed, then `apply`"
+    )]
+    PlanChanged {
+        /// The gold table.
+        table: TableName,
+        /// Fingerprint in the table; 0 if there is none.
+        held: i64,
+        /// Fingerprint of the model.
+        wanted: i64,
+    },
+    /// An input is not the table that was pinned.
+    #[error(
+        "table `{table}` pins no version of `{input}` (id `{id}`): that table was recreated or another lake was restored; rebuild `{table}`"
+    )]
+    InputRecreated {
+        /// The gold table.
+        table: TableName,
+        /// The input.
+        input: TableName,
+        /// The id it has.
+        id: String,
+    },
+    /// A pin is ahead of its input.
+    #[error(
+        "table `{table}` pins version {pin} of `{input}`, whose newest is {newest}: an older lake was restored; rebuild `{table}`"
+    )]
+    PinAhead {
+        /// The gold table.
+        table: TableName,
+        /// The input.
+        input: TableName,
+        /// The pin.
+        pin: u64,
+        /// Its newest version.
+        newest: u64,
+    },
+    /// The query gives two rows of one key.
+    #[error(
+        "the query of `{table}` gives more than one row for the key {key}; add columns to `keys` or aggregate"
+    )]
+    KeyTwice {
+        /// The gold table.
+        table: TableName,
+        /// The key, as text.
+        key: String,
+    },
+    /// The topic is ahead of the table.
+    #[error(
+        "topic `{topic}` has version {published} of `{table}`, whose newest is {newest}: an older lake was restored; rebuild the topic under another name"
+    )]
+    TopicAhead {
+        /// The gold table.
+        table: TableName,
+        /// Its topic.
+        topic: TopicName,
+        /// Version on the topic.
+        published: u64,
+        /// Newest version of the table.
+        newest: u64,
+    },
+    /// The topic was published from another table of this name.
+    #[error(
+        "topic `{topic}` was published from another `{table}` (id `{published}`, this one is `{id}`): the table was recreated; publish it on a topic of another name"
+    )]
+    TopicOfAnother {
+        /// The gold table.
+        table: TableName,
+        /// Its topic.
+        topic: TopicName,
+        /// Id of the table that was published.
+        published: String,
+        /// Id of the table.
+        id: String,
+    },
+    /// A progress record cannot be read.
+    #[error("progress of table id `{id}` cannot be read: {fault}")]
+    BadProgress {
+        /// The record's key.
+        id: String,
+        /// What is wrong with it.
+        fault: String,
+    },
+    /// A model is published on a topic that the catalog does not describe.
+    #[error("table `{table}` is to be published on `{topic}`, which the catalog does not describe")]
+    NoContract {
+        /// The gold table.
+        table: TableName,
+        /// Its topic.
+        topic: TopicName,
+    },
+    /// Some tables stopped for a person; the others went on.
+    #[error("halted: {}", tables.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))]
+    Halted {
+        /// Which.
+        tables: Vec<TableName>,
+    },
+    /// A task of ours ended abnormally.
+    #[error("the task of `{table}` ended abnormally")]
+    TaskLost {
+        /// The gold table.
+        table: TableName,
+    },
+}
+
+impl Error {
+    /// What a loop does next.
+    pub fn reaction(&self) -> Reaction {
+        match self {
+            // Files and log entries go when nothing follows them; a pin that fell behind is read anew.
+            Self::Lake { source, .. } => source.reaction(),
+            Self::Query { source, .. } => source.reaction(),
+            Self::Stream { source, .. } | Self::Owners { source } => source.reaction(),
+            Self::Registry { source, .. } => source.reaction(),
+            Self::NoInput { .. } => Reaction::Retry,
+            Self::Avro { .. }
+            | Self::Rows { .. }
+            | Self::NoModel { .. }
+            | Self::Unlearned { .. }
+            | Self::NoTable { .. }
+            | Self::PlanChanged { .. }
+            | Self::InputRecreated { .. }
+            | Self::PinAhead { .. }
+            | Self::KeyTwice { .. }
+            | Self::TopicAhead { .. }
+            | Self::TopicOfAnother { .. }
+            | Self::BadProgress { .. }
+            | Self::NoContract { .. }
+            | Self::Halted { .. }
+            | Self::TaskLost { .. } => Reaction::Halt,
+        }
+    }
+}
+
+/// Says which gold table an error of a library is about.
+pub(crate) trait OfTable<T> {
+    /// Wraps the error.
+    fn of(self, table: &TableName) -> Result<T>;
+}
+impl<T> OfTable<T> for Result<T, lake::Error> {
+    fn of(self, table: &TableName) -> Result<T> {
+        self.map_err(|source| Error::Lake { table: table.clone(), source: Box::new(source) })
+    }
+}
+impl<T> OfTable<T> for Result<T, query::Error> {
+    fn of(self, table: &TableName) -> Result<T> {
+        self.map_err(|source| Error::Query { table: table.clone(), source: Box::new(source) })
+    }
+}
+impl<T> OfTable<T> for Result<T, stream::Error> {
+    fn of(self, table: &TableName) -> Result<T> {
+        self.map_err(|source| Error::Stream { table: table.clone(), source: Box::new(source) })
+    }
+}
+impl<T> OfTable<T> for Result<T, stream::registry::Error> {
+    fn of(self, table: &TableName) -> Result<T> {
+        self.map_err(|source| Error::Registry { table: table.clone(), source: Box::new(source) })
+    }
+}
+impl<T> OfTable<T> for Result<T, arrow::error::ArrowError> {
+    fn of(self, table: &TableName) -> Result<T> {
+        self.map_err(|source| Error::Rows { table: table.clone(), source })
+    }
+}

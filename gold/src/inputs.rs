@@ -1,0 +1,163 @@
+//! The inputs of a gold table: their newest versions, and the rows between two versions.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use arrow::array::RecordBatch;
+use lake::{Lake, Table};
+use model::{AppId, Positions, TableName, Version};
+use query::affected::{Change, Input as Source, Inputs as World, Maintenance};
+
+use crate::error::{Error, OfTable as _, Result};
+use crate::refresh::Input;
+
+/// Under this key a silver commit says the newest event time among its events, milliseconds.
+const NEWEST_EVENT: &str = "newest_event_ms";
+
+/// Open inputs of one gold table.
+#[derive(Debug, Clone)]
+pub struct Inputs {
+    table: TableName,
+    open: BTreeMap<TableName, Table>,
+}
+
+/// What happened to inputs that moved.
+#[derive(Debug)]
+pub enum Between {
+    /// These rows came and went; inputs of which no row did are left out.
+    Rows(BTreeMap<TableName, Change>),
+    /// It cannot be told, or is too much to tell: compute everything, for this reason.
+    Unknown(String),
+}
+
+impl Inputs {
+    /// Opens the inputs of `table` at their newest versions.
+    pub async fn open(lake: &Lake, table: &TableName, names: &[TableName]) -> Result<Self> {
+        let mut open = BTreeMap::new();
+        for name in names {
+            let missing = || Error::NoInput { table: table.clone(), input: name.clone() };
+            open.insert(name.clone(), lake.table(name).await.of(table)?.ok_or_else(missing)?);
+        }
+        Ok(Self { table: table.clone(), open })
+    }
+
+    /// The inputs at the versions that `pins` names.
+    pub async fn at(lake: &Lake, table: &TableName, names: &[TableName], pins: &Positions) -> Result<Self> {
+        let mut inputs = Self::open(lake, table, names).await?;
+        for (name, open) in &mut inputs.open {
+            let id = open.id().to_string();
+            let gone = || Error::InputRecreated { table: table.clone(), input: name.clone(), id };
+            let pin = pins.get(&AppId::table(open.id())).ok_or_else(gone)?;
+            *open = open.at(Version(pin.max(0).cast_unsigned())).await.of(table)?;
+        }
+        Ok(inputs)
+    }
+
+    /// Moves all to their newest versions.
+    pub async fn refresh(&mut self) -> Result<()> {
+        for open in self.open.values_mut() {
+            open.refresh().await.of(&self.table)?;
+        }
+        Ok(())
+    }
+
+    /// Names, ids and versions.
+    pub fn now(&self) -> Vec<Input> {
+        let input = |(name, open): (&TableName, &Table)| Input {
+            name: name.clone(),
+            id: open.id().clone(),
+            version: open.version(),
+        };
+        self.open.iter().map(input).collect()
+    }
+
+    /// The versions for a query, with what happened to some of them.
+    pub fn world(&self, mut changes: BTreeMap<TableName, Change>) -> Result<World> {
+        let mut world = World::new();
+        for (name, open) in &self.open {
+            let now = open.provider().of(&self.table)?;
+            world.insert(name.clone(), Source { now, change: changes.remove(name) });
+        }
+        Ok(world)
+    }
+
+    /// The rows that came and went behind the versions in `from`, at most `limit` of them.
+    pub async fn between(
+        &self,
+        from: &BTreeMap<TableName, Version>,
+        limit: usize,
+        maintenance: &Maintenance,
+    ) -> Result<Between> {
+        let (mut rows, mut changes) = (0, BTreeMap::new());
+        for (name, after) in from {
+            let Some(open) = self.open.get(name) else { continue };
+            let versions = match open.changes(Some(*after), open.version()).await {
+                Err(lake::Error::LogGone { version, .. }) => {
+                    return Ok(Between::Unknown(format!("version {version} of {name} is gone from its log")));
+                }
+                other => other.of(&self.table)?,
+            };
+            let (mut added, mut removed) = (Vec::new(), Vec::new());
+            for version in &versions {
+                let change = open.read_change(version).await.of(&self.table)?;
+                rows += count(&change.added) + count(&change.removed);
+                if rows > limit {
+                    return Ok(Between::Unknown(format!("more than {limit} rows changed")));
+                }
+                added.extend(change.added);
+                removed.extend(change.removed);
+            }
+            if count(&added) + count(&removed) > 0 {
+                changes.insert(name.clone(), Change { old: None, added, removed });
+            }
+        }
+        let changed: BTreeSet<TableName> = changes.keys().cloned().collect();
+        if maintenance.reads_old(&changed).of(&self.table)? {
+            for (name, change) in &mut changes {
+                if let (Some(open), Some(version)) = (self.open.get(name), from.get(name)) {
+                    change.old = old(open, *version).await.of(&self.table)?;
+                }
+            }
+        }
+        Ok(Between::Rows(changes))
+    }
+
+    /// The newest event time among the rows behind `pins`, milliseconds, for a project whose clock
+    /// follows events.
+    pub async fn newest_event(&self, pins: &Positions) -> Result<Option<i64>> {
+        let mut newest = None;
+        for open in self.open.values() {
+            let pin = pins.get(&AppId::table(open.id())).map(|v| Version(v.max(0).cast_unsigned()));
+            let entries = match open.log(pin, open.version()).await {
+                // Older entries were cleaned up; what they said is older, too.
+                Err(lake::Error::LogGone { .. }) => open.log(Some(last(open)), open.version()).await,
+                other => other,
+            };
+            for entry in entries.of(&self.table)? {
+                newest = newest.max(entry.info.get(NEWEST_EVENT).and_then(serde_json::Value::as_i64));
+            }
+            // A gold input follows the same clock: its time is already floored.
+            newest = newest.max(open.positions().get(&AppId::as_of()));
+        }
+        Ok(newest)
+    }
+}
+
+fn last(table: &Table) -> Version {
+    Version(table.version().0.saturating_sub(1))
+}
+
+fn count(batches: &[RecordBatch]) -> usize {
+    batches.iter().map(RecordBatch::num_rows).sum()
+}
+
+/// An older version to query, while it can be read and has the same columns.
+async fn old(
+    table: &Table,
+    version: Version,
+) -> lake::Result<Option<std::sync::Arc<dyn datafusion::catalog::TableProvider>>> {
+    match table.at(version).await {
+        Ok(old) if old.schema() == table.schema() => old.provider().map(Some),
+        Ok(_) | Err(lake::Error::LogGone { .. } | lake::Error::FileMissing { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,43 @@
+//! Silver to gold: business tables kept equal to their SQL, and the topics they are published on.
+//!
+//! | module | subject |
+//! | --- | --- |
+//! | [`settings`], [`error`] | what an operator may change; what can go wrong |
+//! | [`table`] | a model as a query that is kept; its table |
+//! | [`refresh`] | decides: pins, versions and the time → what to do |
+//! | [`inputs`] | the versions of the inputs, and the rows between two of them |
+//! | [`difference`] | rows at hand and rows as they should be → what to write |
+//! | [`commit`] | one commit with the pins, and what a crash around it leaves |
+//! | [`pipeline`], [`run`](mod@run) | one table's loop; who owns which table |
+//! | [`publish`] | a table's versions on its topic |
+//! | [`rebuild`](mod@rebuild) | everything recomputed: what `verify` compares with and `apply` cuts over to |
+//!
+//! **Words.** A *pin* is the version of an input that a table's rows were computed from. `as_of` is
+//! the time that `now()` meant. A *refresh* moves the pins. A *fill* is the first refresh of a table.
+//! The *difference* is what a refresh writes.
+//!
+//! **The contract:** at every version, a gold table equals its SQL over the pinned versions at its
+//! `as_of`. A refresh moves rows and pins in one commit, so it holds whatever stops in between.
+//!
+//! **Never here:** another stage, a position remembered outside a table or its topic, a plan that
+//! reads a clock.
+
+pub mod commit;
+pub mod difference;
+pub mod error;
+pub mod inputs;
+pub mod pipeline;
+pub mod publish;
+pub mod rebuild;
+pub mod refresh;
+pub mod run;
+pub mod settings;
+pub mod table;
+#[cfg(test)]
+mod tests;
+
+pub use error::{Error, Result};
+pub use rebuild::{Rebuilt, rebuild, recompute};
+pub use run::{Context, run};
+pub use settings::Settings;
+pub use table::{create, method};

@@ -1,0 +1,279 @@
+//! One gold table: its refresh, and the loop that repeats it.
+//!
+//! A [`Keeper`] holds open snapshots, the plan, and up to which versions the rows were found
+//! unchanged. All of it can be dropped at any time: the pins in the table say where to go on.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::array::RecordBatch;
+use catalog::{Model, project::ClockKind};
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use lake::{Keys, Landing, Table};
+use model::{ClockMs, Reaction, TableName, Version};
+use query::affected::Affected;
+use runtime::{Backoff, CancellationToken, Meter, State};
+use tokio::sync::Notify;
+
+use crate::commit::{Story, commit};
+use crate::difference::{columns_of, difference};
+use crate::error::{Error, OfTable as _, Result};
+use crate::inputs::{Between, Inputs};
+use crate::refresh::{Decision, Standing, Step, decide, floor, pins, pins_due};
+use crate::run::Context;
+use crate::table::{Query, create, plan};
+
+/// What a refresh did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// Nothing moved.
+    Idle,
+    /// Inputs moved, no row changed, and the pins wait for company.
+    Unchanged,
+    /// The pins alone were committed.
+    Pinned(Version),
+    /// Rows changed.
+    Changed(Version),
+    /// Someone else moved the table on: this refresh was dropped.
+    Overtaken,
+}
+
+/// Keeps one table.
+pub struct Keeper {
+    ctx: Arc<Context>,
+    model: Arc<Model>,
+    meter: Meter,
+    held: Option<Held>,
+    /// When pins alone were last committed, on the pipeline's clock.
+    pinned: Option<ClockMs>,
+}
+
+/// What is dropped when it may be wrong.
+struct Held {
+    table: Table,
+    inputs: Inputs,
+    query: Query,
+    /// The time in `query`'s plan.
+    planned_at: ClockMs,
+    checked: BTreeMap<TableName, Version>,
+}
+
+/// Rows as they should be, and the rows at hand that they replace.
+struct Refresh {
+    fresh: Vec<RecordBatch>,
+    held: Vec<RecordBatch>,
+    method: String,
+}
+
+impl Keeper {
+    /// Keeps the table of a model.
+    pub fn new(ctx: Arc<Context>, model: Arc<Model>) -> Self {
+        let meter = ctx.meters.stage("gold", &model.name.to_string());
+        Self { ctx, model, meter, held: None, pinned: None }
+    }
+
+    /// Refreshes once, to the newest versions of the inputs.
+    pub fn step(&mut self) -> BoxFuture<'_, Result<Outcome>> {
+        // An error leaves nothing in `held`: the next step starts from the table.
+        self.try_step().boxed()
+    }
+
+    async fn try_step(&mut self) -> Result<Outcome> {
+        let name = &self.model.name;
+        let mut now = match self.held.take() {
+            Some(mut held) => {
+                held.table.refresh().await.of(name)?;
+                held.inputs.refresh().await?;
+                held
+            }
+            None => self.open().await?,
+        };
+        let inputs = now.inputs.now();
+        let decision = decide(&Standing {
+            table: name,
+            positions: now.table.positions(),
+            fingerprint: self.model.fingerprint,
+            uses_as_of: now.query.uses_as_of,
+            time: self.time(&now).await?,
+            inputs: &inputs,
+            checked: &now.checked,
+        })?;
+        if now.query.uses_as_of && decision.as_of != now.planned_at {
+            now.query = plan(&self.ctx.project.catalog, &self.model, decision.as_of)?;
+            now.planned_at = decision.as_of;
+        }
+        let started = self.ctx.clock.now();
+        let refresh = self.refresh(&now, &decision).await?;
+        let fill = decision.step == Step::Fill;
+        let idle = decision.step == Step::Idle;
+        let difference = match refresh {
+            None => None,
+            Some(refresh) => {
+                let (schema, keys) = (now.table.schema().clone(), self.model.keys.clone());
+                let (table, method) = (name.clone(), refresh.method);
+                let found = runtime::cpu::run(move || {
+                    let fresh = columns_of(&refresh.fresh, &schema).of(&table)?;
+                    difference(&table, &schema, &keys, &refresh.held, &fresh)
+                });
+                Some((found.await?, method))
+            }
+        };
+        let set = pins(self.model.fingerprint, decision.as_of, &inputs);
+        let changed = difference.as_ref().is_some_and(|(d, _)| !d.is_empty());
+        let clock = self.ctx.clock.now();
+        let draining = self.ctx.draining.is_cancelled();
+        if !changed
+            && !fill
+            && !pins_due(now.table.positions(), &set, self.pinned, clock, self.ctx.settings.pins, draining)
+        {
+            now.checked = inputs.iter().map(|i| (i.name.clone(), i.version)).collect();
+            self.held = Some(now);
+            return Ok(if idle { Outcome::Idle } else { Outcome::Unchanged });
+        }
+        let (difference, method) =
+            difference.map_or((None, "pins".to_owned()), |(d, method)| (Some(d), method));
+        let (rows_in, rows_out) =
+            difference.as_ref().map_or((0, 0), |d| (d.append.num_rows() + d.deleted(), d.append.num_rows()));
+        let op = self.ctx.ids.ulid();
+        let story =
+            Story { project: &self.ctx.project.name, op, method, inputs: &inputs, as_of: decision.as_of };
+        match commit(&mut now.table, difference, set, &story).await? {
+            Landing::Moved => {
+                self.meter.conflict();
+                Ok(Outcome::Overtaken)
+            }
+            Landing::Landed(version) => {
+                now.checked.clear();
+                self.held = Some(now);
+                self.pinned = Some(clock);
+                self.meter.version(version);
+                self.meter.records_in(rows_in as u64);
+                self.meter.records_out(rows_out as u64);
+                #[expect(
+                    clippy::cast_precision_loss,
+                    reason = "a duration in milliseconds is a small number"
+                )]
+                self.meter.commit((self.ctx.clock.now().0 - started.0).max(0) as f64 / 1000.0);
+                tracing::info!(table = %name, version = version.0, rows = rows_out, method = story.method, "gold committed");
+                Ok(if changed || fill { Outcome::Changed(version) } else { Outcome::Pinned(version) })
+            }
+        }
+    }
+
+    /// Opens the table and its inputs, and plans the query.
+    async fn open(&self) -> Result<Held> {
+        let (project, lake, name) = (&self.ctx.project, &self.ctx.lake, &self.model.name);
+        let query = plan(&project.catalog, &self.model, ClockMs(0))?;
+        let inputs = Inputs::open(lake, name, &query.inputs).await?;
+        let table = match lake.table(name).await.of(name)? {
+            Some(table) => table,
+            None if self.ctx.settings.create => create(lake, &project.name, &self.model).await?,
+            None => return Err(Error::NoTable { table: name.clone() }),
+        };
+        if table.project() != Some(project.name.as_str()) {
+            let owner = table.project().unwrap_or("(none)").to_owned();
+            let (table, project) = (name.to_string(), project.name.to_string());
+            return Err(lake::Error::ForeignTable { table, owner, project }).of(name);
+        }
+        Ok(Held { table, inputs, query, planned_at: ClockMs(0), checked: BTreeMap::new() })
+    }
+
+    /// The project's time, floored to the model's tick.
+    async fn time(&self, now: &Held) -> Result<ClockMs> {
+        let time = match self.ctx.project.clock {
+            ClockKind::Wall => self.ctx.clock.now(),
+            ClockKind::Events
+                if now.query.uses_as_of || now.table.positions().get(&model::AppId::as_of()).is_none() =>
+            {
+                ClockMs(now.inputs.newest_event(now.table.positions()).await?.unwrap_or_default())
+            }
+            ClockKind::Events => ClockMs(0),
+        };
+        Ok(floor(time, self.model.tick))
+    }
+
+    /// The rows as they should be, where they may differ. `None`: no input has another row.
+    async fn refresh(&self, now: &Held, decision: &Decision) -> Result<Option<Refresh>> {
+        let name = &self.model.name;
+        let why = match &decision.step {
+            Step::Idle => return Ok(None),
+            Step::Fill => "fill".to_owned(),
+            Step::Full(why) => format!("full: {why}"),
+            Step::Moved(from) => {
+                let limit = self.ctx.settings.max_changed_rows;
+                match now.inputs.between(from, limit, &now.query.maintenance).await? {
+                    Between::Unknown(why) => format!("full: {why}"),
+                    Between::Rows(changes) if changes.is_empty() => return Ok(None),
+                    Between::Rows(changes) => {
+                        let world = now.inputs.world(changes)?;
+                        match now.query.maintenance.affected(&world).await.of(name)? {
+                            Affected::All(why) => format!("full: {why}"),
+                            Affected::Keys(keys) if keys.num_rows() == 0 => return Ok(None),
+                            Affected::Keys(keys) => {
+                                let fresh =
+                                    now.query.maintenance.compute(&world, Some(&keys)).await.of(name)?;
+                                let method = format!("affected keys: {}", keys.num_rows());
+                                let keys = Keys { columns: self.model.keys.clone(), rows: keys };
+                                let held = now.table.find(&keys, &self.columns(now)).await.of(name)?;
+                                return Ok(Some(Refresh { fresh, held, method }));
+                            }
+                        }
+                    }
+                }
+            }
+        };
+        let world = now.inputs.world(BTreeMap::new())?;
+        let fresh = now.query.maintenance.compute(&world, None).await.of(name)?;
+        let held = now.table.scan(None).await.of(name)?;
+        Ok(Some(Refresh { fresh, held, method: why }))
+    }
+
+    fn columns(&self, now: &Held) -> Vec<String> {
+        now.table.schema().fields().iter().map(|f| f.name().clone()).collect()
+    }
+}
+
+/// Refreshes whenever woken, and at least every `poll`, until stopped or halted. `landed` is told of
+/// every version with other rows.
+pub async fn keep(
+    mut keeper: Keeper,
+    wake: Arc<Notify>,
+    stop: CancellationToken,
+    landed: impl Fn(Version),
+) -> Result<()> {
+    let mut pauses = Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
+    let meter = keeper.meter.clone();
+    meter.state(State::Starting);
+    while !stop.is_cancelled() {
+        // A refresh is not cut short: stopping waits for it, or drops the process.
+        let outcome = keeper.step().await;
+        let pause = match outcome {
+            Ok(outcome) => {
+                pauses.reset();
+                let busy = !matches!(outcome, Outcome::Idle | Outcome::Unchanged);
+                meter.state(if busy { State::Running } else { State::Idle });
+                if let Outcome::Changed(version) = outcome {
+                    landed(version);
+                }
+                keeper.ctx.settings.poll
+            }
+            Err(error) if error.reaction() == Reaction::Halt => {
+                meter.state(State::Halted);
+                tracing::error!(table = %keeper.model.name, error = &error as &dyn std::error::Error, "gold halted");
+                return Err(error);
+            }
+            Err(error) => {
+                tracing::warn!(table = %keeper.model.name, error = &error as &dyn std::error::Error, "gold tries again");
+                pauses.pause()
+            }
+        };
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = wake.notified() => {}
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,114 @@
+//! The loop that publishes a table's versions as they land.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use catalog::Model;
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use lake::Table;
+use model::{Reaction, TableName, TopicName};
+use runtime::{Backoff, CancellationToken, Meter, State};
+use tokio::sync::Notify;
+
+use super::Publisher;
+use super::encode::Encoders;
+use super::kafka::{KafkaWire, prepare};
+use crate::error::{Error, OfTable as _, Result};
+use crate::run::Context;
+
+/// Follows one table.
+struct Follower {
+    ctx: Arc<Context>,
+    table: TableName,
+    topic: TopicName,
+    keys: Vec<String>,
+    meter: Meter,
+    open: Option<(Table, Publisher<KafkaWire>)>,
+}
+
+impl Follower {
+    fn step(&mut self) -> BoxFuture<'_, Result<()>> {
+        self.try_step().boxed()
+    }
+
+    async fn try_step(&mut self) -> Result<()> {
+        let (mut table, mut publisher) = match self.open.take() {
+            Some(open) => open,
+            None => match self.open().await? {
+                Some(open) => open,
+                None => return Ok(()),
+            },
+        };
+        let before = (table.version(), table.schema().clone());
+        table.refresh().await.of(&self.table)?;
+        if *table.schema() != before.1 {
+            // A cutover: other columns, other schemas. Nothing is open but the producer.
+            return Ok(());
+        }
+        let sent = publisher.step(&table).await?;
+        self.meter.records_out(sent as u64);
+        self.meter.version(table.version());
+        self.meter.state(if sent > 0 { State::Running } else { State::Idle });
+        self.open = Some((table, publisher));
+        Ok(())
+    }
+
+    /// Opens the table and prepares its topic. `None`: there is no table yet.
+    async fn open(&self) -> Result<Option<(Table, Publisher<KafkaWire>)>> {
+        let catalog = &self.ctx.project.catalog;
+        let missing = || Error::NoContract { table: self.table.clone(), topic: self.topic.clone() };
+        let contract = catalog.published.get(&self.topic).ok_or_else(missing)?;
+        let Some(table) = self.ctx.lake.table(&self.table).await.of(&self.table)? else { return Ok(None) };
+        let (key, value) = prepare(&self.ctx, contract).await?;
+        let avro = |source| Error::Avro { table: self.table.clone(), source };
+        let encoders = Encoders::try_new(table.schema(), &self.keys, &key, &value).map_err(avro)?;
+        let wire = KafkaWire::new(
+            self.ctx.kafka.clone(),
+            &self.ctx.project.name,
+            self.table.clone(),
+            self.topic.clone(),
+        );
+        let limit = self.ctx.settings.max_transaction;
+        Ok(Some((table, Publisher::new(self.table.clone(), self.topic.clone(), encoders, wire, limit))))
+    }
+}
+
+/// Publishes `model`'s table on its topic whenever woken, and at least every `poll`, until stopped or
+/// halted. A broker or registry that is away is waited for.
+pub async fn follow(
+    ctx: Arc<Context>,
+    model: Arc<Model>,
+    topic: TopicName,
+    wake: Arc<Notify>,
+    stop: CancellationToken,
+) -> Result<()> {
+    let meter = ctx.meters.stage("publish", &model.name.to_string());
+    let (table, keys, poll) = (model.name.clone(), model.keys.clone(), ctx.settings.poll);
+    let mut follower = Follower { ctx, table, topic, keys, meter, open: None };
+    follower.meter.state(State::Starting);
+    let mut pauses = Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
+    while !stop.is_cancelled() {
+        let pause = match follower.step().await {
+            Ok(()) => {
+                pauses.reset();
+                poll
+            }
+            Err(error) if error.reaction() == Reaction::Halt => {
+                follower.meter.state(State::Halted);
+                tracing::error!(table = %follower.table, error = &error as &dyn std::error::Error, "publisher halted");
+                return Err(error);
+            }
+            Err(error) => {
+                tracing::warn!(table = %follower.table, error = &error as &dyn std::error::Error, "publisher tries again");
+                pauses.pause()
+            }
+        };
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = wake.notified() => {}
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,112 @@
+//! Everything recomputed: the second evaluation that `verify` compares with, and the cutover of
+//! `apply`.
+//!
+//! A rebuild stages all rows of the new plan below the table's own folder, where nothing names them,
+//! and cuts over in **one** commit: all old files out, all new ones in, the new columns, the pins and
+//! the new fingerprint, under the same table id. Whoever reads the table sees the old rows or the
+//! new. A crash before the commit leaves orphans for vacuum; the topic follows with the difference
+//! of that version like any other.
+
+use catalog::{Model, Project};
+use lake::{Expect, Lake, Landing, Remove};
+use model::{AppId, ClockMs, Positions, Version};
+use runtime::{Clock, Ids};
+
+use arrow::array::RecordBatch;
+
+use crate::commit::{Story, base, land};
+use crate::difference::columns_of;
+use crate::error::{Error, OfTable as _, Result};
+use crate::inputs::Inputs;
+use crate::refresh::{floor, pins};
+use crate::table::{create, plan};
+
+/// How often a rebuild that was overtaken starts again.
+const ATTEMPTS: usize = 5;
+
+/// What a rebuild did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rebuilt {
+    /// The version of the cutover.
+    pub version: Version,
+    /// Rows before, where known.
+    pub before: Option<u64>,
+    /// Rows after.
+    pub after: u64,
+}
+
+/// The rows of a model over the versions that `pins` names, at its `as_of`: what the table at those
+/// pins must equal.
+pub async fn recompute(
+    project: &Project,
+    model: &Model,
+    lake: &Lake,
+    pins: &Positions,
+) -> Result<Vec<RecordBatch>> {
+    let as_of = ClockMs(pins.get(&AppId::as_of()).unwrap_or_default());
+    let query = plan(&project.catalog, model, as_of)?;
+    let inputs = Inputs::at(lake, &model.name, &query.inputs, pins).await?;
+    query.maintenance.compute(&inputs.world(Default::default())?, None).await.of(&model.name)
+}
+
+/// Recomputes a model's table from the newest versions of its inputs and cuts over.
+pub async fn rebuild(
+    project: &Project,
+    model: &Model,
+    lake: &Lake,
+    clock: &dyn Clock,
+    ids: &dyn Ids,
+) -> Result<Rebuilt> {
+    let name = &model.name;
+    for _ in 0..ATTEMPTS {
+        let mut table = match lake.table(name).await.of(name)? {
+            Some(table) => table,
+            None => create(lake, &project.name, model).await?,
+        };
+        let held = table.positions().clone();
+        let first = plan(&project.catalog, model, ClockMs(0))?;
+        let inputs = Inputs::open(lake, name, &first.inputs).await?;
+        let time = match project.clock {
+            catalog::project::ClockKind::Wall => clock.now(),
+            catalog::project::ClockKind::Events => {
+                ClockMs(inputs.newest_event(&Positions::default()).await?.unwrap_or_default())
+            }
+        };
+        let as_of = held
+            .get(&AppId::as_of())
+            .map_or(floor(time, model.tick), |held| floor(time, model.tick).max(ClockMs(held)));
+        let query = plan(&project.catalog, model, as_of)?;
+        let fresh = query.maintenance.compute(&inputs.world(Default::default())?, None).await.of(name)?;
+        let fresh = columns_of(&fresh, &model.schema).of(name)?;
+        unique(name, model, &fresh).await?;
+        let (now, after) = (inputs.now(), fresh.iter().map(|b| b.num_rows() as u64).sum());
+        let story = Story {
+            project: &project.name,
+            op: ids.ulid(),
+            method: "rebuild".to_owned(),
+            inputs: &now,
+            as_of,
+        };
+        let mut commit = base(held.then(&pins(model.fingerprint, as_of, &now)), Expect::All(held), &story);
+        let before = table.rows();
+        commit.operation = "WRITE";
+        commit.remove = Remove::Everything;
+        commit.append = table.stage_as(&model.schema, fresh).await.of(name)?;
+        commit.schema = Some(model.schema.clone());
+        if let Landing::Landed(version) = land(&mut table, &commit, name).await? {
+            tracing::info!(table = %name, version = version.0, rows = after, "table rebuilt");
+            return Ok(Rebuilt { version, before, after });
+        }
+    }
+    Err(lake::Error::Busy { table: name.to_string(), attempts: ATTEMPTS as u32 }).of(name)
+}
+
+/// Errs when two rows have one key.
+async fn unique(name: &model::TableName, model: &Model, fresh: &[RecordBatch]) -> Result<()> {
+    let (name, schema, keys, fresh) =
+        (name.clone(), model.schema.clone(), model.keys.clone(), fresh.to_vec());
+    let checked = runtime::cpu::run(move || {
+        crate::difference::difference(&name, &schema, &keys, &[], &fresh).map(drop)
+    });
+    checked.await.map_err(|error: Error| error)
+}

@@ -1,0 +1,202 @@
+//! Which tables this process owns, and two tasks for each: one keeps the table, one its topic.
+//!
+//! Ownership comes from outside: whoever has the table's partition owns it. It is only a division of
+//! labour; what keeps two owners apart is the compare-and-set of each commit, and on the topic the
+//! transactional id. A table that halts waits for a person while the others go on.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use catalog::{Kind, Model, Project};
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
+use lake::Lake;
+use model::{TableName, Version};
+use runtime::{CancellationToken, Clock, Ids, Meters, State};
+use stream::{Kafka, OwnerEvent, Registry};
+use tokio::sync::Notify;
+
+use crate::error::{Error, Result};
+use crate::pipeline::{Keeper, keep};
+use crate::publish::follow;
+use crate::settings::Settings;
+
+/// What the stage runs with. Cheap to clone.
+#[derive(Clone)]
+pub struct Context {
+    /// The project.
+    pub project: Arc<Project>,
+    /// Its lake.
+    pub lake: Lake,
+    /// Where gold topics are.
+    pub kafka: Kafka,
+    /// Where their schemas are.
+    pub registry: Registry,
+    /// Time: what `now()` means where the project's clock is the wall's, and when pins are due.
+    pub clock: Arc<dyn Clock>,
+    /// ULIDs of operations.
+    pub ids: Arc<dyn Ids>,
+    /// Metrics.
+    pub meters: Meters,
+    /// Told of each new version, for every downstream table.
+    pub announce: Arc<dyn Announce>,
+    /// What an operator may change.
+    pub settings: Settings,
+    /// The tables to run. Empty: all gold tables of the project.
+    pub select: Vec<TableName>,
+    /// Once cancelled, pins under which no row changed are committed at once, so that whoever waits
+    /// for the tables to catch up sees them there.
+    pub draining: CancellationToken,
+}
+impl Context {
+    /// The tables this stage runs, upstream first.
+    pub fn tables(&self) -> Vec<TableName> {
+        let wanted = |name: &TableName| self.select.is_empty() || self.select.contains(name);
+        self.project.catalog.gold().map(|m| m.name.clone()).filter(wanted).collect()
+    }
+
+    /// Tables that read this one, itself or through views.
+    fn downstream(&self, table: &TableName) -> Vec<TableName> {
+        let catalog = &self.project.catalog;
+        let stored = catalog.models.values().filter(|m| m.kind == Kind::Table);
+        stored.filter(|m| catalog.stored_inputs(&m.name).contains(table)).map(|m| m.name.clone()).collect()
+    }
+}
+
+/// Tells downstream tables of a new version. A hint: never waits, never fails.
+pub trait Announce: Send + Sync {
+    /// Wakes the owner of `downstream`.
+    fn announce(&self, downstream: &TableName, upstream: &TableName, version: Version);
+}
+impl Announce for stream::Announcer {
+    fn announce(&self, downstream: &TableName, upstream: &TableName, version: Version) {
+        stream::Announcer::announce(self, downstream, upstream, version);
+    }
+}
+/// Tells nobody: whoever follows polls.
+impl Announce for () {
+    fn announce(&self, _: &TableName, _: &TableName, _: Version) {}
+}
+
+/// Says which tables are ours. Cancel safe.
+#[async_trait]
+pub trait Ownership: Send {
+    /// What happens next.
+    async fn next(&mut self) -> Result<OwnerEvent>;
+}
+#[async_trait]
+impl Ownership for stream::Owners {
+    async fn next(&mut self) -> Result<OwnerEvent> {
+        stream::Owners::next(self).await.map_err(|source| Error::Owners { source: Box::new(source) })
+    }
+}
+
+/// A running table.
+struct Owned {
+    wake: Arc<Notify>,
+    stop: CancellationToken,
+}
+
+/// Runs the tables this process owns until `stop`. A table's halt is reported at the end; when every
+/// table owned has halted, or one has while draining, that is at once.
+pub async fn run(ctx: Context, mut owners: impl Ownership, stop: CancellationToken) -> Result<()> {
+    let ctx = Arc::new(ctx);
+    let ours = ctx.tables();
+    let mut running: BTreeMap<TableName, Owned> = BTreeMap::new();
+    let mut tasks = FuturesUnordered::new();
+    let mut halted: BTreeMap<TableName, Error> = BTreeMap::new();
+    let ended = loop {
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => break Ok(()),
+            Some(ended) = tasks.next(), if !tasks.is_empty() => {
+                note(&running, &mut halted, ended);
+                let all = !halted.is_empty() && running.keys().all(|t| halted.contains_key(t));
+                if all || (!halted.is_empty() && ctx.draining.is_cancelled()) {
+                    break Ok(());
+                }
+            }
+            event = owners.next() => match event {
+                Ok(OwnerEvent::Owned(table)) if ours.contains(&table) && !running.contains_key(&table) => {
+                    if let Some(model) = ctx.project.catalog.models.get(&table) {
+                        let (owned, started) = start(&ctx, model, &stop);
+                        running.insert(table, owned);
+                        tasks.extend(started);
+                    }
+                }
+                Ok(OwnerEvent::Lost(table)) => {
+                    if let Some(owned) = running.remove(&table) {
+                        owned.stop.cancel();
+                        halted.remove(&table);
+                        ctx.meters.stage("gold", &table.to_string()).state(State::Idle);
+                    }
+                }
+                Ok(OwnerEvent::Woken(table)) => {
+                    if let Some(owned) = running.get(&table) {
+                        owned.wake.notify_one();
+                    }
+                }
+                Ok(OwnerEvent::Owned(_)) => {}
+                Err(error) => break Err(error),
+            }
+        }
+    };
+    for owned in running.values() {
+        owned.stop.cancel();
+    }
+    while let Some(ended) = tasks.next().await {
+        note(&running, &mut halted, ended);
+    }
+    ended?;
+    if halted.is_empty() { Ok(()) } else { Err(Error::Halted { tables: halted.into_keys().collect() }) }
+}
+
+type Ended = (TableName, CancellationToken, Result<()>);
+
+/// Starts the tasks of a table.
+fn start(
+    ctx: &Arc<Context>,
+    model: &Model,
+    stop: &CancellationToken,
+) -> (Owned, Vec<futures::future::BoxFuture<'static, Ended>>) {
+    let (wake, landed, stop) = (Arc::new(Notify::new()), Arc::new(Notify::new()), stop.child_token());
+    let model = Arc::new(model.clone());
+    let told = {
+        let (ctx, table, landed) = (Arc::clone(ctx), model.name.clone(), Arc::clone(&landed));
+        let downstream = ctx.downstream(&table);
+        move |version| {
+            landed.notify_one();
+            for downstream in &downstream {
+                ctx.announce.announce(downstream, &table, version);
+            }
+        }
+    };
+    let keeper = Keeper::new(Arc::clone(ctx), Arc::clone(&model));
+    let mut handles =
+        vec![runtime::tasks::spawn("gold table", keep(keeper, Arc::clone(&wake), stop.clone(), told))];
+    if let Some(topic) = model.publish.clone() {
+        let follow = follow(Arc::clone(ctx), Arc::clone(&model), topic, landed, stop.clone());
+        handles.push(runtime::tasks::spawn("gold publisher", follow));
+    }
+    let tasks = handles.into_iter().map(|handle| {
+        let (table, stop) = (model.name.clone(), stop.clone());
+        let ended = async move {
+            let outcome = handle.await.unwrap_or_else(|_| Err(Error::TaskLost { table: table.clone() }));
+            (table, stop, outcome)
+        };
+        futures::FutureExt::boxed(ended)
+    });
+    (Owned { wake, stop: stop.clone() }, tasks.collect())
+}
+
+/// Remembers why a table halted. What a table says that was taken from us, or stopped, is no halt.
+fn note(running: &BTreeMap<TableName, Owned>, halted: &mut BTreeMap<TableName, Error>, ended: Ended) {
+    let (table, stop, outcome) = ended;
+    if let Err(error) = outcome
+        && running.contains_key(&table)
+        && (!stop.is_cancelled() || matches!(error, Error::TaskLost { .. }))
+    {
+        halted.insert(table, error);
+    }
+}

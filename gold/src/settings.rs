@@ -1,0 +1,32 @@
+//! Gold settings.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+
+/// What an operator may change of how gold runs. Nothing here changes a result.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "snake_case", default)]
+pub struct Settings {
+    /// Look at the inputs at least this often, announced or not.
+    pub poll: Duration,
+    /// Commit pins under which no row changed at most this often. Idle pins hold back vacuum.
+    pub pins: Duration,
+    /// A refresh that would read more changed rows than this computes everything instead.
+    pub max_changed_rows: usize,
+    /// Records of one Kafka transaction.
+    pub max_transaction: usize,
+    /// Create missing tables and topics. Off on real services, where `apply` does it.
+    pub create: bool,
+}
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            poll: Duration::from_secs(1),
+            pins: Duration::from_secs(30),
+            max_changed_rows: 2_000_000,
+            max_transaction: 100_000,
+            create: true,
+        }
+    }
+}

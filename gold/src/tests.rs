@@ -1,0 +1,8 @@
+//! The stage on lakes in memory, with silver tables made by hand.
+
+mod broker;
+mod crash;
+mod publishing;
+mod rebuilding;
+mod refreshing;
+mod world;

@@ -1,0 +1,189 @@
+//! A gold table equals its SQL over its pins, whatever its inputs do and whenever it restarts.
+
+use catalog::Kind;
+use model::{AppId, Version};
+use proptest::prelude::*;
+use rstest::rstest;
+
+use super::world::*;
+use crate::Error;
+use crate::pipeline::Outcome;
+
+const BY_KIND: &str = "SELECT b.kind, count(*) AS n, sum(a.amount) AS total, max(a.id) AS newest
+    FROM silver.a JOIN silver.b ON a.other = b.id GROUP BY b.kind";
+
+fn kept(sql: &'static str, keys: &'static [&'static str]) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(6);
+    let config = ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() };
+    let edits = prop::collection::vec((prop::collection::vec(edit(), 1..4), any::<bool>()), 1..5);
+    proptest!(config, |(edits in edits)| {
+        runtime.block_on(async {
+            let world = World::new(project(&[(Kind::Table, "gold.t", keys, sql, 7)])).await;
+            let mut keeper = world.keeper("gold.t");
+            settle(&mut keeper).await.expect("filled");
+            for (edits, restart) in &edits {
+                for edit in edits {
+                    world.edit(edit).await;
+                }
+                if *restart {
+                    keeper = world.keeper("gold.t");
+                }
+                settle(&mut keeper).await.expect("refreshed");
+                world.assert_kept("gold.t").await;
+            }
+            // Every version behind the fill keeps the contract, not only the newest.
+            let newest = world.table("gold.t").await;
+            let model = &world.project.catalog.models[&name("gold.t")];
+            for version in 1..=newest.version().0 {
+                let at = newest.at(Version(version)).await.expect("readable");
+                let wanted = crate::recompute(&world.project, model, &world.lake, at.positions()).await.expect("recomputed");
+                assert_eq!(shown(&at.scan(None).await.expect("scanned")), shown(&wanted), "version {version}");
+            }
+        });
+    });
+}
+
+#[rstest]
+#[case::join_and_group(BY_KIND, &["kind"])]
+#[case::left_join("SELECT a.id, a.kind, sum(b.amount) AS total FROM silver.a LEFT JOIN silver.b ON b.other = a.id GROUP BY a.id, a.kind", &["id"])]
+#[case::star("SELECT * FROM silver.a WHERE amount > 0", &["id"])]
+#[case::window("SELECT id, kind, rank() OVER (PARTITION BY kind ORDER BY amount) AS r FROM silver.a", &["id"])]
+#[case::always_full("SELECT 'all' AS key, count(*) AS n, sum(amount) AS total FROM silver.a", &["key"])]
+#[case::reads_an_old_version("SELECT a.id, t.n FROM silver.a LEFT JOIN (SELECT other, kind, count(*) AS n FROM silver.b GROUP BY other, kind) t ON t.other = a.id AND t.kind = a.kind", &["id"])]
+fn a_table_equals_its_sql_over_its_pins_at_every_version(
+    #[case] sql: &'static str,
+    #[case] keys: &'static [&'static str],
+) {
+    kept(sql, keys);
+}
+
+#[tokio::test]
+async fn a_change_that_changes_no_row_writes_no_version_until_pins_are_due() {
+    let sql = "SELECT kind, count(*) AS n FROM silver.a GROUP BY kind";
+    let world = World::new(project(&[(Kind::Table, "gold.t", &["kind"], sql, 7)])).await;
+    world.edit(&put(0, &[(1, None, "x", 1)])).await;
+    let mut keeper = world.keeper("gold.t");
+    assert_eq!(settle(&mut keeper).await.expect("filled").len(), 1);
+    let filled = world.table("gold.t").await.version();
+
+    world.edit(&put(0, &[(1, None, "x", 2)])).await;
+    assert_eq!(keeper.step().await.expect("refreshed"), Outcome::Unchanged);
+    assert_eq!(world.table("gold.t").await.version(), filled);
+
+    world.clock.advance(30_000);
+    assert_eq!(keeper.step().await.expect("refreshed"), Outcome::Pinned(filled.next()));
+    let table = world.table("gold.t").await;
+    let input = world.table("silver.a").await;
+    assert_eq!(table.positions().get(&AppId::table(input.id())), Some(input.version().position()));
+    assert!(table.changes(Some(filled), table.version()).await.expect("read").is_empty());
+    assert_eq!(keeper.step().await.expect("refreshed"), Outcome::Idle);
+}
+
+#[tokio::test]
+async fn while_draining_pins_are_committed_at_once() {
+    let sql = "SELECT kind, count(*) AS n FROM silver.a GROUP BY kind";
+    let world = World::new(project(&[(Kind::Table, "gold.t", &["kind"], sql, 7)])).await;
+    let ctx = world.context(world.lake.clone());
+    let model = std::sync::Arc::new(world.project.catalog.models[&name("gold.t")].clone());
+    let mut keeper = crate::pipeline::Keeper::new(ctx.clone(), model);
+    world.edit(&put(0, &[(1, None, "x", 1)])).await;
+    settle(&mut keeper).await.expect("filled");
+    world.edit(&put(0, &[(1, None, "x", 2)])).await;
+    assert_eq!(keeper.step().await.expect("refreshed"), Outcome::Unchanged);
+    ctx.draining.cancel();
+    assert!(matches!(keeper.step().await.expect("refreshed"), Outcome::Pinned(_)));
+}
+
+#[tokio::test]
+async fn only_rows_that_differ_are_written() {
+    let world = World::new(project(&[(Kind::Table, "gold.t", &["kind"], BY_KIND, 7)])).await;
+    world.edit(&put(1, &[(1, None, "x", 0), (2, None, "y", 0)])).await;
+    world.edit(&put(0, &[(1, Some(1), "", 5), (2, Some(2), "", 5)])).await;
+    let mut keeper = world.keeper("gold.t");
+    settle(&mut keeper).await.expect("filled");
+    // Two keys are touched, one is as it was.
+    world.edit(&put(0, &[(1, Some(1), "other", 5), (2, Some(2), "", 6)])).await;
+    settle(&mut keeper).await.expect("refreshed");
+    let table = world.table("gold.t").await;
+    let changes = table.changes(Some(Version(1)), table.version()).await.expect("read");
+    assert_eq!(changes.len(), 1);
+    let change = table.read_change(&changes[0]).await.expect("read");
+    assert_eq!(shown(&change.added), ["y|1|6.00|2"]);
+    assert_eq!(shown(&change.removed), ["y|1|5.00|2"]);
+}
+
+#[tokio::test]
+async fn the_pinned_time_moves_by_ticks_and_recomputes_what_asks_for_it() {
+    let sql = "SELECT id, current_date AS day FROM silver.a";
+    let world = World::new(project(&[(Kind::Table, "gold.t", &["id"], sql, 7)])).await;
+    world.edit(&put(0, &[(1, None, "x", 1)])).await;
+    let mut keeper = world.keeper("gold.t");
+    settle(&mut keeper).await.expect("filled");
+    let rows = || async { shown(&world.table("gold.t").await.scan(None).await.expect("scanned")) };
+    assert_eq!(rows().await, ["1|2023-11-14"]);
+    world.clock.advance(3_600_000);
+    assert_eq!(keeper.step().await.expect("refreshed"), Outcome::Idle);
+    world.clock.advance(86_400_000);
+    settle(&mut keeper).await.expect("refreshed");
+    assert_eq!(rows().await, ["1|2023-11-15"]);
+    world.assert_kept("gold.t").await;
+    // An older clock, as on another machine, moves nothing back.
+    world.clock.advance(-10 * 86_400_000);
+    let mut keeper = world.keeper("gold.t");
+    settle(&mut keeper).await.expect("refreshed");
+    assert_eq!(rows().await, ["1|2023-11-15"]);
+}
+
+#[tokio::test]
+async fn a_view_is_read_through_and_its_tables_are_pinned() {
+    let view = "SELECT other, sum(amount) AS total FROM silver.b GROUP BY other";
+    let sql = "SELECT a.id, v.total FROM silver.a JOIN gold.v ON v.other = a.id";
+    let world = World::new(project(&[
+        (Kind::View, "gold.v", &[], view, 5),
+        (Kind::Table, "gold.t", &["id"], sql, 7),
+    ]))
+    .await;
+    let mut keeper = world.keeper("gold.t");
+    settle(&mut keeper).await.expect("filled");
+    world.edit(&put(0, &[(1, None, "x", 1), (2, None, "x", 1)])).await;
+    world.edit(&put(1, &[(7, Some(1), "x", 4), (8, Some(1), "x", 5)])).await;
+    settle(&mut keeper).await.expect("refreshed");
+    let table = world.table("gold.t").await;
+    assert_eq!(shown(&table.scan(None).await.expect("scanned")), ["1|9.00"]);
+    let input = world.table("silver.b").await;
+    assert!(table.positions().get(&AppId::table(input.id())).is_some());
+    world.assert_kept("gold.t").await;
+}
+
+#[tokio::test]
+async fn a_key_that_is_none_halts_and_says_which() {
+    let sql = "SELECT kind, id FROM silver.a";
+    let world = World::new(project(&[(Kind::Table, "gold.t", &["kind"], sql, 7)])).await;
+    let mut keeper = world.keeper("gold.t");
+    settle(&mut keeper).await.expect("filled");
+    world.edit(&put(0, &[(1, None, "x", 1), (2, None, "x", 1)])).await;
+    let error = settle(&mut keeper).await.expect_err("halts");
+    assert!(matches!(&error, Error::KeyTwice { key, .. } if key == "kind=x"), "{error}");
+    assert_eq!(error.reaction(), model::Reaction::Halt);
+}
+
+#[tokio::test]
+async fn two_owners_of_a_table_leave_what_one_would() {
+    let world = World::new(project(&[(Kind::Table, "gold.t", &["kind"], BY_KIND, 7)])).await;
+    let (mut one, mut other) = (world.keeper("gold.t"), world.keeper("gold.t"));
+    for i in 0..4 {
+        world.edit(&put(1, &[(i, None, "x", 0)])).await;
+        world.edit(&put(0, &[(i, Some(i), "", i)])).await;
+        let (a, b) = tokio::join!(one.step(), other.step());
+        for outcome in [a, b] {
+            let outcome = outcome.expect("refreshed");
+            assert!(
+                matches!(outcome, Outcome::Changed(_) | Outcome::Overtaken | Outcome::Idle),
+                "{outcome:?}"
+            );
+        }
+        settle(&mut one).await.expect("refreshed");
+        world.assert_kept("gold.t").await;
+    }
+}

@@ -1,0 +1,21 @@
+//! Sources to topics: each thing read is published once, and where a source stands is itself a record.
+//!
+//! | module | subject |
+//! | --- | --- |
+//! | [`settings`], [`error`] | what an operator may change; what stops a source |
+//! | [`files`] | CSV and JSON Lines in a watched folder, each file once |
+//! | [`shape`] | rows of text or JSON to Avro of a topic's schema |
+//!
+//! Words: a *cursor* says how far a source was read; it is a record on the project's cursors topic, in
+//! the same Kafka transaction as what was read. A *bad line* is what is no record of its topic: it goes
+//! to a dead-letter topic with the reason, and the source goes on.
+//!
+//! Never here: a cursor kept anywhere but on that topic; a line dropped in silence.
+
+pub mod error;
+pub mod files;
+pub mod settings;
+pub mod shape;
+
+pub use error::Error;
+pub use settings::Settings;

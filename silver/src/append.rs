@@ -1,0 +1,181 @@
+//! Decides what a batch does to a table that keeps every event. No I/O.
+//!
+//! An event is one row, deletes and truncates included where the WHERE lets them through. The same event
+//! delivered twice is one row, that of the lower coordinates, so no order of arrival shows. Copies are
+//! looked for by what names an event: epoch, LSN and order in the transaction where the source gives
+//! all three; else only a redrive can bring a row twice, at its own coordinates.
+
+use std::sync::Arc;
+
+use ahash::AHashMap;
+use arrow::array::{Int64Array, RecordBatch, StringArray};
+use arrow::datatypes::{DataType, Field, Schema};
+use model::Version;
+
+use crate::decide::{Decision, result};
+use crate::error::{Fitting as _, Result};
+use crate::event::{Event, Outcome, Outcomes, Seq, Verdict};
+use crate::fold::{Image, Mark, Version as Row};
+use crate::judge::{Desk, Rules};
+use crate::table::read_seqs;
+
+/// What names an event.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Name {
+    Source(i64, i64, i64),
+    Place(Arc<str>, i32, i64),
+}
+impl Name {
+    fn of(seq: &Seq) -> Self {
+        match seq.named() {
+            Some((epoch, lsn, tx_order)) => Self::Source(epoch, lsn, tx_order),
+            None => Self::Place(Arc::clone(&seq.topic_id), seq.partition, seq.offset),
+        }
+    }
+}
+
+/// One decision in the making.
+pub struct Appender {
+    rules: Rules,
+    desk: Desk,
+    events: Vec<Event>,
+    outcomes: Outcomes,
+    quarantine: Vec<RecordBatch>,
+    warned: AHashMap<String, u64>,
+    held: AHashMap<Name, Seq>,
+}
+
+impl Appender {
+    /// A decision for one batch.
+    pub fn try_new(rules: Rules) -> Result<Self> {
+        Ok(Self {
+            desk: rules.desk()?,
+            rules,
+            events: Vec::new(),
+            outcomes: Outcomes::default(),
+            quarantine: Vec::new(),
+            warned: AHashMap::new(),
+            held: AHashMap::new(),
+        })
+    }
+
+    /// Takes rows of a bronze version. With `keep_aside` what is put aside is part of the decision.
+    pub fn take(&mut self, bronze: &RecordBatch, version: Version, keep_aside: bool) -> Result<()> {
+        let judged = self.rules.judge(bronze, &mut self.desk, keep_aside.then_some(version))?;
+        self.outcomes += judged.outcomes;
+        self.quarantine.extend(judged.quarantine);
+        for (name, rows) in judged.warned {
+            *self.warned.entry(name).or_default() += rows;
+        }
+        self.events.extend(judged.events);
+        Ok(())
+    }
+
+    /// Copies of which events have to be looked for: the columns of each batch name them.
+    pub fn wanted(&self) -> Result<Vec<RecordBatch>> {
+        let kept = self.events.iter().filter(|e| e.verdict == Verdict::Row);
+        let named: Vec<_> = kept.clone().filter_map(|e| e.seq.named()).collect();
+        let placed: Vec<&Seq> =
+            kept.filter(|e| e.redrive.is_some() && e.seq.named().is_none()).map(|e| &e.seq).collect();
+        let mut wanted = Vec::new();
+        if !named.is_empty() {
+            let named: std::collections::BTreeSet<_> = named.into_iter().collect();
+            let column = |part: fn(&(i64, i64, i64)) -> i64| {
+                Arc::new(Int64Array::from_iter_values(named.iter().map(part))) as arrow::array::ArrayRef
+            };
+            let columns = vec![column(|n| n.0), column(|n| n.1), column(|n| n.2)];
+            wanted.push(batch(&["_epoch", "_lsn", "_tx_order"], columns).fitting(&self.rules.table, "events")?);
+        }
+        if !placed.is_empty() {
+            wanted.push(places(&placed).fitting(&self.rules.table, "events")?);
+        }
+        Ok(wanted)
+    }
+
+    /// Takes rows of the table.
+    pub fn hold(&mut self, rows: &[RecordBatch]) -> Result<()> {
+        for batch in rows {
+            for seq in read_seqs(batch).fitting(&self.rules.table, "rows at hand")? {
+                self.held.insert(Name::of(&seq), seq);
+            }
+        }
+        Ok(())
+    }
+
+    /// What to write.
+    pub fn decide(mut self) -> Result<Decision> {
+        let mut events = std::mem::take(&mut self.events);
+        // The lowest copy first; of one place the last redrive first.
+        events.sort_by(|a, b| (&a.seq, &b.redrive).cmp(&(&b.seq, &a.redrive)));
+        let mut taken: AHashMap<Name, ()> = AHashMap::with_capacity(events.len());
+        let (mut rows, mut removed): (Vec<Row>, Vec<Seq>) = (Vec::new(), Vec::new());
+        for event in &events {
+            let outcome = match event.verdict {
+                Verdict::Quarantined => Outcome::Quarantined,
+                Verdict::Dropped => Outcome::Dropped,
+                Verdict::Filtered => Outcome::Filtered,
+                Verdict::Row | Verdict::Delete => self.keep(event, &mut taken, &mut rows, &mut removed),
+            };
+            self.outcomes.count(outcome);
+        }
+        let table = &self.rules.table;
+        let upserts = result::upserts(&self.rules, &self.desk, &rows.iter().collect::<Vec<_>>());
+        let upserts = upserts.fitting(table, "rows to write")?;
+        let removed: Vec<&Seq> = removed.iter().collect();
+        let removes = if removed.is_empty() { None } else { Some(places(&removed).fitting(table, "rows to write")?) };
+        Ok(Decision {
+            removes,
+            upserts: (upserts.num_rows() > 0).then_some(upserts),
+            quarantine: self.quarantine,
+            outcomes: self.outcomes,
+            warned: self.warned.into_iter().collect(),
+            ..Decision::default()
+        })
+    }
+
+    fn keep(
+        &self,
+        event: &Event,
+        taken: &mut AHashMap<Name, ()>,
+        rows: &mut Vec<Row>,
+        removed: &mut Vec<Seq>,
+    ) -> Outcome {
+        let name = Name::of(&event.seq);
+        if taken.contains_key(&name) {
+            return Outcome::Repeat;
+        }
+        if let Some(held) = self.held.get(&name) {
+            let replaces = event.seq < *held || (event.redrive.is_some() && event.seq == *held);
+            if !replaces {
+                return Outcome::Repeat;
+            }
+            removed.push(held.clone());
+        }
+        taken.insert(name, ());
+        rows.push(Row {
+            image: Image::of(event.row),
+            seq: event.seq.clone(),
+            carried: false,
+            start: Mark::New(event.seq.clone(), event.at),
+            end: None,
+            held: None,
+            changed: true,
+        });
+        Outcome::Applied
+    }
+}
+
+/// Coordinates of events.
+fn places(seqs: &[&Seq]) -> Result<RecordBatch, arrow::error::ArrowError> {
+    let topics: StringArray = seqs.iter().map(|s| Some(&*s.topic_id)).collect();
+    let partitions = Int64Array::from_iter_values(seqs.iter().map(|s| i64::from(s.partition)));
+    let offsets = Int64Array::from_iter_values(seqs.iter().map(|s| s.offset));
+    batch(&["_topic_id", "_partition", "_offset"], vec![Arc::new(topics), Arc::new(partitions), Arc::new(offsets)])
+}
+
+fn batch(names: &[&str], columns: Vec<arrow::array::ArrayRef>) -> Result<RecordBatch, arrow::error::ArrowError> {
+    let fields = names.iter().zip(&columns).map(|(name, c)| Field::new(*name, c.data_type().clone(), true));
+    let fields = fields.collect::<Vec<_>>();
+    debug_assert!(fields.iter().all(|f| matches!(f.data_type(), DataType::Int64 | DataType::Utf8)));
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)
+}

@@ -1,0 +1,459 @@
+//! Rows of a bronze table as the rows of `changes(…)`.
+//!
+//! One row stays one row, at its place: what is no event (tombstones, undecodable records) is marked,
+//! not removed, so that a batch costs a few column operations and every row can be accounted for.
+//!
+//! What is not believed: the non-key columns of a delete's `before` (PostgreSQL makes them up), a
+//! null key, the text that stands for "this TOASTed column did not change".
+
+use std::sync::Arc;
+
+use ahash::AHashMap;
+use arrow::array::{
+    Array, ArrayRef, AsArray as _, BooleanArray, Int64Array, ListArray, ListBuilder, RecordBatch, RecordBatchOptions,
+    StringArray, StringBuilder, StructArray, new_null_array,
+};
+use arrow::buffer::NullBuffer;
+use arrow::compute::kernels::{cmp, zip::zip};
+use arrow::compute::{CastOptions, cast_with_options, or};
+use arrow::datatypes::{DataType, Int64Type, Schema, SchemaRef};
+use arrow::error::ArrowError;
+use catalog::{Envelope, Topic};
+
+use crate::event::Seq;
+
+mod headers;
+mod time;
+
+/// What Debezium puts where a TOASTed column did not change.
+pub const UNCHANGED: &str = "__debezium_unavailable_value";
+
+/// What a bronze row is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Op {
+    /// Inserted.
+    Create,
+    /// Updated.
+    Update,
+    /// Read by a snapshot.
+    Read,
+    /// Deleted.
+    Delete,
+    /// All rows removed.
+    Truncate,
+    /// The null value behind a delete.
+    Tombstone,
+    /// A message that is about no row.
+    Message,
+    /// Undecodable, or an envelope that says nothing we know.
+    Error,
+}
+impl Op {
+    fn code(self) -> Option<&'static str> {
+        match self {
+            Self::Create => Some("c"),
+            Self::Update => Some("u"),
+            Self::Read => Some("r"),
+            Self::Delete => Some("d"),
+            Self::Truncate => Some("t"),
+            Self::Tombstone | Self::Message | Self::Error => None,
+        }
+    }
+    /// Whether it carries a row.
+    pub fn is_row(self) -> bool {
+        matches!(self, Self::Create | Self::Update | Self::Read)
+    }
+}
+
+/// How the rows of one topic are read. Made once for a bronze schema.
+#[derive(Debug, Clone)]
+pub struct Reader {
+    envelope: Envelope,
+    event_time: Option<String>,
+    epoch: Option<i64>,
+    keys: Vec<String>,
+    schema: SchemaRef,
+    /// Columns of the row itself, before the ones that start with an underscore.
+    width: usize,
+}
+
+/// Rows of `changes(…)`, one for each bronze row, and what the fold needs beside them.
+#[derive(Debug, Clone)]
+pub struct Changes {
+    /// The rows.
+    pub view: RecordBatch,
+    /// What each is.
+    pub ops: Vec<Op>,
+    /// Their places in the order of changes.
+    pub seqs: Vec<Seq>,
+    /// Rows that a snapshot says are its last of this table.
+    pub last_of_snapshot: Vec<usize>,
+    /// For each column of the row: where the source left the value out as unchanged. Absent: nowhere.
+    pub unchanged: AHashMap<usize, BooleanArray>,
+    /// Rows whose key the source changed, each with the header that names the old key.
+    pub old_keys: Vec<(usize, Vec<u8>)>,
+    /// Rows appended again at their coordinates, each with the ULID of the redrive.
+    pub redriven: Vec<(usize, Arc<str>)>,
+}
+
+impl Reader {
+    /// A reader of `bronze` rows. The error says what the table lacks.
+    pub fn try_new(topic: &Topic, bronze: &Schema) -> Result<Self, String> {
+        let schema = catalog::avro::changes_schema(topic, bronze).map_err(|e| e.to_string())?;
+        let width = schema.index_of("_op").map_err(|e| e.to_string())?;
+        let keys = match bronze.field_with_name("_keys").map(|f| f.data_type()) {
+            Ok(DataType::Struct(fields)) => fields.iter().map(|f| f.name().clone()).collect(),
+            _ => topic.key.clone(),
+        };
+        let event_time = topic.event_time.clone();
+        Ok(Self { envelope: topic.envelope, event_time, epoch: topic.epoch, keys, schema, width })
+    }
+    /// The columns of `changes(…)`.
+    pub fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+    /// Columns of the source's key, in its order.
+    pub fn keys(&self) -> &[String] {
+        &self.keys
+    }
+    /// How many columns are of the row itself.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+    /// Columns of the bronze table that are read.
+    pub fn needs(&self, bronze: &Schema) -> Vec<String> {
+        let skipped = |name: &str| matches!(name, "_raw" | "_key" | "_ingested_at" | "_ingested_date");
+        bronze.fields().iter().map(|f| f.name().clone()).filter(|name| !skipped(name)).collect()
+    }
+
+    /// Reads a batch of bronze rows.
+    pub fn read(&self, bronze: &RecordBatch) -> Result<Changes, ArrowError> {
+        let rows = bronze.num_rows();
+        let (ops, last_of_snapshot) = self.ops(bronze)?;
+        let mut columns = self.row_columns(bronze, &ops, false)?;
+        let order = self.order(bronze);
+        let at = time::event_time(bronze, self.event_time.as_deref(), self.envelope)?;
+        let (list, unchanged) = self.mark_unchanged(&mut columns, rows)?;
+        columns.extend([
+            Arc::new(ops.iter().map(|op| op.code()).collect::<StringArray>()) as ArrayRef,
+            Arc::new(order.epoch.clone()),
+            Arc::new(order.lsn.clone()),
+            Arc::new(order.tx_order.clone()),
+            Arc::new(order.offset.clone()),
+            Arc::new(at),
+            Arc::new(list),
+        ]);
+        let options = RecordBatchOptions::new().with_row_count(Some(rows));
+        let view = RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)?;
+        let redriven = bronze.column_by_name("_redrive").map(|c| c.as_string::<i32>().clone());
+        let redriven = redriven.iter().flat_map(|c| c.iter().enumerate());
+        Ok(Changes {
+            view,
+            seqs: order.seqs(),
+            last_of_snapshot,
+            unchanged,
+            old_keys: headers::values(bronze, "__debezium.oldkey", |row| ops[row].is_row()),
+            redriven: redriven.filter_map(|(row, id)| Some((row, Arc::from(id?)))).collect(),
+            ops,
+        })
+    }
+
+    /// Rows of `changes(…)` with nothing but the key columns, for finding rows of a key.
+    pub fn read_keys(&self, bronze: &RecordBatch) -> Result<RecordBatch, ArrowError> {
+        let (ops, _) = self.ops(bronze)?;
+        let mut columns = self.row_columns(bronze, &ops, true)?;
+        let behind = self.schema.fields()[self.width..].iter();
+        columns.extend(behind.map(|f| new_null_array(f.data_type(), bronze.num_rows())));
+        let options = RecordBatchOptions::new().with_row_count(Some(bronze.num_rows()));
+        RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)
+    }
+
+    /// Rows of `changes(…)` that hold these old keys, given as the JSON of a header. A text that is no
+    /// such key gives a row of nulls.
+    pub fn old_key_rows(&self, keys: &[(usize, Vec<u8>)]) -> Result<RecordBatch, ArrowError> {
+        headers::key_rows(keys, &self.keys, &self.schema)
+    }
+
+    /// What each row is, and which rows end a snapshot.
+    fn ops(&self, bronze: &RecordBatch) -> Result<(Vec<Op>, Vec<usize>), ArrowError> {
+        let rows = bronze.num_rows();
+        let failed = bronze.column_by_name("_error");
+        let decoded = bronze.column_by_name("_schema_id");
+        let is_error = |row: usize| failed.is_some_and(|c| c.is_valid(row));
+        let fields = bronze.schema();
+        let values = fields.fields().iter().zip(bronze.columns()).take_while(|(f, _)| !is_meta(f.name()));
+        let values: Vec<&ArrayRef> = values.map(|(_, column)| column).collect();
+        // A value without a registered schema is told from none by its columns.
+        let has_value = |row: usize| {
+            decoded.is_some_and(|c| c.is_valid(row)) || values.iter().any(|column| column.is_valid(row))
+        };
+        if self.envelope != Envelope::Debezium {
+            let deleted = self.flat_deletes(bronze);
+            let op = |row: usize| match () {
+                () if is_error(row) => Op::Error,
+                // Without an envelope a null value is the delete itself.
+                () if !has_value(row) => Op::Delete,
+                () if deleted.as_ref().is_some_and(|d| d.value(row)) => Op::Delete,
+                () => Op::Create,
+            };
+            return Ok(((0..rows).map(op).collect(), Vec::new()));
+        }
+        let codes = text(bronze.column_by_name("op"))?;
+        let after = bronze.column_by_name("after");
+        let op = |row: usize| {
+            if is_error(row) {
+                return Op::Error;
+            }
+            let code = codes.as_ref().filter(|c| c.is_valid(row)).map(|c| c.value(row));
+            match (code, after.is_some_and(|a| a.is_valid(row))) {
+                (None, false) if !has_value(row) => Op::Tombstone,
+                (Some("c"), true) => Op::Create,
+                (Some("u"), true) => Op::Update,
+                (Some("r"), true) => Op::Read,
+                (Some("d"), _) => Op::Delete,
+                (Some("t"), _) => Op::Truncate,
+                (Some("m"), _) => Op::Message,
+                _ => Op::Error,
+            }
+        };
+        let ops: Vec<Op> = (0..rows).map(op).collect();
+        let snapshot = text(path(bronze, "source.snapshot").as_ref())?;
+        let last = |row: &usize| {
+            let says = snapshot.as_ref().filter(|s| s.is_valid(*row)).map(|s| s.value(*row));
+            ops[*row] == Op::Read && matches!(says, Some("last" | "last_in_data_collection"))
+        };
+        let last = (0..rows).filter(last).collect();
+        Ok((ops, last))
+    }
+
+    /// Rows of a flattened topic that say they are deletes.
+    fn flat_deletes(&self, bronze: &RecordBatch) -> Option<BooleanArray> {
+        if self.envelope != Envelope::DebeziumFlat {
+            return None;
+        }
+        let says = |name: &str, value: &str| {
+            let column = text(bronze.column_by_name(name)).ok().flatten()?;
+            Some(column.iter().map(|v| Some(v == Some(value))).collect::<BooleanArray>())
+        };
+        match (says("__deleted", "true"), says("__op", "d")) {
+            (Some(a), Some(b)) => or(&a, &b).ok(),
+            (a, b) => a.or(b),
+        }
+    }
+
+    /// The columns of the row itself, before placeholders are taken out; for a delete only those of
+    /// the key. With `keys_only`, the others are null for every row.
+    fn row_columns(&self, bronze: &RecordBatch, ops: &[Op], keys_only: bool) -> Result<Vec<ArrayRef>, ArrowError> {
+        let rows = bronze.num_rows();
+        let deletes: BooleanArray = ops.iter().map(|op| Some(*op == Op::Delete)).collect();
+        let any_delete = deletes.true_count() > 0;
+        let keys = bronze.column_by_name("_keys").and_then(|c| c.as_struct_opt());
+        let before = bronze.column_by_name("before").and_then(|c| c.as_struct_opt());
+        let after = bronze.column_by_name("after").and_then(|c| c.as_struct_opt());
+        let mut columns = Vec::with_capacity(self.width + 7);
+        for field in &self.schema.fields()[..self.width] {
+            let name = field.name();
+            let is_key = self.keys.contains(name);
+            if keys_only && !is_key {
+                columns.push(new_null_array(field.data_type(), rows));
+                continue;
+            }
+            let own = match self.envelope {
+                Envelope::Debezium => after.and_then(|a| child(a, name)),
+                Envelope::None | Envelope::DebeziumFlat => bronze.column_by_name(name).cloned(),
+            };
+            // A key column that only the message key has.
+            let own = own.or_else(|| keys.filter(|_| is_key).and_then(|k| child(k, name)));
+            let own = own.unwrap_or_else(|| new_null_array(field.data_type(), rows));
+            if !any_delete {
+                columns.push(own);
+                continue;
+            }
+            let of_key = is_key.then(|| self.delete_key(keys, before, name, field.data_type(), rows)).transpose()?;
+            let of_key = of_key.unwrap_or_else(|| new_null_array(field.data_type(), rows));
+            columns.push(zip(&deletes, &of_key, &own)?);
+        }
+        Ok(columns)
+    }
+
+    /// A key column of deletes: from the message key, else from the key part of `before`, which is
+    /// the one part of it that is true.
+    fn delete_key(
+        &self,
+        keys: Option<&StructArray>,
+        before: Option<&StructArray>,
+        name: &str,
+        kind: &DataType,
+        rows: usize,
+    ) -> Result<ArrayRef, ArrowError> {
+        let of = |parent: Option<&StructArray>| -> Result<Option<ArrayRef>, ArrowError> {
+            let Some(column) = parent.and_then(|p| child(p, name)) else { return Ok(None) };
+            let options = CastOptions { safe: false, ..CastOptions::default() };
+            cast_with_options(&column, kind, &options).map(Some)
+        };
+        match (of(keys)?, of(before)?) {
+            (Some(key), Some(before)) if key.null_count() > 0 => {
+                let valid: BooleanArray = (0..rows).map(|row| Some(key.is_valid(row))).collect();
+                zip(&valid, &key, &before)
+            }
+            (Some(key), _) => Ok(key),
+            (None, Some(before)) => Ok(before),
+            (None, None) => Ok(new_null_array(kind, rows)),
+        }
+    }
+
+    /// Replaces placeholders by null, and lists for each row the columns they stood in.
+    fn mark_unchanged(
+        &self,
+        columns: &mut [ArrayRef],
+        rows: usize,
+    ) -> Result<(ListArray, AHashMap<usize, BooleanArray>), ArrowError> {
+        let mut marks = AHashMap::new();
+        if self.envelope == Envelope::Debezium {
+            for (at, column) in columns.iter_mut().enumerate() {
+                let Some(mask) = placeholders(column)? else { continue };
+                *column = zip(&mask, &new_null_array(column.data_type(), rows), &*column)?;
+                marks.insert(at, mask);
+            }
+        }
+        let DataType::List(item) = self.schema.field(self.width + 6).data_type() else {
+            unreachable!("`_unchanged` is the last column, and a list");
+        };
+        let mut list = ListBuilder::new(StringBuilder::new()).with_field(Arc::clone(item));
+        if marks.is_empty() {
+            for _ in 0..rows {
+                list.append(true);
+            }
+            return Ok((list.finish(), marks));
+        }
+        for row in 0..rows {
+            for (at, field) in self.schema.fields()[..self.width].iter().enumerate() {
+                if marks.get(&at).is_some_and(|m: &BooleanArray| m.value(row)) {
+                    list.values().append_value(field.name());
+                }
+            }
+            list.append(true);
+        }
+        Ok((list.finish(), marks))
+    }
+
+    fn order(&self, bronze: &RecordBatch) -> Order {
+        let rows = bronze.num_rows();
+        let number = |column: Option<ArrayRef>| {
+            let column = column.and_then(|c| arrow::compute::cast(&c, &DataType::Int64).ok());
+            column.map_or_else(|| Int64Array::new_null(rows), |c| c.as_primitive::<Int64Type>().clone())
+        };
+        let own = |name: &str| number(bronze.column_by_name(name).cloned());
+        let mut epoch = own("_epoch");
+        if let (Some(declared), true) = (self.epoch, epoch.null_count() > 0) {
+            epoch = epoch.iter().map(|e| Some(e.unwrap_or(declared))).collect();
+        }
+        let (lsn, tx_order) = match self.envelope {
+            Envelope::Debezium => {
+                (number(path(bronze, "source.lsn")), number(path(bronze, "transaction.total_order")))
+            }
+            Envelope::DebeziumFlat => {
+                let lsn = bronze.column_by_name("__lsn").or_else(|| bronze.column_by_name("__source_lsn"));
+                (number(lsn.cloned()), own("__transaction_total_order"))
+            }
+            Envelope::None => (Int64Array::new_null(rows), Int64Array::new_null(rows)),
+        };
+        let topic = bronze.column_by_name("_topic_id").and_then(|c| c.as_string_opt::<i32>().cloned());
+        Order { epoch, lsn, tx_order, offset: own("_offset"), partition: own("_partition"), topic }
+    }
+}
+
+/// The parts of the sequence, a column each.
+struct Order {
+    epoch: Int64Array,
+    lsn: Int64Array,
+    tx_order: Int64Array,
+    offset: Int64Array,
+    partition: Int64Array,
+    topic: Option<StringArray>,
+}
+impl Order {
+    fn seqs(&self) -> Vec<Seq> {
+        let part = |column: &Int64Array, row: usize| column.is_valid(row).then(|| column.value(row));
+        let mut topic_id: Arc<str> = Arc::from("");
+        let mut all = Vec::with_capacity(self.offset.len());
+        for row in 0..self.offset.len() {
+            let topic = self.topic.as_ref().map_or("", |t| if t.is_valid(row) { t.value(row) } else { "" });
+            if *topic_id != *topic {
+                topic_id = Arc::from(topic);
+            }
+            all.push(Seq {
+                epoch: part(&self.epoch, row),
+                lsn: part(&self.lsn, row),
+                tx_order: part(&self.tx_order, row),
+                offset: part(&self.offset, row).unwrap_or_default(),
+                partition: i32::try_from(part(&self.partition, row).unwrap_or_default()).unwrap_or(i32::MAX),
+                topic_id: Arc::clone(&topic_id),
+            });
+        }
+        all
+    }
+}
+
+/// Whether a bronze column is one of those that bronze adds.
+fn is_meta(name: &str) -> bool {
+    matches!(
+        name,
+        "_keys" | "_key" | "_topic_id" | "_partition" | "_offset" | "_timestamp" | "_headers" | "_schema_id" | "_epoch"
+            | "_redrive" | "_ingested_at" | "_error" | "_raw" | "_ingested_date"
+    )
+}
+
+/// A field of a struct column, null where the struct is.
+fn child(parent: &StructArray, name: &str) -> Option<ArrayRef> {
+    let column = parent.column_by_name(name)?;
+    let Some(parent) = parent.nulls().filter(|n| n.null_count() > 0) else { return Some(Arc::clone(column)) };
+    let nulls = NullBuffer::union(Some(parent), column.nulls());
+    let data = column.to_data().into_builder().nulls(nulls);
+    Some(arrow::array::make_array(data.build().ok()?))
+}
+
+/// A value by its dotted path.
+fn path(batch: &RecordBatch, dotted: &str) -> Option<ArrayRef> {
+    let mut parts = dotted.split('.');
+    let mut column = Arc::clone(batch.column_by_name(parts.next()?)?);
+    for part in parts {
+        column = child(column.as_struct_opt()?, part)?;
+    }
+    Some(column)
+}
+
+/// A column as text.
+fn text(column: Option<&ArrayRef>) -> Result<Option<StringArray>, ArrowError> {
+    let Some(column) = column else { return Ok(None) };
+    Ok(Some(arrow::compute::cast(column, &DataType::Utf8)?.as_string::<i32>().clone()))
+}
+
+/// Where a column holds the placeholder. `None`: nowhere.
+fn placeholders(column: &ArrayRef) -> Result<Option<BooleanArray>, ArrowError> {
+    let mask = match column.data_type() {
+        DataType::Utf8 => cmp::eq(column.as_string::<i32>(), &StringArray::new_scalar(UNCHANGED))?,
+        DataType::Binary => {
+            let wanted = arrow::array::BinaryArray::new_scalar(UNCHANGED.as_bytes());
+            cmp::eq(column.as_binary::<i32>(), &wanted)?
+        }
+        DataType::List(item) if *item.data_type() == DataType::Utf8 => {
+            let list = column.as_list::<i32>();
+            let single = |row: usize| {
+                list.is_valid(row) && list.value_length(row) == 1 && {
+                    let item = list.value(row);
+                    item.is_valid(0) && item.as_string::<i32>().value(0) == UNCHANGED
+                }
+            };
+            (0..list.len()).map(|row| Some(single(row))).collect()
+        }
+        _ => return Ok(None),
+    };
+    if mask.true_count() == 0 {
+        return Ok(None);
+    }
+    Ok(Some(if mask.null_count() == 0 { mask } else { arrow::compute::prep_null_mask_filter(&mask) }))
+}
+
+#[cfg(test)]
+mod tests;

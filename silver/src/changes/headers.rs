@@ -1,0 +1,79 @@
+//! Record headers that say something of a row: the key it had before.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, AsArray as _, BinaryArray, RecordBatch, RecordBatchOptions, StringArray, StructArray, new_null_array};
+use arrow::compute::{CastOptions, cast_with_options};
+use arrow::datatypes::SchemaRef;
+use arrow::error::ArrowError;
+
+/// Rows that have header `name` and are `wanted`, each with its bytes.
+pub fn values(bronze: &RecordBatch, name: &str, wanted: impl Fn(usize) -> bool) -> Vec<(usize, Vec<u8>)> {
+    let Some(column) = bronze.column_by_name("_headers") else { return Vec::new() };
+    let (entries, offsets): (StructArray, Vec<usize>) = if let Some(map) = column.as_map_opt() {
+        (map.entries().clone(), map.value_offsets().iter().map(|&o| usize::try_from(o).unwrap_or(0)).collect())
+    } else if let Some(list) = column.as_list_opt::<i32>()
+        && let Some(entries) = list.values().as_struct_opt()
+    {
+        (entries.clone(), list.value_offsets().iter().map(|&o| usize::try_from(o).unwrap_or(0)).collect())
+    } else {
+        return Vec::new();
+    };
+    let names: Option<&StringArray> = entries.columns().first().and_then(|c| c.as_string_opt());
+    let texts: Option<&BinaryArray> = entries.columns().get(1).and_then(|c| c.as_binary_opt());
+    let (Some(names), Some(texts)) = (names, texts) else { return Vec::new() };
+    let mut found = Vec::new();
+    for (row, span) in offsets.windows(2).enumerate() {
+        let hit = (span[0]..span[1]).rev().find(|&i| names.is_valid(i) && names.value(i) == name && texts.is_valid(i));
+        if let Some(hit) = hit.filter(|_| column.is_valid(row) && wanted(row)) {
+            found.push((row, texts.value(hit).to_vec()));
+        }
+    }
+    found
+}
+
+/// One row of `schema` for each key, which is a JSON object with the columns `names`, bare or below
+/// `payload`. What cannot be read is null, and a null key is one that nothing can be found by.
+pub fn key_rows(
+    keys: &[(usize, Vec<u8>)],
+    names: &[String],
+    schema: &SchemaRef,
+) -> Result<RecordBatch, ArrowError> {
+    let objects: Vec<serde_json::Value> = keys
+        .iter()
+        .map(|(_, text)| match serde_json::from_slice::<serde_json::Value>(text) {
+            Ok(mut value) if value.get("payload").is_some() => value["payload"].take(),
+            Ok(value) => value,
+            Err(_) => serde_json::Value::Null,
+        })
+        .collect();
+    let options = CastOptions { safe: true, ..CastOptions::default() };
+    let column = |field: &Arc<arrow::datatypes::Field>| {
+        if !names.contains(field.name()) {
+            return Ok(new_null_array(field.data_type(), keys.len()));
+        }
+        let text = |object: &serde_json::Value| match object.get(field.name()) {
+            None | Some(serde_json::Value::Null) => None,
+            Some(serde_json::Value::String(text)) => Some(text.clone()),
+            Some(other) => Some(other.to_string()),
+        };
+        let texts: StringArray = objects.iter().map(text).collect();
+        // A date or timestamp comes as its number of days, or of micro- or milliseconds.
+        if field.data_type().is_temporal()
+            && let Ok(numbers) = cast_with_options(&texts, &arrow::datatypes::DataType::Int64, &options)
+            && numbers.null_count() == texts.null_count()
+        {
+            let numbers = match field.data_type() {
+                arrow::datatypes::DataType::Date32 => {
+                    cast_with_options(&numbers, &arrow::datatypes::DataType::Int32, &options)?
+                }
+                _ => numbers,
+            };
+            return cast_with_options(&numbers, field.data_type(), &options);
+        }
+        cast_with_options(&texts, field.data_type(), &options)
+    };
+    let columns = schema.fields().iter().map(column).collect::<Result<Vec<_>, _>>()?;
+    let rows = RecordBatchOptions::new().with_row_count(Some(keys.len()));
+    RecordBatch::try_new_with_options(Arc::clone(schema), columns, &rows)
+}

@@ -1,0 +1,51 @@
+//! When an event happened, as its source says. Orders nothing.
+
+use arrow::array::{Array as _, ArrayRef, AsArray as _, Int64Array, RecordBatch, TimestampMicrosecondArray};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Int64Type, TimeUnit, TimestampMicrosecondType};
+use arrow::error::ArrowError;
+use catalog::Envelope;
+
+/// The event time of every row: the declared path, else what the envelope says, else Kafka's own.
+pub fn event_time(
+    bronze: &RecordBatch,
+    declared: Option<&str>,
+    envelope: Envelope,
+) -> Result<TimestampMicrosecondArray, ArrowError> {
+    let usual = match envelope {
+        Envelope::Debezium => Some("source.ts_ms"),
+        Envelope::DebeziumFlat => Some("__source_ts_ms"),
+        Envelope::None => None,
+    };
+    let kafka = bronze.column_by_name("_timestamp").map(|c| micros(c, "_timestamp")).transpose()?;
+    let own = declared.or(usual).and_then(|path| Some((super::path(bronze, path)?, path)));
+    let own = own.map(|(column, path)| micros(&column, path)).transpose()?;
+    Ok(match (own, kafka) {
+        (Some(own), Some(kafka)) if own.null_count() > 0 => {
+            let either = |row| own.is_valid(row).then(|| own.value(row)).or(kafka.is_valid(row).then(|| kafka.value(row)));
+            (0..own.len()).map(either).collect::<TimestampMicrosecondArray>().with_timezone("UTC")
+        }
+        (Some(one), _) | (None, Some(one)) => one,
+        (None, None) => TimestampMicrosecondArray::new_null(bronze.num_rows()).with_timezone("UTC"),
+    })
+}
+
+/// A column as microseconds. A number is in the unit that the end of its name says, milliseconds
+/// where it says none; what is no time is null.
+fn micros(column: &ArrayRef, name: &str) -> Result<TimestampMicrosecondArray, ArrowError> {
+    let utc = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
+    let column = match column.data_type() {
+        DataType::Int64 => {
+            let numbers = column.as_primitive::<Int64Type>();
+            let scaled: Int64Array = match name.rsplit('_').next() {
+                Some("us") => numbers.clone(),
+                Some("ns") => numbers.unary(|n: i64| n.div_euclid(1000)),
+                // Out of range is no time.
+                _ => numbers.iter().map(|n| n?.checked_mul(1000)).collect(),
+            };
+            std::sync::Arc::new(scaled) as ArrayRef
+        }
+        _ => std::sync::Arc::clone(column),
+    };
+    Ok(cast(&column, &utc)?.as_primitive::<TimestampMicrosecondType>().clone().with_timezone("UTC"))
+}

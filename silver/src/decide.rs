@@ -1,0 +1,403 @@
+//! Decides what a batch of events does to a table that keeps rows by key. No I/O.
+//!
+//! ```text
+//! take bronze rows ─> wanted: which rows of the table ─> hold them ─> settle ──────────────> decision
+//!                                                                      └ again: keys to fold ─┘
+//!                                                                        from bronze: hold, recall
+//! ```
+//!
+//! [`Decider::settle`] folds each key from the row at hand. Where the fold says that this is not
+//! enough, the key, and every key whose values it passes on or takes, is folded again from all of its
+//! events, which the caller reads from bronze; the result replaces what the table holds. Either way the
+//! table ends as the fold of all events, whatever their order and the batches they came in.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use ahash::{AHashMap, AHashSet};
+use arrow::array::{BooleanArray, RecordBatch};
+use arrow::compute::filter_record_batch;
+use catalog::Kind;
+use model::Version;
+
+use crate::error::{Fitting as _, OfTable as _, Result};
+use crate::event::{Event, KeyId, Outcome, Outcomes, RowRef, Seq, Truncate};
+use crate::fold::{Before, Fold, Gone, Image, Mark, NeedsHistory, State, Version as Row};
+use crate::judge::{Desk, Rules};
+use crate::memory::{self, Memory, Note};
+use crate::pool::Comparing;
+use crate::table::{self, CARRIED, END, START};
+
+pub mod result;
+
+pub use result::Decision;
+
+/// What the table and its memory say of one key.
+#[derive(Debug, Clone, Default)]
+struct Hand {
+    rows: Vec<Row>,
+    gone: Option<Gone>,
+    skipped: Option<Seq>,
+}
+
+/// Which rows of the table and of its notes a decision needs.
+#[derive(Debug)]
+pub enum Wanted {
+    /// None.
+    Nothing,
+    /// Those of these keys.
+    Keys(RecordBatch),
+    /// All: the batch truncates.
+    Everything,
+}
+
+/// One decision in the making.
+pub struct Decider {
+    rules: Rules,
+    desk: Desk,
+    memory: Memory,
+    /// The table's memory is ahead of the table: the process died between their commits.
+    torn: bool,
+    events: Vec<Event>,
+    truncates: Vec<Truncate>,
+    outcomes: Outcomes,
+    quarantine: Vec<RecordBatch>,
+    warned: AHashMap<String, u64>,
+    hand: AHashMap<KeyId, Hand>,
+    settled: Vec<(KeyId, State)>,
+    event_outcomes: Vec<Outcome>,
+    again: BTreeSet<KeyId>,
+    history: Vec<Event>,
+}
+
+impl Decider {
+    /// A decision for one batch, on top of what is remembered.
+    pub fn try_new(rules: Rules, memory: Memory, torn: bool) -> Result<Self> {
+        Ok(Self {
+            desk: rules.desk()?,
+            rules,
+            memory,
+            torn,
+            events: Vec::new(),
+            truncates: Vec::new(),
+            outcomes: Outcomes::default(),
+            quarantine: Vec::new(),
+            warned: AHashMap::new(),
+            hand: AHashMap::new(),
+            settled: Vec::new(),
+            event_outcomes: Vec::new(),
+            again: BTreeSet::new(),
+            history: Vec::new(),
+        })
+    }
+
+    /// Takes rows of a bronze version. With `keep_aside` what is put aside is part of the decision.
+    pub fn take(&mut self, bronze: &RecordBatch, version: Version, keep_aside: bool) -> Result<()> {
+        let judged = self.rules.judge(bronze, &mut self.desk, keep_aside.then_some(version))?;
+        self.outcomes += judged.outcomes;
+        self.quarantine.extend(judged.quarantine);
+        for (name, rows) in judged.warned {
+            *self.warned.entry(name).or_default() += rows;
+        }
+        self.events.extend(judged.events);
+        for truncate in judged.truncates {
+            self.truncate(truncate);
+        }
+        Ok(())
+    }
+
+    /// A truncate of this batch. Of two copies the lower one counts, as with any event.
+    fn truncate(&mut self, truncate: Truncate) {
+        let known = self.memory.truncates.iter().chain(&self.truncates);
+        let copy = known.clone().any(|t| t.is_copy_of(&truncate) && t.seq <= truncate.seq);
+        if copy && !truncate.starts_snapshot() {
+            self.outcomes.applied -= 1;
+            self.outcomes.repeat += 1;
+        }
+        if !copy || self.torn {
+            self.truncates.push(truncate);
+        }
+    }
+
+    /// Which rows of the table have to be held.
+    pub fn wanted(&self) -> Result<Wanted> {
+        if !self.truncates.is_empty() {
+            return Ok(Wanted::Everything);
+        }
+        if self.desk.keys.is_empty() {
+            return Ok(Wanted::Nothing);
+        }
+        let all = (0..self.desk.keys.len()).map(|n| KeyId(u32::try_from(n).unwrap_or(u32::MAX)));
+        self.desk.keys.batch(all).fitting(&self.rules.table, "keys").map(Wanted::Keys)
+    }
+
+    /// Columns of the table that have to be held. Values are needed only where some may be carried
+    /// over or compared.
+    pub fn columns(&self) -> Vec<String> {
+        let all = table::table_schema(self.rules.kind, &self.rules.columns);
+        let values = self.rules.kind == Kind::Scd2 || self.events.iter().any(|e| e.unchanged.is_some());
+        let own = self.rules.columns.fields().len();
+        let needed = |at: usize| values || at >= own || self.rules.keys.contains(&at);
+        all.fields().iter().enumerate().filter(|(at, _)| needed(*at)).map(|(_, f)| f.name().clone()).collect()
+    }
+
+    /// Takes rows of the table and notes.
+    pub fn hold(&mut self, rows: &[RecordBatch], notes: &[RecordBatch]) -> Result<()> {
+        let table = self.rules.table.clone();
+        for batch in rows {
+            self.hold_rows(batch)?;
+        }
+        for batch in notes {
+            for note in memory::read(batch, &mut self.desk.keys).fitting(&table, "notes")? {
+                match note {
+                    Note::Gone(key, gone) => self.hand.entry(key).or_default().gone = Some(gone),
+                    Note::Skipped(key, seq) => self.hand.entry(key).or_default().skipped = Some(seq),
+                    Note::Truncated(_) | Note::Moved { .. } => {}
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn hold_rows(&mut self, batch: &RecordBatch) -> Result<()> {
+        let table = &self.rules.table;
+        let keys = self.desk.keys.numbers(batch).fitting(table, "rows at hand")?;
+        let seqs = table::read_seqs(batch).fitting(table, "rows at hand")?;
+        let carried = table::read_flags(batch, CARRIED);
+        let (starts, ends) = (table::read_texts(batch, START), table::read_texts(batch, END));
+        let (from, to) = (table::read_times(batch, "valid_from"), table::read_times(batch, "valid_to"));
+        let own = query::session::conform(batch, &self.rules.columns).of(table)?;
+        let at = self.desk.pool.add(own);
+        for (row, seq) in seqs.into_iter().enumerate() {
+            let held = RowRef { batch: at, row: u32::try_from(row).expect("a batch has fewer than 2^32 rows") };
+            let start = match &starts[row] {
+                Some(text) => Mark::Held(Arc::clone(text), from[row]),
+                None => Mark::New(seq.clone(), None),
+            };
+            self.hand.entry(keys[row]).or_default().rows.push(Row {
+                image: Image::of(held),
+                seq,
+                carried: carried[row],
+                start,
+                end: ends[row].as_ref().map(|text| Mark::Held(Arc::clone(text), to[row])),
+                held: Some(held),
+                changed: false,
+            });
+        }
+        Ok(())
+    }
+
+    /// Folds every key from what is at hand. What comes back are keys that have to be folded again and
+    /// whose rows are not yet held; `None` when no key has to.
+    pub fn settle(&mut self) -> Result<Option<RecordBatch>> {
+        for hand in self.hand.values_mut() {
+            hand.rows.sort_by_cached_key(|row| (row.start.text(), row.seq.clone()));
+        }
+        let truncates = self.all_truncates();
+        let mut order: Vec<usize> = (0..self.events.len()).collect();
+        order.sort_unstable_by(|&a, &b| {
+            let (a, b) = (&self.events[a], &self.events[b]);
+            (a.key, &a.seq, &a.redrive).cmp(&(b.key, &b.seq, &b.redrive))
+        });
+        let mut outcomes = vec![Outcome::Applied; self.events.len()];
+        let mut settled = Vec::new();
+        let mut again = BTreeSet::new();
+        {
+            let cells = Comparing::new(&self.desk.pool);
+            let newest = self.memory.truncates.last().map(|t| &t.seq);
+            let fold = Fold { history: self.rules.history(), truncates: &truncates, settled: newest, cells: &cells };
+            let empty = Hand::default();
+            for run in order.chunk_by(|&a, &b| self.events[a].key == self.events[b].key) {
+                let key = self.events[run[0]].key;
+                let hand = self.hand.get(&key).unwrap_or(&empty);
+                match self.fold_run(&fold, hand, run, &mut outcomes) {
+                    Ok(state) => settled.push((key, state)),
+                    Err(NeedsHistory) => drop(again.insert(key)),
+                }
+            }
+            if !self.truncates.is_empty() {
+                let touched: AHashSet<KeyId> = self.events.iter().map(|e| e.key).collect();
+                for (&key, hand) in self.hand.iter().filter(|(key, _)| !touched.contains(key)) {
+                    match self.fold_run(&fold, hand, &[], &mut outcomes) {
+                        Ok(state) => settled.push((key, state)),
+                        Err(NeedsHistory) => drop(again.insert(key)),
+                    }
+                }
+            }
+        }
+        self.follow_links(&mut again);
+        settled.retain(|(key, _)| !again.contains(key));
+        let unheld: Vec<KeyId> = again.iter().copied().filter(|key| !self.hand.contains_key(key)).collect();
+        let needed = !again.is_empty();
+        (self.settled, self.event_outcomes, self.again) = (settled, outcomes, again);
+        let unheld = || self.desk.keys.batch(unheld).fitting(&self.rules.table, "keys to fold again");
+        needed.then(unheld).transpose()
+    }
+
+    /// One key's new events on top of what is at hand.
+    fn fold_run(
+        &self,
+        fold: &Fold<'_>,
+        hand: &Hand,
+        run: &[usize],
+        outcomes: &mut [Outcome],
+    ) -> Result<State, NeedsHistory> {
+        let mut state = State::at_hand(hand.rows.clone(), hand.gone.clone(), hand.skipped.clone());
+        let noted = hand.gone.is_some() || hand.skipped.is_some();
+        let unsettled = |t: &Truncate| state.is_unsettled_by(t, fold.history.is_some());
+        if state.is_torn() || (self.torn && (noted || !self.truncates.is_empty())) || self.truncates.iter().any(unsettled)
+        {
+            return Err(NeedsHistory);
+        }
+        for &at in run {
+            fold.apply(&mut state, &self.events[at], None, at, outcomes)?;
+        }
+        fold.finish(&mut state, outcomes);
+        Ok(state)
+    }
+
+    /// Adds the keys that a late event concerns through a key change, and closes over all of them.
+    fn follow_links(&mut self, again: &mut BTreeSet<KeyId>) {
+        let mut links: Vec<(KeyId, KeyId, Seq)> = Vec::new();
+        for link in &self.memory.links {
+            let (old, new) = (self.desk.keys.number(&link.old), self.desk.keys.number(&link.new));
+            links.push((old, new, link.seq.clone()));
+        }
+        for event in &self.events {
+            if let (Some(old), Some(_)) = (event.moved_from, &event.unchanged) {
+                again.insert(event.key);
+                links.push((old, event.key, event.seq.clone()));
+            }
+        }
+        if links.is_empty() {
+            return;
+        }
+        for event in &self.events {
+            if links.iter().any(|(old, _, seq)| *old == event.key && event.seq <= *seq) {
+                again.insert(event.key);
+            }
+        }
+        loop {
+            let before = again.len();
+            for (old, new, _) in &links {
+                if again.contains(old) || again.contains(new) {
+                    again.extend([*old, *new]);
+                }
+            }
+            if again.len() == before {
+                return;
+            }
+        }
+    }
+
+    /// Takes rows of bronze and keeps the events of keys to fold again. Every bronze row up to the end
+    /// of the batch has to come by, in any order.
+    pub fn recall(&mut self, bronze: &RecordBatch) -> Result<()> {
+        let keys = self.rules.keys_of(bronze, &self.desk)?;
+        let wanted: BooleanArray =
+            keys.iter().map(|key| Some(key.is_some_and(|key| self.again.contains(&key)))).collect();
+        if wanted.true_count() == 0 {
+            return Ok(());
+        }
+        let rows = filter_record_batch(bronze, &wanted).fitting(&self.rules.table, "bronze rows")?;
+        let judged = self.rules.judge(&rows, &mut self.desk, None)?;
+        self.history.extend(judged.events);
+        Ok(())
+    }
+
+    /// What to write.
+    pub fn decide(mut self) -> Result<Decision> {
+        let truncates = self.all_truncates();
+        let folded = {
+            let cells = Comparing::new(&self.desk.pool);
+            let fold = Fold { history: self.rules.history(), truncates: &truncates, settled: None, cells: &cells };
+            fold_all(&fold, std::mem::take(&mut self.history))
+        };
+        // The new events among those folded again get the outcome they have there.
+        let mut theirs: AHashMap<_, Outcome> = AHashMap::new();
+        for (event, outcome) in folded.events.iter().zip(&folded.outcomes) {
+            theirs.insert((event.seq.clone(), event.redrive.clone()), *outcome);
+        }
+        for (event, outcome) in self.events.iter().zip(&mut self.event_outcomes) {
+            if self.again.contains(&event.key) {
+                let known = theirs.get(&(event.seq.clone(), event.redrive.clone()));
+                *outcome = known.copied().unwrap_or(Outcome::Superseded);
+            }
+        }
+        let again = std::mem::take(&mut self.again);
+        let mut states = std::mem::take(&mut self.settled);
+        let mut refolded = folded.states;
+        states.extend(again.iter().map(|key| (*key, refolded.remove(key).unwrap_or_else(State::empty))));
+        result::assemble(self, states, &again)
+    }
+
+    /// Remembered and new, oldest first, each once.
+    fn all_truncates(&self) -> Vec<Truncate> {
+        let mut all: Vec<Truncate> = self.memory.truncates.iter().chain(&self.truncates).cloned().collect();
+        all.sort();
+        all.dedup_by(|later, earlier| later.is_copy_of(earlier));
+        all
+    }
+}
+
+/// Keys folded from their first event.
+pub struct Folded {
+    /// What became of each key.
+    pub states: AHashMap<KeyId, State>,
+    /// The events, in sequence order.
+    pub events: Vec<Event>,
+    /// What became of each.
+    pub outcomes: Vec<Outcome>,
+}
+
+/// Folds whole histories. Of records appended again at their coordinates the last one counts.
+pub fn fold_all(fold: &Fold<'_>, mut events: Vec<Event>) -> Folded {
+    events.sort_by(|a, b| (&a.seq, a.key, &a.redrive).cmp(&(&b.seq, b.key, &b.redrive)));
+    let mut outcomes = vec![Outcome::Applied; events.len()];
+    let replaced = replaced(&events);
+    let mut states: AHashMap<KeyId, State> = AHashMap::new();
+    for (at, event) in events.iter().enumerate() {
+        if replaced.contains(&at) {
+            outcomes[at] = Outcome::Superseded;
+            continue;
+        }
+        let moved = event.moved_from.map(|old| match states.get_mut(&old) {
+            Some(old) => {
+                fold.advance(old, &event.seq, &mut outcomes);
+                old.leaves().clone()
+            }
+            None => Before::Nothing,
+        });
+        let state = states.entry(event.key).or_insert_with(State::empty);
+        let applied = fold.apply(state, event, moved.as_ref(), at, &mut outcomes);
+        debug_assert!(applied.is_ok(), "a fold from the first event knows everything");
+    }
+    for state in states.values_mut() {
+        fold.finish(state, &mut outcomes);
+    }
+    Folded { states, events, outcomes }
+}
+
+/// Events that a redrive replaced.
+fn replaced(events: &[Event]) -> AHashSet<usize> {
+    if events.iter().all(|e| e.redrive.is_none()) {
+        return AHashSet::new();
+    }
+    let mut last: AHashMap<(&str, i32, i64), usize> = AHashMap::new();
+    let mut replaced = AHashSet::new();
+    for (at, event) in events.iter().enumerate() {
+        match last.entry(event.seq.coordinates()) {
+            std::collections::hash_map::Entry::Vacant(vacant) => drop(vacant.insert(at)),
+            std::collections::hash_map::Entry::Occupied(mut occupied) => {
+                let other = *occupied.get();
+                if events[other].redrive < event.redrive {
+                    occupied.insert(at);
+                    replaced.insert(other);
+                } else if events[other].redrive > event.redrive {
+                    replaced.insert(at);
+                }
+            }
+        }
+    }
+    replaced
+}

@@ -1,0 +1,153 @@
+//! What a decision writes: the difference between what the table holds and what it must hold.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, BooleanArray, RecordBatch, StringArray};
+use arrow::datatypes::{DataType, Field, Schema};
+use arrow::error::ArrowError;
+use catalog::Kind;
+
+use super::{Decider, Hand};
+use crate::error::{Fitting as _, Result};
+use crate::event::{KeyId, Outcomes};
+use crate::fold::{Mark, State, Version as Row};
+use crate::judge::{Desk, Rules};
+use crate::memory::{self, KIND, Memory, Note};
+use crate::table::{START, seq_columns, table_schema, time_column};
+
+/// What to write for one batch. Empty parts are `None`.
+#[derive(Debug, Default)]
+pub struct Decision {
+    /// Rows of the table to take out, by the columns of this batch.
+    pub removes: Option<RecordBatch>,
+    /// Rows of the table to add.
+    pub upserts: Option<RecordBatch>,
+    /// Notes to take out, by key and kind.
+    pub forget: Option<RecordBatch>,
+    /// Notes to add.
+    pub notes: Option<RecordBatch>,
+    /// Rows to put aside.
+    pub quarantine: Vec<RecordBatch>,
+    /// What is remembered once this is written.
+    pub memory: Memory,
+    /// What became of the rows of the batch.
+    pub outcomes: Outcomes,
+    /// Rows that break an expectation which only warns.
+    pub warned: Vec<(String, u64)>,
+    /// Keys that were folded from their first event.
+    pub refolded: usize,
+}
+impl Decision {
+    /// Whether the table itself stays as it is.
+    pub fn is_empty(&self) -> bool {
+        self.removes.is_none() && self.upserts.is_none()
+    }
+}
+
+/// Compares every folded key with what is at hand.
+pub(super) fn assemble(
+    decider: Decider,
+    states: Vec<(KeyId, State)>,
+    again: &BTreeSet<KeyId>,
+) -> Result<Decision> {
+    let Decider { rules, desk, mut memory, truncates, mut outcomes, events, event_outcomes, hand, .. } = decider;
+    let (quarantine, warned) = (decider.quarantine, decider.warned);
+    for outcome in event_outcomes {
+        outcomes.count(outcome);
+    }
+    let history = rules.kind == Kind::Scd2;
+    let empty = Hand::default();
+    let (mut removed, mut written): (Vec<(KeyId, Mark)>, Vec<&Row>) = (Vec::new(), Vec::new());
+    let (mut notes, mut forgotten): (Vec<Note>, Vec<Note>) = (Vec::new(), Vec::new());
+    for (key, state) in &states {
+        let held = hand.get(key).unwrap_or(&empty);
+        let all = again.contains(key);
+        let goes = |row: &&Row| {
+            all || !state.versions.iter().any(|v| v.held.is_some() && v.held == row.held && !v.changed)
+        };
+        let gone = held.rows.iter().filter(goes).map(|row| (*key, row.start.clone()));
+        if history {
+            removed.extend(gone);
+        } else {
+            removed.extend(gone.take(1));
+        }
+        written.extend(state.versions.iter().filter(|v| v.changed));
+        // A note older than the row is kept: it is true, and rewriting it would cost a commit.
+        if held.gone != state.gone && (state.gone.is_some() || all) {
+            forgotten.extend(held.gone.clone().map(|old| Note::Gone(*key, old)));
+            notes.extend(state.gone.clone().map(|gone| Note::Gone(*key, gone)));
+        }
+        if let Some(skipped) = state.skipped.as_ref().filter(|skipped| held.skipped.as_ref() < Some(skipped)) {
+            forgotten.extend(held.skipped.clone().map(|old| Note::Skipped(*key, old)));
+            notes.push(Note::Skipped(*key, skipped.clone()));
+        }
+    }
+    for event in &events {
+        if let (Some(old), Some(_)) = (event.moved_from, &event.unchanged) {
+            let (old_bytes, new_bytes) = (desk.keys.bytes(old), desk.keys.bytes(event.key));
+            let known = memory.links.iter().any(|l| l.old == *old_bytes && l.new == *new_bytes && l.seq == event.seq);
+            let note = Note::Moved { old, new: event.key, seq: event.seq.clone() };
+            if !known && !notes.contains(&note) {
+                notes.push(note);
+            }
+        }
+    }
+    for truncate in truncates {
+        if !memory.truncates.contains(&truncate) {
+            notes.push(Note::Truncated(truncate));
+        }
+    }
+    memory.learn(&notes, &desk.keys);
+    let fit = |result: Result<RecordBatch, ArrowError>| result.fitting(&rules.table, "rows to write");
+    let some = |rows: RecordBatch| (rows.num_rows() > 0).then_some(rows);
+    Ok(Decision {
+        removes: some(fit(removes(&desk, &removed, history))?),
+        upserts: some(fit(upserts(&rules, &desk, &written))?),
+        forget: if forgotten.is_empty() { None } else { Some(fit(forget(&desk, &forgotten))?) },
+        notes: if notes.is_empty() { None } else { Some(fit(memory::rows(&notes, &desk.keys))?) },
+        quarantine,
+        memory,
+        outcomes,
+        warned: warned.into_iter().collect(),
+        refolded: again.len(),
+    })
+}
+
+/// Rows to take out: their keys, with a history also the start of the version.
+fn removes(desk: &Desk, removed: &[(KeyId, Mark)], history: bool) -> Result<RecordBatch, ArrowError> {
+    let keys = desk.keys.batch(removed.iter().map(|(key, _)| *key))?;
+    if !history {
+        return Ok(keys);
+    }
+    let starts: StringArray = removed.iter().map(|(_, start)| Some(start.text())).collect();
+    with_column(&keys, START, Arc::new(starts))
+}
+
+fn forget(desk: &Desk, notes: &[Note]) -> Result<RecordBatch, ArrowError> {
+    let keys = desk.keys.batch(notes.iter().filter_map(Note::key))?;
+    let kinds: StringArray = notes.iter().map(|note| Some(note.kind())).collect();
+    with_column(&keys, KIND, Arc::new(kinds))
+}
+
+fn with_column(batch: &RecordBatch, name: &str, column: ArrayRef) -> Result<RecordBatch, ArrowError> {
+    let mut fields: Vec<Field> = batch.schema().fields().iter().map(|f| f.as_ref().clone()).collect();
+    fields.push(Field::new(name, DataType::Utf8, true));
+    let columns = batch.columns().iter().cloned().chain([column]).collect();
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)
+}
+
+/// Rows of the table.
+pub fn upserts(rules: &Rules, desk: &Desk, rows: &[&Row]) -> Result<RecordBatch, ArrowError> {
+    let own = desk.pool.rows(rows.iter().map(|row| &row.image))?;
+    let mut columns = own.columns().to_vec();
+    if rules.kind == Kind::Scd2 {
+        columns.push(Arc::new(rows.iter().map(|r| Some(r.start.text())).collect::<StringArray>()));
+        columns.push(Arc::new(rows.iter().map(|r| r.end.as_ref().map(Mark::text)).collect::<StringArray>()));
+        columns.push(time_column(rows.iter().map(|r| r.start.at())));
+        columns.push(time_column(rows.iter().map(|r| r.end.as_ref().and_then(Mark::at))));
+    }
+    columns.extend(seq_columns(rows.iter().map(|row| &row.seq)));
+    columns.push(Arc::new(rows.iter().map(|row| Some(row.carried)).collect::<BooleanArray>()));
+    RecordBatch::try_new(table_schema(rules.kind, &rules.columns), columns)
+}

@@ -1,0 +1,184 @@
+//! What can go wrong in silver, and what its loop does next.
+
+use arrow::error::ArrowError;
+use model::{Reaction, TableName};
+
+/// A fault of a table's pipeline. A bad row is none: it is an outcome, counted and kept.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The lake failed.
+    #[error("table `{table}`: the lake failed")]
+    Lake {
+        /// The silver table.
+        table: TableName,
+        /// What the lake said.
+        source: lake::Error,
+    },
+    /// The model's SQL does not compile or does not run.
+    #[error("model `{table}` cannot run")]
+    Query {
+        /// The model.
+        table: TableName,
+        /// What the engine said.
+        source: query::Error,
+    },
+    /// Columns do not have the shape they were promised to have.
+    #[error("table `{table}`: rows do not fit: {what}")]
+    Rows {
+        /// The silver table.
+        table: TableName,
+        /// Which rows.
+        what: &'static str,
+        /// What arrow said.
+        source: ArrowError,
+    },
+    /// The bronze table lacks what the model's kind needs.
+    #[error("table `{table}` cannot be made of `{bronze}`: {fault}")]
+    Unfit {
+        /// The silver table.
+        table: TableName,
+        /// Its bronze table.
+        bronze: TableName,
+        /// What is wrong, and what to do.
+        fault: String,
+    },
+    /// The table holds rows of another plan.
+    #[error(
+        "table `{table}` was made by plan {found}, the model's is {expected}: run `lakepulse plan`, then `lakepulse apply`"
+    )]
+    OtherPlan {
+        /// The silver table.
+        table: TableName,
+        /// Fingerprint in the table.
+        found: String,
+        /// Fingerprint of the model.
+        expected: i64,
+    },
+    /// The table has read another bronze table than the one that is there.
+    #[error(
+        "table `{table}` has read `{found}`, but `{bronze}` has another id: it was recreated or restored; rebuild `{table}`"
+    )]
+    OtherInput {
+        /// The silver table.
+        table: TableName,
+        /// Its bronze table.
+        bronze: TableName,
+        /// The app id found.
+        found: String,
+    },
+    /// The table is ahead of its input.
+    #[error("table `{table}` has read version {position} of `{bronze}`, whose newest is {newest}: an older lake was restored")]
+    AheadOfInput {
+        /// The silver table.
+        table: TableName,
+        /// Its bronze table.
+        bronze: TableName,
+        /// Version consumed.
+        position: i64,
+        /// Version there is.
+        newest: u64,
+    },
+    /// A row breaks an expectation that says `fail`.
+    #[error("table `{table}`: expectation `{expectation}` fails at {place}: correct the source or the expectation")]
+    ExpectationFailed {
+        /// The silver table.
+        table: TableName,
+        /// The expectation.
+        expectation: String,
+        /// Topic id, partition and offset of the first such row.
+        place: String,
+    },
+    /// A measure that says `fail` is out of its bounds.
+    #[error("table `{table}`: measure `{measure}` is {value} after version {version}, outside its bounds")]
+    MeasureFailed {
+        /// The silver table.
+        table: TableName,
+        /// The measure.
+        measure: String,
+        /// What was measured.
+        value: f64,
+        /// Of which version of the table.
+        version: u64,
+    },
+    /// A column mixes a value the source did not send with others.
+    #[error(
+        "table `{table}`: `{column}` mixes `{unchanged}`, which the source left out as unchanged, with other columns: set REPLICA IDENTITY FULL on the source table, or give `{unchanged}` a column of its own"
+    )]
+    MixesUnchanged {
+        /// The silver table.
+        table: TableName,
+        /// Output column, or the WHERE.
+        column: String,
+        /// The source column.
+        unchanged: String,
+    },
+    /// Nobody tells any more which tables are ours.
+    #[error("cannot learn which tables this process owns")]
+    Owners {
+        /// What the client said.
+        source: stream::Error,
+    },
+    /// Another writer moved the table on.
+    #[error("table `{table}` was moved on by another writer")]
+    Moved {
+        /// The table or sibling.
+        table: TableName,
+    },
+    /// Tables that wait for a person.
+    #[error("{} table(s) halted: {}", .tables.len(), .tables.join(", "))]
+    Halted {
+        /// Their names, each with what happened.
+        tables: Vec<String>,
+    },
+}
+
+impl Error {
+    /// What the loop does next.
+    pub fn reaction(&self) -> Reaction {
+        match self {
+            Self::Lake { source, .. } => source.reaction(),
+            Self::Query { source, .. } => source.reaction(),
+            Self::Owners { source } => source.reaction(),
+            Self::Moved { .. } => Reaction::Reload,
+            Self::Rows { .. }
+            | Self::Unfit { .. }
+            | Self::OtherPlan { .. }
+            | Self::OtherInput { .. }
+            | Self::AheadOfInput { .. }
+            | Self::ExpectationFailed { .. }
+            | Self::MeasureFailed { .. }
+            | Self::MixesUnchanged { .. }
+            | Self::Halted { .. } => Reaction::Halt,
+        }
+    }
+}
+
+/// Outcome of a silver step.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Says of which table an error is.
+pub(crate) trait OfTable<T> {
+    /// Wraps the error.
+    fn of(self, table: &TableName) -> Result<T>;
+}
+impl<T> OfTable<T> for lake::Result<T> {
+    fn of(self, table: &TableName) -> Result<T> {
+        self.map_err(|source| Error::Lake { table: table.clone(), source })
+    }
+}
+impl<T> OfTable<T> for Result<T, query::Error> {
+    fn of(self, table: &TableName) -> Result<T> {
+        self.map_err(|source| Error::Query { table: table.clone(), source })
+    }
+}
+
+/// Says which rows did not fit.
+pub(crate) trait Fitting<T> {
+    /// Wraps the error.
+    fn fitting(self, table: &TableName, what: &'static str) -> Result<T>;
+}
+impl<T> Fitting<T> for Result<T, ArrowError> {
+    fn fitting(self, table: &TableName, what: &'static str) -> Result<T> {
+        self.map_err(|source| Error::Rows { table: table.clone(), what, source })
+    }
+}

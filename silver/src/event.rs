@@ -1,0 +1,259 @@
+//! What one bronze row says of a key: its place in the sequence, its verdict, its outcome.
+
+use std::cmp::Ordering;
+use std::fmt;
+use std::sync::Arc;
+
+use model::Sequence;
+use serde::Serialize;
+
+/// A [`Sequence`] that costs no allocation an event: the topic's id is shared. Same order, same
+/// text, same notion of a repeat.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Seq {
+    /// Incarnation of the source database.
+    pub epoch: Option<i64>,
+    /// Log sequence number in it, or the value of `sequence_by`.
+    pub lsn: Option<i64>,
+    /// Order within the source transaction.
+    pub tx_order: Option<i64>,
+    /// Offset in its partition; −1 for the truncate that a whole snapshot stands for.
+    pub offset: i64,
+    /// Partition of its topic.
+    pub partition: i32,
+    /// Id of the topic.
+    pub topic_id: Arc<str>,
+}
+impl Seq {
+    /// Whether both are one event, delivered twice: [`Sequence::same_event`].
+    pub fn same_event(&self, other: &Self) -> bool {
+        match (self.named(), other.named()) {
+            (Some(this), Some(that)) => this == that,
+            _ => self.coordinates() == other.coordinates(),
+        }
+    }
+    /// Epoch, LSN and order in the transaction, when the source gave all three.
+    pub fn named(&self) -> Option<(i64, i64, i64)> {
+        Some((self.epoch?, self.lsn?, self.tx_order?))
+    }
+    /// Where the event stands in Kafka.
+    pub fn coordinates(&self) -> (&str, i32, i64) {
+        (&self.topic_id, self.partition, self.offset)
+    }
+    /// The same in the workspace's word.
+    pub fn sequence(&self) -> Sequence {
+        Sequence {
+            epoch: self.epoch,
+            lsn: self.lsn,
+            tx_order: self.tx_order,
+            topic_id: self.topic_id.to_string(),
+            partition: self.partition,
+            offset: self.offset,
+        }
+    }
+}
+impl PartialOrd for Seq {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for Seq {
+    fn cmp(&self, other: &Self) -> Ordering {
+        (self.epoch, self.lsn, self.tx_order, self.offset, &self.topic_id, self.partition).cmp(&(
+            other.epoch,
+            other.lsn,
+            other.tx_order,
+            other.offset,
+            &other.topic_id,
+            other.partition,
+        ))
+    }
+}
+impl fmt::Display for Seq {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.sequence().fmt(f)
+    }
+}
+
+/// Where a row stands among the batches of one [`crate::pool::Pool`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RowRef {
+    /// Which batch.
+    pub batch: u32,
+    /// Which of its rows.
+    pub row: u32,
+}
+
+/// A key among those of one decision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct KeyId(pub u32);
+
+/// What WHERE and expectations say of a row. A function of the row alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// The key has this row.
+    Row,
+    /// The WHERE rejects the row: the key is not in the table.
+    Filtered,
+    /// The row is put aside; the key keeps what it had.
+    Quarantined,
+    /// The row is left out; the key keeps what it had.
+    Dropped,
+    /// The source deleted the key.
+    Delete,
+}
+
+/// What the source left out of an event because it did not change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unchanged {
+    /// Output columns to take from the row before.
+    pub columns: Arc<[bool]>,
+    /// The WHERE reads nothing but such columns: what it said of the row before stands.
+    pub verdict: bool,
+}
+
+/// One event of a key.
+#[derive(Debug, Clone)]
+pub struct Event {
+    /// The key.
+    pub key: KeyId,
+    /// Its place in the order of changes.
+    pub seq: Seq,
+    /// When it happened at the source, microseconds. Orders nothing.
+    pub at: Option<i64>,
+    /// The projected row.
+    pub row: RowRef,
+    /// What WHERE and expectations say of it.
+    pub verdict: Verdict,
+    /// What is to be carried over from the row before.
+    pub unchanged: Option<Unchanged>,
+    /// The key this row had before, when the source changed a key.
+    pub moved_from: Option<KeyId>,
+    /// ULID of the redrive that appended it again at its coordinates. The last one counts.
+    pub redrive: Option<Arc<str>>,
+}
+
+/// A truncate: what every key has, it loses.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Truncate {
+    /// Its place in the order of changes.
+    pub seq: Seq,
+    /// When it happened at the source, microseconds.
+    pub at: Option<i64>,
+}
+
+impl Truncate {
+    /// Whether both are one truncate. The starts of two snapshots have no coordinates of their own: they
+    /// are one only where everything about them is.
+    pub fn is_copy_of(&self, other: &Self) -> bool {
+        if self.starts_snapshot() || other.starts_snapshot() {
+            return self.seq == other.seq;
+        }
+        self.seq.same_event(&other.seq)
+    }
+    /// Whether a whole snapshot stands for it, and no row of its own.
+    pub fn starts_snapshot(&self) -> bool {
+        self.seq.offset < 0
+    }
+}
+
+/// What became of a bronze row. Every row has exactly one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// It made the table what it is, or a version of its history.
+    Applied,
+    /// A newer event of its key stands.
+    Superseded,
+    /// The same event was there before.
+    Repeat,
+    /// The WHERE rejects it, or it is of a kind that says nothing of rows.
+    Filtered,
+    /// Put aside.
+    Quarantined,
+    /// Left out by an expectation.
+    Dropped,
+    /// Null value behind a delete.
+    Tombstone,
+    /// Undecodable in bronze, or no event.
+    Error,
+}
+
+/// How many rows became what.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[allow(missing_docs, reason = "one field for each Outcome, documented there")]
+pub struct Outcomes {
+    pub applied: u64,
+    pub superseded: u64,
+    pub repeat: u64,
+    pub filtered: u64,
+    pub quarantined: u64,
+    pub dropped: u64,
+    pub tombstone: u64,
+    pub error: u64,
+}
+impl Outcomes {
+    /// Counts one row.
+    pub fn count(&mut self, outcome: Outcome) {
+        *self.of(outcome) += 1;
+    }
+    /// The count of one outcome.
+    pub fn of(&mut self, outcome: Outcome) -> &mut u64 {
+        match outcome {
+            Outcome::Applied => &mut self.applied,
+            Outcome::Superseded => &mut self.superseded,
+            Outcome::Repeat => &mut self.repeat,
+            Outcome::Filtered => &mut self.filtered,
+            Outcome::Quarantined => &mut self.quarantined,
+            Outcome::Dropped => &mut self.dropped,
+            Outcome::Tombstone => &mut self.tombstone,
+            Outcome::Error => &mut self.error,
+        }
+    }
+    /// Rows accounted for.
+    pub fn total(&self) -> u64 {
+        let Self { applied, superseded, repeat, filtered, quarantined, dropped, tombstone, error } = self;
+        applied + superseded + repeat + filtered + quarantined + dropped + tombstone + error
+    }
+}
+impl std::ops::AddAssign for Outcomes {
+    fn add_assign(&mut self, other: Self) {
+        self.applied += other.applied;
+        self.superseded += other.superseded;
+        self.repeat += other.repeat;
+        self.filtered += other.filtered;
+        self.quarantined += other.quarantined;
+        self.dropped += other.dropped;
+        self.tombstone += other.tombstone;
+        self.error += other.error;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn any_seq() -> impl Strategy<Value = Seq> {
+        let part = || prop_oneof![Just(None), (0..3_i64).prop_map(Some)];
+        (part(), part(), part(), 0..3_i64, 0..2_i32, prop_oneof![Just("a"), Just("b")]).prop_map(
+            |(epoch, lsn, tx_order, offset, partition, topic)| Seq {
+                epoch,
+                lsn,
+                tx_order,
+                offset,
+                partition,
+                topic_id: topic.into(),
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn a_seq_orders_repeats_and_reads_as_its_sequence(a in any_seq(), b in any_seq()) {
+            prop_assert_eq!(a.cmp(&b), a.sequence().cmp(&b.sequence()));
+            prop_assert_eq!(a.same_event(&b), a.sequence().same_event(&b.sequence()));
+            prop_assert_eq!(a.to_string(), a.sequence().to_string());
+        }
+    }
+}

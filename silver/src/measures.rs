@@ -1,0 +1,41 @@
+//! Numbers about a table after a commit.
+//!
+//! A measure reads its columns of the whole table, so it is taken at most every few seconds, however
+//! often the table is committed. It never undoes a commit: `warn` says so, `fail` halts the table behind
+//! it.
+
+use catalog::{Model, Otherwise};
+use lake::{Lake, Table};
+use model::TableName;
+use query::expectations::{Bounds, measure};
+
+use crate::error::{Error, OfTable as _, Result};
+
+/// Takes every measure of `model` over this version of its table.
+pub async fn take(lake: &Lake, model: &Model, table: &Table) -> Result<()> {
+    if model.measures.is_empty() {
+        return Ok(());
+    }
+    let name = &model.name;
+    let ctx = query::session();
+    query::session::register(&ctx, name, table.provider().of(name)?).of(name)?;
+    let inputs: Vec<&TableName> = model.measures.iter().flat_map(|m| &m.inputs).collect();
+    for input in inputs {
+        if let Some(other) = lake.table(input).await.of(name)? {
+            query::session::register(&ctx, input, other.provider().of(name)?).of(name)?;
+        }
+    }
+    for rule in &model.measures {
+        let value = measure(&ctx, &rule.query).await.of(name)?;
+        let bounds = Bounds { at_least: rule.at_least, at_most: rule.at_most };
+        if bounds.hold(value) {
+            continue;
+        }
+        let (version, value) = (table.version().0, value.unwrap_or(f64::NAN));
+        if rule.otherwise == Otherwise::Fail {
+            return Err(Error::MeasureFailed { table: name.clone(), measure: rule.name.clone(), value, version });
+        }
+        tracing::warn!(table = %name, measure = rule.name, value, version, "measure out of bounds");
+    }
+    Ok(())
+}

@@ -1,0 +1,195 @@
+//! What is remembered of keys that the table does not show: `<table>__deleted`.
+//!
+//! One row a note. `gone`: the newest event of a key left it without a row; without it a late event
+//! would bring the key back. `skipped`: a row was put aside or left out, so the row at hand is not what
+//! unchanged values come from. `truncated`: every truncate. `moved`: a row took unchanged values from
+//! the key it had before, so a late event of that key concerns this one.
+//!
+//! Notes are written before the table and only ever say more, so writing them twice changes nothing.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, AsArray as _, BooleanArray, RecordBatch, StringArray, StructArray, new_null_array};
+use arrow::buffer::NullBuffer;
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::error::ArrowError;
+
+use crate::event::{KeyId, Seq, Truncate};
+use crate::fold::{Absence, Gone};
+use crate::keys::Keys;
+use crate::table::{CARRIED, read_flags, read_seqs, read_texts, read_times, seq_columns, seq_fields, time_column, time_type};
+
+/// Which kind of note a row is.
+pub const KIND: &str = "_kind";
+
+/// One note.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Note {
+    /// The key has no row since this event.
+    Gone(KeyId, Gone),
+    /// This event of the key had no effect on the table.
+    Skipped(KeyId, Seq),
+    /// All keys lost their rows.
+    Truncated(Truncate),
+    /// A row of `new` took values from `old` at this event.
+    Moved {
+        /// The key it had.
+        old: KeyId,
+        /// The key it has.
+        new: KeyId,
+        /// The event.
+        seq: Seq,
+    },
+}
+impl Note {
+    /// As [`KIND`] holds it.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Gone(..) => "gone",
+            Self::Skipped(..) => "skipped",
+            Self::Truncated(_) => "truncated",
+            Self::Moved { .. } => "moved",
+        }
+    }
+    /// The key it is about.
+    pub fn key(&self) -> Option<KeyId> {
+        match self {
+            Self::Gone(key, _) | Self::Skipped(key, _) | Self::Moved { old: key, .. } => Some(*key),
+            Self::Truncated(_) => None,
+        }
+    }
+    fn seq(&self) -> &Seq {
+        match self {
+            Self::Gone(_, gone) => &gone.seq,
+            Self::Truncated(truncate) => &truncate.seq,
+            Self::Skipped(_, seq) | Self::Moved { seq, .. } => seq,
+        }
+    }
+}
+
+/// A key change that carried values, by the bytes of its keys.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Link {
+    /// The key it had.
+    pub old: Arc<[u8]>,
+    /// The key it has.
+    pub new: Arc<[u8]>,
+    /// The event.
+    pub seq: Seq,
+}
+
+/// The notes that concern more than the keys of one batch. Held as long as the table is owned.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Memory {
+    /// Every truncate, oldest first.
+    pub truncates: Vec<Truncate>,
+    /// Every key change that carried values.
+    pub links: Vec<Link>,
+}
+impl Memory {
+    /// Adds what notes say. Those of single keys are not held.
+    pub fn learn(&mut self, notes: &[Note], keys: &Keys) {
+        for note in notes {
+            match note {
+                Note::Truncated(truncate) if !self.truncates.contains(truncate) => {
+                    self.truncates.push(truncate.clone());
+                }
+                Note::Moved { old, new, seq } => {
+                    let (old, new) = (Arc::clone(keys.bytes(*old)), Arc::clone(keys.bytes(*new)));
+                    let link = Link { old, new, seq: seq.clone() };
+                    if !self.links.contains(&link) {
+                        self.links.push(link);
+                    }
+                }
+                Note::Truncated(_) | Note::Gone(..) | Note::Skipped(..) => {}
+            }
+        }
+        self.truncates.sort();
+    }
+}
+
+/// Columns of the table of notes.
+pub fn schema(keys: &Schema) -> SchemaRef {
+    let mut fields: Vec<Field> = keys.fields().iter().map(|f| f.as_ref().clone().with_nullable(true)).collect();
+    let other = DataType::Struct(fields.clone().into());
+    fields.extend([
+        Field::new(KIND, DataType::Utf8, true),
+        Field::new("_why", DataType::Utf8, true),
+        Field::new("_other", other, true),
+        Field::new("_ts", time_type(), true),
+    ]);
+    fields.extend(seq_fields());
+    fields.push(Field::new(CARRIED, DataType::Boolean, true));
+    Arc::new(Schema::new(fields))
+}
+
+/// Notes as rows.
+pub fn rows(notes: &[Note], keys: &Keys) -> Result<RecordBatch, ArrowError> {
+    let schema = schema(keys.schema());
+    let mut columns = optional(notes.iter().map(Note::key), keys)?;
+    let other = optional(notes.iter().map(|n| if let Note::Moved { new, .. } = n { Some(*new) } else { None }), keys)?;
+    let has_other: Vec<bool> = notes.iter().map(|n| matches!(n, Note::Moved { .. })).collect();
+    let width = columns.len();
+    let DataType::Struct(fields) = schema.field(width + 2).data_type() else {
+        unreachable!("`_other` stands behind the keys, `_kind` and `_why`");
+    };
+    let other = StructArray::try_new(fields.clone(), other, Some(NullBuffer::from(has_other)))?;
+    let why = |note: &Note| match note {
+        Note::Gone(_, gone) => Some(if gone.why == Absence::Deleted { "deleted" } else { "filtered" }),
+        _ => None,
+    };
+    let at = |note: &Note| match note {
+        Note::Gone(_, gone) => gone.at,
+        Note::Truncated(truncate) => truncate.at,
+        _ => None,
+    };
+    let carried = |note: &Note| Some(matches!(note, Note::Gone(_, gone) if gone.carried));
+    columns.push(Arc::new(notes.iter().map(|n| Some(n.kind())).collect::<StringArray>()));
+    columns.push(Arc::new(notes.iter().map(why).collect::<StringArray>()));
+    columns.push(Arc::new(other));
+    columns.push(time_column(notes.iter().map(at)));
+    columns.extend(seq_columns(notes.iter().map(Note::seq)));
+    columns.push(Arc::new(notes.iter().map(carried).collect::<BooleanArray>()));
+    RecordBatch::try_new(schema, columns)
+}
+
+/// Rows as notes.
+pub fn read(rows: &RecordBatch, keys: &mut Keys) -> Result<Vec<Note>, ArrowError> {
+    let own = keys.numbers(rows)?;
+    let nothing = || new_null_array(&DataType::Struct(keys.schema().fields().clone()), rows.num_rows());
+    let other: ArrayRef = rows.column_by_name("_other").cloned().unwrap_or_else(nothing);
+    let other = RecordBatch::try_new(Arc::clone(keys.schema()), other.as_struct().columns().to_vec())?;
+    let other = keys.numbers(&other)?;
+    let (kinds, whys) = (read_texts(rows, KIND), read_texts(rows, "_why"));
+    let (times, seqs, carried) = (read_times(rows, "_ts"), read_seqs(rows)?, read_flags(rows, CARRIED));
+    let mut notes = Vec::with_capacity(rows.num_rows());
+    for (row, seq) in seqs.into_iter().enumerate() {
+        let why = if whys[row].as_deref() == Some("filtered") { Absence::Filtered } else { Absence::Deleted };
+        notes.push(match kinds[row].as_deref() {
+            Some("gone") => Note::Gone(own[row], Gone { seq, at: times[row], why, carried: carried[row] }),
+            Some("skipped") => Note::Skipped(own[row], seq),
+            Some("truncated") => Note::Truncated(Truncate { seq, at: times[row] }),
+            Some("moved") => Note::Moved { old: own[row], new: other[row], seq },
+            unknown => {
+                let message = format!("a note of kind {unknown:?} was written by another version");
+                return Err(ArrowError::SchemaError(message));
+            }
+        });
+    }
+    Ok(notes)
+}
+
+/// Key columns with a row of nulls where there is no key.
+fn optional(wanted: impl Iterator<Item = Option<KeyId>>, keys: &Keys) -> Result<Vec<ArrayRef>, ArrowError> {
+    let wanted: Vec<Option<KeyId>> = wanted.collect();
+    let present = keys.batch(wanted.iter().flatten().copied())?;
+    let mut next = 0_u32;
+    let places = wanted.iter().map(|key| {
+        key.map(|_| {
+            next += 1;
+            next - 1
+        })
+    });
+    let places: arrow::array::UInt32Array = places.collect();
+    present.columns().iter().map(|column| arrow::compute::take(column, &places, None)).collect()
+}

@@ -1,0 +1,164 @@
+//! Which tables this process owns, and a task for each.
+//!
+//! Ownership comes from outside: whoever has the table's partition owns it. It is only a division of
+//! labour; what keeps two owners apart is the compare-and-set of each commit. A table that halts waits
+//! for a person while the others go on.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use catalog::Project;
+use lake::Lake;
+use model::{TableName, Version};
+use runtime::{CancellationToken, Clock, Ids, Meters, State};
+use stream::OwnerEvent;
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+
+use crate::error::{Error, Result};
+use crate::pipeline::Pipeline;
+use crate::settings::Settings;
+
+/// What the stage runs with. Cheap to clone.
+#[derive(Clone)]
+pub struct Context {
+    /// The project.
+    pub project: Arc<Project>,
+    /// Its lake.
+    pub lake: Lake,
+    /// Time for metrics and pauses; orders nothing.
+    pub clock: Arc<dyn Clock>,
+    /// ULIDs of operations.
+    pub ids: Arc<dyn Ids>,
+    /// Metrics.
+    pub meters: Meters,
+    /// Told of each new version, for every downstream table.
+    pub announce: Arc<dyn Announce>,
+    /// What an operator may change.
+    pub settings: Settings,
+    /// The tables to run. Empty: all silver tables of the project.
+    pub select: Vec<TableName>,
+}
+impl Context {
+    /// The tables this stage runs, upstream first.
+    pub fn tables(&self) -> Vec<TableName> {
+        let wanted = |name: &TableName| self.select.is_empty() || self.select.contains(name);
+        self.project.catalog.silver().map(|m| m.name.clone()).filter(wanted).collect()
+    }
+}
+
+/// Tells downstream tables of a new version. A hint: never waits, never fails.
+pub trait Announce: Send + Sync {
+    /// Wakes the owner of `downstream`.
+    fn announce(&self, downstream: &TableName, upstream: &TableName, version: Version);
+}
+impl Announce for stream::Announcer {
+    fn announce(&self, downstream: &TableName, upstream: &TableName, version: Version) {
+        stream::Announcer::announce(self, downstream, upstream, version);
+    }
+}
+/// Tells nobody: whoever follows polls.
+impl Announce for () {
+    fn announce(&self, _: &TableName, _: &TableName, _: Version) {}
+}
+
+/// Says which tables are ours. Cancel safe.
+#[async_trait]
+pub trait Ownership: Send {
+    /// What happens next.
+    async fn next(&mut self) -> Result<OwnerEvent>;
+}
+#[async_trait]
+impl Ownership for stream::Owners {
+    async fn next(&mut self) -> Result<OwnerEvent> {
+        stream::Owners::next(self).await.map_err(|source| Error::Owners { source })
+    }
+}
+
+/// Ownership of a fixed set of tables, for one process alone.
+pub struct Alone(VecDeque<TableName>);
+impl Alone {
+    /// Owns these from the start.
+    pub fn of(tables: impl IntoIterator<Item = TableName>) -> Self {
+        Self(tables.into_iter().collect())
+    }
+}
+#[async_trait]
+impl Ownership for Alone {
+    async fn next(&mut self) -> Result<OwnerEvent> {
+        match self.0.pop_front() {
+            Some(table) => Ok(OwnerEvent::Owned(table)),
+            None => std::future::pending().await,
+        }
+    }
+}
+
+/// A running table.
+struct Owned {
+    wake: Arc<Notify>,
+    stop: CancellationToken,
+    task: JoinHandle<Result<()>>,
+}
+
+/// Runs the tables this process owns until `stop`. A table's halt is reported at the end.
+pub async fn run(ctx: Context, mut owners: impl Ownership, stop: CancellationToken) -> Result<()> {
+    let mut running: BTreeMap<TableName, Owned> = BTreeMap::new();
+    let mut halted: BTreeMap<TableName, String> = BTreeMap::new();
+    let ours = ctx.tables();
+    let ended = loop {
+        let event = tokio::select! {
+            biased;
+            () = stop.cancelled() => break Ok(()),
+            event = owners.next() => event,
+        };
+        match event {
+            Ok(OwnerEvent::Owned(table)) if ours.contains(&table) => {
+                if !running.contains_key(&table) {
+                    running.insert(table.clone(), start(&ctx, &table, &stop));
+                }
+            }
+            Ok(OwnerEvent::Lost(table)) => {
+                if let Some(owned) = running.remove(&table) {
+                    owned.stop.cancel();
+                    note(&mut halted, &table, owned.task).await;
+                    ctx.meters.stage("silver", &table.to_string()).state(State::Idle);
+                }
+            }
+            Ok(OwnerEvent::Woken(table)) => {
+                if let Some(owned) = running.get(&table) {
+                    owned.wake.notify_one();
+                }
+            }
+            Ok(OwnerEvent::Owned(_)) => {}
+            Err(error) => break Err(error),
+        }
+    };
+    for owned in running.values() {
+        owned.stop.cancel();
+    }
+    for (table, owned) in running {
+        note(&mut halted, &table, owned.task).await;
+    }
+    ended?;
+    if halted.is_empty() {
+        return Ok(());
+    }
+    Err(Error::Halted { tables: halted.into_iter().map(|(table, why)| format!("{table}: {why}")).collect() })
+}
+
+fn start(ctx: &Context, table: &TableName, stop: &CancellationToken) -> Owned {
+    let (wake, stop) = (Arc::new(Notify::new()), stop.child_token());
+    let pipeline = Pipeline::new(ctx.clone(), table.clone(), stop.clone());
+    let task = runtime::tasks::spawn("silver table", pipeline.run(Arc::clone(&wake)));
+    Owned { wake, stop, task }
+}
+
+/// Waits for a table's task and remembers why it halted.
+async fn note(halted: &mut BTreeMap<TableName, String>, table: &TableName, task: JoinHandle<Result<()>>) {
+    match task.await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => drop(halted.insert(table.clone(), error.to_string())),
+        Err(ended) => drop(halted.insert(table.clone(), ended.to_string())),
+    }
+}

@@ -1,0 +1,190 @@
+//! Columns of a silver table and of its two siblings, and where a table stands.
+//!
+//! Behind the model's own columns stand those of its last event: `_epoch, _lsn, _tx_order, _topic_id,
+//! _partition, _offset`, and `_carried`, true where the row also rests on earlier events. With a history
+//! `__START_AT, __END_AT, valid_from, valid_to` stand between the two.
+
+use std::sync::Arc;
+
+use arrow::array::{
+    Array as _, ArrayRef, AsArray as _, BooleanArray, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
+};
+use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef, TimeUnit, TimestampMicrosecondType};
+use arrow::error::ArrowError;
+use catalog::{Kind, Model};
+use lake::{Lake, Table, TableSpec};
+use model::{AppId, Positions, ProjectName, TableName, Version};
+
+use crate::error::{Error, OfTable as _, Result};
+use crate::event::Seq;
+
+/// Whether the row also rests on events before its last.
+pub const CARRIED: &str = "_carried";
+/// Sequence from which a version holds.
+pub const START: &str = "__START_AT";
+/// Sequence up to which it holds; null while it does.
+pub const END: &str = "__END_AT";
+
+/// Columns of the event a row comes from.
+pub fn seq_fields() -> Vec<Field> {
+    let field = |name: &str, kind: DataType| Field::new(name, kind, true);
+    vec![
+        field("_epoch", DataType::Int64),
+        field("_lsn", DataType::Int64),
+        field("_tx_order", DataType::Int64),
+        field("_topic_id", DataType::Utf8),
+        field("_partition", DataType::Int64),
+        field("_offset", DataType::Int64),
+    ]
+}
+
+/// Values of [`seq_fields`].
+pub fn seq_columns<'a>(seqs: impl Iterator<Item = &'a Seq> + Clone) -> Vec<ArrayRef> {
+    let numbers = |part: fn(&Seq) -> Option<i64>| Arc::new(seqs.clone().map(part).collect::<Int64Array>()) as ArrayRef;
+    vec![
+        numbers(|s| s.epoch),
+        numbers(|s| s.lsn),
+        numbers(|s| s.tx_order),
+        Arc::new(seqs.clone().map(|s| Some(&*s.topic_id)).collect::<StringArray>()),
+        numbers(|s| Some(i64::from(s.partition))),
+        numbers(|s| Some(s.offset)),
+    ]
+}
+
+/// The events that rows come from, by the columns of [`seq_fields`].
+pub fn read_seqs(rows: &RecordBatch) -> Result<Vec<Seq>, ArrowError> {
+    let column = |name: &str| {
+        let missing = || ArrowError::SchemaError(format!("there is no column `{name}`"));
+        rows.column_by_name(name).ok_or_else(missing)
+    };
+    let number = |name: &str| {
+        let numbers: Option<&Int64Array> = column(name)?.as_primitive_opt::<Int64Type>();
+        numbers.cloned().ok_or_else(|| ArrowError::SchemaError(format!("`{name}` is no BIGINT")))
+    };
+    let (epoch, lsn, tx_order) = (number("_epoch")?, number("_lsn")?, number("_tx_order")?);
+    let (partition, offset) = (number("_partition")?, number("_offset")?);
+    let topics = column("_topic_id")?.as_string_opt::<i32>().cloned();
+    let topics: StringArray = topics.ok_or_else(|| ArrowError::SchemaError("`_topic_id` is no STRING".to_owned()))?;
+    let part = |column: &Int64Array, row: usize| column.is_valid(row).then(|| column.value(row));
+    let mut topic_id: Arc<str> = Arc::from("");
+    let seq = |row: usize| {
+        let topic = if topics.is_valid(row) { topics.value(row) } else { "" };
+        if *topic_id != *topic {
+            topic_id = Arc::from(topic);
+        }
+        Seq {
+            epoch: part(&epoch, row),
+            lsn: part(&lsn, row),
+            tx_order: part(&tx_order, row),
+            offset: part(&offset, row).unwrap_or_default(),
+            partition: i32::try_from(part(&partition, row).unwrap_or_default()).unwrap_or(i32::MAX),
+            topic_id: Arc::clone(&topic_id),
+        }
+    };
+    Ok((0..rows.num_rows()).map(seq).collect())
+}
+
+/// Microseconds, UTC.
+pub fn time_type() -> DataType {
+    DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
+}
+
+/// A column of times.
+pub fn time_column(times: impl Iterator<Item = Option<i64>>) -> ArrayRef {
+    Arc::new(times.collect::<TimestampMicrosecondArray>().with_timezone("UTC"))
+}
+
+/// Times of a column; null where there is none.
+pub fn read_times(rows: &RecordBatch, name: &str) -> Vec<Option<i64>> {
+    let column = rows.column_by_name(name).and_then(|c| c.as_primitive_opt::<TimestampMicrosecondType>());
+    match column {
+        Some(column) => column.iter().collect(),
+        None => vec![None; rows.num_rows()],
+    }
+}
+
+/// Texts of a column; null where there is none.
+pub fn read_texts(rows: &RecordBatch, name: &str) -> Vec<Option<Arc<str>>> {
+    match rows.column_by_name(name).and_then(|c| c.as_string_opt::<i32>()) {
+        Some(column) => column.iter().map(|text| text.map(Arc::from)).collect(),
+        None => vec![None; rows.num_rows()],
+    }
+}
+
+/// A column of flags, null as false.
+pub fn read_flags(rows: &RecordBatch, name: &str) -> Vec<bool> {
+    let column: Option<&BooleanArray> = rows.column_by_name(name).and_then(|c| c.as_boolean_opt());
+    column.map_or_else(|| vec![false; rows.num_rows()], |c| c.iter().map(|flag| flag == Some(true)).collect())
+}
+
+/// All columns of a model's table.
+pub fn table_schema(kind: Kind, own: &Schema) -> SchemaRef {
+    let mut fields: Vec<Field> = own.fields().iter().map(|f| f.as_ref().clone()).collect();
+    if kind == Kind::Scd2 {
+        fields.extend([
+            Field::new(START, DataType::Utf8, true),
+            Field::new(END, DataType::Utf8, true),
+            Field::new("valid_from", time_type(), true),
+            Field::new("valid_to", time_type(), true),
+        ]);
+    }
+    fields.extend(seq_fields());
+    fields.push(Field::new(CARRIED, DataType::Boolean, true));
+    Arc::new(Schema::new(fields))
+}
+
+/// The table that remembers deletes, truncates and key changes.
+pub fn deleted_name(table: &TableName) -> TableName {
+    table.sibling("deleted")
+}
+/// The table of rows put aside.
+pub fn quarantine_name(table: &TableName) -> TableName {
+    table.sibling("quarantine")
+}
+
+/// Creates the table of a model; an existing one is opened. Its siblings come with their first row.
+pub async fn create(lake: &Lake, project: &ProjectName, model: &Model) -> Result<Table> {
+    let taken = seq_fields().into_iter().map(|f| f.name().clone()).chain([CARRIED.to_owned()]);
+    if let Some(name) = taken.into_iter().find(|name| model.schema.index_of(name).is_ok()) {
+        let bronze = model.source.clone().unwrap_or_else(|| model.name.clone());
+        let fault = format!("`{name}` is a column that silver adds by itself; leave it out or rename it");
+        return Err(Error::Unfit { table: model.name.clone(), bronze, fault });
+    }
+    let spec = TableSpec {
+        partition_by: model.partition_by.clone(),
+        deletion_vectors: model.deletion_vectors,
+        description: model.description.clone(),
+        positions: Positions::default().with(AppId::plan(), model.fingerprint),
+        ..TableSpec::new(project.clone(), table_schema(model.kind, &model.schema))
+    };
+    lake.create(&model.name, spec).await.of(&model.name)
+}
+
+/// How far a silver table has read its bronze table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Standing {
+    /// Version of the bronze table that was consumed. `None`: none yet.
+    pub consumed: Option<Version>,
+    /// Newest version of the bronze table. `None`: it does not exist.
+    pub available: Option<Version>,
+    /// Version of the silver table. `None`: it does not exist.
+    pub version: Option<Version>,
+}
+impl Standing {
+    /// Whether there is nothing left to read.
+    pub fn is_drained(&self) -> bool {
+        self.consumed >= self.available
+    }
+}
+
+/// Asks the lake, and nothing else, how far a table is.
+pub async fn standing(lake: &Lake, model: &Model) -> Result<Standing> {
+    let table = lake.table(&model.name).await.of(&model.name)?;
+    let bronze = match &model.source {
+        Some(source) => lake.table(source).await.of(&model.name)?,
+        None => None,
+    };
+    let position = |table: &Table| table.positions().get(&AppId::table(bronze.as_ref()?.id()));
+    let consumed = table.as_ref().and_then(position).map(|v| Version(v.max(0).cast_unsigned()));
+    Ok(Standing { consumed, available: bronze.as_ref().map(Table::version), version: table.as_ref().map(Table::version) })
+}

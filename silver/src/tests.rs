@@ -1,0 +1,8 @@
+//! The stage against an independent model of it, against PostgreSQL, and on a lake.
+
+mod debezium;
+mod oracle;
+mod order;
+mod shelf;
+mod stage;
+pub mod support;

@@ -1,0 +1,176 @@
+//! Every message a real Debezium wrote for `tests-data/debezium/workload.sql`, folded: the table must
+//! end with PostgreSQL's own final rows, in whatever order and batches the messages come.
+
+use arrow::datatypes::Field;
+use catalog::Kind;
+use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
+use serde_json::{Value, json};
+
+use super::shelf::{Shelf, texts};
+use super::support::{Modelling, bronze, bronze_schema, header, long, text, topic};
+use crate::judge::Rules;
+
+/// The messages of one topic as bronze rows. Two files one behind the other are one topic.
+fn messages(files: &[&str]) -> Vec<Value> {
+    let mut rows = Vec::new();
+    for file in files {
+        let path = format!("{}/tests-data/debezium/{file}.jsonl", env!("CARGO_MANIFEST_DIR"));
+        for line in std::fs::read_to_string(path).expect("a fixture").lines() {
+            let record: Value = serde_json::from_str(line).expect("JSON");
+            let inner = |name: &str| {
+                let text = record[name].as_str()?;
+                let value: Value = serde_json::from_str(text).expect("JSON");
+                // With the converter's schema part the value lies below `payload`.
+                Some(value.get("payload").cloned().unwrap_or(value))
+            };
+            let mut row = inner("payload").unwrap_or_else(|| json!({}));
+            let is_tombstone = record["payload"].is_null();
+            let headers = record["headers"].as_array().cloned().unwrap_or_default();
+            let headers: Vec<Value> = headers
+                .chunks(2)
+                .map(|pair| header(pair[0].as_str().unwrap_or_default(), pair[1].as_str().unwrap_or_default()))
+                .collect();
+            let into = row.as_object_mut().expect("an object");
+            into.insert("_keys".to_owned(), inner("key").unwrap_or(Value::Null));
+            into.insert("_headers".to_owned(), headers.into());
+            into.insert("_topic_id".to_owned(), "t".into());
+            into.insert("_partition".to_owned(), 0.into());
+            into.insert("_offset".to_owned(), rows.len().into());
+            into.insert("_epoch".to_owned(), 1.into());
+            into.insert("_schema_id".to_owned(), if is_tombstone { Value::Null } else { 1.into() });
+            rows.push(row);
+        }
+    }
+    rows
+}
+
+struct Fixture {
+    rules: Rules,
+    schema: arrow::datatypes::SchemaRef,
+    messages: Vec<Value>,
+}
+
+fn fixture(files: &[&str], row: &[Field], keys: &[&str], kind: Kind, select: &str) -> Fixture {
+    let key: Vec<Field> = row.iter().filter(|f| keys.contains(&f.name().as_str())).cloned().collect();
+    let schema = bronze_schema(row, &key);
+    let sql = format!("SELECT {select} FROM changes(bronze.things)");
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    let rules = runtime.block_on(Modelling::new(kind, keys, &sql).rules(&topic(keys), &schema));
+    Fixture { rules, schema, messages: messages(files) }
+}
+impl Fixture {
+    /// The final rows of 150 deliveries, the topic's own order the first: all must be `expected`.
+    fn ends_with(&self, columns: &[&str], expected: &[&str]) -> Shelf {
+        let shelf = self.play(&self.messages, 3);
+        assert_eq!(shelf.rows(columns), expected);
+        assert_eq!(shelf.outcomes.total(), self.messages.len() as u64);
+        let mut runner = TestRunner::new(ProptestConfig { cases: 150, failure_persistence: None, ..Default::default() });
+        let deliveries = (Just(self.messages.clone()).prop_shuffle(), 1..6_usize);
+        runner
+            .run(&deliveries, |(messages, size)| {
+                let rows = self.play(&messages, size).rows(columns);
+                prop_assert_eq!(rows, expected.iter().map(ToString::to_string).collect::<Vec<_>>());
+                Ok(())
+            })
+            .unwrap_or_else(|failed| panic!("{failed}"));
+        shelf
+    }
+    fn play(&self, messages: &[Value], size: usize) -> Shelf {
+        let mut shelf = Shelf::new(self.rules.clone());
+        for rows in messages.chunks(size) {
+            shelf.step(&bronze(&self.schema, rows));
+        }
+        shelf
+    }
+}
+
+fn customer() -> Vec<Field> {
+    let texts = ["customer_name", "credit_limit", "phone", "delivery", "standing", "notes", "segment"];
+    let mut fields = vec![long("customer_id"), long("big")];
+    fields.extend(texts.map(text));
+    fields
+}
+const CUSTOMER: &str = "customer_id, customer_name, phone, segment, length(notes) AS noted, notes, credit_limit";
+const CUSTOMER_COLUMNS: [&str; 6] = ["customer_id", "customer_name", "phone", "segment", "noted", "credit_limit"];
+
+#[test]
+fn customers_end_as_in_postgresql() {
+    // Key 5 became 50 and kept its TOASTed notes; 4 was deleted; 1 lost its notes; 3 got one letter more.
+    let expected = [
+        "1|Customer 1|(01) 555-0100|vip|·|Jyk=",
+        "2|Customer 2|(09) 555-0199|·|6400|TlI=",
+        "3|Customer 3|(03) 555-0100|·|6401|dXs=",
+        "50|Customer 5|(05) 555-0100|·|6400|AMPN",
+        "60|Ünïcødé 客户 \u{1}|·|·|·|·",
+        "61||·|·|·|/w==",
+    ];
+    let all = fixture(&["plain/public.customers"], &customer(), &["customer_id"], Kind::Scd1, CUSTOMER);
+    let shelf = all.ends_with(&CUSTOMER_COLUMNS, &expected);
+    let notes = texts(&shelf.table, "notes");
+    assert!(notes.iter().flatten().any(|n| n.starts_with("e4da3b7fbbce2345")), "the notes customer 5 had");
+    assert!(notes.iter().flatten().any(|n| n.ends_with('z')));
+    assert!(!notes.iter().flatten().any(|n| n.contains("debezium")));
+    assert_eq!((shelf.outcomes.tombstone, shelf.outcomes.error), (2, 0));
+}
+
+#[test]
+fn a_later_snapshot_and_what_follows_it_end_as_in_postgresql() {
+    let expected = [
+        "1|Customer 1|(01) 555-0100|vip|·|Jyk=",
+        "2|Customer 2|(09) 555-0199|·|6400|TlI=",
+        "3|Customer 3|x|·|6401|dXs=",
+        "50|Customer 5|(05) 555-0100|·|6400|AMPN",
+        "60|Ünïcødé 客户 \u{1}|·|·|·|·",
+        "61||·|·|·|/w==",
+    ];
+    for files in [&["with-schema/public.customers"][..], &["plain/public.customers", "with-schema/public.customers"]] {
+        let all = fixture(files, &customer(), &["customer_id"], Kind::Scd1, CUSTOMER);
+        all.ends_with(&CUSTOMER_COLUMNS, &expected);
+    }
+}
+
+#[test]
+fn products_end_as_in_postgresql() {
+    let row = [long("stock_item_id"), text("name"), text("price")];
+    let select = "stock_item_id, name, price";
+    let columns = ["stock_item_id", "name", "price"];
+    let all = fixture(&["plain/public.products"], &row, &["stock_item_id"], Kind::Scd1, select);
+    all.ends_with(&columns, &["1|Item 1|A+c=", "3|Item 3|AcI=", "4|·|AcI="]);
+    // The column `name` was dropped before the snapshot, and 4 deleted behind it.
+    let all = fixture(&["with-schema/public.products"], &row, &["stock_item_id"], Kind::Scd1, select);
+    all.ends_with(&columns, &["1|·|A+c=", "3|·|AcI="]);
+}
+
+#[test]
+fn a_truncated_table_is_empty() {
+    let row = [long("order_line_id"), long("order_id"), long("quantity")];
+    let keys = ["order_id", "order_line_id"];
+    let lines = fixture(&["plain/public.order_lines"], &row, &keys, Kind::Scd1, "order_id, order_line_id, quantity");
+    lines.ends_with(&["order_id"], &[]);
+    let orders = fixture(&["with-schema/public.orders"], &[long("order_id")], &["order_id"], Kind::Scd1, "order_id");
+    orders.ends_with(&["order_id"], &[]);
+    let orders = fixture(&["plain/public.orders"], &[long("order_id")], &["order_id"], Kind::Scd1, "order_id");
+    orders.ends_with(&["order_id"], &["1", "3"]);
+}
+
+#[test]
+fn a_history_keeps_what_a_truncate_ended() {
+    let row = [long("order_line_id"), long("order_id"), long("quantity")];
+    let keys = ["order_id", "order_line_id"];
+    let lines = fixture(&["plain/public.order_lines"], &row, &keys, Kind::Scd2, "order_id, order_line_id, quantity");
+    let shelf = lines.play(&lines.messages, 2);
+    let columns = ["order_id", "order_line_id", "quantity"];
+    // Line 11 moved from order 1 to order 2; then everything was truncated.
+    assert_eq!(shelf.rows(&columns), ["1|10|3", "1|11|2", "2|11|2"]);
+    assert!(texts(&shelf.table, "__END_AT").iter().all(Option::is_some));
+}
+
+#[test]
+fn a_table_without_a_key_is_a_log_of_events() {
+    let row = [text("at"), text("what")];
+    let select = "at, what, _op";
+    let log = fixture(&["plain/public.events_nokey"], &row, &[], Kind::Append, select);
+    let at = "2013-01-04T00:00:00.000000Z|a|c";
+    log.ends_with(&["at", "what", "_op"], &[at, at, "·|·|d", "·|·|d"]);
+}
