@@ -290,3 +290,6 @@ impl Drop for Owned {
         self.0.abort();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -19,9 +19,10 @@ struct Inner {
 
 #[derive(Debug, Default)]
 struct State {
-    /// Whether the group has ever given us anything, be it nothing.
+    /// Whether the group has ever given us anything.
     joined: bool,
-    partitions: BTreeMap<(TopicName, i32), Offset>,
+    /// `None`: ours, and its table was not asked yet.
+    partitions: BTreeMap<(TopicName, i32), Option<Offset>>,
     halted: BTreeMap<TableName, TopicName>,
 }
 
@@ -33,7 +34,8 @@ impl Default for Progress {
 impl Progress {
     /// Everything before this offset is durable in the table, of each partition we own.
     pub fn reached(&self) -> BTreeMap<(TopicName, i32), Offset> {
-        self.read(|state| state.partitions.clone())
+        let known = |(part, reached): (&(TopicName, i32), &Option<Offset>)| Some((part.clone(), (*reached)?));
+        self.read(|state| state.partitions.iter().filter_map(known).collect())
     }
     /// Tables that stand still until a person acts.
     pub fn halted(&self) -> Vec<TableName> {
@@ -44,10 +46,18 @@ impl Progress {
     pub fn is_past(&self, ends: &BTreeMap<(TopicName, i32), Offset>) -> bool {
         self.read(|state| {
             let halted = |topic: &TopicName| state.halted.values().any(|t| t == topic);
-            let behind = |(part, reached): (&(TopicName, i32), &Offset)| {
-                ends.get(part).is_some_and(|end| reached < end) && !halted(&part.0)
+            let behind = |(part, reached): (&(TopicName, i32), &Option<Offset>)| {
+                ends.get(part).is_some_and(|end| *reached < Some(*end)) && !halted(&part.0)
             };
             state.joined && !state.partitions.iter().any(behind)
+        })
+    }
+    /// Those of `ends` that are not ours to report, tables that halted here left out.
+    pub fn not_ours(&self, ends: &BTreeMap<(TopicName, i32), Offset>) -> BTreeMap<(TopicName, i32), Offset> {
+        self.read(|state| {
+            let halted = |topic: &TopicName| state.halted.values().any(|t| t == topic);
+            let other = |part: &(TopicName, i32)| !state.partitions.contains_key(part) && !halted(&part.0);
+            ends.iter().filter(|(part, _)| other(part)).map(|(part, end)| (part.clone(), *end)).collect()
         })
     }
     /// Returns once [`Progress::is_past`] holds.
@@ -61,18 +71,23 @@ impl Progress {
         }
     }
 
-    pub(crate) fn joined(&self) {
-        self.write(|state| state.joined = true);
-    }
-    pub(crate) fn reach(&self, topic: &TopicName, partition: i32, offset: Offset) {
+    /// The group gave us these. In one step, so that nobody takes us for drained before we began.
+    pub(crate) fn assign(&self, partitions: &[(TopicName, i32)]) {
         self.write(|state| {
-            let reached = state.partitions.entry((topic.clone(), partition)).or_insert(offset);
-            *reached = offset.max(*reached);
+            state.joined = true;
+            state.partitions.extend(partitions.iter().map(|part| (part.clone(), None)));
         });
     }
-    pub(crate) fn forget(&self, topic: &TopicName, partition: i32) {
+    /// The group took these back.
+    pub(crate) fn revoke(&self, partitions: &[(TopicName, i32)]) {
+        self.write(|state| state.partitions.retain(|part, _| !partitions.contains(part)));
+    }
+    /// A partition has got there, if it is still ours.
+    pub(crate) fn reach(&self, topic: &TopicName, partition: i32, offset: Offset) {
         self.write(|state| {
-            state.partitions.remove(&(topic.clone(), partition));
+            if let Some(reached) = state.partitions.get_mut(&(topic.clone(), partition)) {
+                *reached = Some(offset).max(*reached);
+            }
         });
     }
     pub(crate) fn halt(&self, table: &TableName, topic: &TopicName) {
@@ -102,19 +117,30 @@ mod tests {
         let progress = Progress::default();
         let ends = BTreeMap::from([((topic("a"), 0), Offset(5)), ((topic("a"), 1), Offset(9))]);
         assert!(!progress.is_past(&ends), "nothing was assigned yet");
-        progress.joined();
+        progress.assign(&[(topic("a"), 0)]);
+        assert!(!progress.is_past(&ends), "its table was not asked yet");
         progress.reach(&topic("a"), 0, Offset(4));
         assert!(!progress.is_past(&ends));
         progress.reach(&topic("a"), 0, Offset(5));
         assert!(progress.is_past(&ends), "partition 1 is another process's");
+        assert_eq!(progress.not_ours(&ends), BTreeMap::from([((topic("a"), 1), Offset(9))]));
+    }
+
+    #[test]
+    fn a_partition_that_went_is_not_waited_for_nor_brought_back() {
+        let progress = Progress::default();
+        progress.assign(&[(topic("a"), 0), (topic("a"), 1)]);
+        progress.revoke(&[(topic("a"), 1)]);
+        progress.reach(&topic("a"), 1, Offset(3));
+        progress.reach(&topic("a"), 0, Offset(3));
+        assert_eq!(progress.reached(), BTreeMap::from([((topic("a"), 0), Offset(3))]));
     }
 
     #[test]
     fn a_halted_table_is_not_waited_for() {
         let progress = Progress::default();
         let ends = BTreeMap::from([((topic("a"), 0), Offset(5))]);
-        progress.joined();
-        progress.reach(&topic("a"), 0, Offset(0));
+        progress.assign(&[(topic("a"), 0)]);
         progress.halt(&"bronze.a".parse().expect("a table name"), &topic("a"));
         assert!(progress.is_past(&ends));
     }

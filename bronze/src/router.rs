@@ -115,7 +115,7 @@ impl Router {
     fn on_event(&mut self, consumer: &Consumer, event: Event) {
         match event {
             Event::Assigned(partitions) => {
-                self.shared.context.progress.joined();
+                self.shared.context.progress.assign(&partitions);
                 for (topic, partitions) in by_topic(partitions) {
                     let fresh = |partition: i32| (partition, self.shared.generation());
                     let partitions: Vec<_> = partitions.into_iter().map(fresh).collect();
@@ -128,6 +128,7 @@ impl Router {
                 }
             }
             Event::Revoked(partitions) => {
+                self.shared.context.progress.revoke(&partitions);
                 for (topic, partitions) in by_topic(partitions) {
                     for partition in &partitions {
                         self.generations.remove(&(topic.clone(), *partition));
@@ -203,6 +204,7 @@ impl Router {
     fn forget_all(&mut self) {
         self.held.clear();
         let all: Vec<Key> = std::mem::take(&mut self.generations).into_keys().collect();
+        self.shared.context.progress.revoke(&all);
         for (topic, partitions) in by_topic(all) {
             self.send(&topic, Message::Revoked(partitions));
         }

@@ -323,7 +323,6 @@ impl Task {
         self.decider.stop(partition);
         self.parked.remove(&partition);
         self.ends.remove(&partition);
-        self.shared.context.progress.forget(&self.topic.name, partition);
     }
 
     /// The partition, if records of that generation are its own.

@@ -28,6 +28,9 @@ use crate::settings::{SchemaChange, Settings};
 use crate::subjects;
 use crate::tables::{TABLES, Table};
 
+/// How long a stopped run goes on to where the topics end, so that its summary is of all they hold.
+const CATCH_UP: Duration = Duration::from_secs(5);
+
 /// Where the log goes.
 #[derive(Clone)]
 pub struct Sink {
@@ -104,6 +107,7 @@ async fn attempt(settings: &Settings, sink: &Sink, stop: &CancellationToken) -> 
     schemas.prepare(&mut generator, sink).await?;
     let (mut generator, mut block) = make(generator).await;
     let mut reached = (State::default(), Injected::default());
+    let mut stopped: Option<Instant> = None;
     while let Some(sending) = block {
         schemas.prepare(&mut generator, sink).await?;
         let sending = Arc::new(sending);
@@ -112,7 +116,12 @@ async fn attempt(settings: &Settings, sink: &Sink, stop: &CancellationToken) -> 
         (generator, block) = made;
         reached = (sending.state, sending.injected);
         if stop.is_cancelled() {
-            break;
+            if sender.has_caught_up() {
+                break;
+            }
+            if stopped.get_or_insert_with(Instant::now).elapsed() > CATCH_UP {
+                return Err(Error::Behind);
+            }
         }
     }
     if block.is_none() {

@@ -59,6 +59,11 @@ pub enum Error {
         /// Number of its last record.
         number: u64,
     },
+    /// The run was stopped while it was still passing over what the topics hold.
+    #[error(
+        "stopped before the log had come to where the topics end: nothing was lost, and no summary is known"
+    )]
+    Behind,
     /// The run was stopped while records were still on their way.
     #[error("stopped before kafka had acknowledged all records; the next run sends what is missing")]
     Unacknowledged,
@@ -76,7 +81,7 @@ impl Error {
         match self {
             Self::Stream(error) => error.reaction(),
             Self::Registry { source, .. } => source.reaction(),
-            Self::Unacknowledged => Reaction::Reload,
+            Self::Behind | Self::Unacknowledged => Reaction::Reload,
             Self::NoTable { .. } | Self::NoTopic { .. } | Self::NotOurs { .. } | Self::OtherLog { .. } => {
                 Reaction::Halt
             }

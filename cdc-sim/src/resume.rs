@@ -104,6 +104,10 @@ impl Resume {
         }
         Ok(Verdict::Held)
     }
+    /// Whether the log has come to the last record of every partition.
+    pub fn is_met(&self) -> bool {
+        self.unmet.is_empty()
+    }
     /// Judges the end of the log: no partition may hold more than it.
     pub fn end(&self) -> Result<(), Mismatch> {
         self.unmet.first().map_or(Ok(()), |unmet| Err(unmet.mismatch()))

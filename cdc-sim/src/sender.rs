@@ -151,6 +151,11 @@ impl Sender {
         Ok(())
     }
 
+    /// Whether all that the topics held when the run began lies behind.
+    pub(crate) fn has_caught_up(&self) -> bool {
+        self.resume.is_met()
+    }
+
     /// Says that the log has ended: no partition may hold more than it.
     pub(crate) fn end(&self) -> Result<(), Mismatch> {
         self.resume.end()

@@ -31,7 +31,10 @@ impl Ends {
             let Some(info) = admin.describe(topic).await? else { continue };
             let marks = admin.watermarks(topic).await.with_context(|| format!("end offsets of `{topic}`"))?;
             let filled = marks.into_iter().filter(|(_, (low, high))| low < high);
-            ends.insert(topic.clone(), (info.id, filled.map(|(partition, (_, high))| (partition, high)).collect()));
+            ends.insert(
+                topic.clone(),
+                (info.id, filled.map(|(partition, (_, high))| (partition, high)).collect()),
+            );
         }
         Ok(Self(ends))
     }
@@ -49,7 +52,9 @@ impl Drain<'_> {
     /// Returns `true` once drained down to `stage`, `false` when stopped before.
     pub async fn wait(&self, ends: &Ends, stage: Stage) -> Result<bool> {
         for (topic, (id, partitions)) in &ends.0 {
-            let Some(table) = self.catalog().topics.get(topic).map(|topic| topic.table.clone()) else { continue };
+            let Some(table) = self.catalog().topics.get(topic).map(|topic| topic.table.clone()) else {
+                continue;
+            };
             if !self.runs(&table) {
                 continue;
             }
@@ -116,7 +121,8 @@ impl Drain<'_> {
     async fn published(&self, table: &TableName) -> Result<bool> {
         let Some(current) = self.wiring.lake.table(table).await? else { return Ok(true) };
         loop {
-            let progress = gold::publish::progress(&self.wiring.kafka, &self.wiring.project.name, current.id()).await?;
+            let progress =
+                gold::publish::progress(&self.wiring.kafka, &self.wiring.project.name, current.id()).await?;
             let at = progress.filter(|progress| progress.last).map(|progress| progress.version);
             if at.is_some() && current.changes(at, current.version()).await?.is_empty() {
                 return Ok(true);

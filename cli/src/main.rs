@@ -36,7 +36,8 @@ fn main() -> ExitCode {
             return ExitCode::from(if asked { Exit::Done } else { Exit::Usage } as u8);
         }
     };
-    let filter = EnvFilter::try_from_env("LAKEPULSE_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
+    let filter =
+        EnvFilter::try_from_env("LAKEPULSE_LOG").unwrap_or_else(|_| EnvFilter::new("warn,kafka=error"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,

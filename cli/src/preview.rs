@@ -16,7 +16,8 @@ const ROWS: usize = 5;
 
 /// Looks every few seconds, at one gold table after the other.
 pub async fn keep(wiring: Arc<Wiring>, preview: Preview, stop: CancellationToken) -> Ended {
-    let tables: Vec<_> = wiring.project.catalog.models.values().filter(|model| model.kind == Kind::Table).collect();
+    let tables: Vec<_> =
+        wiring.project.catalog.models.values().filter(|model| model.kind == Kind::Table).collect();
     let mut turn = 0;
     while !tables.is_empty() {
         let model = tables[turn % tables.len()];

@@ -44,7 +44,8 @@ mod tests {
             Field::new("name", DataType::Utf8, true),
             Field::new("sum", DataType::Decimal128(38, 2), true),
         ]);
-        let sums = Decimal128Array::from(vec![Some(1_050), None]).with_precision_and_scale(38, 2).expect("fits");
+        let sums =
+            Decimal128Array::from(vec![Some(1_050), None]).with_precision_and_scale(38, 2).expect("fits");
         let batch = RecordBatch::try_new(
             Arc::new(schema),
             vec![
@@ -60,7 +61,11 @@ mod tests {
             String::from_utf8(out).expect("text")
         };
         assert_eq!(text(Format::Csv), "id,name,sum\n1,\"a,b\",10.50\n2,,\n");
-        assert!(text(Format::Json).starts_with(r#"{"id":1,"name":"a,b","sum":10.50}"#), "{}", text(Format::Json));
+        assert!(
+            text(Format::Json).starts_with(r#"{"id":1,"name":"a,b","sum":10.50}"#),
+            "{}",
+            text(Format::Json)
+        );
         assert!(text(Format::Table).contains("| 1  | a,b  | 10.50 |"), "{}", text(Format::Table));
     }
 }

@@ -21,7 +21,10 @@ pub fn tables(catalog: &Catalog, selectors: &[String]) -> Result<Vec<TableName>,
         };
         let named: Vec<&TableName> = all.iter().filter(matches).copied().collect();
         if named.is_empty() {
-            return Err(Failure::new(Exit::Usage, anyhow!("`--select {selector}` matches no table of the project")));
+            return Err(Failure::new(
+                Exit::Usage,
+                anyhow!("`--select {selector}` matches no table of the project"),
+            ));
         }
         for table in named {
             selected.push(table.clone());

@@ -77,7 +77,9 @@ impl Rates {
     fn look(&mut self, meters: &Meters, now: i64) -> Vec<Shown> {
         let seconds = ((now - self.at).max(1) as f64) / 1e3;
         self.at = now;
-        let mut all: Vec<Shown> = meters.pipelines().iter().map(|meter| self.shown(meter, seconds)).collect();
+        let shown = meters.pipelines().into_iter().map(|meter| self.shown(&meter, seconds));
+        let (streams, mut all): (Vec<Shown>, Vec<Shown>) = shown.partition(|shown| shown.stage == "source");
+        all.extend(together(&streams));
         all.sort_by_key(|shown| (order(shown.stage), shown.table.clone()));
         all
     }
@@ -98,9 +100,18 @@ impl Rates {
     }
 }
 
+/// The streams of the sources as one line: what matters is below them.
+fn together(streams: &[Shown]) -> Option<Shown> {
+    let mut all = streams.iter().max_by_key(|stream| stream.state == State::Running as i64)?.clone();
+    all.table = format!("{} streams", streams.len());
+    all.per_second = streams.iter().map(|stream| stream.per_second).sum();
+    all.rows = streams.iter().map(|stream| stream.rows).sum();
+    Some(all)
+}
+
 /// Data flows from the top of the screen to its bottom.
 fn order(stage: &str) -> usize {
-    ["sim", "ingest", "bronze", "silver", "gold", "publish"].iter().position(|s| *s == stage).unwrap_or(9)
+    ["source", "ingest", "bronze", "silver", "gold", "publish"].iter().position(|s| *s == stage).unwrap_or(9)
 }
 
 fn state_name(state: i64) -> &'static str {
@@ -152,7 +163,9 @@ async fn plain(
         let all = rates.look(&meters, clock.now().0);
         for shown in &all {
             // A pipeline that did not move says nothing.
-            if before.iter().any(|b: &Shown| b.table == shown.table && b.stage == shown.stage && b.rows == shown.rows)
+            if before
+                .iter()
+                .any(|b: &Shown| b.table == shown.table && b.stage == shown.stage && b.rows == shown.rows)
             {
                 continue;
             }
@@ -199,13 +212,17 @@ fn live(
         if clock.now().0 - rates.at >= 1_000 {
             all = rates.look(meters, clock.now().0);
         }
-        if let Err(error) = terminal.draw(|canvas| draw(canvas, frame, &all, &preview.text(), quit.is_cancelled())) {
+        if let Err(error) =
+            terminal.draw(|canvas| draw(canvas, frame, &all, &preview.text(), quit.is_cancelled()))
+        {
             break Err(error);
         }
-        match event::poll(Duration::from_millis(200)).and_then(|ready| if ready { event::read().map(Some) } else { Ok(None) })
+        match event::poll(Duration::from_millis(200))
+            .and_then(|ready| if ready { event::read().map(Some) } else { Ok(None) })
         {
             Ok(Some(Event::Key(key))) if key.kind == KeyEventKind::Press => {
-                let interrupt = key.modifiers.contains(KeyModifiers::CONTROL) && key.code == KeyCode::Char('c');
+                let interrupt =
+                    key.modifiers.contains(KeyModifiers::CONTROL) && key.code == KeyCode::Char('c');
                 if interrupt || key.code == KeyCode::Char('q') {
                     quit.cancel();
                 }
@@ -220,8 +237,10 @@ fn live(
 
 fn draw(canvas: &mut ratatui::Frame<'_>, frame: &Frame, all: &[Shown], preview: &str, stopping: bool) {
     let head = u16::try_from(frame.addresses.len() + 2).unwrap_or(6);
-    let sample = if preview.is_empty() { 0 } else { u16::try_from(preview.lines().count() + 1).unwrap_or(10) };
-    let heights = [Constraint::Length(head), Constraint::Min(6), Constraint::Length(sample), Constraint::Length(1)];
+    let sample =
+        if preview.is_empty() { 0 } else { u16::try_from(preview.lines().count() + 1).unwrap_or(10) };
+    let heights =
+        [Constraint::Length(head), Constraint::Min(6), Constraint::Length(sample), Constraint::Length(1)];
     let [top, middle, below, bottom] = Layout::vertical(heights).areas(canvas.area());
     let bold = Style::new().add_modifier(Modifier::BOLD);
     let dim = Style::new().fg(Color::DarkGray);
@@ -248,9 +267,22 @@ fn draw(canvas: &mut ratatui::Frame<'_>, frame: &Frame, all: &[Shown], preview: 
         .style(style)
     });
     let widths = [8, 34, 9, 10, 13, 8, 11, 10, 12].map(Constraint::Length);
-    let header = ["stage", "table", "state", "  events/s", "         rows", " version", "        lag", " freshness", " quarantined"];
+    let header = [
+        "stage",
+        "table",
+        "state",
+        "  events/s",
+        "         rows",
+        " version",
+        "        lag",
+        " freshness",
+        " quarantined",
+    ];
     canvas.render_widget(Table::new(rows, widths).header(Row::new(header).style(bold)), middle);
-    canvas.render_widget(Paragraph::new(preview.lines().map(|line| Line::raw(line.to_owned())).collect::<Vec<_>>()), below);
+    canvas.render_widget(
+        Paragraph::new(preview.lines().map(|line| Line::raw(line.to_owned())).collect::<Vec<_>>()),
+        below,
+    );
     let foot = if stopping { "stopping …" } else { "Ctrl-C stops" };
     canvas.render_widget(Paragraph::new(Line::styled(foot, dim)), bottom);
 }

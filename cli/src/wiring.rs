@@ -49,13 +49,15 @@ impl Wiring {
                 (None, KafkaSettings { bootstrap, config, transactions: true }, registry)
             }
             _ => {
-                let host = Host::join(&project.state_dir()).await.context("cannot start the embedded broker")?;
+                let host =
+                    Host::join(&project.state_dir()).await.context("cannot start the embedded broker")?;
                 let kafka = KafkaSettings {
                     bootstrap: host.bootstrap.clone(),
                     config: Default::default(),
                     transactions: true,
                 };
-                let registry = RegistrySettings { url: host.registry_url.clone(), user: None, password: None };
+                let registry =
+                    RegistrySettings { url: host.registry_url.clone(), user: None, password: None };
                 (Some(host), kafka, registry)
             }
         };
@@ -77,8 +79,9 @@ impl Wiring {
             board: Board::default(),
         })
     }
-    /// Lets go of the embedded broker, when this process hosts it.
+    /// Waits for checkpoints under way, and lets go of the embedded broker when this process hosts it.
     pub async fn close(self) {
+        self.lake.settle().await;
         if let Some(host) = self.host {
             host.stop().await;
         }

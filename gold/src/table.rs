@@ -69,6 +69,7 @@ pub async fn create(lake: &Lake, project: &ProjectName, model: &Model) -> Result
         partition_by: model.partition_by.clone(),
         deletion_vectors: model.deletion_vectors,
         description: model.description.clone(),
+        properties: model.properties(),
         positions: Positions::default().with(AppId::plan(), model.fingerprint),
         ..TableSpec::new(project.clone(), Arc::clone(&model.schema))
     };

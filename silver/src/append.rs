@@ -3,16 +3,17 @@
 //! An event is one row, deletes and truncates included where the WHERE lets them through. The same event
 //! delivered twice is one row, that of the lower coordinates, so no order of arrival shows. Copies are
 //! looked for by what names an event: epoch, LSN and order in the transaction where the source gives
-//! all three; else only a redrive can bring a row twice, at its own coordinates.
+//! all three; else only a redrive can bring a row twice, at its own coordinates. A redrive stands behind
+//! the record it repairs in bronze, and replaces the row that it made.
 
 use std::sync::Arc;
 
-use ahash::AHashMap;
+use ahash::{AHashMap, AHashSet};
 use arrow::array::{Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema};
 use model::Version;
 
-use crate::decide::{Decision, result};
+use crate::decide::{Decision, replaced, result};
 use crate::error::{Fitting as _, Result};
 use crate::event::{Event, Outcome, Outcomes, Seq, Verdict};
 use crate::fold::{Image, Mark, Version as Row};
@@ -29,8 +30,11 @@ impl Name {
     fn of(seq: &Seq) -> Self {
         match seq.named() {
             Some((epoch, lsn, tx_order)) => Self::Source(epoch, lsn, tx_order),
-            None => Self::Place(Arc::clone(&seq.topic_id), seq.partition, seq.offset),
+            None => Self::place(seq),
         }
+    }
+    fn place(seq: &Seq) -> Self {
+        Self::Place(Arc::clone(&seq.topic_id), seq.partition, seq.offset)
     }
 }
 
@@ -43,6 +47,8 @@ pub struct Appender {
     quarantine: Vec<RecordBatch>,
     warned: AHashMap<String, u64>,
     held: AHashMap<Name, Seq>,
+    /// The same rows by their coordinates.
+    placed: AHashMap<Name, Seq>,
 }
 
 impl Appender {
@@ -56,6 +62,7 @@ impl Appender {
             quarantine: Vec::new(),
             warned: AHashMap::new(),
             held: AHashMap::new(),
+            placed: AHashMap::new(),
         })
     }
 
@@ -74,9 +81,9 @@ impl Appender {
     /// Copies of which events have to be looked for: the columns of each batch name them.
     pub fn wanted(&self) -> Result<Vec<RecordBatch>> {
         let kept = self.events.iter().filter(|e| e.verdict == Verdict::Row);
-        let named: Vec<_> = kept.clone().filter_map(|e| e.seq.named()).collect();
-        let placed: Vec<&Seq> =
-            kept.filter(|e| e.redrive.is_some() && e.seq.named().is_none()).map(|e| &e.seq).collect();
+        let named: Vec<_> = kept.filter_map(|e| e.seq.named()).collect();
+        // A record appended again replaces the row it made, whatever it says by now.
+        let placed: Vec<&Seq> = self.events.iter().filter(|e| e.redrive.is_some()).map(|e| &e.seq).collect();
         let mut wanted = Vec::new();
         if !named.is_empty() {
             let named: std::collections::BTreeSet<_> = named.into_iter().collect();
@@ -84,7 +91,8 @@ impl Appender {
                 Arc::new(Int64Array::from_iter_values(named.iter().map(part))) as arrow::array::ArrayRef
             };
             let columns = vec![column(|n| n.0), column(|n| n.1), column(|n| n.2)];
-            wanted.push(batch(&["_epoch", "_lsn", "_tx_order"], columns).fitting(&self.rules.table, "events")?);
+            wanted
+                .push(batch(&["_epoch", "_lsn", "_tx_order"], columns).fitting(&self.rules.table, "events")?);
         }
         if !placed.is_empty() {
             wanted.push(places(&placed).fitting(&self.rules.table, "events")?);
@@ -96,6 +104,7 @@ impl Appender {
     pub fn hold(&mut self, rows: &[RecordBatch]) -> Result<()> {
         for batch in rows {
             for seq in read_seqs(batch).fitting(&self.rules.table, "rows at hand")? {
+                self.placed.insert(Name::place(&seq), seq.clone());
                 self.held.insert(Name::of(&seq), seq);
             }
         }
@@ -105,12 +114,15 @@ impl Appender {
     /// What to write.
     pub fn decide(mut self) -> Result<Decision> {
         let mut events = std::mem::take(&mut self.events);
-        // The lowest copy first; of one place the last redrive first.
-        events.sort_by(|a, b| (&a.seq, &b.redrive).cmp(&(&b.seq, &a.redrive)));
+        events.sort_by(|a, b| (&a.seq, &a.redrive).cmp(&(&b.seq, &b.redrive)));
         let mut taken: AHashMap<Name, ()> = AHashMap::with_capacity(events.len());
-        let (mut rows, mut removed): (Vec<Row>, Vec<Seq>) = (Vec::new(), Vec::new());
-        for event in &events {
+        let (mut rows, mut removed): (Vec<Row>, AHashSet<Seq>) = (Vec::new(), AHashSet::new());
+        let replaced = replaced(&events);
+        for (at, event) in events.iter().enumerate() {
+            let made = self.placed.get(&Name::place(&event.seq));
+            removed.extend(made.filter(|_| event.redrive.is_some()).cloned());
             let outcome = match event.verdict {
+                _ if replaced.contains(&at) => Outcome::Superseded,
                 Verdict::Quarantined => Outcome::Quarantined,
                 Verdict::Dropped => Outcome::Dropped,
                 Verdict::Filtered => Outcome::Filtered,
@@ -122,7 +134,8 @@ impl Appender {
         let upserts = result::upserts(&self.rules, &self.desk, &rows.iter().collect::<Vec<_>>());
         let upserts = upserts.fitting(table, "rows to write")?;
         let removed: Vec<&Seq> = removed.iter().collect();
-        let removes = if removed.is_empty() { None } else { Some(places(&removed).fitting(table, "rows to write")?) };
+        let removes =
+            if removed.is_empty() { None } else { Some(places(&removed).fitting(table, "rows to write")?) };
         Ok(Decision {
             removes,
             upserts: (upserts.num_rows() > 0).then_some(upserts),
@@ -138,18 +151,17 @@ impl Appender {
         event: &Event,
         taken: &mut AHashMap<Name, ()>,
         rows: &mut Vec<Row>,
-        removed: &mut Vec<Seq>,
+        removed: &mut AHashSet<Seq>,
     ) -> Outcome {
         let name = Name::of(&event.seq);
         if taken.contains_key(&name) {
             return Outcome::Repeat;
         }
         if let Some(held) = self.held.get(&name) {
-            let replaces = event.seq < *held || (event.redrive.is_some() && event.seq == *held);
-            if !replaces {
+            if event.seq >= *held && !removed.contains(held) {
                 return Outcome::Repeat;
             }
-            removed.push(held.clone());
+            removed.insert(held.clone());
         }
         taken.insert(name, ());
         rows.push(Row {
@@ -170,10 +182,16 @@ fn places(seqs: &[&Seq]) -> Result<RecordBatch, arrow::error::ArrowError> {
     let topics: StringArray = seqs.iter().map(|s| Some(&*s.topic_id)).collect();
     let partitions = Int64Array::from_iter_values(seqs.iter().map(|s| i64::from(s.partition)));
     let offsets = Int64Array::from_iter_values(seqs.iter().map(|s| s.offset));
-    batch(&["_topic_id", "_partition", "_offset"], vec![Arc::new(topics), Arc::new(partitions), Arc::new(offsets)])
+    batch(
+        &["_topic_id", "_partition", "_offset"],
+        vec![Arc::new(topics), Arc::new(partitions), Arc::new(offsets)],
+    )
 }
 
-fn batch(names: &[&str], columns: Vec<arrow::array::ArrayRef>) -> Result<RecordBatch, arrow::error::ArrowError> {
+fn batch(
+    names: &[&str],
+    columns: Vec<arrow::array::ArrayRef>,
+) -> Result<RecordBatch, arrow::error::ArrowError> {
     let fields = names.iter().zip(&columns).map(|(name, c)| Field::new(*name, c.data_type().clone(), true));
     let fields = fields.collect::<Vec<_>>();
     debug_assert!(fields.iter().all(|f| matches!(f.data_type(), DataType::Int64 | DataType::Utf8)));

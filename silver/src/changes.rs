@@ -10,23 +10,28 @@ use std::sync::Arc;
 
 use ahash::AHashMap;
 use arrow::array::{
-    Array, ArrayRef, AsArray as _, BooleanArray, Int64Array, ListArray, ListBuilder, RecordBatch, RecordBatchOptions,
+    Array, ArrayRef, AsArray as _, BooleanArray, ListArray, ListBuilder, RecordBatch, RecordBatchOptions,
     StringArray, StringBuilder, StructArray, new_null_array,
 };
-use arrow::buffer::NullBuffer;
-use arrow::compute::kernels::{cmp, zip::zip};
+use arrow::compute::kernels::zip::zip;
 use arrow::compute::{CastOptions, cast_with_options, or};
-use arrow::datatypes::{DataType, Int64Type, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Schema, SchemaRef, TimestampMicrosecondType};
 use arrow::error::ArrowError;
 use catalog::{Envelope, Topic};
 
 use crate::event::Seq;
 
+mod columns;
 mod headers;
+mod order;
 mod time;
+
+use columns::{child, is_meta, path, placeholders, text};
 
 /// What Debezium puts where a TOASTed column did not change.
 pub const UNCHANGED: &str = "__debezium_unavailable_value";
+/// Microseconds of a day.
+const A_DAY: i64 = 24 * 3_600 * 1_000_000;
 
 /// What a bronze row is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,6 +129,21 @@ impl Reader {
     pub fn needs(&self, bronze: &Schema) -> Vec<String> {
         let skipped = |name: &str| matches!(name, "_raw" | "_key" | "_ingested_at" | "_ingested_date");
         bronze.fields().iter().map(|f| f.name().clone()).filter(|name| !skipped(name)).collect()
+    }
+
+    /// The newest event time of these rows, microseconds, for a clock that follows events. One that lies
+    /// more than a day after its record reached Kafka is a mistake of the source and moves no clock.
+    pub fn newest_event(&self, bronze: &RecordBatch) -> Result<Option<i64>, ArrowError> {
+        let times = time::event_time(bronze, self.event_time.as_deref(), self.envelope)?;
+        let arrived = bronze
+            .column_by_name("_timestamp")
+            .and_then(|c| c.as_primitive_opt::<TimestampMicrosecondType>());
+        let plausible = |row: usize, at: i64| {
+            let arrived = arrived.filter(|arrived| arrived.is_valid(row)).map(|arrived| arrived.value(row));
+            arrived.is_none_or(|arrived| at <= arrived.saturating_add(A_DAY))
+        };
+        let newest = times.iter().enumerate().filter_map(|(row, at)| at.filter(|at| plausible(row, *at)));
+        Ok(newest.max())
     }
 
     /// Reads a batch of bronze rows.
@@ -243,7 +263,12 @@ impl Reader {
 
     /// The columns of the row itself, before placeholders are taken out; for a delete only those of
     /// the key. With `keys_only`, the others are null for every row.
-    fn row_columns(&self, bronze: &RecordBatch, ops: &[Op], keys_only: bool) -> Result<Vec<ArrayRef>, ArrowError> {
+    fn row_columns(
+        &self,
+        bronze: &RecordBatch,
+        ops: &[Op],
+        keys_only: bool,
+    ) -> Result<Vec<ArrayRef>, ArrowError> {
         let rows = bronze.num_rows();
         let deletes: BooleanArray = ops.iter().map(|op| Some(*op == Op::Delete)).collect();
         let any_delete = deletes.true_count() > 0;
@@ -269,7 +294,8 @@ impl Reader {
                 columns.push(own);
                 continue;
             }
-            let of_key = is_key.then(|| self.delete_key(keys, before, name, field.data_type(), rows)).transpose()?;
+            let of_key =
+                is_key.then(|| self.delete_key(keys, before, name, field.data_type(), rows)).transpose()?;
             let of_key = of_key.unwrap_or_else(|| new_null_array(field.data_type(), rows));
             columns.push(zip(&deletes, &of_key, &own)?);
         }
@@ -336,123 +362,6 @@ impl Reader {
         }
         Ok((list.finish(), marks))
     }
-
-    fn order(&self, bronze: &RecordBatch) -> Order {
-        let rows = bronze.num_rows();
-        let number = |column: Option<ArrayRef>| {
-            let column = column.and_then(|c| arrow::compute::cast(&c, &DataType::Int64).ok());
-            column.map_or_else(|| Int64Array::new_null(rows), |c| c.as_primitive::<Int64Type>().clone())
-        };
-        let own = |name: &str| number(bronze.column_by_name(name).cloned());
-        let mut epoch = own("_epoch");
-        if let (Some(declared), true) = (self.epoch, epoch.null_count() > 0) {
-            epoch = epoch.iter().map(|e| Some(e.unwrap_or(declared))).collect();
-        }
-        let (lsn, tx_order) = match self.envelope {
-            Envelope::Debezium => {
-                (number(path(bronze, "source.lsn")), number(path(bronze, "transaction.total_order")))
-            }
-            Envelope::DebeziumFlat => {
-                let lsn = bronze.column_by_name("__lsn").or_else(|| bronze.column_by_name("__source_lsn"));
-                (number(lsn.cloned()), own("__transaction_total_order"))
-            }
-            Envelope::None => (Int64Array::new_null(rows), Int64Array::new_null(rows)),
-        };
-        let topic = bronze.column_by_name("_topic_id").and_then(|c| c.as_string_opt::<i32>().cloned());
-        Order { epoch, lsn, tx_order, offset: own("_offset"), partition: own("_partition"), topic }
-    }
-}
-
-/// The parts of the sequence, a column each.
-struct Order {
-    epoch: Int64Array,
-    lsn: Int64Array,
-    tx_order: Int64Array,
-    offset: Int64Array,
-    partition: Int64Array,
-    topic: Option<StringArray>,
-}
-impl Order {
-    fn seqs(&self) -> Vec<Seq> {
-        let part = |column: &Int64Array, row: usize| column.is_valid(row).then(|| column.value(row));
-        let mut topic_id: Arc<str> = Arc::from("");
-        let mut all = Vec::with_capacity(self.offset.len());
-        for row in 0..self.offset.len() {
-            let topic = self.topic.as_ref().map_or("", |t| if t.is_valid(row) { t.value(row) } else { "" });
-            if *topic_id != *topic {
-                topic_id = Arc::from(topic);
-            }
-            all.push(Seq {
-                epoch: part(&self.epoch, row),
-                lsn: part(&self.lsn, row),
-                tx_order: part(&self.tx_order, row),
-                offset: part(&self.offset, row).unwrap_or_default(),
-                partition: i32::try_from(part(&self.partition, row).unwrap_or_default()).unwrap_or(i32::MAX),
-                topic_id: Arc::clone(&topic_id),
-            });
-        }
-        all
-    }
-}
-
-/// Whether a bronze column is one of those that bronze adds.
-fn is_meta(name: &str) -> bool {
-    matches!(
-        name,
-        "_keys" | "_key" | "_topic_id" | "_partition" | "_offset" | "_timestamp" | "_headers" | "_schema_id" | "_epoch"
-            | "_redrive" | "_ingested_at" | "_error" | "_raw" | "_ingested_date"
-    )
-}
-
-/// A field of a struct column, null where the struct is.
-fn child(parent: &StructArray, name: &str) -> Option<ArrayRef> {
-    let column = parent.column_by_name(name)?;
-    let Some(parent) = parent.nulls().filter(|n| n.null_count() > 0) else { return Some(Arc::clone(column)) };
-    let nulls = NullBuffer::union(Some(parent), column.nulls());
-    let data = column.to_data().into_builder().nulls(nulls);
-    Some(arrow::array::make_array(data.build().ok()?))
-}
-
-/// A value by its dotted path.
-fn path(batch: &RecordBatch, dotted: &str) -> Option<ArrayRef> {
-    let mut parts = dotted.split('.');
-    let mut column = Arc::clone(batch.column_by_name(parts.next()?)?);
-    for part in parts {
-        column = child(column.as_struct_opt()?, part)?;
-    }
-    Some(column)
-}
-
-/// A column as text.
-fn text(column: Option<&ArrayRef>) -> Result<Option<StringArray>, ArrowError> {
-    let Some(column) = column else { return Ok(None) };
-    Ok(Some(arrow::compute::cast(column, &DataType::Utf8)?.as_string::<i32>().clone()))
-}
-
-/// Where a column holds the placeholder. `None`: nowhere.
-fn placeholders(column: &ArrayRef) -> Result<Option<BooleanArray>, ArrowError> {
-    let mask = match column.data_type() {
-        DataType::Utf8 => cmp::eq(column.as_string::<i32>(), &StringArray::new_scalar(UNCHANGED))?,
-        DataType::Binary => {
-            let wanted = arrow::array::BinaryArray::new_scalar(UNCHANGED.as_bytes());
-            cmp::eq(column.as_binary::<i32>(), &wanted)?
-        }
-        DataType::List(item) if *item.data_type() == DataType::Utf8 => {
-            let list = column.as_list::<i32>();
-            let single = |row: usize| {
-                list.is_valid(row) && list.value_length(row) == 1 && {
-                    let item = list.value(row);
-                    item.is_valid(0) && item.as_string::<i32>().value(0) == UNCHANGED
-                }
-            };
-            (0..list.len()).map(|row| Some(single(row))).collect()
-        }
-        _ => return Ok(None),
-    };
-    if mask.true_count() == 0 {
-        return Ok(None);
-    }
-    Ok(Some(if mask.null_count() == 0 { mask } else { arrow::compute::prep_null_mask_filter(&mask) }))
 }
 
 #[cfg(test)]

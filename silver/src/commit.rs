@@ -69,6 +69,8 @@ pub struct Span {
     pub to: Version,
     /// Fingerprint of the plan.
     pub plan: i64,
+    /// The newest event time of its rows, for a project whose clock follows events.
+    pub newest_event_ms: Option<i64>,
 }
 
 /// Lands decisions of one table.
@@ -144,11 +146,18 @@ impl Committer {
     }
 
     /// One commit. The table itself also gets the plan and the outcomes.
-    async fn write(&self, table: &mut Table, span: &Span, rows: Rows, main: Option<Outcomes>) -> Result<Version> {
+    async fn write(
+        &self,
+        table: &mut Table,
+        span: &Span,
+        rows: Rows,
+        main: Option<Outcomes>,
+    ) -> Result<Version> {
         let name = table.name().clone();
         let expect = table.positions().clone();
         let held = expect.get(&span.input);
-        let mut set = Positions::default().with(span.input.clone(), held.unwrap_or(-1).max(span.to.position()));
+        let mut set =
+            Positions::default().with(span.input.clone(), held.unwrap_or(-1).max(span.to.position()));
         if main.is_some() {
             set.set(AppId::plan(), span.plan);
         }
@@ -161,6 +170,7 @@ impl Committer {
         );
         if let Some(outcomes) = main {
             info.insert("outcomes".to_owned(), json!(outcomes));
+            info.insert("newest_event_ms".to_owned(), json!(span.newest_event_ms));
         }
         let replaces = !matches!(rows.remove, Remove::Nothing);
         let commit = Commit {
@@ -187,7 +197,7 @@ impl Committer {
                         () = tokio::time::sleep(pauses.pause()) => {}
                     }
                 }
-                Err(source) => return Err(Error::Lake { table: name, source }),
+                Err(source) => return Err(Error::Lake { table: name, source: Box::new(source) }),
             }
         }
     }

@@ -169,7 +169,8 @@ impl Decider {
         let own = query::session::conform(batch, &self.rules.columns).of(table)?;
         let at = self.desk.pool.add(own);
         for (row, seq) in seqs.into_iter().enumerate() {
-            let held = RowRef { batch: at, row: u32::try_from(row).expect("a batch has fewer than 2^32 rows") };
+            let held =
+                RowRef { batch: at, row: u32::try_from(row).expect("a batch has fewer than 2^32 rows") };
             let start = match &starts[row] {
                 Some(text) => Mark::Held(Arc::clone(text), from[row]),
                 None => Mark::New(seq.clone(), None),
@@ -205,7 +206,8 @@ impl Decider {
         {
             let cells = Comparing::new(&self.desk.pool);
             let newest = self.memory.truncates.last().map(|t| &t.seq);
-            let fold = Fold { history: self.rules.history(), truncates: &truncates, settled: newest, cells: &cells };
+            let fold =
+                Fold { history: self.rules.history(), truncates: &truncates, settled: newest, cells: &cells };
             let empty = Hand::default();
             for run in order.chunk_by(|&a, &b| self.events[a].key == self.events[b].key) {
                 let key = self.events[run[0]].key;
@@ -245,7 +247,9 @@ impl Decider {
         let mut state = State::at_hand(hand.rows.clone(), hand.gone.clone(), hand.skipped.clone());
         let noted = hand.gone.is_some() || hand.skipped.is_some();
         let unsettled = |t: &Truncate| state.is_unsettled_by(t, fold.history.is_some());
-        if state.is_torn() || (self.torn && (noted || !self.truncates.is_empty())) || self.truncates.iter().any(unsettled)
+        if state.is_torn()
+            || (self.torn && (noted || !self.truncates.is_empty()))
+            || self.truncates.iter().any(unsettled)
         {
             return Err(NeedsHistory);
         }
@@ -310,7 +314,8 @@ impl Decider {
         let truncates = self.all_truncates();
         let folded = {
             let cells = Comparing::new(&self.desk.pool);
-            let fold = Fold { history: self.rules.history(), truncates: &truncates, settled: None, cells: &cells };
+            let fold =
+                Fold { history: self.rules.history(), truncates: &truncates, settled: None, cells: &cells };
             fold_all(&fold, std::mem::take(&mut self.history))
         };
         // The new events among those folded again get the outcome they have there.
@@ -379,7 +384,7 @@ pub fn fold_all(fold: &Fold<'_>, mut events: Vec<Event>) -> Folded {
 }
 
 /// Events that a redrive replaced.
-fn replaced(events: &[Event]) -> AHashSet<usize> {
+pub(crate) fn replaced(events: &[Event]) -> AHashSet<usize> {
     if events.iter().all(|e| e.redrive.is_none()) {
         return AHashSet::new();
     }

@@ -12,7 +12,7 @@ pub enum Error {
         /// The silver table.
         table: TableName,
         /// What the lake said.
-        source: lake::Error,
+        source: Box<lake::Error>,
     },
     /// The model's SQL does not compile or does not run.
     #[error("model `{table}` cannot run")]
@@ -20,7 +20,7 @@ pub enum Error {
         /// The model.
         table: TableName,
         /// What the engine said.
-        source: query::Error,
+        source: Box<query::Error>,
     },
     /// Columns do not have the shape they were promised to have.
     #[error("table `{table}`: rows do not fit: {what}")]
@@ -40,7 +40,7 @@ pub enum Error {
         /// Its bronze table.
         bronze: TableName,
         /// What is wrong, and what to do.
-        fault: String,
+        fault: Box<str>,
     },
     /// The table holds rows of another plan.
     #[error(
@@ -64,10 +64,12 @@ pub enum Error {
         /// Its bronze table.
         bronze: TableName,
         /// The app id found.
-        found: String,
+        found: Box<str>,
     },
     /// The table is ahead of its input.
-    #[error("table `{table}` has read version {position} of `{bronze}`, whose newest is {newest}: an older lake was restored")]
+    #[error(
+        "table `{table}` has read version {position} of `{bronze}`, whose newest is {newest}: an older lake was restored"
+    )]
     AheadOfInput {
         /// The silver table.
         table: TableName,
@@ -79,7 +81,9 @@ pub enum Error {
         newest: u64,
     },
     /// A row breaks an expectation that says `fail`.
-    #[error("table `{table}`: expectation `{expectation}` fails at {place}: correct the source or the expectation")]
+    #[error(
+        "table `{table}`: expectation `{expectation}` fails at {place}: correct the source or the expectation"
+    )]
     ExpectationFailed {
         /// The silver table.
         table: TableName,
@@ -163,12 +167,12 @@ pub(crate) trait OfTable<T> {
 }
 impl<T> OfTable<T> for lake::Result<T> {
     fn of(self, table: &TableName) -> Result<T> {
-        self.map_err(|source| Error::Lake { table: table.clone(), source })
+        self.map_err(|source| Error::Lake { table: table.clone(), source: Box::new(source) })
     }
 }
 impl<T> OfTable<T> for Result<T, query::Error> {
     fn of(self, table: &TableName) -> Result<T> {
-        self.map_err(|source| Error::Query { table: table.clone(), source })
+        self.map_err(|source| Error::Query { table: table.clone(), source: Box::new(source) })
     }
 }
 

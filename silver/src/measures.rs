@@ -33,7 +33,12 @@ pub async fn take(lake: &Lake, model: &Model, table: &Table) -> Result<()> {
         }
         let (version, value) = (table.version().0, value.unwrap_or(f64::NAN));
         if rule.otherwise == Otherwise::Fail {
-            return Err(Error::MeasureFailed { table: name.clone(), measure: rule.name.clone(), value, version });
+            return Err(Error::MeasureFailed {
+                table: name.clone(),
+                measure: rule.name.clone(),
+                value,
+                version,
+            });
         }
         tracing::warn!(table = %name, measure = rule.name, value, version, "measure out of bounds");
     }

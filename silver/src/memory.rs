@@ -9,7 +9,9 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray as _, BooleanArray, RecordBatch, StringArray, StructArray, new_null_array};
+use arrow::array::{
+    ArrayRef, AsArray as _, BooleanArray, RecordBatch, StringArray, StructArray, new_null_array,
+};
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::error::ArrowError;
@@ -17,7 +19,9 @@ use arrow::error::ArrowError;
 use crate::event::{KeyId, Seq, Truncate};
 use crate::fold::{Absence, Gone};
 use crate::keys::Keys;
-use crate::table::{CARRIED, read_flags, read_seqs, read_texts, read_times, seq_columns, seq_fields, time_column, time_type};
+use crate::table::{
+    CARRIED, read_flags, read_seqs, read_texts, read_times, seq_columns, seq_fields, time_column, time_type,
+};
 
 /// Which kind of note a row is.
 pub const KIND: &str = "_kind";
@@ -110,7 +114,8 @@ impl Memory {
 
 /// Columns of the table of notes.
 pub fn schema(keys: &Schema) -> SchemaRef {
-    let mut fields: Vec<Field> = keys.fields().iter().map(|f| f.as_ref().clone().with_nullable(true)).collect();
+    let mut fields: Vec<Field> =
+        keys.fields().iter().map(|f| f.as_ref().clone().with_nullable(true)).collect();
     let other = DataType::Struct(fields.clone().into());
     fields.extend([
         Field::new(KIND, DataType::Utf8, true),
@@ -127,7 +132,10 @@ pub fn schema(keys: &Schema) -> SchemaRef {
 pub fn rows(notes: &[Note], keys: &Keys) -> Result<RecordBatch, ArrowError> {
     let schema = schema(keys.schema());
     let mut columns = optional(notes.iter().map(Note::key), keys)?;
-    let other = optional(notes.iter().map(|n| if let Note::Moved { new, .. } = n { Some(*new) } else { None }), keys)?;
+    let other = optional(
+        notes.iter().map(|n| if let Note::Moved { new, .. } = n { Some(*new) } else { None }),
+        keys,
+    )?;
     let has_other: Vec<bool> = notes.iter().map(|n| matches!(n, Note::Moved { .. })).collect();
     let width = columns.len();
     let DataType::Struct(fields) = schema.field(width + 2).data_type() else {

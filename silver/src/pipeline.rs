@@ -1,31 +1,33 @@
 //! One table's loop: read bronze versions in bounded batches, decide, commit, announce.
 //!
-//! What is held between two batches (open tables, compiled rules, [`Memory`]) can all be read again
+//! What is held between two batches (open tables, compiled rules, [`crate::memory::Memory`]) can all be read again
 //! from the lake: after any doubt it is dropped and the loop goes on from the table's position.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::{SchemaRef, TimestampMicrosecondType};
 use catalog::{Kind, Model};
-use lake::{ChangedVersion, Compaction, Table};
-use model::{AppId, Reaction, TableName, Version};
+use lake::Compaction;
+use model::{Reaction, TableName};
 use runtime::{Backoff, CancellationToken, Meter, State};
 use tokio::sync::Notify;
 
 use crate::append::Appender;
-use crate::commit::{Committer, Span, Tables, by_columns};
+use crate::commit::{Committer, Span, by_columns};
 use crate::decide::{Decider, Decision, Wanted};
-use crate::error::{Error, Fitting as _, OfTable as _, Result};
+use crate::error::{Error, OfTable as _, Result};
 use crate::judge::Rules;
-use crate::keys::Keys;
-use crate::memory::{self, KIND, Memory, Note};
 use crate::refold::every_row;
 use crate::run::Context;
-use crate::table::{self, CARRIED, seq_fields};
+use crate::table::{CARRIED, seq_fields};
 use crate::{measures, rebuild};
+
+mod batch;
+mod open;
+
+use batch::Batch;
+use open::Open;
 
 /// One table.
 pub struct Pipeline {
@@ -36,27 +38,6 @@ pub struct Pipeline {
     committer: Committer,
     commits: u32,
     measured: Option<i64>,
-}
-
-/// What is open.
-struct Open {
-    rules: Rules,
-    /// The columns that the rules were compiled for.
-    compiled_for: SchemaRef,
-    bronze: Table,
-    tables: Tables,
-    input: AppId,
-    memory: Memory,
-    /// Bronze versions that were listed and not yet read.
-    pending: VecDeque<ChangedVersion>,
-    /// Up to here they were listed.
-    listed: Option<Version>,
-}
-
-/// Rows of some bronze versions.
-struct Batch {
-    rows: Vec<(Version, Vec<RecordBatch>)>,
-    upto: Version,
 }
 
 impl Pipeline {
@@ -131,31 +112,9 @@ impl Pipeline {
         let missing = || Error::Unfit {
             table: self.name.clone(),
             bronze: self.name.clone(),
-            fault: "it is no model of the project".to_owned(),
+            fault: "it is no model of the project".into(),
         };
         self.ctx.project.catalog.models.get(&self.name).ok_or_else(missing)
-    }
-
-    /// Opens everything. `None`: there is no bronze table yet, or no table and none may be created.
-    async fn open(&self) -> Result<Option<Open>> {
-        let model = self.model()?;
-        let Some(source) = &model.source else { return Ok(None) };
-        if self.ctx.lake.table(source).await.of(&self.name)?.is_none() {
-            return Ok(None);
-        }
-        let (rules, bronze) = rebuild::open(&self.ctx.project.catalog, model, &self.ctx.lake).await?;
-        let main = match self.ctx.lake.table(&self.name).await.of(&self.name)? {
-            Some(table) => table,
-            None if self.ctx.settings.create => table::create(&self.ctx.lake, &self.ctx.project.name, model).await?,
-            None => return Ok(None),
-        };
-        let input = AppId::table(bronze.id());
-        check(model, &main, &bronze, &input)?;
-        let tables = Tables::around(&self.ctx.lake, main).await?;
-        let memory = recall(&rules, tables.deleted.as_ref()).await?;
-        let compiled_for = Arc::clone(bronze.schema());
-        let (pending, listed) = (VecDeque::new(), None);
-        Ok(Some(Open { rules, compiled_for, bronze, tables, input, memory, pending, listed }))
     }
 
     /// One batch. False: there was nothing to read.
@@ -163,7 +122,9 @@ impl Pipeline {
         let [position, deleted, aside] = open.tables.positions(&open.input);
         let batch = match self.next_batch(open, position, deleted.max(aside)).await {
             // The first versions are gone from bronze's log, yet its newest one holds every event.
-            Err(Error::Lake { source: lake::Error::LogGone { .. }, .. }) if position.is_none() => {
+            Err(Error::Lake { source, .. })
+                if position.is_none() && matches!(*source, lake::Error::LogGone { .. }) =>
+            {
                 rebuild::rebuild(&self.ctx.project.catalog, self.model()?, &self.committer).await?;
                 return Err(Error::Moved { table: self.name.clone() });
             }
@@ -180,8 +141,8 @@ impl Pipeline {
             open.compiled_for = Arc::clone(open.bronze.schema());
         }
         let started = self.ctx.clock.now();
-        let records: usize = batch.rows.iter().flat_map(|(_, rows)| rows).map(RecordBatch::num_rows).sum();
-        let newest = newest(&batch);
+        let records = batch.records();
+        let (arrived, newest_event) = (batch.arrived(), batch.newest_event(&open.rules)?);
         self.meter.records_in(records as u64);
         let (upto, torn) = (batch.upto, deleted > position);
         let decision = if open.rules.kind == Kind::Append {
@@ -197,6 +158,7 @@ impl Pipeline {
             from: position,
             to: upto,
             plan: self.model()?.fingerprint,
+            newest_event_ms: newest_event.map(|at| at.div_euclid(1000)),
         };
         let version = self.committer.land(&open.rules, &mut open.tables, &span, decision).await?;
         open.memory = learnt;
@@ -204,8 +166,8 @@ impl Pipeline {
         self.meter.commit(seconds(now.0 - started.0));
         self.meter.version(version);
         self.meter.records_out(outcomes.applied);
-        if let Some(newest) = newest {
-            self.meter.freshness(seconds(now.0 - newest / 1000));
+        if let Some(arrived) = arrived {
+            self.meter.freshness(seconds(now.0 - arrived / 1000));
         }
         tracing::debug!(table = %self.name, version = version.0, upto = upto.0, records, "batch committed");
         for downstream in self.ctx.project.catalog.downstream(&self.name) {
@@ -213,36 +175,6 @@ impl Pipeline {
         }
         self.keep_up(open).await?;
         Ok(true)
-    }
-
-    /// Bronze versions behind the position, up to the bound; at least up to `floor`, where a sibling
-    /// already is.
-    async fn next_batch(&self, open: &mut Open, position: Option<i64>, floor: Option<i64>) -> Result<Option<Batch>> {
-        let consumed = position.map(|p| Version(p.max(0).cast_unsigned()));
-        if open.pending.is_empty() {
-            open.bronze.refresh().await.of(&self.name)?;
-            let newest = open.bronze.version();
-            if consumed >= Some(newest) {
-                return Ok(None);
-            }
-            open.pending = open.bronze.changes(consumed, newest).await.of(&self.name)?.into();
-            open.listed = Some(newest);
-        }
-        let mut batch = Batch { rows: Vec::new(), upto: open.listed.unwrap_or(open.bronze.version()) };
-        let mut rows = 0;
-        while let Some(version) = open.pending.pop_front() {
-            let change = open.bronze.read_change(&version).await.of(&self.name)?;
-            rows += change.added.iter().map(RecordBatch::num_rows).sum::<usize>();
-            batch.rows.push((change.version, change.added));
-            let full = rows >= self.ctx.settings.max_rows.get() && Some(change.version.position()) >= floor;
-            if full && !open.pending.is_empty() {
-                batch.upto = change.version;
-                break;
-            }
-        }
-        let waiting: i64 = open.pending.iter().map(rows_of).sum();
-        self.meter.lag(waiting + i64::try_from(rows).unwrap_or(i64::MAX));
-        Ok(Some(batch))
     }
 
     /// Decides for a table that keeps rows by key.
@@ -345,7 +277,8 @@ impl Pipeline {
         self.commits += 1;
         if self.commits >= self.ctx.settings.compact_every {
             self.commits = 0;
-            let compaction = Compaction { sort_by: self.model()?.cluster_by.clone(), ..Compaction::default() };
+            let compaction =
+                Compaction { sort_by: self.model()?.cluster_by.clone(), ..Compaction::default() };
             open.tables.main.compact(&compaction).await.of(&self.name)?;
             for sibling in [&mut open.tables.deleted, &mut open.tables.quarantine].into_iter().flatten() {
                 sibling.compact(&Compaction::default()).await.of(&self.name)?;
@@ -353,63 +286,6 @@ impl Pipeline {
         }
         Ok(())
     }
-}
-
-/// Refuses a table of another plan, of another bronze table, or ahead of it.
-fn check(model: &Model, table: &Table, bronze: &Table, input: &AppId) -> Result<()> {
-    let (name, positions) = (model.name.clone(), table.positions());
-    let plan = positions.get(&AppId::plan());
-    if plan != Some(model.fingerprint) {
-        let found = plan.map_or_else(|| "none".to_owned(), |p| p.to_string());
-        return Err(Error::OtherPlan { table: name, found, expected: model.fingerprint });
-    }
-    let foreign = positions.0.keys().find(|app| **app != AppId::plan() && *app != input);
-    if let Some(found) = foreign {
-        let found = found.to_string();
-        return Err(Error::OtherInput { table: name, bronze: bronze.name().clone(), found });
-    }
-    match positions.get(input) {
-        Some(position) if position > bronze.version().position() => Err(Error::AheadOfInput {
-            table: name,
-            bronze: bronze.name().clone(),
-            position,
-            newest: bronze.version().0,
-        }),
-        _ => Ok(()),
-    }
-}
-
-/// Truncates and key changes, which concern more than the keys of one batch.
-async fn recall(rules: &Rules, deleted: Option<&Table>) -> Result<Memory> {
-    let mut memory = Memory::default();
-    let Some(deleted) = deleted else { return Ok(memory) };
-    let kinds: arrow::array::StringArray = ["truncated", "moved"].into_iter().map(Some).collect();
-    let field = arrow::datatypes::Field::new(KIND, arrow::datatypes::DataType::Utf8, true);
-    let schema = Arc::new(arrow::datatypes::Schema::new(vec![field]));
-    let kinds = RecordBatch::try_new(schema, vec![Arc::new(kinds)]).fitting(&rules.table, "kinds of notes")?;
-    let all: Vec<String> = deleted.schema().fields().iter().map(|f| f.name().clone()).collect();
-    let mut keys = Keys::try_new(rules.key_schema()).fitting(&rules.table, "the key columns")?;
-    for rows in deleted.find(&by_columns(kinds), &all).await.of(&rules.table)? {
-        let notes: Vec<Note> = memory::read(&rows, &mut keys).fitting(&rules.table, "notes")?;
-        memory.learn(&notes, &keys);
-    }
-    Ok(memory)
-}
-
-/// How many rows bronze says a version added.
-fn rows_of(version: &ChangedVersion) -> i64 {
-    let ranges = version.entry().info.get("ranges").and_then(|r| r.as_array());
-    ranges.into_iter().flatten().filter_map(|range| range.get("rows")?.as_i64()).sum()
-}
-
-/// The newest Kafka timestamp of a batch, microseconds.
-fn newest(batch: &Batch) -> Option<i64> {
-    let column = |rows: &RecordBatch| rows.column_by_name("_timestamp").cloned();
-    let newest = |column: arrow::array::ArrayRef| {
-        use arrow::array::AsArray as _;
-        arrow::compute::max(column.as_primitive_opt::<TimestampMicrosecondType>()?)
-    };
-    batch.rows.iter().flat_map(|(_, rows)| rows).filter_map(column).filter_map(newest).max()
 }
 
 fn seconds(millis: i64) -> f64 {

@@ -8,7 +8,9 @@ use std::cmp::Ordering;
 use std::sync::Arc;
 
 use ahash::AHashMap;
-use arrow::array::{ArrayRef, DynComparator, RecordBatch, RecordBatchOptions, make_comparator, new_null_array};
+use arrow::array::{
+    ArrayRef, DynComparator, RecordBatch, RecordBatchOptions, make_comparator, new_null_array,
+};
 use arrow::compute::{SortOptions, interleave};
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
@@ -53,7 +55,11 @@ impl Pool {
         RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)
     }
 
-    fn column<'a>(&self, column: usize, images: impl Iterator<Item = &'a Image>) -> Result<ArrayRef, ArrowError> {
+    fn column<'a>(
+        &self,
+        column: usize,
+        images: impl Iterator<Item = &'a Image>,
+    ) -> Result<ArrayRef, ArrowError> {
         let nothing = new_null_array(self.schema.field(column).data_type(), 1);
         let mut arrays: Vec<&dyn arrow::array::Array> =
             self.batches.iter().map(|b| b.column(column).as_ref()).collect();

@@ -39,6 +39,7 @@ pub struct Recomputed {
     /// Rows that must be put aside.
     pub quarantine: Vec<RecordBatch>,
     notes: Option<RecordBatch>,
+    newest_event: Option<i64>,
     /// The bronze version this is the fold of.
     pub upto: Version,
 }
@@ -49,8 +50,13 @@ pub async fn recompute(catalog: &Catalog, model: &Model, lake: &Lake, upto: Vers
     let (rules, bronze) = open(catalog, model, lake).await?;
     let bronze = bronze.at(upto).await.of(&model.name)?;
     if rules.kind == Kind::Append {
-        let keep = |on: &mut Appender, rows: &RecordBatch| on.take(rows, Version(0), true);
-        let all = every_row(&rules, &bronze, Appender::try_new(rules.clone())?, keep).await?;
+        let reading = (Appender::try_new(rules.clone())?, None);
+        let (reader, table) = (Arc::clone(&rules.reader), rules.table.clone());
+        let keep = move |(on, newest): &mut (Appender, Option<i64>), rows: &RecordBatch| {
+            *newest = (*newest).max(reader.newest_event(rows).fitting(&table, "event times")?);
+            on.take(rows, Version(0), true)
+        };
+        let (all, newest_event) = every_row(&rules, &bronze, reading, keep).await?;
         let decision = runtime::cpu::run(move || all.decide()).await?;
         return Ok(Recomputed {
             schema: table_schema(rules.kind, &rules.columns),
@@ -58,6 +64,7 @@ pub async fn recompute(catalog: &Catalog, model: &Model, lake: &Lake, upto: Vers
             outcomes: decision.outcomes,
             quarantine: decision.quarantine,
             notes: None,
+            newest_event,
             upto,
         });
     }
@@ -75,7 +82,14 @@ pub async fn rebuild(catalog: &Catalog, model: &Model, by: &Committer) -> Result
     let input = AppId::table(bronze.id());
     let from = tables.main.positions().get(&input);
     let new = recompute(catalog, model, &by.lake, bronze.version()).await?;
-    let span = Span { bronze: rules.bronze.clone(), input, from, to: new.upto, plan: model.fingerprint };
+    let span = Span {
+        bronze: rules.bronze.clone(),
+        input,
+        from,
+        to: new.upto,
+        plan: model.fingerprint,
+        newest_event_ms: new.newest_event.map(|at| at.div_euclid(1000)),
+    };
     if tables.quarantine.is_some() || !new.quarantine.is_empty() {
         let schema = rules.quarantine_schema();
         let mut aside = by.sibling(tables.quarantine.take(), &quarantine_name(name), &schema).await?;
@@ -92,7 +106,8 @@ pub async fn rebuild(catalog: &Catalog, model: &Model, by: &Committer) -> Result
 /// The compiled rules of a model, and its bronze table.
 pub(crate) async fn open(catalog: &Catalog, model: &Model, lake: &Lake) -> Result<(Rules, Table)> {
     let source = model.source.clone().unwrap_or_else(|| model.name.clone());
-    let unfit = |fault: &str| Error::Unfit { table: model.name.clone(), bronze: source.clone(), fault: fault.to_owned() };
+    let unfit =
+        |fault: &str| Error::Unfit { table: model.name.clone(), bronze: source.clone(), fault: fault.into() };
     let topic = catalog.topic_of(&source).ok_or_else(|| unfit("no topic is kept there"))?;
     let bronze = lake.table(&source).await.of(&model.name)?;
     let bronze = bronze.ok_or_else(|| unfit("it does not exist yet; run `lakepulse bronze`"))?;
@@ -107,6 +122,7 @@ struct All {
     truncates: Vec<Truncate>,
     outcomes: Outcomes,
     quarantine: Vec<RecordBatch>,
+    newest_event: Option<i64>,
 }
 impl All {
     fn try_new(rules: Rules) -> Result<Self> {
@@ -117,9 +133,12 @@ impl All {
             truncates: Vec::new(),
             outcomes: Outcomes::default(),
             quarantine: Vec::new(),
+            newest_event: None,
         })
     }
     fn take(&mut self, bronze: &RecordBatch) -> Result<()> {
+        let newest = self.rules.reader.newest_event(bronze).fitting(&self.rules.table, "event times")?;
+        self.newest_event = self.newest_event.max(newest);
         let judged = self.rules.judge(bronze, &mut self.desk, Some(Version(0)))?;
         self.events.extend(judged.events);
         self.truncates.extend(judged.truncates);
@@ -141,7 +160,8 @@ impl All {
         let folded = fold_all(&fold, self.events);
         folded.outcomes.iter().for_each(|outcome: &Outcome| self.outcomes.count(*outcome));
         let versions: Vec<_> = folded.states.values().flat_map(|state| &state.versions).collect();
-        let rows = result::upserts(&self.rules, &self.desk, &versions).fitting(&self.rules.table, "recomputed rows")?;
+        let rows = result::upserts(&self.rules, &self.desk, &versions)
+            .fitting(&self.rules.table, "recomputed rows")?;
         let mut notes: Vec<Note> = self.truncates.iter().cloned().map(Note::Truncated).collect();
         for (key, state) in &folded.states {
             notes.extend(state.gone.clone().map(|gone| Note::Gone(*key, gone)));
@@ -163,6 +183,7 @@ impl All {
             outcomes: self.outcomes,
             quarantine: self.quarantine,
             notes,
+            newest_event: self.newest_event,
             upto,
         })
     }

@@ -23,7 +23,10 @@ where
     let provider = bronze.provider().of(table)?;
     let needs = rules.reader.needs(bronze.schema());
     let needs: Vec<&str> = needs.iter().map(String::as_str).collect();
-    let frame = ctx.read_table(provider).and_then(|rows| rows.select_columns(&needs)).map_err(|e| engine(table, e))?;
+    let frame = ctx
+        .read_table(provider)
+        .and_then(|rows| rows.select_columns(&needs))
+        .map_err(|e| engine(table, e))?;
     let mut stream = frame.execute_stream().await.map_err(|e| engine(table, e))?;
     while let Some(batch) = stream.next().await {
         let batch = batch.map_err(|e| engine(table, e))?;
@@ -41,5 +44,5 @@ where
 
 fn engine(table: &TableName, source: datafusion::error::DataFusionError) -> Error {
     let source = query::Error::Engine { doing: "read bronze rows again", source: Box::new(source) };
-    Error::Query { table: table.clone(), source }
+    Error::Query { table: table.clone(), source: Box::new(source) }
 }

@@ -7,7 +7,8 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array as _, ArrayRef, AsArray as _, BooleanArray, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
+    Array as _, ArrayRef, AsArray as _, BooleanArray, Int64Array, RecordBatch, StringArray,
+    TimestampMicrosecondArray,
 };
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef, TimeUnit, TimestampMicrosecondType};
 use arrow::error::ArrowError;
@@ -40,7 +41,8 @@ pub fn seq_fields() -> Vec<Field> {
 
 /// Values of [`seq_fields`].
 pub fn seq_columns<'a>(seqs: impl Iterator<Item = &'a Seq> + Clone) -> Vec<ArrayRef> {
-    let numbers = |part: fn(&Seq) -> Option<i64>| Arc::new(seqs.clone().map(part).collect::<Int64Array>()) as ArrayRef;
+    let numbers =
+        |part: fn(&Seq) -> Option<i64>| Arc::new(seqs.clone().map(part).collect::<Int64Array>()) as ArrayRef;
     vec![
         numbers(|s| s.epoch),
         numbers(|s| s.lsn),
@@ -64,7 +66,8 @@ pub fn read_seqs(rows: &RecordBatch) -> Result<Vec<Seq>, ArrowError> {
     let (epoch, lsn, tx_order) = (number("_epoch")?, number("_lsn")?, number("_tx_order")?);
     let (partition, offset) = (number("_partition")?, number("_offset")?);
     let topics = column("_topic_id")?.as_string_opt::<i32>().cloned();
-    let topics: StringArray = topics.ok_or_else(|| ArrowError::SchemaError("`_topic_id` is no STRING".to_owned()))?;
+    let topics: StringArray =
+        topics.ok_or_else(|| ArrowError::SchemaError("`_topic_id` is no STRING".to_owned()))?;
     let part = |column: &Int64Array, row: usize| column.is_valid(row).then(|| column.value(row));
     let mut topic_id: Arc<str> = Arc::from("");
     let seq = |row: usize| {
@@ -147,13 +150,15 @@ pub async fn create(lake: &Lake, project: &ProjectName, model: &Model) -> Result
     let taken = seq_fields().into_iter().map(|f| f.name().clone()).chain([CARRIED.to_owned()]);
     if let Some(name) = taken.into_iter().find(|name| model.schema.index_of(name).is_ok()) {
         let bronze = model.source.clone().unwrap_or_else(|| model.name.clone());
-        let fault = format!("`{name}` is a column that silver adds by itself; leave it out or rename it");
+        let fault =
+            format!("`{name}` is a column that silver adds by itself; leave it out or rename it").into();
         return Err(Error::Unfit { table: model.name.clone(), bronze, fault });
     }
     let spec = TableSpec {
         partition_by: model.partition_by.clone(),
         deletion_vectors: model.deletion_vectors,
         description: model.description.clone(),
+        properties: model.properties(),
         positions: Positions::default().with(AppId::plan(), model.fingerprint),
         ..TableSpec::new(project.clone(), table_schema(model.kind, &model.schema))
     };
@@ -186,5 +191,9 @@ pub async fn standing(lake: &Lake, model: &Model) -> Result<Standing> {
     };
     let position = |table: &Table| table.positions().get(&AppId::table(bronze.as_ref()?.id()));
     let consumed = table.as_ref().and_then(position).map(|v| Version(v.max(0).cast_unsigned()));
-    Ok(Standing { consumed, available: bronze.as_ref().map(Table::version), version: table.as_ref().map(Table::version) })
+    Ok(Standing {
+        consumed,
+        available: bronze.as_ref().map(Table::version),
+        version: table.as_ref().map(Table::version),
+    })
 }

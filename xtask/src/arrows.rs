@@ -22,14 +22,16 @@ const ALLOWED: &[(&str, &[&str])] = &[
     (
         "lakepulse",
         &[
-            "model", "runtime", "catalog", "stream", "lake", "query", "cdc-sim", "ingest", "bronze", "silver", "gold",
+            "model", "runtime", "catalog", "stream", "lake", "query", "cdc-sim", "ingest", "bronze",
+            "silver", "gold",
         ],
     ),
     ("e2e", &["testkit", "cdc-sim"]),
     (
         "benchmarks",
         &[
-            "model", "runtime", "catalog", "stream", "lake", "query", "cdc-sim", "bronze", "silver", "gold", "testkit",
+            "model", "runtime", "catalog", "stream", "lake", "query", "cdc-sim", "bronze", "silver", "gold",
+            "testkit",
         ],
     ),
     ("xtask", &[]),

@@ -40,6 +40,15 @@ struct Journey {
     published: i64,
 }
 
+/// How far one record was, out of those of its journey.
+type Step = (&'static str, fn(&Journey) -> i64);
+const STEPS: [Step; 4] = [
+    ("bronze commit", |journey| journey.bronze),
+    ("silver commit", |journey| journey.silver),
+    ("gold commit", |journey| journey.gold),
+    ("gold record", |journey| journey.published),
+];
+
 /// What was measured.
 pub struct Freshness {
     journeys: Vec<Journey>,
@@ -82,15 +91,16 @@ async fn trace(open: &Open, broker: &Broker) -> Result<(Vec<Journey>, usize, [Ve
         let in_bronze = landed.first(&partition, offset + 1).with_context(|| missing(TABLES[0]))?;
         let in_silver =
             folded.first(&silver_input, in_bronze.0.position()).with_context(|| missing(TABLES[1]))?;
-        let in_gold =
-            pinned.first(&gold_input, in_silver.0.position()).with_context(|| missing(TABLES[2]))?;
-        match published.range(in_gold.0.0..).next() {
-            Some((_, at)) => journeys.push(Journey {
+        // A silver version that changed no row need not be pinned before a later one is.
+        let in_gold = pinned.first(&gold_input, in_silver.0.position());
+        let seen = in_gold.and_then(|gold| Some((gold.1, *published.range(gold.0.0..).next()?.1)));
+        match seen {
+            Some((gold, published)) => journeys.push(Journey {
                 stamped,
                 bronze: in_bronze.1 - stamped,
                 silver: in_silver.1 - stamped,
-                gold: in_gold.1 - stamped,
-                published: at - stamped,
+                gold: gold - stamped,
+                published: published - stamped,
             }),
             None => lost += 1,
         }
@@ -169,13 +179,7 @@ impl Freshness {
             Grid::new(&["records of cdc_orders", "count", "until", "p50 s", "p99 s", "max s", "p99 target"]);
         for (which, from) in [("all", start), ("after the first 10 s", start + WARM_UP_MS)] {
             let journeys = || self.journeys.iter().filter(|journey| journey.stamped >= from);
-            let steps: [(&str, fn(&Journey) -> i64); 4] = [
-                ("bronze commit", |journey| journey.bronze),
-                ("silver commit", |journey| journey.silver),
-                ("gold commit", |journey| journey.gold),
-                ("gold record", |journey| journey.published),
-            ];
-            for (step, of) in steps {
+            for (step, of) in STEPS {
                 let mut taken: Vec<i64> = journeys().map(of).collect();
                 taken.sort_unstable();
                 let at = |share| quantile(&taken, share).map_or("-".to_owned(), millis);

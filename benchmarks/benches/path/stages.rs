@@ -27,6 +27,8 @@ struct Stage {
     name: &'static str,
     did: &'static str,
     count: u64,
+    /// Rows in its tables afterwards.
+    rows: Option<u64>,
     cost: Cost,
     /// From its start to its first commit that changed rows.
     first: Option<Duration>,
@@ -53,7 +55,15 @@ pub async fn measure(binary: &Path, events: u64) -> Result<Stages> {
     let before = broker.cpu()?;
     let cost = project.run(&["sim", "--events", &events.to_string(), "--seed", "7"]).await?;
     let spent = broker.cpu()? - before;
-    stages.push(Stage { name: "sim", did: "events", count: events, cost, first: None, broker: spent });
+    stages.push(Stage {
+        name: "sim",
+        did: "events",
+        count: events,
+        rows: None,
+        cost,
+        first: None,
+        broker: spent,
+    });
 
     let (read, stage) = consume("raw consume, before", &broker, &topics, &project).await?;
     stages.push(stage);
@@ -69,7 +79,15 @@ pub async fn measure(binary: &Path, events: u64) -> Result<Stages> {
     }
     ensure!(rows == read.records, "bronze holds {rows} rows, but its topics hold {} records", read.records);
     let first = since(first, &cost);
-    stages.push(Stage { name: "bronze", did: "records", count: rows, cost, first, broker: spent });
+    stages.push(Stage {
+        name: "bronze",
+        did: "records",
+        count: rows,
+        rows: Some(rows),
+        cost,
+        first,
+        broker: spent,
+    });
 
     let (again, stage) = consume("raw consume, after", &broker, &topics, &project).await?;
     ensure!(again == read, "the topics changed between two reads: {read:?}, then {again:?}");
@@ -90,7 +108,10 @@ async fn consume(
     let before = broker.cpu()?;
     let (read, cost) = raw::measure(broker.bootstrap(), topics, project.path()).await?;
     let spent = broker.cpu()? - before;
-    Ok((read, Stage { name, did: "records", count: read.records, cost, first: None, broker: spent }))
+    Ok((
+        read,
+        Stage { name, did: "records", count: read.records, rows: None, cost, first: None, broker: spent },
+    ))
 }
 
 /// Counts the changes that every silver table has folded, superseded and filtered ones included. A
@@ -99,14 +120,15 @@ async fn silver(project: &Project, open: &Open, broker: &Broker) -> Result<Stage
     let before = broker.cpu()?;
     let cost = project.run(&["silver", "--until-drained"]).await?;
     let broker = broker.cpu()? - before;
-    let (mut count, mut first) = (0, None);
+    let (mut count, mut rows, mut first) = (0, 0, None);
     for model in open.project.catalog.silver() {
+        rows += open.rows(&model.name).await?;
         let folded = |info: &Value| count += sum(&info["outcomes"]);
         first = earlier(first, landed(open, &model.name, folded).await?);
     }
     ensure!(count > 0, "silver folded no change");
     let first = since(first, &cost);
-    Ok(Stage { name: "silver", did: "changes", count, cost, first, broker })
+    Ok(Stage { name: "silver", did: "changes", count, rows: Some(rows), cost, first, broker })
 }
 
 /// Counts the rows of the tables that gold is computed from, once for each gold table that reads them.
@@ -114,16 +136,18 @@ async fn gold(project: &Project, open: &Open, broker: &Broker) -> Result<Stage> 
     let before = broker.cpu()?;
     let cost = project.run(&["gold", "--until-drained"]).await?;
     let broker = broker.cpu()? - before;
-    let (mut count, mut first) = (0, None);
+    let (mut count, mut rows, mut first) = (0, 0, None);
     for model in open.project.catalog.gold() {
         for input in open.project.catalog.stored_inputs(&model.name) {
             count += open.rows(&input).await?;
         }
-        ensure!(open.rows(&model.name).await? > 0, "gold table `{}` is empty", model.name);
+        let held = open.rows(&model.name).await?;
+        ensure!(held > 0, "gold table `{}` is empty", model.name);
+        rows += held;
         first = earlier(first, landed(open, &model.name, |_| ()).await?);
     }
     let first = since(first, &cost);
-    Ok(Stage { name: "gold", did: "input rows", count, cost, first, broker })
+    Ok(Stage { name: "gold", did: "input rows", count, rows: Some(rows), cost, first, broker })
 }
 
 /// Shows `each` what our commits that changed rows say, and tells when the first of them was.
@@ -155,7 +179,7 @@ impl Stages {
     /// Prints what was measured, and the targets beside it.
     pub fn print(&self) {
         let columns = ["process", "count", "of", "wall s", "per s", "CPU s", "CPU s per M", "peak RSS"];
-        let columns = [&columns[..], &["first commit s", "broker CPU s"]].concat();
+        let columns = [&columns[..], &["first commit s", "rows held", "broker CPU s"]].concat();
         let mut grid = Grid::new(&columns);
         for stage in &self.stages {
             grid.row([
@@ -168,6 +192,7 @@ impl Stages {
                 format!("{:.2}", per_million(stage.cost.cpu, stage.count)),
                 mebibytes(stage.cost.peak),
                 stage.first.map_or("-".to_owned(), seconds),
+                stage.rows.map_or("-".to_owned(), grouped),
                 seconds(stage.broker),
             ]);
         }

@@ -45,7 +45,7 @@ pub async fn measure(rows: i64) -> Result<Upsert> {
     }
     land(&mut table, staged, Remove::Nothing, 0).await?;
     let (mut walls, mut cpus) = (Vec::new(), Vec::new());
-    let (mut random, mut touched) = (Random(0x9e37_79b9_7f4a_7c15), BTreeSet::new());
+    let (mut random, mut touched) = (Random(0x9e37_79b9_7f4a_7c15), BTreeSet::<i64>::new());
     for round in 1..=ROUNDS {
         let mut ids = BTreeSet::new();
         while ids.len() < KEYS {

@@ -8,6 +8,7 @@ use arrow::array::{
     ArrayRef, BooleanArray, Date32Array, Decimal128Array, Int64Array, RecordBatch, StringArray,
     TimestampMicrosecondArray,
 };
+use datafusion::catalog::MemorySchemaProvider;
 use datafusion::datasource::MemTable;
 use datafusion::prelude::SessionContext;
 
@@ -58,8 +59,17 @@ fn batch(table: Table, rows: &[Row]) -> RecordBatch {
 pub fn register(ctx: &SessionContext, table: Table, rows: &[Row]) {
     let batch = batch(table, rows);
     let provider = MemTable::try_new(batch.schema(), vec![vec![batch]]).expect("one schema");
-    let name = format!("silver.{}", table.name()).parse().expect("a table name");
-    query::session::register(ctx, &name, Arc::new(provider)).expect("a new name");
+    ctx.register_table(format!("silver.{}", table.name()), Arc::new(provider)).expect("a new name");
+}
+
+/// A session with the schemas `silver` and `gold`.
+pub fn session() -> SessionContext {
+    let ctx = SessionContext::new();
+    let catalog = ctx.catalog("datafusion").expect("the default catalog");
+    for schema in ["silver", "gold"] {
+        catalog.register_schema(schema, Arc::new(MemorySchemaProvider::new())).expect("a new name");
+    }
+    ctx
 }
 
 pub async fn answer(ctx: &SessionContext, sql: &str) -> String {
@@ -78,7 +88,7 @@ pub fn tables() -> BTreeMap<Table, Vec<Row>> {
 
 #[tokio::test]
 async fn the_documented_sql_gives_the_oracles_numbers() {
-    let ctx = query::session::session();
+    let ctx = session();
     let summary = discard(&plain(EVENTS)).summary;
     for (table, rows) in tables() {
         register(&ctx, table, &rows);
@@ -100,7 +110,7 @@ async fn the_documented_sql_gives_the_oracles_numbers() {
 
 #[tokio::test]
 async fn the_sql_of_an_empty_table_gives_the_oracles_nothing() {
-    let ctx = query::session::session();
+    let ctx = session();
     register(&ctx, Table::Orders, &[]);
     register(&ctx, Table::OrderLines, &[]);
     assert_eq!(answer(&ctx, &checksum_sql(Table::Orders, Dialect::DataFusion)).await, "0");
@@ -112,7 +122,7 @@ async fn the_sql_of_an_empty_table_gives_the_oracles_nothing() {
 async fn a_change_of_any_column_changes_the_checksum() {
     for (table, mut rows) in tables() {
         let checksum = async |rows: &[Row]| {
-            let ctx = query::session::session();
+            let ctx = session();
             register(&ctx, table, rows);
             answer(&ctx, &checksum_sql(table, Dialect::DataFusion)).await
         };

@@ -6,9 +6,11 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result as Anyhow, bail};
+use arrow::datatypes::SchemaRef;
+use catalog::Model;
 use catalog::plan::{Class, Object, Step};
-use lake::{Commit, Expect, Landing, Remove};
-use model::{AppId, Exit, Positions, TableName, TopicName};
+use lake::{Commit, Expect, Landing, Remove, Table};
+use model::{Exit, Positions, TableName, TopicName};
 use runtime::CancellationToken;
 use stream::{Admin, TopicSpec, internal};
 
@@ -65,7 +67,9 @@ pub async fn apply(wiring: &Wiring, say: impl Fn(String)) -> Anyhow<usize> {
 
 async fn one(wiring: &Wiring, admin: &Admin, step: &Step) -> Anyhow<()> {
     match &step.object {
-        Object::Topic(topic) if step.class == Class::Create => Ok(admin.create(&[spec(wiring, topic)?]).await?),
+        Object::Topic(topic) if step.class == Class::Create => {
+            Ok(admin.create(&[spec(wiring, topic)?]).await?)
+        }
         // Settings of a topic that exists belong to its operator: the plan shows the difference.
         Object::Topic(_) => Ok(()),
         Object::Subject(subject) => register(wiring, subject).await,
@@ -87,7 +91,8 @@ fn spec(wiring: &Wiring, topic: &TopicName) -> Anyhow<TopicSpec> {
             config,
         });
     }
-    let published = catalog.published.get(topic).with_context(|| format!("topic `{topic}` is not declared"))?;
+    let published =
+        catalog.published.get(topic).with_context(|| format!("topic `{topic}` is not declared"))?;
     Ok(TopicSpec {
         name: topic.clone(),
         partitions: published.partitions,
@@ -120,8 +125,19 @@ async fn register(wiring: &Wiring, subject: &str) -> Anyhow<()> {
 async fn shape(wiring: &Wiring, table: &TableName, step: &Step) -> Anyhow<()> {
     let (project, lake) = (&wiring.project, &wiring.lake);
     let Some(model) = project.catalog.models.get(table) else {
-        let topic = project.catalog.topic_of(table).with_context(|| format!("table `{table}` is not declared"))?;
-        bronze::create_table(lake, &project.name, topic).await?;
+        let topic =
+            project.catalog.topic_of(table).with_context(|| format!("table `{table}` is not declared"))?;
+        let mut table = bronze::create_table(lake, &project.name, topic).await?;
+        if step.class == Class::Breaking {
+            bail!("rows of bronze cannot be computed again: give the topic another `table:` in topics.yaml");
+        }
+        if let Some(schema) =
+            catalog::avro::bronze_schema_of(topic)?.filter(|_| step.class == Class::Additive)
+        {
+            // Many writers: no position is compared, and a rival that widens too is merged with.
+            let expect = Expect::These(Default::default());
+            set(wiring, &mut table, expect, Some(schema), Default::default()).await?;
+        }
         return Ok(());
     };
     if step.rebuild {
@@ -138,7 +154,6 @@ async fn shape(wiring: &Wiring, table: &TableName, step: &Step) -> Anyhow<()> {
             let rebuilt = gold::rebuild(project, model, lake, wiring.clock.as_ref(), ids).await?;
             tracing::info!(table = %table, version = rebuilt.version.0, "cut over");
         }
-        return Ok(());
     }
     if step.class == Class::Create {
         if model.kind.is_silver() {
@@ -148,28 +163,47 @@ async fn shape(wiring: &Wiring, table: &TableName, step: &Step) -> Anyhow<()> {
         }
         return Ok(());
     }
-    note(wiring, table, model.fingerprint).await
+    note(wiring, model).await
 }
 
-/// Takes note of a plan under which no row changes.
-async fn note(wiring: &Wiring, name: &TableName, fingerprint: i64) -> Anyhow<()> {
-    let Some(mut table) = wiring.lake.table(name).await? else { return Ok(()) };
+/// Brings what is said about a table up to date. No row changes.
+async fn note(wiring: &Wiring, model: &Model) -> Anyhow<()> {
+    let Some(mut table) = wiring.lake.table(&model.name).await? else { return Ok(()) };
     loop {
-        let held = table.positions().clone();
-        let commit = Commit {
-            operation: "SET TBLPROPERTIES",
-            op: wiring.ids.ulid(),
-            expect: Expect::All(held.clone()),
-            set: held.then(&Positions::default().with(AppId::plan(), fingerprint)),
-            append: Vec::new(),
-            remove: Remove::Nothing,
-            schema: None,
-            properties: BTreeMap::new(),
-            info: serde_json::Map::from_iter([("stage".to_owned(), "apply".into())]),
-        };
-        match table.commit(&commit).await? {
+        let mut properties = model.properties();
+        properties.retain(|key, value| table.property(key) != Some(value));
+        if let Some(said) = model.description.clone().filter(|said| table.description() != Some(said)) {
+            properties.insert(lake::DESCRIPTION.to_owned(), said);
+        }
+        if properties.is_empty() {
+            return Ok(());
+        }
+        let expect = Expect::All(table.positions().clone());
+        match set(wiring, &mut table, expect, None, properties).await? {
             Landing::Landed(_) => return Ok(()),
             Landing::Moved => table.refresh().await?,
         }
     }
+}
+
+/// A commit that changes columns or properties and no row.
+async fn set(
+    wiring: &Wiring,
+    table: &mut Table,
+    expect: Expect,
+    schema: Option<SchemaRef>,
+    properties: BTreeMap<String, String>,
+) -> Anyhow<Landing> {
+    let commit = Commit {
+        operation: "SET TBLPROPERTIES",
+        op: wiring.ids.ulid(),
+        set: if matches!(expect, Expect::All(_)) { table.positions().clone() } else { Positions::default() },
+        expect,
+        append: Vec::new(),
+        remove: Remove::Nothing,
+        schema,
+        properties,
+        info: serde_json::Map::from_iter([("stage".to_owned(), "apply".into())]),
+    };
+    Ok(table.commit(&commit).await?)
 }

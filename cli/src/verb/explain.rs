@@ -12,7 +12,8 @@ use crate::wiring;
 #[allow(clippy::print_stdout, reason = "this is the verb's output")]
 pub async fn run(common: &Common, table: &str) -> Result<Exit, Failure> {
     let project = wiring::project(common).await?;
-    let name: TableName = table.parse().map_err(|error| Failure::new(Exit::Usage, anyhow::Error::from(error)))?;
+    let name: TableName =
+        table.parse().map_err(|error| Failure::new(Exit::Usage, anyhow::Error::from(error)))?;
     if let Some(topic) = project.catalog.topic_of(&name) {
         println!("{name}: append only, every record of topic `{}`, one Delta commit a batch", topic.name);
         println!("  positions: one `txn` per (topic id, partition); nothing else remembers them");
@@ -27,7 +28,9 @@ pub async fn run(common: &Common, table: &str) -> Result<Exit, Failure> {
     println!("{name}: {} over {inputs}", model.kind.as_str());
     println!("  model: {}", model.location);
     match model.kind {
-        Kind::Scd1 => println!("  upsert by key ({}): the newest event in sequence order wins", model.keys.join(", ")),
+        Kind::Scd1 => {
+            println!("  upsert by key ({}): the newest event in sequence order wins", model.keys.join(", "))
+        }
         Kind::Scd2 => println!("  a version a change of key ({}), in sequence order", model.keys.join(", ")),
         Kind::Append => println!("  every event once"),
         Kind::View => println!("  not stored: expanded where it is used"),
@@ -37,7 +40,12 @@ pub async fn run(common: &Common, table: &str) -> Result<Exit, Failure> {
         }
     }
     for expectation in &model.expectations {
-        println!("  expect {}: {} else {}", expectation.name, expectation.predicate, expectation.otherwise.as_str());
+        println!(
+            "  expect {}: {} else {}",
+            expectation.name,
+            expectation.predicate,
+            expectation.otherwise.as_str()
+        );
     }
     if let Some(topic) = &model.publish {
         println!("  published on `{topic}`, keyed, one Kafka transaction a version");

@@ -64,7 +64,9 @@ async fn existing(wiring: &Wiring) -> Anyhow<Existing> {
         for subject in [format!("{topic}-key"), format!("{topic}-value")] {
             if let Some(latest) = wiring.registry.latest(&subject).await? {
                 let compatibility = wiring.registry.compatibility(&subject).await?;
-                existing.subjects.insert(subject, ExistingSubject { schema: latest.schema.to_string(), compatibility });
+                existing
+                    .subjects
+                    .insert(subject, ExistingSubject { schema: latest.schema.to_string(), compatibility });
             }
         }
     }

@@ -44,7 +44,8 @@ async fn drive(common: &Common, wiring: &Wiring, stage: Stage, options: &Options
     let title = format!("{} · {} on {}", stage.name(), wiring.project.name, wiring.project.target.name);
     let frame = view::Frame { title, addresses };
     let (meters, clock) = (wiring.meters.clone(), wiring.clock.clone());
-    let shown = view::show(view::View::Plain, frame, meters, clock, telemetry, quit.clone(), Default::default());
+    let shown =
+        view::show(view::View::Plain, frame, meters, clock, telemetry, quit.clone(), Default::default());
     tasks.spawn("view", Phase::Telemetry, async move { Ok(shown.await?) });
     let draining = CancellationToken::new();
     let select = tables(&wiring.project.catalog, &common.select)?;

@@ -34,14 +34,19 @@ pub async fn run(common: &Common) -> Result<Exit, Failure> {
     for topic in project.catalog.topics.values() {
         lines.push(line(&project, &lake, &topic.table, "bronze").await?);
     }
-    for model in project.catalog.models.values().filter(|model| model.kind.is_silver() || model.kind.is_gold()) {
+    for model in
+        project.catalog.models.values().filter(|model| model.kind.is_silver() || model.kind.is_gold())
+    {
         lines.push(line(&project, &lake, &model.name, model.kind.as_str()).await?);
     }
     if common.json {
         println!("{}", serde_json::to_string_pretty(&lines)?);
         return Ok(Exit::Done);
     }
-    println!("{:<38} {:<7} {:>8} {:>12} {:>7} {:>8} {:>12}", "table", "kind", "version", "rows", "files", "behind", "quarantined");
+    println!(
+        "{:<38} {:<7} {:>8} {:>12} {:>7} {:>8} {:>12}",
+        "table", "kind", "version", "rows", "files", "behind", "quarantined"
+    );
     for line in lines {
         let number = |n: Option<u64>| n.map_or_else(|| "–".to_owned(), |n| n.to_string());
         println!(
@@ -59,8 +64,15 @@ pub async fn run(common: &Common) -> Result<Exit, Failure> {
 }
 
 async fn line(project: &Project, lake: &Lake, name: &TableName, kind: &'static str) -> Anyhow<Line> {
-    let mut line =
-        Line { table: name.clone(), kind, version: None, rows: None, files: None, behind: None, quarantined: None };
+    let mut line = Line {
+        table: name.clone(),
+        kind,
+        version: None,
+        rows: None,
+        files: None,
+        behind: None,
+        quarantined: None,
+    };
     let Some(table) = lake.table(name).await? else { return Ok(line) };
     line.version = Some(table.version().0);
     line.rows = table.rows();

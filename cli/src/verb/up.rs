@@ -116,7 +116,11 @@ impl Running {
     }
 }
 
-fn start_sources(wiring: &Arc<Wiring>, options: &Options, tasks: &mut Tasks<Ended>) -> Result<Running, Failure> {
+fn start_sources(
+    wiring: &Arc<Wiring>,
+    options: &Options,
+    tasks: &mut Tasks<Ended>,
+) -> Result<Running, Failure> {
     let mut running = Running(Vec::new());
     if options.no_sources {
         return Ok(running);
@@ -140,7 +144,9 @@ fn start_sources(wiring: &Arc<Wiring>, options: &Options, tasks: &mut Tasks<Ende
         running.0.push(done.clone());
         let context = sources::files(wiring);
         tasks.spawn(format!("files {}", feed.dir.display()), Phase::Sources, async move {
-            ingest::files::run(context, feed, stop).await.map_err(|error| Failure::new(Exit::Halted, error))?;
+            ingest::files::run(context, feed, stop)
+                .await
+                .map_err(|error| Failure::new(Exit::Halted, error))?;
             done.cancel();
             Ok(())
         });

@@ -68,7 +68,8 @@ pub async fn check(lake: &Lake, name: &TableName) -> Result<Option<Finding>> {
         }
     }
     name_bad_ranges(&table, &bad, &mut finding).await?;
-    finding.checked = format!("{rows} rows in {count} ranges of {} partitions, offsets and digests", ranges.len());
+    finding.checked =
+        format!("{rows} rows in {count} ranges of {} partitions, offsets and digests", ranges.len());
     Ok(Some(finding))
 }
 
@@ -162,7 +163,8 @@ async fn recount(
                     found.sum.add(&[hash]);
                 }
                 None if strays.len() < NAMED => {
-                    strays.push(format!("partition {}: offset {offset} is in no commit's range", partition.1));
+                    strays
+                        .push(format!("partition {}: offset {offset} is in no commit's range", partition.1));
                 }
                 None => {}
             }
@@ -182,7 +184,11 @@ async fn stream(table: &Table, columns: Option<&[&str]>) -> Result<SendableRecor
 }
 
 /// Says what is wrong with each bad range, down to offsets where they can be told.
-async fn name_bad_ranges(table: &Table, bad: &[(Partition, Range, Found)], finding: &mut Finding) -> Result<()> {
+async fn name_bad_ranges(
+    table: &Table,
+    bad: &[(Partition, Range, Found)],
+    finding: &mut Finding,
+) -> Result<()> {
     if bad.is_empty() {
         return Ok(());
     }
@@ -193,7 +199,9 @@ async fn name_bad_ranges(table: &Table, bad: &[(Partition, Range, Found)], findi
         let at = Coordinates::of(&batch)?;
         for row in 0..batch.num_rows() {
             let (partition, offset) = at.row(row);
-            let hit = bad.iter().position(|(p, range, _)| *p == partition && (range.from..range.to).contains(&offset));
+            let hit = bad
+                .iter()
+                .position(|(p, range, _)| *p == partition && (range.from..range.to).contains(&offset));
             if let Some(hit) = hit {
                 offsets.entry(hit).or_default().push(offset);
             }
@@ -202,10 +210,13 @@ async fn name_bad_ranges(table: &Table, bad: &[(Partition, Range, Found)], findi
     for (i, ((_, partition), range, found)) in bad.iter().enumerate() {
         let mut there = offsets.remove(&i).unwrap_or_default();
         there.sort_unstable();
-        let doubled: Vec<i64> = there.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0]).collect();
+        let doubled: Vec<i64> =
+            there.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0]).collect();
         there.dedup();
-        let absent: Vec<i64> =
-            (range.from..range.to).filter(|offset| there.binary_search(offset).is_err()).take(NAMED).collect();
+        let absent: Vec<i64> = (range.from..range.to)
+            .filter(|offset| there.binary_search(offset).is_err())
+            .take(NAMED)
+            .collect();
         let mut what = format!(
             "partition {partition}, offsets {}..{} (version {}): {} rows where its commit states {}",
             range.from, range.to, range.version, found.rows, range.rows
@@ -232,13 +243,15 @@ struct Coordinates {
 }
 impl Coordinates {
     fn of(batch: &RecordBatch) -> Result<Self> {
-        let column = |name: &str| batch.column_by_name(name).with_context(|| format!("column `{name}` is missing"));
+        let column =
+            |name: &str| batch.column_by_name(name).with_context(|| format!("column `{name}` is missing"));
         let whole = |name: &str| {
             let column = column(name)?;
             anyhow::ensure!(column.null_count() == 0, "column `{name}` holds nulls");
             column.as_primitive_opt::<Int64Type>().cloned().with_context(|| format!("`{name}` is no BIGINT"))
         };
-        let topic = column("_topic_id")?.as_string_opt::<i32>().cloned().context("`_topic_id` is no STRING")?;
+        let topic =
+            column("_topic_id")?.as_string_opt::<i32>().cloned().context("`_topic_id` is no STRING")?;
         Ok(Self { topic, partition: whole("_partition")?, offset: whole("_offset")? })
     }
     fn row(&self, row: usize) -> (Partition, i64) {

@@ -53,7 +53,8 @@ pub fn compare(
 ) -> Result<Difference> {
     let expected = Side::new(columns, keys, expected).context("the recomputed rows")?;
     let actual = Side::new(columns, keys, actual).context("the rows of the table")?;
-    let mut difference = Difference { expected: expected.rows.len(), actual: actual.rows.len(), ..Default::default() };
+    let mut difference =
+        Difference { expected: expected.rows.len(), actual: actual.rows.len(), ..Default::default() };
     let mut open: AHashMap<&OwnedRow, Vec<usize>> = AHashMap::with_capacity(expected.rows.len());
     for (at, key) in expected.rows.iter().enumerate() {
         open.entry(key).or_default().push(at);
@@ -62,7 +63,8 @@ pub fn compare(
         match open.get_mut(key).and_then(Vec::pop) {
             None => {
                 difference.extra += 1;
-                difference.name(|| format!("{} is there and must not be (or is there twice)", actual.key(at)));
+                difference
+                    .name(|| format!("{} is there and must not be (or is there twice)", actual.key(at)));
             }
             Some(twin) => {
                 if let Some(column) = first_unequal(&expected, twin, &actual, at) {
@@ -123,7 +125,8 @@ impl Side {
 /// The columns of `schema` in its order and types.
 fn conform(schema: &SchemaRef, batch: &RecordBatch) -> Result<RecordBatch> {
     let column = |field: &arrow::datatypes::FieldRef| -> Result<ArrayRef> {
-        let found = batch.column_by_name(field.name()).with_context(|| format!("column `{}`", field.name()))?;
+        let found =
+            batch.column_by_name(field.name()).with_context(|| format!("column `{}`", field.name()))?;
         Ok(arrow::compute::cast(found, field.data_type())?)
     };
     let columns = schema.fields().iter().map(column).collect::<Result<Vec<_>>>()?;
@@ -134,7 +137,8 @@ fn first_unequal(left: &Side, l: usize, right: &Side, r: usize) -> Option<usize>
     (0..left.batch.num_columns()).find(|&column| {
         let (a, b) = (left.batch.column(column), right.batch.column(column));
         if *a.data_type() == DataType::Float64 {
-            let value = |side: &ArrayRef, at| side.is_valid(at).then(|| side.as_primitive::<Float64Type>().value(at));
+            let value =
+                |side: &ArrayRef, at| side.is_valid(at).then(|| side.as_primitive::<Float64Type>().value(at));
             return !close(value(a, l), value(b, r));
         }
         a.slice(l, 1).to_data() != b.slice(r, 1).to_data()
@@ -144,7 +148,9 @@ fn first_unequal(left: &Side, l: usize, right: &Side, r: usize) -> Option<usize>
 fn close(a: Option<f64>, b: Option<f64>) -> bool {
     match (a, b) {
         (None, None) => true,
-        (Some(a), Some(b)) => a == b || (a.is_nan() && b.is_nan()) || (a - b).abs() <= TOLERANCE * a.abs().max(b.abs()),
+        (Some(a), Some(b)) => {
+            a == b || (a.is_nan() && b.is_nan()) || (a - b).abs() <= TOLERANCE * a.abs().max(b.abs())
+        }
         _ => false,
     }
 }
@@ -175,7 +181,8 @@ mod tests {
         .expect("columns fit")
     }
     fn difference(expected: &RecordBatch, actual: &[RecordBatch]) -> Difference {
-        compare(&expected.schema(), &["id".to_owned()], std::slice::from_ref(expected), actual).expect("comparable")
+        compare(&expected.schema(), &["id".to_owned()], std::slice::from_ref(expected), actual)
+            .expect("comparable")
     }
 
     #[test]
@@ -188,7 +195,8 @@ mod tests {
     #[test]
     fn a_missing_a_doubled_and_a_changed_row_are_named() {
         let expected = batch(&[(1, Some("a"), 1.0), (2, Some("b"), 1.0), (3, None, 1.0)]);
-        let found = difference(&expected, &[batch(&[(1, Some("a"), 1.0), (1, Some("a"), 1.0), (3, Some("c"), 1.0)])]);
+        let found =
+            difference(&expected, &[batch(&[(1, Some("a"), 1.0), (1, Some("a"), 1.0), (3, Some("c"), 1.0)])]);
         assert_eq!((found.missing, found.extra, found.changed), (1, 1, 1));
         let text = found.named.join("\n");
         assert!(text.contains("id=2 is missing"), "{text}");

@@ -22,7 +22,10 @@ pub async fn check(project: &Project, lake: &Lake, model: &Model) -> Result<Opti
                 return Ok(Some(finding));
             }
             Some(at) if at > upstream.version() => {
-                finding.fault(format!("it pins version {at} of `{input}`, which ends at {}", upstream.version()));
+                finding.fault(format!(
+                    "it pins version {at} of `{input}`, which ends at {}",
+                    upstream.version()
+                ));
                 return Ok(Some(finding));
             }
             Some(at) => names.push(format!("{input}@{at}")),

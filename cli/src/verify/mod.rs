@@ -65,11 +65,13 @@ async fn never_falls(table: &lake::Table, finding: &mut Finding) -> anyhow::Resu
     for entry in table.log(None, table.version()).await? {
         if let Some((before, positions)) = &held {
             if entry.version != before.next() {
-                finding.fault(format!("versions between {before} and {} are gone from the log", entry.version));
+                finding
+                    .fault(format!("versions between {before} and {} are gone from the log", entry.version));
             }
             for (app, position) in entry.positions.0.iter().filter(|(app, _)| **app != model::AppId::plan()) {
                 if positions.get(app).is_some_and(|earlier| earlier > *position) {
-                    finding.fault(format!("version {} sets position `{app}` back to {position}", entry.version));
+                    finding
+                        .fault(format!("version {} sets position `{app}` back to {position}", entry.version));
                 }
             }
         }

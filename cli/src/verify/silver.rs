@@ -22,7 +22,10 @@ pub async fn check(project: &Project, lake: &Lake, model: &Model) -> Result<Opti
         return Ok(Some(finding));
     };
     if consumed > bronze.version() {
-        finding.fault(format!("its position is version {consumed} of `{source}`, which ends at {}", bronze.version()));
+        finding.fault(format!(
+            "its position is version {consumed} of `{source}`, which ends at {}",
+            bronze.version()
+        ));
         return Ok(Some(finding));
     }
     super::never_falls(&table, &mut finding).await?;

@@ -34,11 +34,18 @@ pub async fn check(
         return Ok(Some(finding));
     };
     if progress.version > table.version() {
-        finding.fault(format!("it was published up to version {}, the table ends at {}", progress.version, table.version()));
+        finding.fault(format!(
+            "it was published up to version {}, the table ends at {}",
+            progress.version,
+            table.version()
+        ));
         return Ok(Some(finding));
     }
     if !progress.last {
-        finding.fault(format!("version {} is published in part; `lakepulse gold` goes on with it", progress.version));
+        finding.fault(format!(
+            "version {} is published in part; `lakepulse gold` goes on with it",
+            progress.version
+        ));
         return Ok(Some(finding));
     }
     let records = stream::latest(reader.kafka, topic).await.with_context(|| format!("topic `{topic}`"))?;

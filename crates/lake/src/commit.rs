@@ -39,6 +39,9 @@ const FAULTS: u32 = 5;
 /// Versions that others may take in a row.
 const CONFLICTS: u32 = 100;
 
+/// Key among [`Commit::properties`] under which the table's description is set.
+pub const DESCRIPTION: &str = "lakepulse.description";
+
 /// One compare-and-set.
 #[derive(Debug, Clone)]
 pub struct Commit {
@@ -57,7 +60,7 @@ pub struct Commit {
     /// A schema whose new columns the table gains. With [`Remove::Everything`] it replaces the
     /// table's.
     pub schema: Option<SchemaRef>,
-    /// Properties to set.
+    /// Properties to set; [`DESCRIPTION`] sets what is said about the table.
     pub properties: BTreeMap<String, String>,
     /// What helps people and `verify`; stored under `lakepulse` in the commit info, with `op`.
     pub info: Map<String, Value>,
@@ -237,10 +240,14 @@ impl<'a> Write<'a> {
         };
         let mut line = meta.line.clone();
         line.configuration.extend(self.commit.properties.clone());
+        if let Some(description) = line.configuration.remove(DESCRIPTION) {
+            line.description = Some(description);
+        }
         if schema != meta.schema {
             line.schema_string = schema::print(table, &schema)?;
         }
-        let same = schema == meta.schema && line.configuration == meta.line.configuration;
+        let said = (&line.configuration, &line.description);
+        let same = schema == meta.schema && said == (&meta.line.configuration, &meta.line.description);
         Ok((schema, (!same).then_some(line)))
     }
 }

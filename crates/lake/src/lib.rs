@@ -55,7 +55,7 @@ pub mod vacuum;
 mod vectors;
 
 pub use changes::{Change, ChangedVersion};
-pub use commit::{Commit, Expect, Keys, Landing, Remove};
+pub use commit::{Commit, DESCRIPTION, Expect, Keys, Landing, Remove};
 pub use compact::Compaction;
 pub use error::{Error, Result};
 pub use lake::{Lake, TableSpec};

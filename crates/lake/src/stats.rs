@@ -3,11 +3,12 @@
 //! Bounds let readers leave a file out, so a bound that is too narrow loses rows. They are written for
 //! integers, dates and strings alone: a timestamp's bound is cut to milliseconds on the way, and a
 //! decimal's passes through a float. A long string is cut; its upper bound is then the next string
-//! that no value with that beginning exceeds.
+//! that no value with that beginning exceeds. A nested column has no count of nulls: the log wants one
+//! for each of its leaves, and readers refuse a plain number there.
 
 use arrow::array::{Array, AsArray as _, RecordBatch};
 use arrow::compute::{cast, max, max_string, min, min_string};
-use arrow::datatypes::{DataType, Date32Type, Int64Type};
+use arrow::datatypes::{DataType, Date32Type, FieldRef, Int64Type};
 use serde_json::{Map, Value};
 
 /// Characters of a string bound.
@@ -22,6 +23,7 @@ pub(crate) struct FileStats {
 
 struct ColumnStats {
     name: String,
+    nested: bool,
     nulls: usize,
     bounds: Option<(Value, Value)>,
     /// Unset once a batch has no bound to give.
@@ -31,9 +33,14 @@ struct ColumnStats {
 impl FileStats {
     pub fn add(&mut self, batch: &RecordBatch) {
         if self.columns.is_empty() {
-            let column =
-                |name: &String| ColumnStats { name: name.clone(), nulls: 0, bounds: None, bounded: true };
-            self.columns = batch.schema_ref().fields().iter().map(|f| column(f.name())).collect();
+            let column = |field: &FieldRef| ColumnStats {
+                name: field.name().clone(),
+                nested: field.data_type().is_nested(),
+                nulls: 0,
+                bounds: None,
+                bounded: true,
+            };
+            self.columns = batch.schema_ref().fields().iter().map(column).collect();
         }
         self.rows += batch.num_rows();
         for (stats, array) in self.columns.iter_mut().zip(batch.columns()) {
@@ -50,7 +57,7 @@ impl FileStats {
 
     pub fn json(&self) -> String {
         let (mut least, mut greatest, mut nulls) = (Map::new(), Map::new(), Map::new());
-        for column in &self.columns {
+        for column in self.columns.iter().filter(|column| !column.nested) {
             nulls.insert(column.name.clone(), column.nulls.into());
             if let Some((min, max)) = column.bounds.as_ref().filter(|_| column.bounded) {
                 let Some(max) = upper(max) else { continue };
@@ -172,6 +179,13 @@ mod tests {
         assert_eq!(stats["maxValues"], serde_json::json!({"i": 3, "d": "1970-01-03", "s": "c"}));
         assert_eq!(stats["nullCount"], serde_json::json!({"i": 1, "d": 0, "s": 0, "m": 0, "empty": 3}));
         assert_eq!(stats["numRecords"], 3);
+    }
+
+    #[test]
+    fn a_nested_column_has_no_count_of_nulls() {
+        let inner: ArrayRef = Arc::new(Int32Array::from(vec![1, 2]));
+        let nested = arrow::array::StructArray::try_from(vec![("a", inner)]).expect("valid");
+        assert_eq!(stats(vec![("n", Arc::new(nested))])["nullCount"], serde_json::json!({}));
     }
 
     #[test]

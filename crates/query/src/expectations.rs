@@ -112,7 +112,9 @@ pub struct Bounds {
 impl Bounds {
     /// Whether a measured value lies between them. No value does; NaN does not.
     pub fn hold(&self, value: Option<f64>) -> bool {
-        value.is_none_or(|v| self.at_least.is_none_or(|least| v >= least) && self.at_most.is_none_or(|most| v <= most))
+        value.is_none_or(|v| {
+            self.at_least.is_none_or(|least| v >= least) && self.at_most.is_none_or(|most| v <= most)
+        })
     }
 }
 

@@ -59,7 +59,8 @@ impl Projection {
         let empty = MemTable::try_new(Arc::clone(changes), vec![vec![]]).doing("declare the changes")?;
         register(ctx, &changes_table(bronze), Arc::new(empty))?;
         let statement = Statement::Statement(Box::new(parsed.at(ClockMs(0))));
-        let plan = ctx.state().statement_to_plan(statement).await.map_err(|e| refused(&e.strip_backtrace(), ""))?;
+        let plan =
+            ctx.state().statement_to_plan(statement).await.map_err(|e| refused(&e.strip_backtrace(), ""))?;
         Self::of(ctx, &plan)
     }
 
@@ -76,7 +77,8 @@ impl Projection {
             columns.push(compiled);
         }
         let schema = stored_schema(&Schema::new(fields)).map_err(|faults| refused(&faults.join("; "), ""))?;
-        let filters = flat.filters.into_iter().map(|f| compile(ctx, f, &flat.scan)).collect::<Result<_, _>>()?;
+        let filters =
+            flat.filters.into_iter().map(|f| compile(ctx, f, &flat.scan)).collect::<Result<_, _>>()?;
         Ok(Self { source: Arc::new(flat.scan.as_arrow().clone()), schema, columns, filters })
     }
 
@@ -189,8 +191,11 @@ fn flatten(plan: &LogicalPlan) -> Result<Flat, Error> {
         LogicalPlan::Projection(projection) => {
             let Flat { scan, columns, filters } = flatten(&projection.input)?;
             let over = projection.input.schema();
-            let columns =
-                projection.expr.iter().map(|e| substitute(e.clone(), over, &columns)).collect::<Result<_, _>>()?;
+            let columns = projection
+                .expr
+                .iter()
+                .map(|e| substitute(e.clone(), over, &columns))
+                .collect::<Result<_, _>>()?;
             Ok(Flat { scan, columns, filters })
         }
         other => {

@@ -69,8 +69,7 @@ pub struct Health {
 impl Health {
     /// Binds. Port 0 takes a free one: see [`Health::address`].
     pub async fn bind(address: SocketAddr, meters: Meters, board: Board) -> Result<Self, CannotListen> {
-        let listener =
-            TcpListener::bind(address).await.map_err(|source| CannotListen { address, source })?;
+        let listener = TcpListener::bind(address).await.map_err(|source| CannotListen { address, source })?;
         let router = Router::new()
             .route("/health", get(health))
             .route("/health/ready", get(ready))

@@ -238,11 +238,19 @@ impl Meter {
     }
     /// Value of a counter without a further label.
     pub fn total(&self, metric: Metric) -> u64 {
-        self.all.0.counters.get(&metric).map_or(0, |vec| vec.with_label_values(&[self.stage, &*self.table]).get())
+        self.all
+            .0
+            .counters
+            .get(&metric)
+            .map_or(0, |vec| vec.with_label_values(&[self.stage, &*self.table]).get())
     }
     /// Value of a gauge.
     pub fn gauge(&self, metric: Metric) -> i64 {
-        self.all.0.gauges.get(&metric).map_or(0, |vec| vec.with_label_values(&[self.stage, &*self.table]).get())
+        self.all
+            .0
+            .gauges
+            .get(&metric)
+            .map_or(0, |vec| vec.with_label_values(&[self.stage, &*self.table]).get())
     }
     /// Age of the newest event committed, seconds.
     pub fn freshness_seconds(&self) -> f64 {
@@ -278,7 +286,10 @@ mod tests {
         meter.version(Version(7));
         meter.decode_errors("truncated", 2);
         let text = meters.text();
-        assert!(text.contains(r#"lakepulse_records_in_total{stage="bronze",table="bronze.cdc_orders"} 3"#), "{text}");
+        assert!(
+            text.contains(r#"lakepulse_records_in_total{stage="bronze",table="bronze.cdc_orders"} 3"#),
+            "{text}"
+        );
         assert!(text.contains(r#"reason="truncated""#), "{text}");
         assert_eq!((meter.total(Metric::RecordsIn), meter.gauge(Metric::TableVersion)), (3, 7));
     }

@@ -41,7 +41,11 @@ pub struct Tasks<T> {
 }
 impl<T: Send + 'static> Default for Tasks<T> {
     fn default() -> Self {
-        Self { running: JoinSet::new(), stops: std::array::from_fn(|_| CancellationToken::new()), counts: Default::default() }
+        Self {
+            running: JoinSet::new(),
+            stops: std::array::from_fn(|_| CancellationToken::new()),
+            counts: Default::default(),
+        }
     }
 }
 #[allow(clippy::disallowed_methods, reason = "this is where tasks start")]
@@ -145,7 +149,8 @@ mod tests {
     async fn phases_stop_in_order_and_a_deaf_task_is_aborted() {
         let mut tasks = Tasks::default();
         let order = Arc::new(Mutex::new(Vec::new()));
-        for (name, phase) in [("view", Phase::Telemetry), ("sim", Phase::Sources), ("bronze", Phase::Stages)] {
+        for (name, phase) in [("view", Phase::Telemetry), ("sim", Phase::Sources), ("bronze", Phase::Stages)]
+        {
             let (stop, order) = (tasks.stop(phase), order.clone());
             tasks.spawn(name, phase, async move {
                 stop.cancelled().await;

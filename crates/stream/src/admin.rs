@@ -43,6 +43,9 @@ pub struct TopicInfo {
     pub partitions: i32,
 }
 
+/// Start and end of the log by partition.
+pub type Watermarks = BTreeMap<i32, (Offset, Offset)>;
+
 /// Asks and changes topics. Cheap to clone.
 #[derive(Clone)]
 pub struct Admin {
@@ -95,7 +98,7 @@ impl Admin {
 
     /// A broker that has not heard yet of a new topic would call it unknown.
     async fn until_described(&self, topic: &TopicName) -> Result<()> {
-        let mut backoff = Backoff::new(Duration::from_millis(20), Duration::from_millis(500));
+        let mut backoff = backoff();
         let deadline = tokio::time::Instant::now() + PATIENCE;
         while self.describe(topic).await?.is_none() {
             if tokio::time::Instant::now() > deadline {
@@ -125,25 +128,32 @@ impl Admin {
     }
 
     /// Start and end of the log of every partition; the end counts open transactions.
-    pub async fn watermarks(&self, topic: &TopicName) -> Result<BTreeMap<i32, (Offset, Offset)>> {
+    pub async fn watermarks(&self, topic: &TopicName) -> Result<Watermarks> {
         let info = self.describe(topic).await?.ok_or_else(|| Error::NoTopic { topic: topic.clone() })?;
-        let (client, asked) = (self.client.clone(), topic.clone());
-        let ends = aside::run("kafka-watermarks", move || {
-            let partitions: Vec<_> = (0..info.partitions).map(|p| (asked.clone(), p)).collect();
+        let mut backoff = backoff();
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        loop {
+            match self.ends(topic, info.partitions).await? {
+                Ok(watermarks) => return Ok(watermarks),
+                Err(failure) if failure.is_leaderless() && tokio::time::Instant::now() < deadline => {
+                    tokio::time::sleep(backoff.pause()).await;
+                }
+                Err(failure) => return Err(Error::of("list offsets", &failure)),
+            }
+        }
+    }
+
+    async fn ends(&self, topic: &TopicName, partitions: i32) -> Result<Result<Watermarks, Failure>> {
+        let (client, topic) = (self.client.clone(), topic.clone());
+        aside::run("kafka-watermarks", move || {
+            let partitions: Vec<_> = (0..partitions).map(|p| (topic.clone(), p)).collect();
             let lows = ffi::offsets(client.inner(), &partitions, End::Low, PATIENCE)?;
             let highs = ffi::offsets(client.inner(), &partitions, End::High, PATIENCE)?;
-            Ok::<_, Failure>((lows, highs))
+            let both = lows.into_iter().zip(highs);
+            both.map(|((_, partition, low), (_, _, high))| Ok((partition, (Offset(low?), Offset(high?)))))
+                .collect()
         })
-        .await?;
-        let of = |failure: &Failure| Error::of("list offsets", failure);
-        let (lows, highs) = ends.map_err(|failure| of(&failure))?;
-        let mut watermarks = BTreeMap::new();
-        for ((_, partition, low), (_, _, high)) in lows.into_iter().zip(highs) {
-            let low = low.map_err(|failure| of(&failure))?;
-            let high = high.map_err(|failure| of(&failure))?;
-            watermarks.insert(partition, (Offset(low), Offset(high)));
-        }
-        Ok(watermarks)
+        .await
     }
 
     /// Deletes the topic and all its records. One that does not exist is fine.
@@ -165,6 +175,10 @@ impl Admin {
 
     /// The topic's settings, defaults included.
     pub async fn config(&self, topic: &TopicName) -> Result<BTreeMap<String, String>> {
+        // Asked first: the library passes the error of a resource over and returns no settings.
+        if self.describe(topic).await?.is_none() {
+            return Err(Error::NoTopic { topic: topic.clone() });
+        }
         let asked = [ResourceSpecifier::Topic(topic.as_str())];
         let outcomes = self
             .client
@@ -178,14 +192,19 @@ impl Admin {
                     let set = resource.entries.into_iter().filter_map(|e| Some((e.name, e.value?)));
                     config.extend(set);
                 }
-                Err(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => {
-                    return Err(Error::NoTopic { topic: topic.clone() });
-                }
                 Err(code) => return Err(refused(topic.as_str(), "describe", code)),
             }
         }
+        if config.is_empty() {
+            let (topic, reason) = (topic.clone(), "the broker told none".to_owned());
+            return Err(Error::Topic { topic, action: "read the settings of", reason });
+        }
         Ok(config)
     }
+}
+
+fn backoff() -> Backoff {
+    Backoff::new(Duration::from_millis(20), Duration::from_millis(500))
 }
 
 fn options() -> AdminOptions {
@@ -204,3 +223,6 @@ fn refused(topic: &str, action: &'static str, code: RDKafkaErrorCode) -> Error {
         _ => Error::of("change a topic", &failure),
     }
 }
+
+#[cfg(test)]
+mod tests;

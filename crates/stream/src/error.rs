@@ -175,6 +175,9 @@ pub(crate) mod code {
     pub const UNKNOWN_TOPIC: i32 = -188;
     pub const OFFSET_OUT_OF_RANGE: i32 = 1;
     pub const UNKNOWN_TOPIC_OR_PART: i32 = 3;
+    pub const LEADER_NOT_AVAILABLE: i32 = 5;
+    pub const NOT_LEADER: i32 = 6;
+    pub const OFFSET_NOT_AVAILABLE: i32 = 78;
     pub const TOPIC_AUTHORIZATION: i32 = 29;
     pub const GROUP_AUTHORIZATION: i32 = 30;
     pub const CLUSTER_AUTHORIZATION: i32 = 31;
@@ -198,6 +201,11 @@ impl Failure {
                 | code::CLUSTER_AUTHORIZATION
                 | code::SASL_AUTHENTICATION
         )
+    }
+    /// Whether a partition is only between two leaders, as it is just after it was created.
+    pub fn is_leaderless(&self) -> bool {
+        matches!(self.code, code::LEADER_NOT_AVAILABLE | code::NOT_LEADER | code::OFFSET_NOT_AVAILABLE)
+            || self.is_unknown_topic()
     }
     pub fn is_unknown_topic(&self) -> bool {
         matches!(self.code, code::UNKNOWN_TOPIC | code::UNKNOWN_TOPIC_OR_PART)

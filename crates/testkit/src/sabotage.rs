@@ -51,10 +51,14 @@ async fn one_row(table: &Table) -> Result<RecordBatch> {
     Ok(batch.slice(batch.num_rows() / 2, 1))
 }
 
-async fn replace_one(table: &mut Table, other: impl Fn(&RecordBatch) -> Result<Option<RecordBatch>>) -> Result<()> {
+async fn replace_one(
+    table: &mut Table,
+    other: impl Fn(&RecordBatch) -> Result<Option<RecordBatch>>,
+) -> Result<()> {
     let row = one_row(table).await?;
     let columns = key_columns(table);
-    let at: Vec<usize> = columns.iter().map(|column| row.schema().index_of(column)).collect::<Result<_, _>>()?;
+    let at: Vec<usize> =
+        columns.iter().map(|column| row.schema().index_of(column)).collect::<Result<_, _>>()?;
     let rows = row.project(&at)?;
     let append = match other(&row)? {
         Some(row) => table.stage(vec![row]).await?,
@@ -79,8 +83,12 @@ fn change(row: &RecordBatch) -> Result<RecordBatch> {
             continue;
         }
         let other: ArrayRef = match field.data_type() {
-            DataType::Utf8 => Arc::new(StringArray::from(vec![format!("{}!", column.as_string::<i32>().value(0))])),
-            DataType::Int64 => Arc::new(Int64Array::from(vec![column.as_primitive::<Int64Type>().value(0) + 1])),
+            DataType::Utf8 => {
+                Arc::new(StringArray::from(vec![format!("{}!", column.as_string::<i32>().value(0))]))
+            }
+            DataType::Int64 => {
+                Arc::new(Int64Array::from(vec![column.as_primitive::<Int64Type>().value(0) + 1]))
+            }
             _ => continue,
         };
         let mut columns = row.columns().to_vec();
@@ -100,7 +108,12 @@ async fn lower_pin(table: &mut Table) -> Result<()> {
     land(table, Vec::new(), Remove::Nothing, set).await
 }
 
-async fn land(table: &mut Table, append: Vec<lake::StagedFile>, remove: Remove, set: Positions) -> Result<()> {
+async fn land(
+    table: &mut Table,
+    append: Vec<lake::StagedFile>,
+    remove: Remove,
+    set: Positions,
+) -> Result<()> {
     let commit = Commit {
         operation: "WRITE",
         op: ulid(),
@@ -128,7 +141,8 @@ fn drop_commit(root: &Path, table: &Table) -> Result<()> {
     let log = root.join(table.name().path()).join("_delta_log");
     let entry = |version: u64| log.join(format!("{version:020}.json"));
     let last = table.version().0;
-    let adds = |version: &u64| std::fs::read_to_string(entry(*version)).is_ok_and(|text| text.contains("\"add\""));
+    let adds =
+        |version: &u64| std::fs::read_to_string(entry(*version)).is_ok_and(|text| text.contains("\"add\""));
     let victim = (2..last).filter(adds).nth(1).context("no commit to drop")?;
     for file in std::fs::read_dir(&log)?.flatten() {
         let name = file.file_name().to_string_lossy().into_owned();

@@ -18,16 +18,23 @@ fn a_new_project_is_valid() {
 #[test]
 fn every_fault_is_reported_at_once_with_file_and_line() {
     let project = Project::reference();
-    project.write("models/gold/bad.sql", "/* lakepulse\nkind: table\nkeys: [x]\n*/\nSELECT nope AS x FROM silver.orders");
+    project.write(
+        "models/gold/bad.sql",
+        "/* lakepulse\nkind: table\nkeys: [x]\n*/\nSELECT nope AS x FROM silver.orders",
+    );
     project.write(
         "models/gold/dice.sql",
         "/* lakepulse\nkind: table\nkeys: [order_id]\n*/\nSELECT order_id, random() AS dice FROM silver.orders",
     );
     project.write("schemas/broken.avsc", "{ not avro");
     let topics = project.read("topics.yaml");
-    project.write("topics.yaml", &format!("{topics}\n  broken.topic: {{ schema: schemas/broken.avsc, colour: red }}\n"));
+    project.write(
+        "topics.yaml",
+        &format!("{topics}\n  broken.topic: {{ schema: schemas/broken.avsc, colour: red }}\n"),
+    );
     let ran = project.run(&["validate"]).code(3);
-    for part in ["models/gold/bad.sql:5", "nope", "models/gold/dice.sql:5", "random", "colour", "broken.avsc"] {
+    for part in ["models/gold/bad.sql:5", "nope", "models/gold/dice.sql:5", "random", "colour", "broken.avsc"]
+    {
         assert!(ran.stderr.contains(part), "`{part}` is not in\n{}", ran.stderr);
     }
 }

@@ -31,7 +31,8 @@ fn a_deleted_doubled_or_changed_row_a_dropped_commit_and_a_lowered_pin_are_caugh
         ("lower-pin", "gold.customer_analytics"),
     ] {
         clone(&lake, &saved);
-        testkit::sabotage::run(&lake, sabotage, table).unwrap_or_else(|error| panic!("{sabotage} {table}: {error:#}"));
+        testkit::sabotage::run(&lake, sabotage, table)
+            .unwrap_or_else(|error| panic!("{sabotage} {table}: {error:#}"));
         let ran = project.run(&["verify"]).code(4);
         assert!(
             ran.stdout.lines().any(|line| line.contains(table) && line.contains("FAULT")),

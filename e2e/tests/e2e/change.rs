@@ -13,12 +13,23 @@ fn a_changed_gold_model_halts_until_it_is_applied_and_then_is_the_new_sql() {
     assert_ne!(sql, changed, "the model has a FROM");
     project.write(path, &changed);
     let plan = project.run(&["plan", "--detailed-exitcode"]).code(4);
-    assert!(plan.stdout.contains("gold.inventory_status") && plan.stdout.contains("answer"), "{}", plan.stdout);
+    assert!(
+        plan.stdout.contains("gold.inventory_status") && plan.stdout.contains("answer"),
+        "{}",
+        plan.stdout
+    );
     let halted = project.run(&["gold", "--until-drained"]).code(5);
-    assert!(halted.stderr.contains("gold.inventory_status") && halted.stderr.contains("apply"), "{}", halted.stderr);
+    assert!(
+        halted.stderr.contains("gold.inventory_status") && halted.stderr.contains("apply"),
+        "{}",
+        halted.stderr
+    );
     project.run(&["apply"]).ok();
     project.run(&["gold", "--until-drained"]).ok();
-    assert_eq!(project.value("SELECT count(DISTINCT answer) AS n FROM gold.inventory_status").as_i64(), Some(1));
+    assert_eq!(
+        project.value("SELECT count(DISTINCT answer) AS n FROM gold.inventory_status").as_i64(),
+        Some(1)
+    );
     project.run(&["verify"]).ok();
     project.run(&["plan", "--detailed-exitcode"]).ok();
 }

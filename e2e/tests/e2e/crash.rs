@@ -2,15 +2,19 @@
 
 use std::time::Duration;
 
-use crate::harness::{Project, until};
 use crate::happy::matches_oracle;
+use crate::harness::{Project, until};
 
 #[test]
 fn killed_at_ten_moments_and_started_again_nothing_is_lost_or_doubled() {
     let project = Project::reference();
-    let args = ["up", "--plain", "--events", "60000", "--seed", "23", "--until-drained", "--summary", "s.json"];
+    let args =
+        ["up", "--plain", "--events", "60000", "--seed", "23", "--until-drained", "--summary", "s.json"];
     let commits = |project: &Project| -> usize {
-        ["bronze", "silver", "gold"].iter().map(|layer| count_commits(&project.dir.path().join(".lakepulse/lake").join(layer))).sum()
+        ["bronze", "silver", "gold"]
+            .iter()
+            .map(|layer| count_commits(&project.dir.path().join(".lakepulse/lake").join(layer)))
+            .sum()
     };
     let mut kills = 0;
     for round in 0..10 {
@@ -30,6 +34,17 @@ fn killed_at_ten_moments_and_started_again_nothing_is_lost_or_doubled() {
     assert!(kills >= 3, "the run ended after {kills} kills: it is too short to be killed");
     project.run(&args).ok();
     matches_oracle(&project, "s.json");
+    project.run(&["verify"]).ok();
+}
+
+#[test]
+fn an_interrupt_stops_everything_cleanly_within_ten_seconds() {
+    let project = Project::reference();
+    let running = project.start(&["up", "--plain", "--rate", "2000"]);
+    let gold = project.dir.path().join(".lakepulse/lake/gold");
+    until("gold commits", Duration::from_secs(120), || count_commits(&gold) > 6);
+    running.interrupt();
+    assert_eq!(running.wait(Duration::from_secs(10)), Some(0));
     project.run(&["verify"]).ok();
 }
 

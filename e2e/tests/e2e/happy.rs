@@ -39,15 +39,21 @@ fn text(value: &Value) -> String {
 #[test]
 fn every_change_reaches_gold_and_verify_proves_it() {
     let project = Project::reference();
-    project.run(&["up", "--plain", "--events", EVENTS, "--seed", "7", "--until-drained", "--summary", "s.json"]).ok();
+    project
+        .run(&["up", "--plain", "--events", EVENTS, "--seed", "7", "--until-drained", "--summary", "s.json"])
+        .ok();
     matches_oracle(&project, "s.json");
     let verified = project.run(&["verify"]).ok();
-    for table in ["bronze.cdc_orders", "silver.orders", "silver.customers_history", "gold.daily_sales_metrics"] {
+    for table in
+        ["bronze.cdc_orders", "silver.orders", "silver.customers_history", "gold.daily_sales_metrics"]
+    {
         assert!(verified.stdout.contains(table), "{}", verified.stdout);
     }
     assert!(project.query("SELECT count(*) AS n FROM gold.customer_analytics")[0]["n"].as_i64() > Some(0));
     // Everything again changes nothing.
-    project.run(&["up", "--plain", "--events", EVENTS, "--seed", "7", "--until-drained", "--summary", "t.json"]).ok();
+    project
+        .run(&["up", "--plain", "--events", EVENTS, "--seed", "7", "--until-drained", "--summary", "t.json"])
+        .ok();
     matches_oracle(&project, "t.json");
 }
 
@@ -55,7 +61,8 @@ fn every_change_reaches_gold_and_verify_proves_it() {
 fn disorder_duplicates_and_poison_do_not_change_the_tables() {
     let project = Project::reference();
     let faults = ["--disorder", "1%", "--duplicates", "1%", "--poison", "0.1%"];
-    let base = ["up", "--plain", "--events", EVENTS, "--seed", "11", "--until-drained", "--summary", "s.json"];
+    let base =
+        ["up", "--plain", "--events", EVENTS, "--seed", "11", "--until-drained", "--summary", "s.json"];
     project.run(&[&base[..], &faults[..]].concat()).ok();
     matches_oracle(&project, "s.json");
     project.run(&["verify"]).ok();

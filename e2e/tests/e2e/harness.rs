@@ -46,7 +46,12 @@ impl Project {
     /// The command, not started.
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(binary());
-        command.args(args).arg("--project").arg(self.dir.path()).current_dir(self.dir.path()).stdin(Stdio::null());
+        command
+            .args(args)
+            .arg("--project")
+            .arg(self.dir.path())
+            .current_dir(self.dir.path())
+            .stdin(Stdio::null());
         command
     }
     /// Runs to its end, with a deadline.

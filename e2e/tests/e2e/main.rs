@@ -7,7 +7,7 @@ mod bad_input;
 mod catch;
 mod change;
 mod crash;
-mod harness;
 mod happy;
+mod harness;
 mod other_project;
 mod share;

@@ -65,7 +65,9 @@ fn a_project_of_another_domain_runs_through_the_same_binary() {
     project.run(&["validate"]).ok();
     project.run(&["apply"]).ok();
     let ingest = |dir: &str, topic: &str| {
-        project.run(&["ingest", "files", dir, "--topic", topic, "--dead-letters", "iot.dead", "--until-drained"]).ok();
+        project
+            .run(&["ingest", "files", dir, "--topic", topic, "--dead-letters", "iot.dead", "--until-drained"])
+            .ok();
     };
     ingest("in/devices", "iot.devices");
     ingest("in/readings", "iot.readings");
@@ -74,7 +76,11 @@ fn a_project_of_another_domain_runs_through_the_same_binary() {
     project.run(&["up", "--plain", "--until-drained"]).ok();
     let sites = project.query("SELECT site, readings, warmest FROM gold.sites ORDER BY site");
     assert_eq!(sites.len(), 1, "{sites:?}");
-    assert_eq!((sites[0]["site"].as_str(), sites[0]["readings"].as_i64()), (Some("south"), Some(2)), "{sites:?}");
+    assert_eq!(
+        (sites[0]["site"].as_str(), sites[0]["readings"].as_i64()),
+        (Some("south"), Some(2)),
+        "{sites:?}"
+    );
     assert_eq!(sites[0]["warmest"].as_f64(), Some(30.5));
     let versions = project.query("SELECT count(*) AS n FROM silver.devices WHERE device_id = 'd1'");
     assert_eq!(versions[0]["n"].as_i64(), Some(2), "two versions of d1");

@@ -12,7 +12,8 @@ fn of_three_bronze_processes_one_is_killed_and_nothing_is_lost_or_doubled() {
     project.run(&["apply"]).ok();
     let host = project.start(&["silver"]);
     let bronze: Vec<_> = (0..3).map(|_| project.start(&["bronze"])).collect();
-    let sim = project.start(&["sim", "--events", "60000", "--seed", "5", "--rate", "6000", "--summary", "s.json"]);
+    let sim =
+        project.start(&["sim", "--events", "60000", "--seed", "5", "--rate", "6000", "--summary", "s.json"]);
     let layer = project.dir.path().join(".lakepulse/lake/bronze");
     until("bronze commits", Duration::from_secs(120), || count_commits(&layer) > 30);
     let mut bronze = bronze.into_iter();

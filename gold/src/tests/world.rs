@@ -173,6 +173,8 @@ pub struct World {
     pub lake: Lake,
     ids: Arc<SeededIds>,
     versions: AtomicI64,
+    /// Newest event time that silver commits say, milliseconds; 0: they say none.
+    pub event: AtomicI64,
 }
 
 impl World {
@@ -182,8 +184,15 @@ impl World {
         let ids = Arc::new(SeededIds::new(1));
         let lake = connect(Arc::clone(&objects), Arc::clone(&ids)).await;
         let clock = Arc::new(ManualClock::at(ClockMs(1_700_000_000_000)));
-        let world =
-            Self { objects, clock, project: Arc::new(project), lake, ids, versions: AtomicI64::new(0) };
+        let world = Self {
+            objects,
+            clock,
+            project: Arc::new(project),
+            lake,
+            ids,
+            versions: AtomicI64::new(0),
+            event: AtomicI64::new(0),
+        };
         for table in ["silver.a", "silver.b"] {
             let spec = TableSpec::new(world.project.name.clone(), stored());
             world.lake.create(&name(table), spec).await.expect("created");
@@ -251,7 +260,10 @@ impl World {
             remove: Remove::Keys(Keys { columns: vec!["id".to_owned()], rows: key_rows }),
             schema: None,
             properties: BTreeMap::new(),
-            info: Default::default(),
+            info: match self.event.load(Ordering::Relaxed) {
+                0 => serde_json::Map::new(),
+                at => [("newest_event_ms".to_owned(), at.into())].into_iter().collect(),
+            },
         };
         assert!(matches!(table.commit(&commit).await, Ok(Landing::Landed(_))));
     }

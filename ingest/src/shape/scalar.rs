@@ -45,7 +45,9 @@ pub(super) fn value(schema: &Schema, json: &Json) -> Result<Value, String> {
         Schema::TimestampMicros => Value::TimestampMicros(instant(json, 1)?),
         Schema::LocalTimestampMillis => Value::LocalTimestampMillis(instant(json, 1_000)?),
         Schema::LocalTimestampMicros => Value::LocalTimestampMicros(instant(json, 1)?),
-        other => return Err(format!("{:?} that files can hold", apache_avro::schema::SchemaKind::from(other))),
+        other => {
+            return Err(format!("{:?} that files can hold", apache_avro::schema::SchemaKind::from(other)));
+        }
     })
 }
 

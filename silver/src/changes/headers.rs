@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray as _, BinaryArray, RecordBatch, RecordBatchOptions, StringArray, StructArray, new_null_array};
+use arrow::array::{
+    Array, AsArray as _, BinaryArray, RecordBatch, RecordBatchOptions, StringArray, StructArray,
+    new_null_array,
+};
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
@@ -11,7 +14,10 @@ use arrow::error::ArrowError;
 pub fn values(bronze: &RecordBatch, name: &str, wanted: impl Fn(usize) -> bool) -> Vec<(usize, Vec<u8>)> {
     let Some(column) = bronze.column_by_name("_headers") else { return Vec::new() };
     let (entries, offsets): (StructArray, Vec<usize>) = if let Some(map) = column.as_map_opt() {
-        (map.entries().clone(), map.value_offsets().iter().map(|&o| usize::try_from(o).unwrap_or(0)).collect())
+        (
+            map.entries().clone(),
+            map.value_offsets().iter().map(|&o| usize::try_from(o).unwrap_or(0)).collect(),
+        )
     } else if let Some(list) = column.as_list_opt::<i32>()
         && let Some(entries) = list.values().as_struct_opt()
     {
@@ -24,7 +30,9 @@ pub fn values(bronze: &RecordBatch, name: &str, wanted: impl Fn(usize) -> bool) 
     let (Some(names), Some(texts)) = (names, texts) else { return Vec::new() };
     let mut found = Vec::new();
     for (row, span) in offsets.windows(2).enumerate() {
-        let hit = (span[0]..span[1]).rev().find(|&i| names.is_valid(i) && names.value(i) == name && texts.is_valid(i));
+        let hit = (span[0]..span[1])
+            .rev()
+            .find(|&i| names.is_valid(i) && names.value(i) == name && texts.is_valid(i));
         if let Some(hit) = hit.filter(|_| column.is_valid(row) && wanted(row)) {
             found.push((row, texts.value(hit).to_vec()));
         }

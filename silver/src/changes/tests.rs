@@ -10,7 +10,10 @@ use crate::tests::support::{bronze, bronze_schema, header, long, text, topic};
 
 fn read(rows: &[serde_json::Value]) -> Changes {
     let schema = bronze_schema(&[long("id"), text("notes")], &[long("id")]);
-    Reader::try_new(&topic(&["id"]), &schema).expect("a bronze table").read(&bronze(&schema, rows)).expect("reads")
+    Reader::try_new(&topic(&["id"]), &schema)
+        .expect("a bronze table")
+        .read(&bronze(&schema, rows))
+        .expect("reads")
 }
 
 #[test]
@@ -20,7 +23,11 @@ fn a_delete_has_its_key_and_nothing_it_made_up() {
         json!({ "op": "d", "before": { "id": 8, "notes": "" }, "_schema_id": 1 }),
     ]);
     assert_eq!(changes.ops, [Op::Delete, Op::Delete]);
-    assert_eq!(changes.view.column(0).as_primitive::<Int64Type>().values(), &[7, 8], "from the key, else from `before`");
+    assert_eq!(
+        changes.view.column(0).as_primitive::<Int64Type>().values(),
+        &[7, 8],
+        "from the key, else from `before`"
+    );
     assert_eq!(changes.view.column(1).null_count(), 2);
 }
 
@@ -60,7 +67,12 @@ fn a_row_has_its_sequence_its_time_and_its_old_key() {
     })]);
     let seq = &changes.seqs[0];
     assert_eq!((seq.named(), seq.coordinates()), (Some((3, 77, 2)), ("t", 1, 9)));
-    let at = changes.view.column_by_name("_ts").expect("a column").as_primitive::<TimestampMicrosecondType>().value(0);
+    let at = changes
+        .view
+        .column_by_name("_ts")
+        .expect("a column")
+        .as_primitive::<TimestampMicrosecondType>()
+        .value(0);
     assert_eq!(at, 5_000);
     assert_eq!(changes.old_keys, [(0, b"{\"id\":1}".to_vec())]);
 }

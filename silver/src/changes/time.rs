@@ -22,7 +22,9 @@ pub fn event_time(
     let own = own.map(|(column, path)| micros(&column, path)).transpose()?;
     Ok(match (own, kafka) {
         (Some(own), Some(kafka)) if own.null_count() > 0 => {
-            let either = |row| own.is_valid(row).then(|| own.value(row)).or(kafka.is_valid(row).then(|| kafka.value(row)));
+            let either = |row| {
+                own.is_valid(row).then(|| own.value(row)).or(kafka.is_valid(row).then(|| kafka.value(row)))
+            };
             (0..own.len()).map(either).collect::<TimestampMicrosecondArray>().with_timezone("UTC")
         }
         (Some(one), _) | (None, Some(one)) => one,

@@ -51,7 +51,8 @@ pub(super) fn assemble(
     states: Vec<(KeyId, State)>,
     again: &BTreeSet<KeyId>,
 ) -> Result<Decision> {
-    let Decider { rules, desk, mut memory, truncates, mut outcomes, events, event_outcomes, hand, .. } = decider;
+    let Decider { rules, desk, mut memory, truncates, mut outcomes, events, event_outcomes, hand, .. } =
+        decider;
     let (quarantine, warned) = (decider.quarantine, decider.warned);
     for outcome in event_outcomes {
         outcomes.count(outcome);
@@ -78,7 +79,8 @@ pub(super) fn assemble(
             forgotten.extend(held.gone.clone().map(|old| Note::Gone(*key, old)));
             notes.extend(state.gone.clone().map(|gone| Note::Gone(*key, gone)));
         }
-        if let Some(skipped) = state.skipped.as_ref().filter(|skipped| held.skipped.as_ref() < Some(skipped)) {
+        if let Some(skipped) = state.skipped.as_ref().filter(|skipped| held.skipped.as_ref() < Some(skipped))
+        {
             forgotten.extend(held.skipped.clone().map(|old| Note::Skipped(*key, old)));
             notes.push(Note::Skipped(*key, skipped.clone()));
         }
@@ -86,7 +88,8 @@ pub(super) fn assemble(
     for event in &events {
         if let (Some(old), Some(_)) = (event.moved_from, &event.unchanged) {
             let (old_bytes, new_bytes) = (desk.keys.bytes(old), desk.keys.bytes(event.key));
-            let known = memory.links.iter().any(|l| l.old == *old_bytes && l.new == *new_bytes && l.seq == event.seq);
+            let known =
+                memory.links.iter().any(|l| l.old == *old_bytes && l.new == *new_bytes && l.seq == event.seq);
             let note = Note::Moved { old, new: event.key, seq: event.seq.clone() };
             if !known && !notes.contains(&note) {
                 notes.push(note);

@@ -87,7 +87,8 @@ mod tests {
     #[test]
     fn only_the_rows_that_fail_are_null() {
         let schema = Arc::new(Schema::new(vec![Field::new("t", DataType::Utf8, true)]));
-        let texts: StringArray = (0..100).map(|n| Some(if n == 41 { "x".to_owned() } else { n.to_string() })).collect();
+        let texts: StringArray =
+            (0..100).map(|n| Some(if n == 41 { "x".to_owned() } else { n.to_string() })).collect();
         let batch = RecordBatch::try_new(schema, vec![Arc::new(texts)]).expect("fits");
         let mut bad = Vec::new();
         let compute = |b: &RecordBatch| Ok(Arc::clone(b.column(0)));

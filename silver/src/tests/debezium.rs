@@ -29,7 +29,9 @@ fn messages(files: &[&str]) -> Vec<Value> {
             let headers = record["headers"].as_array().cloned().unwrap_or_default();
             let headers: Vec<Value> = headers
                 .chunks(2)
-                .map(|pair| header(pair[0].as_str().unwrap_or_default(), pair[1].as_str().unwrap_or_default()))
+                .map(|pair| {
+                    header(pair[0].as_str().unwrap_or_default(), pair[1].as_str().unwrap_or_default())
+                })
                 .collect();
             let into = row.as_object_mut().expect("an object");
             into.insert("_keys".to_owned(), inner("key").unwrap_or(Value::Null));
@@ -65,7 +67,8 @@ impl Fixture {
         let shelf = self.play(&self.messages, 3);
         assert_eq!(shelf.rows(columns), expected);
         assert_eq!(shelf.outcomes.total(), self.messages.len() as u64);
-        let mut runner = TestRunner::new(ProptestConfig { cases: 150, failure_persistence: None, ..Default::default() });
+        let mut runner =
+            TestRunner::new(ProptestConfig { cases: 150, failure_persistence: None, ..Default::default() });
         let deliveries = (Just(self.messages.clone()).prop_shuffle(), 1..6_usize);
         runner
             .run(&deliveries, |(messages, size)| {
@@ -91,8 +94,10 @@ fn customer() -> Vec<Field> {
     fields.extend(texts.map(text));
     fields
 }
-const CUSTOMER: &str = "customer_id, customer_name, phone, segment, length(notes) AS noted, notes, credit_limit";
-const CUSTOMER_COLUMNS: [&str; 6] = ["customer_id", "customer_name", "phone", "segment", "noted", "credit_limit"];
+const CUSTOMER: &str =
+    "customer_id, customer_name, phone, segment, length(notes) AS noted, notes, credit_limit";
+const CUSTOMER_COLUMNS: [&str; 6] =
+    ["customer_id", "customer_name", "phone", "segment", "noted", "credit_limit"];
 
 #[test]
 fn customers_end_as_in_postgresql() {
@@ -124,7 +129,9 @@ fn a_later_snapshot_and_what_follows_it_end_as_in_postgresql() {
         "60|Ünïcødé 客户 \u{1}|·|·|·|·",
         "61||·|·|·|/w==",
     ];
-    for files in [&["with-schema/public.customers"][..], &["plain/public.customers", "with-schema/public.customers"]] {
+    for files in
+        [&["with-schema/public.customers"][..], &["plain/public.customers", "with-schema/public.customers"]]
+    {
         let all = fixture(files, &customer(), &["customer_id"], Kind::Scd1, CUSTOMER);
         all.ends_with(&CUSTOMER_COLUMNS, &expected);
     }
@@ -146,11 +153,14 @@ fn products_end_as_in_postgresql() {
 fn a_truncated_table_is_empty() {
     let row = [long("order_line_id"), long("order_id"), long("quantity")];
     let keys = ["order_id", "order_line_id"];
-    let lines = fixture(&["plain/public.order_lines"], &row, &keys, Kind::Scd1, "order_id, order_line_id, quantity");
+    let lines =
+        fixture(&["plain/public.order_lines"], &row, &keys, Kind::Scd1, "order_id, order_line_id, quantity");
     lines.ends_with(&["order_id"], &[]);
-    let orders = fixture(&["with-schema/public.orders"], &[long("order_id")], &["order_id"], Kind::Scd1, "order_id");
+    let orders =
+        fixture(&["with-schema/public.orders"], &[long("order_id")], &["order_id"], Kind::Scd1, "order_id");
     orders.ends_with(&["order_id"], &[]);
-    let orders = fixture(&["plain/public.orders"], &[long("order_id")], &["order_id"], Kind::Scd1, "order_id");
+    let orders =
+        fixture(&["plain/public.orders"], &[long("order_id")], &["order_id"], Kind::Scd1, "order_id");
     orders.ends_with(&["order_id"], &["1", "3"]);
 }
 
@@ -158,7 +168,8 @@ fn a_truncated_table_is_empty() {
 fn a_history_keeps_what_a_truncate_ended() {
     let row = [long("order_line_id"), long("order_id"), long("quantity")];
     let keys = ["order_id", "order_line_id"];
-    let lines = fixture(&["plain/public.order_lines"], &row, &keys, Kind::Scd2, "order_id, order_line_id, quantity");
+    let lines =
+        fixture(&["plain/public.order_lines"], &row, &keys, Kind::Scd2, "order_id, order_line_id, quantity");
     let shelf = lines.play(&lines.messages, 2);
     let columns = ["order_id", "order_line_id", "quantity"];
     // Line 11 moved from order 1 to order 2; then everything was truncated.

@@ -17,13 +17,23 @@ pub struct Record {
     pub offset: i64,
     pub partition: i64,
     pub says: Says,
+    /// Appended again at its coordinates.
+    pub redriven: bool,
 }
 
 /// On one line, so that a failing history can be read.
 impl std::fmt::Debug for Record {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let part = |n: Option<i64>| n.map_or("-".to_owned(), |n| n.to_string());
-        write!(f, "{}/{}/{} {}@{} ", part(self.epoch), part(self.lsn), part(self.tx), self.partition, self.offset)?;
+        write!(
+            f,
+            "{}/{}/{} {}@{} ",
+            part(self.epoch),
+            part(self.lsn),
+            part(self.tx),
+            self.partition,
+            self.offset
+        )?;
         match &self.says {
             Says::Row { op, key, name, notes, had, last } => {
                 let notes = notes.map_or("=", |n| n.unwrap_or("·"));
@@ -41,9 +51,21 @@ impl std::fmt::Debug for Record {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Says {
     /// The row of a key. `notes`: `None` is unchanged.
-    Row { op: &'static str, key: i64, name: &'static str, notes: Option<Option<&'static str>>, had: Option<i64>, last: bool },
-    Delete { key: i64, key_only: bool },
-    Tombstone { key: i64 },
+    Row {
+        op: &'static str,
+        key: i64,
+        name: &'static str,
+        notes: Option<Option<&'static str>>,
+        had: Option<i64>,
+        last: bool,
+    },
+    Delete {
+        key: i64,
+        key_only: bool,
+    },
+    Tombstone {
+        key: i64,
+    },
     Truncate,
     Garbage,
 }
@@ -67,8 +89,10 @@ impl Record {
         let mut row = match &self.says {
             Says::Row { op, key, name, notes, had, last } => {
                 let notes = notes.map_or(Some(UNCHANGED), |notes| notes);
-                let headers: Vec<Value> =
-                    had.iter().map(|old| header("__debezium.oldkey", &json!({ "id": old }).to_string())).collect();
+                let headers: Vec<Value> = had
+                    .iter()
+                    .map(|old| header("__debezium.oldkey", &json!({ "id": old }).to_string()))
+                    .collect();
                 let snapshot = match (*op, last) {
                     ("r", true) => "last",
                     ("r", false) => "true",
@@ -88,6 +112,9 @@ impl Record {
         };
         let into = row.as_object_mut().expect("an object");
         into.extend(place.as_object().expect("an object").clone());
+        if self.redriven {
+            into.insert("_redrive".to_owned(), "01J00000000000000000000000".into());
+        }
         if matches!(self.says, Says::Tombstone { .. } | Says::Garbage) {
             into.insert("_schema_id".to_owned(), Value::Null);
         }
@@ -252,7 +279,8 @@ fn keyed(model: Model, sorted: &[Record]) -> Vec<String> {
             close(&mut lines, Some(key), order);
             continue;
         }
-        let same = |l: &Line| l.image.name == image.name && (model.tracks_name || l.image.notes == image.notes);
+        let same =
+            |l: &Line| l.image.name == image.name && (model.tracks_name || l.image.notes == image.notes);
         if let Some(open) = lines.iter_mut().find(|l| scd2 && l.key == key && l.end.is_none() && same(l)) {
             (open.image, open.seq) = (image, order);
             continue;
@@ -260,13 +288,20 @@ fn keyed(model: Model, sorted: &[Record]) -> Vec<String> {
         close(&mut lines, Some(key), order);
         lines.push(Line { key, image, seq: order, start: order, end: None });
     }
-    let show_line = |l: &Line| show(l.key, l.image.name, l.image.notes, l.seq, scd2.then_some((l.start, l.end)));
+    let show_line =
+        |l: &Line| show(l.key, l.image.name, l.image.notes, l.seq, scd2.then_some((l.start, l.end)));
     let all: Vec<String> = lines.iter().map(show_line).collect();
     debug_assert_eq!(all.iter().collect::<BTreeSet<_>>().len(), all.len());
     all
 }
 
-fn show(key: i64, name: &str, notes: Option<&str>, seq: Order, span: Option<(Order, Option<Order>)>) -> String {
+fn show(
+    key: i64,
+    name: &str,
+    notes: Option<&str>,
+    seq: Order,
+    span: Option<(Order, Option<Order>)>,
+) -> String {
     let number = |n: Option<i64>| n.map_or("·".to_owned(), |n| n.to_string());
     let loud = notes.map_or("·".to_owned(), |n| format!("{n}!"));
     let mut line = format!(

@@ -28,7 +28,16 @@ pub struct Shelf {
 impl Shelf {
     pub fn new(rules: Rules) -> Self {
         let (bronze, table, notes, aside) = Default::default();
-        Self { rules, bronze, table, notes, aside, memory: Memory::default(), outcomes: Outcomes::default(), refolded: 0 }
+        Self {
+            rules,
+            bronze,
+            table,
+            notes,
+            aside,
+            memory: Memory::default(),
+            outcomes: Outcomes::default(),
+            refolded: 0,
+        }
     }
 
     /// One batch of bronze rows, as the pipeline would treat it.
@@ -53,7 +62,10 @@ impl Shelf {
         let aside = decision.quarantine.iter().map(RecordBatch::num_rows).sum::<usize>();
         let before = self.aside[..first].last().map_or(0, RecordBatch::num_rows);
         let keep = aside.saturating_sub(before);
-        let rest = decision.quarantine.iter().map(|b| b.slice(b.num_rows() - keep.min(b.num_rows()), keep.min(b.num_rows())));
+        let rest = decision
+            .quarantine
+            .iter()
+            .map(|b| b.slice(b.num_rows() - keep.min(b.num_rows()), keep.min(b.num_rows())));
         let quarantine = rest.collect();
         self.apply(Decision { quarantine, ..decision }, true);
     }
@@ -72,7 +84,8 @@ impl Shelf {
         let columns = decider.columns();
         let only = |rows: Vec<RecordBatch>| {
             let project = |b: RecordBatch| {
-                let at: Vec<usize> = columns.iter().map(|c| b.schema().index_of(c).expect("a column")).collect();
+                let at: Vec<usize> =
+                    columns.iter().map(|c| b.schema().index_of(c).expect("a column")).collect();
                 b.project(&at).expect("columns")
             };
             rows.into_iter().map(project).collect::<Vec<_>>()
@@ -80,13 +93,17 @@ impl Shelf {
         match decider.wanted().expect("keys") {
             Wanted::Nothing => {}
             Wanted::Keys(keys) => {
-                decider.hold(&only(pick(&self.table, &keys, true)), &pick(&self.notes, &keys, true)).expect("held");
+                decider
+                    .hold(&only(pick(&self.table, &keys, true)), &pick(&self.notes, &keys, true))
+                    .expect("held");
             }
             Wanted::Everything => decider.hold(&only(self.table.clone()), &self.notes).expect("held"),
         }
         if let Some(unheld) = decider.settle().expect("settled") {
             if unheld.num_rows() > 0 {
-                decider.hold(&only(pick(&self.table, &unheld, true)), &pick(&self.notes, &unheld, true)).expect("held");
+                decider
+                    .hold(&only(pick(&self.table, &unheld, true)), &pick(&self.notes, &unheld, true))
+                    .expect("held");
             }
             for rows in &self.bronze {
                 decider.recall(rows).expect("recalled");
@@ -127,7 +144,9 @@ pub fn as_text(batches: &[RecordBatch], columns: &[&str]) -> Vec<String> {
         let options = FormatOptions::default().with_null("·");
         let formatters: Vec<_> = columns
             .iter()
-            .map(|c| ArrayFormatter::try_new(batch.column_by_name(c).expect("a column"), &options).expect("a type"))
+            .map(|c| {
+                ArrayFormatter::try_new(batch.column_by_name(c).expect("a column"), &options).expect("a type")
+            })
             .collect();
         for row in 0..batch.num_rows() {
             all.push(formatters.iter().map(|f| f.value(row).to_string()).collect::<Vec<_>>().join("|"));
@@ -145,10 +164,14 @@ fn pick(rows: &[RecordBatch], keys: &RecordBatch, among: bool) -> Vec<RecordBatc
         converter.convert_columns(keys.columns()).expect("keys").iter().map(|r| r.owned()).collect();
     let picked = rows.iter().map(|batch| {
         let schema = keys.schema();
-        let columns: Vec<_> =
-            schema.fields().iter().map(|f| batch.column_by_name(f.name()).expect("a column").clone()).collect();
+        let columns: Vec<_> = schema
+            .fields()
+            .iter()
+            .map(|f| batch.column_by_name(f.name()).expect("a column").clone())
+            .collect();
         let rows = converter.convert_columns(&columns).expect("keys");
-        let mask: BooleanArray = rows.iter().map(|row| Some(wanted.contains(&row.owned()) == among)).collect();
+        let mask: BooleanArray =
+            rows.iter().map(|row| Some(wanted.contains(&row.owned()) == among)).collect();
         filter_record_batch(batch, &mask).expect("a mask")
     });
     picked.filter(|batch| batch.num_rows() > 0).collect()
@@ -158,7 +181,9 @@ fn pick(rows: &[RecordBatch], keys: &RecordBatch, among: bool) -> Vec<RecordBatc
 pub fn texts(batches: &[RecordBatch], column: &str) -> Vec<Option<String>> {
     let values = |batch: &RecordBatch| {
         let column = batch.column_by_name(column).expect("a column").as_string::<i32>().clone();
-        (0..column.len()).map(|row| column.is_valid(row).then(|| column.value(row).to_owned())).collect::<Vec<_>>()
+        (0..column.len())
+            .map(|row| column.is_valid(row).then(|| column.value(row).to_owned()))
+            .collect::<Vec<_>>()
     };
     batches.iter().flat_map(values).collect()
 }

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use catalog::{Catalog, ClockKind, CommitLimits, Kind, Measure, Model as Declared, Otherwise, Project, Target};
+use catalog::{
+    Catalog, ClockKind, CommitLimits, Kind, Measure, Model as Declared, Otherwise, Project, Target,
+};
 use indexmap::IndexMap;
 use lake::{Commit, Expect, Lake, LakeSettings, Remove, Table, TableSpec};
 use model::{AppId, Positions, TableName, Version};
@@ -71,7 +73,8 @@ async fn world_with(kind: Kind, change: impl FnOnce(&mut Declared)) -> World {
         notices: Vec::new(),
     };
     let clock: Arc<dyn Clock> = Arc::new(WallClock);
-    let settings = Settings { poll: Duration::from_millis(20), measure: Duration::ZERO, ..Settings::default() };
+    let settings =
+        Settings { poll: Duration::from_millis(20), measure: Duration::ZERO, ..Settings::default() };
     let ctx = Context {
         project: Arc::new(project),
         lake,
@@ -97,7 +100,12 @@ impl World {
         let project = self.ctx.project.name.clone();
         let mut table = match self.ctx.lake.table(&self.bronze_name()).await.expect("opens") {
             Some(table) => table,
-            None => self.ctx.lake.create(&self.bronze_name(), TableSpec::new(project, schema())).await.expect("created"),
+            None => self
+                .ctx
+                .lake
+                .create(&self.bronze_name(), TableSpec::new(project, schema()))
+                .await
+                .expect("created"),
         };
         let rows: Vec<Value> = records.iter().map(Record::bronze).collect();
         let append = table.stage(vec![bronze(&schema(), &rows)]).await.expect("staged");
@@ -151,7 +159,8 @@ impl World {
     }
 }
 
-const COLUMNS: [&str; 9] = ["id", "name", "notes", "loud", "_epoch", "_lsn", "_tx_order", "_partition", "_offset"];
+const COLUMNS: [&str; 9] =
+    ["id", "name", "notes", "loud", "_epoch", "_lsn", "_tx_order", "_partition", "_offset"];
 fn columns(kind: Kind) -> Vec<&'static str> {
     let mut all = COLUMNS.to_vec();
     if kind == Kind::Scd2 {
@@ -161,7 +170,7 @@ fn columns(kind: Kind) -> Vec<&'static str> {
 }
 
 fn at(lsn: i64, offset: i64, says: Says) -> Record {
-    Record { epoch: Some(1), lsn: Some(lsn), tx: Some(1), offset, partition: 0, says }
+    Record { epoch: Some(1), lsn: Some(lsn), tx: Some(1), offset, partition: 0, says, redriven: false }
 }
 fn row(key: i64, name: &'static str, notes: Option<Option<&'static str>>) -> Says {
     Says::Row { op: "u", key, name, notes, had: None, last: false }
@@ -183,7 +192,10 @@ fn hard_cases() -> Vec<Vec<Record>> {
         vec![at(45, 8, row(1, "a", Some(Some("z")))), at(70, 9, row(3, "a", None))],
         vec![
             at(80, 10, Says::Delete { key: 1, key_only: false }),
-            Record { tx: Some(2), ..at(80, 11, Says::Row { op: "c", key: 4, name: "b", notes: None, had: Some(1), last: false }) },
+            Record {
+                tx: Some(2),
+                ..at(80, 11, Says::Row { op: "c", key: 4, name: "b", notes: None, had: Some(1), last: false })
+            },
             at(90, 12, row(5, "hidden", Some(Some("x")))),
             at(95, 13, row(6, "dropped", Some(None))),
         ],
@@ -209,7 +221,9 @@ async fn the_table_is_the_fold_of_bronze_after_every_version(#[case] kind: Kind)
         assert_eq!(world.rows(&columns(kind)).await, expected.rows);
         assert_eq!(world.count("quarantine").await, expected.aside);
         let upto = world.open(&world.bronze_name()).await.version();
-        let again = recompute(&world.ctx.project.catalog, &world.model, &world.ctx.lake, upto).await.expect("recomputed");
+        let again = recompute(&world.ctx.project.catalog, &world.model, &world.ctx.lake, upto)
+            .await
+            .expect("recomputed");
         assert_eq!(as_text(&again.rows, &columns(kind)), expected.rows);
         assert_eq!(again.outcomes.total(), all.len() as u64);
     }
@@ -276,7 +290,8 @@ async fn another_plan_halts_until_it_is_rebuilt() {
     assert_eq!(halted.reaction(), model::Reaction::Halt);
 
     let before = world.open(&world.model.name).await;
-    let version = rebuild(&world.ctx.project.catalog, &world.model, &world.committer()).await.expect("rebuilt");
+    let version =
+        rebuild(&world.ctx.project.catalog, &world.model, &world.committer()).await.expect("rebuilt");
     let after = world.open(&world.model.name).await;
     assert_eq!((after.id(), after.version()), (before.id(), version));
     assert_eq!(version, Version(before.version().0 + 1), "one cutover commit");
@@ -286,7 +301,8 @@ async fn another_plan_halts_until_it_is_rebuilt() {
     }
     world.drain().await.expect("goes on");
     let model = Model { kind: Kind::Scd1, by_notes: false, tracks_name: false };
-    let expected: Vec<String> = expected(model, &cases.concat()).rows.iter().map(|r| r.replace('!', "?")).collect();
+    let expected: Vec<String> =
+        expected(model, &cases.concat()).rows.iter().map(|r| r.replace('!', "?")).collect();
     assert_eq!(world.rows(&COLUMNS).await, expected);
 }
 

@@ -48,7 +48,9 @@ pub fn topic(key: &[&str]) -> Topic {
 
 /// A bronze table whose `after` has these columns.
 pub fn bronze_schema(row: &[Field], key: &[Field]) -> SchemaRef {
-    let of = |name: &str, fields: &[Field]| Field::new(name, DataType::Struct(Fields::from(fields.to_vec())), true);
+    let of = |name: &str, fields: &[Field]| {
+        Field::new(name, DataType::Struct(Fields::from(fields.to_vec())), true)
+    };
     let header = Fields::from(vec![text("key"), Field::new("value", DataType::Binary, true)]);
     let headers = DataType::List(Arc::new(Field::new("element", DataType::Struct(header), true)));
     let mut fields = vec![
@@ -77,7 +79,10 @@ pub fn bronze_schema(row: &[Field], key: &[Field]) -> SchemaRef {
 
 /// Bronze rows from JSON objects with the columns of the table.
 pub fn bronze(schema: &SchemaRef, rows: &[Value]) -> RecordBatch {
-    let mut decoder = ReaderBuilder::new(Arc::clone(schema)).with_batch_size(rows.len().max(1)).build_decoder().expect("a schema");
+    let mut decoder = ReaderBuilder::new(Arc::clone(schema))
+        .with_batch_size(rows.len().max(1))
+        .build_decoder()
+        .expect("a schema");
     decoder.serialize(rows).expect("rows of the schema");
     decoder.flush().expect("rows of the schema").unwrap_or_else(|| RecordBatch::new_empty(Arc::clone(schema)))
 }
@@ -104,7 +109,8 @@ impl Modelling {
     pub async fn model(&self, topic: &Topic, bronze: &Schema) -> Model {
         let changes = Reader::try_new(topic, bronze).expect("a bronze table");
         let parsed = query::sql::parse(&self.sql).expect("SQL");
-        let planned = Projection::compile(&query::session(), &parsed, changes.schema()).await.expect("row-wise");
+        let planned =
+            Projection::compile(&query::session(), &parsed, changes.schema()).await.expect("row-wise");
         let expectations = self.expectations.iter().map(|(name, predicate, otherwise)| Expectation {
             name: (*name).to_owned(),
             predicate: (*predicate).to_owned(),

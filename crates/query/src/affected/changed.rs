@@ -278,7 +278,7 @@ impl Changes<'_> {
             return Ok(self.world.at_now(plan)?);
         }
         if !is_monotone(plan)? {
-            let (old, now) = (self.world.at_now(plan)?, self.world.at_now(plan)?);
+            let (old, now) = (self.world.at_old(plan)?, self.world.at_now(plan)?);
             return Ok(requalified(union_all(vec![old, now])?, plan.schema())?);
         }
         // More rows below give no fewer rows here: the old version is covered by the new one and

@@ -7,10 +7,8 @@ use super::*;
 use crate::session::{register, session};
 
 fn rows() -> RecordBatch {
-    let schema = Schema::new(vec![
-        Field::new("id", DataType::Int64, true),
-        Field::new("email", DataType::Utf8, true),
-    ]);
+    let schema =
+        Schema::new(vec![Field::new("id", DataType::Int64, true), Field::new("email", DataType::Utf8, true)]);
     RecordBatch::try_new(
         Arc::new(schema),
         vec![

@@ -77,7 +77,8 @@ async fn what_is_not_row_wise_is_refused(#[case] select: &str) {
 
 #[tokio::test]
 async fn a_cast_that_fails_is_an_error_and_not_a_null() {
-    let model = compiled("SELECT id, CAST(email AS BIGINT) AS n FROM changes(bronze.x)").await.expect("row-wise");
+    let model =
+        compiled("SELECT id, CAST(email AS BIGINT) AS n FROM changes(bronze.x)").await.expect("row-wise");
     assert!(model.project(&batch()).is_err());
     assert!(model.column(&batch(), 0).is_ok(), "the other column is untouched by it");
 }

@@ -125,6 +125,7 @@ async fn a_lost_hint_is_made_up_for_by_the_tick() {
 async fn topics_that_were_not_created_are_named() {
     let bench = bench(&[("other", 1)]).await;
     let kafka = bench.kafka.clone();
-    let error = soon(Announcer::try_new(&kafka, &"absent".parse().expect("valid"))).await.err().expect("no topic");
+    let error =
+        soon(Announcer::try_new(&kafka, &"absent".parse().expect("valid"))).await.err().expect("no topic");
     assert!(matches!(error, Error::NoTopic { .. }), "{error}");
 }

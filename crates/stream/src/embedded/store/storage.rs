@@ -26,10 +26,10 @@ use tansu_sans_io::txn_offset_commit_response::{
 };
 use tansu_sans_io::{ConfigResource, ErrorCode, IsolationLevel, ListOffset, OpType, ScramMechanism};
 use tansu_storage::{
-    BrokerRegistrationRequest, ConsumerGroupState, Error, GroupDetail, ListOffsetResponse, MetadataResponse,
-    NamedGroupDetail, OffsetCommitRequest, OffsetStage, ProducerIdResponse, Result, ScramCredential, Storage,
-    TopicId, Topition, TxnAddPartitionsRequest, TxnAddPartitionsResponse, TxnOffsetCommitRequest,
-    UpdateError, Version,
+    BrokerRegistrationRequest, ConsumerGroupState, Error, GroupDetail, GroupState, ListOffsetResponse,
+    MetadataResponse, NamedGroupDetail, OffsetCommitRequest, OffsetStage, ProducerIdResponse, Result,
+    ScramCredential, Storage, TopicId, Topition, TxnAddPartitionsRequest, TxnAddPartitionsResponse,
+    TxnOffsetCommitRequest, UpdateError, Version,
 };
 use url::Url;
 use uuid::Uuid;
@@ -352,7 +352,13 @@ impl Storage for Store {
             }
         }
         let version = Version::from(&Uuid::new_v4());
-        state.groups.insert(group.to_owned(), (detail, version.clone()));
+        // The coordinator lets a leader leave a group that is forming and goes on waiting for it: nobody
+        // else would ever be given partitions. What it is told is outdated it reads again.
+        let (detail, led_by_nobody) = without_departed_leader(detail);
+        state.groups.insert(group.to_owned(), (detail.clone(), version.clone()));
+        if led_by_nobody {
+            return Err(UpdateError::Outdated { current: Box::new(detail), version });
+        }
         Ok(version)
     }
 
@@ -515,4 +521,16 @@ fn alter(store: &Store, resource: &AlterConfigsResource) -> Result<(), Refusal> 
         }
     }
     store.configure(&topic, config)
+}
+
+/// The group, with no leader if that is no member any more; and whether it was so.
+fn without_departed_leader(mut detail: GroupDetail) -> (GroupDetail, bool) {
+    let members = &detail.members;
+    let departed = match &mut detail.state {
+        GroupState::Forming { leader, .. } => {
+            leader.take_if(|leader| !members.contains_key(leader)).is_some()
+        }
+        GroupState::Formed { .. } => false,
+    };
+    (detail, departed)
 }

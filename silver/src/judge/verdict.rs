@@ -1,0 +1,176 @@
+//! What WHERE and expectations say of each row.
+
+use std::sync::Arc;
+
+use ahash::AHashMap;
+use arrow::array::{BooleanArray, RecordBatch};
+use catalog::{Kind, Otherwise};
+
+use super::{Rules, robust};
+use crate::changes::Changes;
+use crate::error::{Error, Result};
+use crate::event::{KeyId, Unchanged, Verdict};
+
+/// What is known of the rows of one batch.
+pub(super) struct Facts<'a> {
+    pub changes: &'a Changes,
+    /// Which the WHERE lets through.
+    pub passes: BooleanArray,
+    /// Which cannot be computed, and why.
+    pub faults: AHashMap<usize, String>,
+    /// Which the source left values out of.
+    pub left_out: LeftOut,
+    /// For each expectation, which break it.
+    pub broken: Vec<BooleanArray>,
+    /// Which have a key that is null.
+    pub null_keys: Vec<bool>,
+    /// The key that a row had before. `None`: there was one, but it cannot be read.
+    pub old_keys: AHashMap<usize, Option<KeyId>>,
+}
+
+/// Values that the source left out, by row.
+#[derive(Default)]
+pub(super) struct LeftOut {
+    pub rows: AHashMap<usize, Unchanged>,
+}
+impl LeftOut {
+    pub fn of(&self, row: usize) -> Option<Unchanged> {
+        if self.rows.is_empty() { None } else { self.rows.get(&row).cloned() }
+    }
+    pub fn verdict_stands(&self, row: usize) -> bool {
+        !self.rows.is_empty() && self.rows.get(&row).is_some_and(|u| u.verdict)
+    }
+}
+
+impl Rules {
+    /// The verdict on one row, and why it is put aside where it is.
+    pub(super) fn verdict(&self, facts: &Facts<'_>, row: usize) -> Result<(Verdict, Vec<String>)> {
+        let op = facts.changes.ops[row];
+        let asked = op.is_row() || self.kind == Kind::Append;
+        let (mut verdict, mut reasons) = (Verdict::Delete, Vec::new());
+        if asked {
+            let passes = facts.passes.value(row) || facts.left_out.verdict_stands(row);
+            verdict = if passes { Verdict::Row } else { Verdict::Filtered };
+            if passes && op.is_row() {
+                (verdict, reasons) = self.expect(facts, row)?;
+            }
+            reasons.extend(facts.faults.get(&row).cloned());
+        }
+        if facts.null_keys[row] {
+            reasons.push("the key is null".to_owned());
+        }
+        if facts.old_keys.get(&row) == Some(&None) {
+            reasons.push("the key it had before cannot be read".to_owned());
+        }
+        if !reasons.is_empty() {
+            verdict = Verdict::Quarantined;
+        }
+        Ok((verdict, reasons))
+    }
+
+    /// The verdict of the expectations, and the names of those that put the row aside.
+    fn expect(&self, facts: &Facts<'_>, row: usize) -> Result<(Verdict, Vec<String>)> {
+        let (mut verdict, mut reasons) = (Verdict::Row, Vec::new());
+        let rules = facts.broken.iter().zip(self.otherwise.iter()).zip(self.expectations.names());
+        for ((_, otherwise), name) in rules.filter(|((broken, _), _)| broken.value(row)) {
+            match otherwise {
+                Otherwise::Warn => {}
+                Otherwise::Drop => verdict = Verdict::Dropped,
+                Otherwise::Quarantine => reasons.push(name.to_owned()),
+                Otherwise::Fail => {
+                    let seq = &facts.changes.seqs[row];
+                    let place =
+                        format!("topic {} partition {} offset {}", seq.topic_id, seq.partition, seq.offset);
+                    let (table, expectation) = (self.table.clone(), name.to_owned());
+                    return Err(Error::ExpectationFailed { table, expectation, place });
+                }
+            }
+        }
+        Ok((verdict, reasons))
+    }
+
+    /// Expectations that only warn, each with how many rows break it.
+    pub(super) fn warnings(&self, facts: &Facts<'_>) -> Vec<(String, u64)> {
+        let rules = facts.broken.iter().zip(self.otherwise.iter()).zip(self.expectations.names());
+        let warns =
+            rules.filter(|((mask, otherwise), _)| **otherwise == Otherwise::Warn && mask.true_count() > 0);
+        warns.map(|((mask, _), name)| (name.to_owned(), mask.true_count() as u64)).collect()
+    }
+
+    /// For each row with values left out: which output columns they are, and whether the WHERE is.
+    pub(super) fn left_out(&self, changes: &Changes) -> Result<LeftOut> {
+        if changes.unchanged.is_empty() || self.kind == Kind::Append {
+            return Ok(LeftOut::default());
+        }
+        let mut patterns: AHashMap<Vec<usize>, Unchanged> = AHashMap::new();
+        let mut rows = AHashMap::new();
+        for (row, op) in changes.ops.iter().enumerate().filter(|(_, op)| op.is_row()) {
+            debug_assert!(op.is_row());
+            let mut pattern: Vec<usize> =
+                changes.unchanged.iter().filter(|(_, mask)| mask.value(row)).map(|(&at, _)| at).collect();
+            if pattern.is_empty() {
+                continue;
+            }
+            pattern.sort_unstable();
+            if !patterns.contains_key(&pattern) {
+                patterns.insert(pattern.clone(), self.carries(&pattern)?);
+            }
+            // A value that the model does not use is not missed.
+            let unchanged = &patterns[&pattern];
+            if unchanged.verdict || unchanged.columns.contains(&true) {
+                rows.insert(row, unchanged.clone());
+            }
+        }
+        Ok(LeftOut { rows })
+    }
+
+    /// What is carried over when these source columns are left out.
+    fn carries(&self, left_out: &[usize]) -> Result<Unchanged> {
+        let all = |name: &str, reads: &[usize]| {
+            let missing = reads.iter().filter(|at| left_out.contains(at)).count();
+            if missing > 0 && missing < reads.len() {
+                let unchanged = left_out.iter().find(|at| reads.contains(at)).copied().unwrap_or_default();
+                let unchanged = self.reader.schema().field(unchanged).name().clone();
+                return Err(Error::MixesUnchanged {
+                    table: self.table.clone(),
+                    column: name.to_owned(),
+                    unchanged,
+                });
+            }
+            Ok(missing > 0)
+        };
+        let columns = self.columns.fields().iter().zip(self.made_of.iter());
+        let columns =
+            columns.map(|(field, reads)| all(field.name(), reads)).collect::<Result<Arc<[bool]>>>()?;
+        Ok(Unchanged { columns, verdict: all("WHERE", &self.where_reads)? })
+    }
+
+    /// For each expectation, the rows that break it. Rows that are no rows, that the WHERE rejects or
+    /// for which it reads a value that was left out do not.
+    pub(super) fn broken(
+        &self,
+        changes: &Changes,
+        projected: &RecordBatch,
+        passes: &BooleanArray,
+        left_out: &LeftOut,
+    ) -> Result<Vec<BooleanArray>> {
+        let mut all = Vec::with_capacity(self.expectations.len());
+        for rule in 0..self.expectations.len() {
+            let mut failed = Vec::new();
+            let holds =
+                robust::mask(projected, |b| self.expectations.holds(b, rule), |row, _| failed.push(row));
+            let reads = self.expectations.dependencies(rule);
+            let reads: Vec<usize> =
+                reads.iter().filter_map(|name| self.columns.index_of(name).ok()).collect();
+            let judged = |row: usize| {
+                let left_out = left_out.rows.get(&row);
+                changes.ops[row].is_row()
+                    && (passes.value(row) || left_out.is_some_and(|u| u.verdict))
+                    && !left_out.is_some_and(|u| reads.iter().any(|&at| u.columns[at]))
+            };
+            let breaks = |row: usize| Some(!holds.value(row) && judged(row));
+            all.push((0..projected.num_rows()).map(breaks).collect());
+        }
+        Ok(all)
+    }
+}

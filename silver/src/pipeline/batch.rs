@@ -1,0 +1,82 @@
+//! Bronze versions in bounded batches.
+
+use arrow::array::{ArrayRef, AsArray as _, RecordBatch};
+use arrow::datatypes::TimestampMicrosecondType;
+use lake::ChangedVersion;
+use model::Version;
+
+use super::{Open, Pipeline};
+use crate::error::{Fitting as _, OfTable as _, Result};
+use crate::judge::Rules;
+
+/// Rows of some bronze versions.
+pub(super) struct Batch {
+    pub rows: Vec<(Version, Vec<RecordBatch>)>,
+    pub upto: Version,
+}
+
+impl Batch {
+    /// The newest event time, microseconds.
+    pub fn newest_event(&self, rules: &Rules) -> Result<Option<i64>> {
+        let newest =
+            self.batches().map(|rows| rules.reader.newest_event(rows)).collect::<Result<Vec<_>, _>>();
+        Ok(newest.fitting(&rules.table, "event times")?.into_iter().flatten().max())
+    }
+    /// The newest Kafka timestamp, microseconds.
+    pub fn arrived(&self) -> Option<i64> {
+        let column = |rows: &RecordBatch| rows.column_by_name("_timestamp").cloned();
+        let newest =
+            |column: ArrayRef| arrow::compute::max(column.as_primitive_opt::<TimestampMicrosecondType>()?);
+        self.batches().filter_map(column).filter_map(newest).max()
+    }
+    /// How many rows there are.
+    pub fn records(&self) -> usize {
+        self.batches().map(RecordBatch::num_rows).sum()
+    }
+    fn batches(&self) -> impl Iterator<Item = &RecordBatch> {
+        self.rows.iter().flat_map(|(_, rows)| rows)
+    }
+}
+
+impl Pipeline {
+    /// Bronze versions behind the position, up to the bound; at least up to `floor`, where a sibling
+    /// already is.
+    pub(super) async fn next_batch(
+        &self,
+        open: &mut Open,
+        position: Option<i64>,
+        floor: Option<i64>,
+    ) -> Result<Option<Batch>> {
+        let consumed = position.map(|p| Version(p.max(0).cast_unsigned()));
+        if open.pending.is_empty() {
+            open.bronze.refresh().await.of(&self.name)?;
+            let newest = open.bronze.version();
+            if consumed >= Some(newest) {
+                return Ok(None);
+            }
+            open.pending = open.bronze.changes(consumed, newest).await.of(&self.name)?.into();
+            open.listed = Some(newest);
+        }
+        let mut batch = Batch { rows: Vec::new(), upto: open.listed.unwrap_or(open.bronze.version()) };
+        let mut rows = 0;
+        while let Some(version) = open.pending.pop_front() {
+            let change = open.bronze.read_change(&version).await.of(&self.name)?;
+            rows += change.added.iter().map(RecordBatch::num_rows).sum::<usize>();
+            batch.rows.push((change.version, change.added));
+            let full = rows >= self.ctx.settings.max_rows.get() && Some(change.version.position()) >= floor;
+            if full && !open.pending.is_empty() {
+                batch.upto = change.version;
+                break;
+            }
+        }
+        let waiting: i64 = open.pending.iter().map(rows_of).sum();
+        self.meter.lag(waiting + i64::try_from(rows).unwrap_or(i64::MAX));
+        Ok(Some(batch))
+    }
+}
+
+/// How many rows bronze says a version added.
+fn rows_of(version: &ChangedVersion) -> i64 {
+    let ranges = version.entry().info.get("ranges").and_then(|r| r.as_array());
+    ranges.into_iter().flatten().filter_map(|range| range.get("rows")?.as_i64()).sum()
+}

@@ -1,0 +1,101 @@
+//! What a pipeline holds open, and what it refuses to go on from.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use arrow::array::{RecordBatch, StringArray};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use catalog::Model;
+use lake::{ChangedVersion, Table};
+use model::{AppId, Version};
+
+use super::Pipeline;
+use crate::commit::{Tables, by_columns};
+use crate::error::{Error, Fitting as _, OfTable as _, Result};
+use crate::judge::Rules;
+use crate::keys::Keys;
+use crate::memory::{self, KIND, Memory, Note};
+use crate::{rebuild, table};
+
+/// What is open.
+pub(super) struct Open {
+    pub rules: Rules,
+    /// The columns that the rules were compiled for.
+    pub compiled_for: SchemaRef,
+    pub bronze: Table,
+    pub tables: Tables,
+    pub input: AppId,
+    pub memory: Memory,
+    /// Bronze versions that were listed and not yet read.
+    pub pending: VecDeque<ChangedVersion>,
+    /// Up to here they were listed.
+    pub listed: Option<Version>,
+}
+
+impl Pipeline {
+    /// Opens everything. `None`: there is no bronze table yet, or no table and none may be created.
+    pub(super) async fn open(&self) -> Result<Option<Open>> {
+        let model = self.model()?;
+        let Some(source) = &model.source else { return Ok(None) };
+        if self.ctx.lake.table(source).await.of(&self.name)?.is_none() {
+            return Ok(None);
+        }
+        let (rules, bronze) = rebuild::open(&self.ctx.project.catalog, model, &self.ctx.lake).await?;
+        let main = match self.ctx.lake.table(&self.name).await.of(&self.name)? {
+            Some(table) => table,
+            None if self.ctx.settings.create => {
+                table::create(&self.ctx.lake, &self.ctx.project.name, model).await?
+            }
+            None => return Ok(None),
+        };
+        let input = AppId::table(bronze.id());
+        check(model, &main, &bronze, &input)?;
+        let tables = Tables::around(&self.ctx.lake, main).await?;
+        let memory = recall(&rules, tables.deleted.as_ref()).await?;
+        let compiled_for = Arc::clone(bronze.schema());
+        let (pending, listed) = (VecDeque::new(), None);
+        Ok(Some(Open { rules, compiled_for, bronze, tables, input, memory, pending, listed }))
+    }
+}
+
+/// Refuses a table of another plan, of another bronze table, or ahead of it.
+fn check(model: &Model, table: &Table, bronze: &Table, input: &AppId) -> Result<()> {
+    let (name, positions) = (model.name.clone(), table.positions());
+    let plan = positions.get(&AppId::plan());
+    if plan != Some(model.fingerprint) {
+        let found = plan.map_or_else(|| "none".to_owned(), |p| p.to_string());
+        return Err(Error::OtherPlan { table: name, found, expected: model.fingerprint });
+    }
+    let foreign = positions.0.keys().find(|app| **app != AppId::plan() && *app != input);
+    if let Some(found) = foreign {
+        let found = found.as_str().into();
+        return Err(Error::OtherInput { table: name, bronze: bronze.name().clone(), found });
+    }
+    match positions.get(input) {
+        Some(position) if position > bronze.version().position() => Err(Error::AheadOfInput {
+            table: name,
+            bronze: bronze.name().clone(),
+            position,
+            newest: bronze.version().0,
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// Truncates and key changes, which concern more than the keys of one batch.
+async fn recall(rules: &Rules, deleted: Option<&Table>) -> Result<Memory> {
+    let mut memory = Memory::default();
+    let Some(deleted) = deleted else { return Ok(memory) };
+    let kinds: StringArray = ["truncated", "moved"].into_iter().map(Some).collect();
+    let field = Field::new(KIND, DataType::Utf8, true);
+    let schema = Arc::new(Schema::new(vec![field]));
+    let kinds =
+        RecordBatch::try_new(schema, vec![Arc::new(kinds)]).fitting(&rules.table, "kinds of notes")?;
+    let all: Vec<String> = deleted.schema().fields().iter().map(|f| f.name().clone()).collect();
+    let mut keys = Keys::try_new(rules.key_schema()).fitting(&rules.table, "the key columns")?;
+    for rows in deleted.find(&by_columns(kinds), &all).await.of(&rules.table)? {
+        let notes: Vec<Note> = memory::read(&rows, &mut keys).fitting(&rules.table, "notes")?;
+        memory.learn(&notes, &keys);
+    }
+    Ok(memory)
+}
