@@ -9,8 +9,8 @@ fn a_changed_gold_model_halts_until_it_is_applied_and_then_is_the_new_sql() {
     project.run(&["plan", "--detailed-exitcode"]).ok();
     let path = "models/gold/inventory_status.sql";
     let sql = project.read(path);
-    let changed = sql.replacen("FROM ", ", 42 AS answer\nFROM ", 1);
-    assert_ne!(sql, changed, "the model has a FROM");
+    let (select, from) = sql.rsplit_once("\nFROM ").expect("the outermost SELECT comes last");
+    let changed = format!("{select}, 42 AS answer\nFROM {from}");
     project.write(path, &changed);
     let plan = project.run(&["plan", "--detailed-exitcode"]).code(4);
     assert!(
