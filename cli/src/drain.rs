@@ -20,7 +20,8 @@ use crate::wiring::Wiring;
 /// Between two looks.
 const PAUSE: Duration = Duration::from_millis(150);
 
-/// End offsets of the declared topics at one moment.
+/// Where the last record of each partition of the declared topics stands at one moment. The log may go
+/// on behind it with transaction markers, which no table ever reads.
 pub struct Ends(BTreeMap<TopicName, (TopicId, BTreeMap<i32, Offset>)>);
 impl Ends {
     /// As they are now. A topic that does not exist has nothing to wait for.
@@ -29,12 +30,10 @@ impl Ends {
         let mut ends = BTreeMap::new();
         for topic in catalog.topics.keys() {
             let Some(info) = admin.describe(topic).await? else { continue };
-            let marks = admin.watermarks(topic).await.with_context(|| format!("end offsets of `{topic}`"))?;
-            let filled = marks.into_iter().filter(|(_, (low, high))| low < high);
-            ends.insert(
-                topic.clone(),
-                (info.id, filled.map(|(partition, (_, high))| (partition, high)).collect()),
-            );
+            let last =
+                stream::tail(kafka, topic).await.with_context(|| format!("the end of topic `{topic}`"))?;
+            let ends_of = last.into_iter().map(|(partition, record)| (partition, record.offset.next()));
+            ends.insert(topic.clone(), (info.id, ends_of.collect()));
         }
         Ok(Self(ends))
     }

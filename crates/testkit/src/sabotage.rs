@@ -9,6 +9,7 @@
 //! | `lower-pin` | a position is set back without its rows |
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -17,7 +18,10 @@ use arrow::array::{Array as _, ArrayRef, AsArray as _, Int64Array, RecordBatch, 
 use arrow::datatypes::{DataType, Int64Type, Schema};
 use lake::{Commit, Expect, Keys, Lake, LakeSettings, Landing, Remove, Table};
 use model::{AppId, Positions, TableName};
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use runtime::RandomIds;
+use serde_json::{Value, json};
 
 /// Breaks `table` of the lake at `root` in the way `kind` names.
 pub fn run(root: &Path, kind: &str, table: &str) -> Result<()> {
@@ -27,11 +31,13 @@ pub fn run(root: &Path, kind: &str, table: &str) -> Result<()> {
         let lake = Lake::connect(LakeSettings::local(root)?, Arc::new(RandomIds)).await?;
         let mut table = lake.table(&name).await?.with_context(|| format!("no table `{name}`"))?;
         match kind {
+            "delete-row" if name.schema() == "bronze" => rewrite(root, &table, |_| Ok(None)),
+            "change-value" if name.schema() == "bronze" => rewrite(root, &table, |row| change(row).map(Some)),
             "delete-row" => replace_one(&mut table, |_| Ok(None)).await,
             "double-row" => double(&mut table).await,
             "change-value" => replace_one(&mut table, |row| change(row).map(Some)).await,
             "drop-commit" => drop_commit(root, &table),
-            "lower-pin" => lower_pin(&mut table).await,
+            "lower-pin" => lower_pin(root, &table),
             other => bail!("no sabotage `{other}`"),
         }
     })
@@ -64,13 +70,57 @@ async fn replace_one(
         Some(row) => table.stage(vec![row]).await?,
         None => Vec::new(),
     };
-    land(table, append, Remove::Keys(Keys { columns, rows }), Positions::default()).await
+    land(table, append, Remove::Keys(Keys { columns, rows })).await
 }
 
 async fn double(table: &mut Table) -> Result<()> {
     let row = one_row(table).await?;
     let append = table.stage(vec![row]).await?;
-    land(table, append, Remove::Nothing, Positions::default()).await
+    land(table, append, Remove::Nothing).await
+}
+
+/// Puts another file in the place of the last one that was added, by an entry of the log that says so.
+/// No commit of ours takes rows out of a table that is only appended to.
+fn rewrite(
+    root: &Path,
+    table: &Table,
+    other: impl Fn(&RecordBatch) -> Result<Option<RecordBatch>>,
+) -> Result<()> {
+    let folder = root.join(table.name().path());
+    let entry = |version: u64| folder.join("_delta_log").join(format!("{version:020}.json"));
+    let last = table.version().0;
+    let mut add = None;
+    for version in (1..=last).rev() {
+        let text = std::fs::read_to_string(entry(version))?;
+        let lines = text.lines().map(serde_json::from_str::<Value>).collect::<Result<Vec<_>, _>>()?;
+        add = lines.into_iter().find_map(|mut line| line.get_mut("add").map(Value::take));
+        if add.is_some() {
+            break;
+        }
+    }
+    let mut add = add.context("no file was ever added")?;
+    let path = add["path"].as_str().context("an add names its file")?.to_owned();
+    let reader = ParquetRecordBatchReaderBuilder::try_new(File::open(folder.join(&path))?)?;
+    let schema = reader.schema().clone();
+    let rows = arrow::compute::concat_batches(&schema, &reader.build()?.collect::<Result<Vec<_>, _>>()?)?;
+    let at = rows.num_rows() / 2;
+    let mut parts = vec![rows.slice(0, at), rows.slice(at + 1, rows.num_rows() - at - 1)];
+    parts.extend(other(&rows.slice(at, 1))?);
+    let new = format!("{}-sabotaged.parquet", path.trim_end_matches(".parquet"));
+    let mut writer = ArrowWriter::try_new(File::create(folder.join(&new))?, rows.schema(), None)?;
+    for part in &parts {
+        writer.write(part)?;
+    }
+    writer.close()?;
+    let remove = json!({"remove": {"path": path, "dataChange": true, "deletionTimestamp": 0,
+        "extendedFileMetadata": true, "partitionValues": add["partitionValues"], "size": add["size"]}});
+    add["path"] = new.as_str().into();
+    add["size"] = std::fs::metadata(folder.join(&new))?.len().into();
+    let rows: usize = parts.iter().map(RecordBatch::num_rows).sum();
+    add["stats"] = json!({ "numRecords": rows }).to_string().into();
+    let info = json!({"commitInfo": {"timestamp": 0, "operation": "WRITE"}});
+    std::fs::write(entry(last + 1), format!("{info}\n{remove}\n{}\n", json!({ "add": add })))?;
+    Ok(())
 }
 
 /// The row with another value in its first column of text or whole numbers that is no key.
@@ -98,27 +148,25 @@ fn change(row: &RecordBatch) -> Result<RecordBatch> {
     bail!("no column to change")
 }
 
-async fn lower_pin(table: &mut Table) -> Result<()> {
+/// No commit of ours sets a position back: the entry is written by hand.
+fn lower_pin(root: &Path, table: &Table) -> Result<()> {
     let own = [AppId::plan(), AppId::as_of(), AppId::compaction()];
-    let mut set = Positions::default();
+    let mut lines = vec![json!({"commitInfo": {"timestamp": 0, "operation": "WRITE"}}).to_string()];
     for (app, position) in table.positions().0.iter().filter(|(app, _)| !own.contains(app)) {
         ensure!(*position > 1, "position `{app}` is too low to lower");
-        set.set(app.clone(), 1);
+        lines.push(json!({"txn": {"appId": app.as_str(), "version": 1}}).to_string());
     }
-    land(table, Vec::new(), Remove::Nothing, set).await
+    let entry = format!("_delta_log/{:020}.json", table.version().0 + 1);
+    std::fs::write(root.join(table.name().path()).join(entry), lines.join("\n") + "\n")?;
+    Ok(())
 }
 
-async fn land(
-    table: &mut Table,
-    append: Vec<lake::StagedFile>,
-    remove: Remove,
-    set: Positions,
-) -> Result<()> {
+async fn land(table: &mut Table, append: Vec<lake::StagedFile>, remove: Remove) -> Result<()> {
     let commit = Commit {
         operation: "WRITE",
         op: ulid(),
         expect: Expect::These(BTreeMap::new()),
-        set,
+        set: Positions::default(),
         append,
         remove,
         schema: None,
@@ -143,7 +191,7 @@ fn drop_commit(root: &Path, table: &Table) -> Result<()> {
     let last = table.version().0;
     let adds =
         |version: &u64| std::fs::read_to_string(entry(*version)).is_ok_and(|text| text.contains("\"add\""));
-    let victim = (2..last).filter(adds).nth(1).context("no commit to drop")?;
+    let victim = (1..last).find(adds).context("no commit to drop")?;
     for file in std::fs::read_dir(&log)?.flatten() {
         let name = file.file_name().to_string_lossy().into_owned();
         if name.contains("checkpoint") {

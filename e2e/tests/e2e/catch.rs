@@ -8,7 +8,9 @@ use crate::harness::Project;
 
 fn finished() -> Project {
     let project = Project::reference();
-    project.run(&["up", "--plain", "--events", "20000", "--seed", "9", "--until-drained"]).ok();
+    project
+        .run(&["up", "--plain", "--events", "20000", "--rate", "5000", "--seed", "9", "--until-drained"])
+        .ok();
     project.run(&["verify"]).ok();
     project
 }
