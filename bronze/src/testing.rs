@@ -115,7 +115,7 @@ pub fn everything(seed: i64) -> Value {
     Value::Record(vec![
         ("flag".into(), Value::Boolean(seed % 2 == 0)),
         ("small".into(), Value::Int(seed as i32)),
-        ("big".into(), maybe(1, 0, 1, Value::Long(seed.wrapping_mul(0x5DEE_CE66_D)))),
+        ("big".into(), maybe(1, 0, 1, Value::Long(seed.wrapping_mul(0x0005_DEEC_E66D)))),
         ("single".into(), Value::Float([seed as f32 / 3.0, f32::NAN, f32::INFINITY][symbol as usize])),
         (
             "twin".into(),

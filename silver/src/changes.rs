@@ -134,7 +134,12 @@ impl Reader {
     /// The newest event time of these rows, microseconds, for a clock that follows events. One that lies
     /// more than a day after its record reached Kafka is a mistake of the source and moves no clock.
     pub fn newest_event(&self, bronze: &RecordBatch) -> Result<Option<i64>, ArrowError> {
-        let times = time::event_time(bronze, self.event_time.as_deref(), self.envelope)?;
+        // Kafka's time stands in for the source's only where the source has none at all: a tombstone, or
+        // a record that cannot be decoded, moves no clock.
+        let times = match time::own_time(bronze, self.event_time.as_deref(), self.envelope)? {
+            Some(own) => own,
+            None => time::event_time(bronze, None, self.envelope)?,
+        };
         let arrived = bronze
             .column_by_name("_timestamp")
             .and_then(|c| c.as_primitive_opt::<TimestampMicrosecondType>());

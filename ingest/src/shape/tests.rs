@@ -42,7 +42,7 @@ fn a_value_is_read_as_its_type_says(#[case] kind: &str, #[case] json: Json, #[ca
 #[case::no_date(r#"{"type":"int","logicalType":"date"}"#, json!("2026-02-30"))]
 #[case::grown_scale(r#"{"type":"bytes","logicalType":"decimal","precision":5,"scale":2}"#, json!("1.234"))]
 #[case::too_many_digits(r#"{"type":"bytes","logicalType":"decimal","precision":5,"scale":2}"#, json!("1234.5"))]
-#[case::digits_a_double_may_have_lost(r#"{"type":"bytes","logicalType":"decimal","precision":38,"scale":18}"#, json!(0.1234567890123456789))]
+#[case::digits_a_double_may_have_lost(r#"{"type":"bytes","logicalType":"decimal","precision":38,"scale":18}"#, json!(0.123_456_789_012_345_68))]
 #[case::null_without_null(r#""int""#, Json::Null)]
 fn what_does_not_fit_is_a_bad_row(#[case] kind: &str, #[case] json: Json) {
     assert!(matches!(round(kind, json), Err(BadRow::BadValue { .. })));

@@ -12,14 +12,8 @@ pub fn event_time(
     declared: Option<&str>,
     envelope: Envelope,
 ) -> Result<TimestampMicrosecondArray, ArrowError> {
-    let usual = match envelope {
-        Envelope::Debezium => Some("source.ts_ms"),
-        Envelope::DebeziumFlat => Some("__source_ts_ms"),
-        Envelope::None => None,
-    };
     let kafka = bronze.column_by_name("_timestamp").map(|c| micros(c, "_timestamp")).transpose()?;
-    let own = declared.or(usual).and_then(|path| Some((super::path(bronze, path)?, path)));
-    let own = own.map(|(column, path)| micros(&column, path)).transpose()?;
+    let own = own_time(bronze, declared, envelope)?;
     Ok(match (own, kafka) {
         (Some(own), Some(kafka)) if own.null_count() > 0 => {
             let either = |row| {
@@ -30,6 +24,22 @@ pub fn event_time(
         (Some(one), _) | (None, Some(one)) => one,
         (None, None) => TimestampMicrosecondArray::new_null(bronze.num_rows()).with_timezone("UTC"),
     })
+}
+
+/// The time the source itself gives each row: the declared path, else what the envelope says. `None`
+/// when the table has no such column.
+pub fn own_time(
+    bronze: &RecordBatch,
+    declared: Option<&str>,
+    envelope: Envelope,
+) -> Result<Option<TimestampMicrosecondArray>, ArrowError> {
+    let usual = match envelope {
+        Envelope::Debezium => Some("source.ts_ms"),
+        Envelope::DebeziumFlat => Some("__source_ts_ms"),
+        Envelope::None => None,
+    };
+    let own = declared.or(usual).and_then(|path| Some((super::path(bronze, path)?, path)));
+    own.map(|(column, path)| micros(&column, path)).transpose()
 }
 
 /// A column as microseconds. A number is in the unit that the end of its name says, milliseconds
