@@ -12,20 +12,32 @@ const EVENTS: &str = "60000";
 /// Silver's rows and checksums, revenue and orders are what the simulator says they must be.
 #[track_caller]
 pub fn matches_oracle(project: &Project, summary: &str) {
+    assert_eq!(differences(project, summary), Vec::<String>::new());
+}
+
+/// What is not yet, or not any more, as the simulator says it must be.
+pub fn differences(project: &Project, summary: &str) -> Vec<String> {
     let oracle: Value = serde_json::from_str(&project.read(summary)).expect("the summary is JSON");
     let tables = oracle["tables"].as_object().expect("tables");
     assert_eq!(tables.len(), Table::ALL.len(), "{tables:?}");
+    let mut differences = Vec::new();
+    let mut compare = |what: String, found: Value, expected: &Value| {
+        if text(&found) != text(expected) {
+            differences.push(format!("{what}: {} instead of {}", text(&found), text(expected)));
+        }
+    };
     for table in Table::ALL {
         let (name, expected) = (table.name(), &tables[table.name()]);
-        let found = project.value(&checksum_sql(table, Dialect::DataFusion));
         let rows = project.value(&format!("SELECT count(*) AS n FROM silver.{name}"));
-        assert_eq!(text(&rows), text(&expected["live_rows"]), "rows of silver.{name}");
-        assert_eq!(text(&found), text(&expected["checksum"]), "checksum of silver.{name}");
+        compare(format!("rows of silver.{name}"), rows, &expected["live_rows"]);
+        let found = project.value(&checksum_sql(table, Dialect::DataFusion));
+        compare(format!("checksum of silver.{name}"), found, &expected["checksum"]);
     }
     let revenue = format!("SELECT CAST(revenue AS VARCHAR) AS revenue FROM ({}) AS sums", revenue_sql());
-    assert_eq!(text(&project.value(&revenue)), text(&oracle["totals"]["revenue"]), "revenue to the cent");
+    compare("revenue to the cent".to_owned(), project.value(&revenue), &oracle["totals"]["revenue"]);
     let orders = project.value("SELECT count(*) AS n FROM silver.orders");
-    assert_eq!(text(&orders), text(&oracle["totals"]["orders"]), "orders");
+    compare("orders".to_owned(), orders, &oracle["totals"]["orders"]);
+    differences
 }
 
 /// Numbers and texts alike: decimals come as text or number, by format.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::crash::count_commits;
-use crate::happy::matches_oracle;
+use crate::happy::{differences, matches_oracle};
 use crate::harness::{Project, until};
 
 #[test]
@@ -19,6 +19,10 @@ fn of_three_bronze_processes_one_is_killed_and_nothing_is_lost_or_doubled() {
     let mut bronze = bronze.into_iter();
     bronze.next().expect("three were started").kill();
     assert_eq!(sim.wait(Duration::from_secs(300)), Some(0), "the simulator ends");
+    // The partitions of the killed process go to the others once the group has given it up.
+    until("silver holds what the oracle says", Duration::from_secs(180), || {
+        differences(&project, "s.json").is_empty()
+    });
     project.run(&["gold", "--until-drained"]).ok();
     drop((host, bronze));
     matches_oracle(&project, "s.json");
