@@ -2,7 +2,7 @@
 //!
 //! | part | why |
 //! | --- | --- |
-//! | [`client`] | a consumer that is drained by `rd_kafka_consume_batch_queue`: no event, future or reference count a message |
+//! | [`client`] | a consumer that is drained by plain calls: no event, future or reference count a message |
 //! | [`batch`] | its messages, borrowed until the batch is dropped |
 //! | [`ask`] | topic ids (`DescribeTopics`) and the ends of many partitions in one request (`ListOffsets`) |
 //! | [`list`] | topic partition lists |

@@ -7,7 +7,6 @@ use crate::happy::{differences, matches_oracle};
 use crate::harness::{Project, until};
 
 #[test]
-#[ignore = "not reliable yet: see docs/known-issues.md"]
 fn of_three_bronze_processes_one_is_killed_and_nothing_is_lost_or_doubled() {
     let project = Project::reference();
     project.run(&["apply"]).ok();

@@ -1,4 +1,4 @@
-//! Messages of one call to `rd_kafka_consume_batch_queue`.
+//! Messages that were taken together.
 
 use std::ffi::{CStr, c_void};
 use std::marker::PhantomData;

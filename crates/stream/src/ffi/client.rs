@@ -122,26 +122,25 @@ impl Client {
         unsafe { take_error(rd::rd_kafka_incremental_unassign(self.client, list.as_ptr())) }
     }
 
-    /// Takes what is there, waiting up to `wait` for the first message only: asked for more, the
-    /// library would wait the whole time for the last.
+    /// Takes what is there, waiting up to `wait` for the first message only.
+    ///
+    /// One by one, not by `rd_kafka_consume_batch_queue`: that counts the end of a partition as a
+    /// message read, and from then on believes its reader to be one behind the end. Whenever the
+    /// library pauses partitions, and it pauses all of them while any is given or taken, it reads on
+    /// from what it believes, and the next record is never seen (librdkafka 2.12.1,
+    /// `rd_kafka_q_serve_rkmessages`).
     pub fn take(&mut self, wait: Duration) -> Batch<'_> {
         debug_assert!(self.buffer.is_empty());
-        let room = self.buffer.capacity().max(1);
-        self.buffer.resize(room, ptr::null_mut());
-        let wait = c_int::try_from(wait.as_millis()).unwrap_or(c_int::MAX);
-        // SAFETY: the queue is live and the buffer has room for as many pointers as are asked for.
-        let taken = unsafe {
-            let first =
-                rd::rd_kafka_consume_batch_queue(self.queue, wait, self.buffer.as_mut_ptr(), 1).max(0);
-            let more = if first == 0 {
-                0
-            } else {
-                rd::rd_kafka_consume_batch_queue(self.queue, 0, self.buffer.as_mut_ptr().add(1), room - 1)
-                    .max(0)
-            };
-            first + more
-        };
-        self.buffer.truncate(taken.unsigned_abs());
+        let mut wait = c_int::try_from(wait.as_millis()).unwrap_or(c_int::MAX);
+        while self.buffer.len() < self.buffer.capacity() {
+            // SAFETY: the queue is live; the message is ours, and the batch destroys it.
+            let message = unsafe { rd::rd_kafka_consume_queue(self.queue, wait) };
+            if message.is_null() {
+                break;
+            }
+            self.buffer.push(message);
+            wait = 0;
+        }
         Batch { messages: &mut self.buffer }
     }
     /// What callbacks left since the last call.
@@ -247,4 +246,47 @@ unsafe extern "C" fn on_log(
 ) {
     // SAFETY: both are C strings and are copied.
     unsafe { logs::line(level, &owned(facility), &owned(text)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+    use crate::tests::{PATIENCE, bench, fill, topic};
+
+    impl Client {
+        /// Where the library reads on after it has paused a partition.
+        fn position(&self, topic: &TopicName, partition: i32) -> i64 {
+            let list = List::new([(topic, partition, EARLIEST)]);
+            // SAFETY: client and list are live; the list has one element, which the library fills in.
+            unsafe {
+                rd::rd_kafka_position(self.client, list.as_ptr());
+                (*(*list.as_ptr()).elems).offset
+            }
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn the_end_of_a_partition_is_not_counted_as_a_record_of_it() {
+        let bench = bench(&[("t", 1)]).await;
+        let t = topic("t");
+        fill(&bench.kafka, &t, 1, 7).await;
+        let config = bench.kafka.consumer("g", 1 << 20);
+        let took = crate::aside::run("take", move || {
+            let mut client = Client::try_new(&config, 100).expect("valid");
+            client.assign_none().expect("no group");
+            client.place([(&t, 0, 0)]).expect("placed");
+            let deadline = Instant::now() + PATIENCE;
+            let (mut records, mut ended) = (0, false);
+            while !ended && Instant::now() < deadline {
+                for message in client.take(Duration::from_millis(20)).iter() {
+                    records += usize::from(message.code() == 0);
+                    ended |= message.code() == code::PARTITION_EOF;
+                }
+            }
+            (records, ended, client.position(&t, 0))
+        });
+        assert_eq!(took.await.expect("a thread"), (7, true, 7));
+    }
 }
