@@ -29,7 +29,7 @@ pub async fn run(common: &Common) -> Result<Exit, Failure> {
         findings.push(finding);
     };
     for declared in project.catalog.topics.values() {
-        take(declared.table.to_string(), bronze::check(&lake, &declared.table).await);
+        take(declared.table.to_string(), bronze::check(&lake, &wiring.kafka, declared).await);
     }
     for model in project.catalog.models.values() {
         if model.kind.is_silver() {

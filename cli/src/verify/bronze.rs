@@ -5,18 +5,26 @@
 //! in the table now must give each range's row count and digest. The digest is an order-free sum of
 //! row hashes over all stored columns (`lake::digest`), so compaction does not change it, and a
 //! changed value does.
+//!
+//! A commit can only state what its reader was given, and offsets have holes by nature. So the topics
+//! are read as well, as far back as they are kept: every committed record below the table's position
+//! has its row.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result};
 use arrow::array::{Array as _, AsArray as _, RecordBatch};
 use arrow::datatypes::Int64Type;
+use bronze::ledger::Ledger;
+use catalog::Topic;
 use datafusion::execution::SendableRecordBatchStream;
 use futures::TryStreamExt as _;
 use lake::digest::{self, Sum};
 use lake::{Lake, LogEntry, Table};
-use model::{AppId, TableName};
+use model::{AppId, Offset, TopicName};
+use roaring::RoaringTreemap;
 use serde::Deserialize;
+use stream::{Admin, Kafka};
 
 use super::Finding;
 
@@ -43,33 +51,44 @@ struct Found {
     sum: Sum,
 }
 
+/// Rows of one partition that are in the table.
+#[derive(Debug, Default)]
+struct Held {
+    offsets: RoaringTreemap,
+    doubled: Vec<i64>,
+    /// Of each range, in order.
+    found: Vec<Found>,
+}
+
+/// Topic id and number.
 type Partition = (String, i32);
 
-/// Checks one bronze table. `None` when it does not exist yet.
-pub async fn check(lake: &Lake, name: &TableName) -> Result<Option<Finding>> {
+/// Checks the bronze table of a topic. `None` when it does not exist yet.
+pub async fn check(lake: &Lake, kafka: &Kafka, topic: &Topic) -> Result<Option<Finding>> {
+    let name = &topic.table;
     let Some(table) = lake.table(name).await? else { return Ok(None) };
     let mut finding = Finding::new(name);
     let log = table.log(None, table.version()).await?;
     let ranges = ranges(&log, &mut finding)?;
     chain(&table, &ranges, &mut finding);
-    let (found, strays) = recount(&table, &ranges).await?;
-    for stray in strays {
-        finding.fault(stray);
-    }
-    let mut bad = Vec::new();
+    let held = recount(&table, &ranges, &mut finding).await?;
+    let nothing = Held::default();
     let (mut rows, mut count) = (0, 0);
     for (partition, ranges) in &ranges {
+        let held = held.get(partition).unwrap_or(&nothing);
         for (at, range) in ranges.iter().enumerate() {
-            let found = found.get(&(partition.clone(), at)).cloned().unwrap_or_default();
+            let found = held.found.get(at).cloned().unwrap_or_default();
             (rows, count) = (rows + found.rows, count + 1);
             if found.rows != range.rows || found.sum.to_string() != range.digest {
-                bad.push((partition.clone(), range.clone(), found));
+                finding.fault(unlike(partition.1, range, &found, held));
             }
         }
     }
-    name_bad_ranges(&table, &bad, &mut finding).await?;
-    finding.checked =
-        format!("{rows} rows in {count} ranges of {} partitions, offsets and digests", ranges.len());
+    let on_topic = read_topic(kafka, &topic.name, &table, &held, &mut finding).await?;
+    finding.checked = format!(
+        "{rows} rows in {count} ranges of {} partitions, offsets and digests; {on_topic}",
+        ranges.len()
+    );
     Ok(Some(finding))
 }
 
@@ -141,98 +160,127 @@ fn chain(table: &Table, all: &BTreeMap<Partition, Vec<Range>>, finding: &mut Fin
 async fn recount(
     table: &Table,
     all: &BTreeMap<Partition, Vec<Range>>,
-) -> Result<(HashMap<(Partition, usize), Found>, Vec<String>)> {
-    let mut found: HashMap<(Partition, usize), Found> = HashMap::new();
-    let mut strays = Vec::new();
+    finding: &mut Finding,
+) -> Result<BTreeMap<Partition, Held>> {
+    let mut held: BTreeMap<Partition, Held> = BTreeMap::new();
+    let mut strays = 0;
     let columns: Vec<String> = table.schema().fields().iter().map(|field| field.name().clone()).collect();
-    let mut stream = stream(table, None).await?;
+    let mut stream = stream(table).await?;
     while let Some(batch) = stream.try_next().await? {
         let hashes = digest::row_hashes(&batch, &columns);
         let at = Coordinates::of(&batch)?;
-        for (row, hash) in hashes.into_iter().enumerate() {
-            let (partition, offset) = at.row(row);
-            let range = all.get(&partition).and_then(|ranges| {
+        // A file holds the rows of a partition together.
+        for rows in at.runs() {
+            let partition = at.partition(rows.start);
+            let ranges = all.get(&partition).map_or(&[][..], Vec::as_slice);
+            let number = partition.1;
+            let held = held.entry(partition).or_default();
+            held.found.resize_with(ranges.len(), Found::default);
+            for row in rows {
+                let offset = at.offset.value(row);
+                if !held.offsets.insert(offset.max(0).cast_unsigned()) {
+                    held.doubled.push(offset);
+                }
                 let after = ranges.partition_point(|range| range.from <= offset);
-                let at = after.checked_sub(1)?;
-                (offset < ranges[at].to).then_some(at)
-            });
-            match range {
-                Some(range) => {
-                    let found = found.entry((partition, range)).or_default();
-                    found.rows += 1;
-                    found.sum.add(&[hash]);
+                match after.checked_sub(1).filter(|range| offset < ranges[*range].to) {
+                    Some(range) => {
+                        held.found[range].rows += 1;
+                        held.found[range].sum.add(&hashes[row..=row]);
+                    }
+                    None if strays < NAMED => {
+                        strays += 1;
+                        finding.fault(format!("partition {number}: offset {offset} is in no commit's range"));
+                    }
+                    None => {}
                 }
-                None if strays.len() < NAMED => {
-                    strays
-                        .push(format!("partition {}: offset {offset} is in no commit's range", partition.1));
-                }
-                None => {}
             }
         }
     }
-    Ok((found, strays))
+    Ok(held)
 }
 
 /// The rows of the table, batch by batch: a bronze table may be larger than memory.
-async fn stream(table: &Table, columns: Option<&[&str]>) -> Result<SendableRecordBatchStream> {
-    let frame = query::session().read_table(table.provider()?)?;
-    let frame = match columns {
-        Some(columns) => frame.select_columns(columns)?,
-        None => frame,
-    };
-    Ok(frame.execute_stream().await?)
+async fn stream(table: &Table) -> Result<SendableRecordBatchStream> {
+    Ok(query::session().read_table(table.provider()?)?.execute_stream().await?)
 }
 
-/// Says what is wrong with each bad range, down to offsets where they can be told.
-async fn name_bad_ranges(
-    table: &Table,
-    bad: &[(Partition, Range, Found)],
-    finding: &mut Finding,
-) -> Result<()> {
-    if bad.is_empty() {
-        return Ok(());
+/// Says what is wrong with a range, down to offsets where they can be told.
+fn unlike(partition: i32, range: &Range, found: &Found, held: &Held) -> String {
+    let within = range.from..range.to;
+    let doubled: Vec<i64> =
+        held.doubled.iter().copied().filter(|offset| within.contains(offset)).take(NAMED).collect();
+    let there = |offset: &i64| held.offsets.contains(offset.cast_unsigned());
+    let absent: Vec<i64> = within.filter(|offset| !there(offset)).take(NAMED).collect();
+    let mut what = format!(
+        "partition {partition}, offsets {}..{} (version {}): {} rows where its commit states {}",
+        range.from, range.to, range.version, found.rows, range.rows
+    );
+    if found.rows == range.rows && doubled.is_empty() {
+        what.push_str(", a value differs from what was committed");
     }
-    let wanted = ["_topic_id", "_partition", "_offset"];
-    let mut offsets: HashMap<usize, Vec<i64>> = HashMap::new();
-    let mut stream = stream(table, Some(&wanted)).await?;
-    while let Some(batch) = stream.try_next().await? {
-        let at = Coordinates::of(&batch)?;
-        for row in 0..batch.num_rows() {
-            let (partition, offset) = at.row(row);
-            let hit = bad
-                .iter()
-                .position(|(p, range, _)| *p == partition && (range.from..range.to).contains(&offset));
-            if let Some(hit) = hit {
-                offsets.entry(hit).or_default().push(offset);
+    if !doubled.is_empty() {
+        what.push_str(&format!(", twice: {doubled:?}"));
+    }
+    if !absent.is_empty() && found.rows < range.rows + doubled.len() as u64 {
+        what.push_str(&format!(", missing: {absent:?}"));
+    }
+    what
+}
+
+/// Every committed record that the topic still has below the table's positions has its row. Says how
+/// many there were.
+async fn read_topic(
+    kafka: &Kafka,
+    topic: &TopicName,
+    table: &Table,
+    held: &BTreeMap<Partition, Held>,
+    finding: &mut Finding,
+) -> Result<String> {
+    let admin = Admin::try_new(kafka)?;
+    let asked = || format!("topic `{topic}`");
+    let Some(info) = admin.describe(topic).await.with_context(asked)? else {
+        return Ok("its topic is gone".to_owned());
+    };
+    let spans: BTreeMap<i32, (Offset, Offset)> = admin
+        .watermarks(topic)
+        .await
+        .with_context(asked)?
+        .into_iter()
+        .filter_map(|(partition, (low, high))| {
+            let position = table.positions().get(&AppId::partition(&info.id, partition))?;
+            Some((partition, (low, high.min(Offset(position)))))
+        })
+        .collect();
+    let (mut records, mut missing) = (0_u64, BTreeMap::<i32, (u64, Vec<i64>)>::new());
+    let mut ledger = Ledger::default();
+    let id = info.id.as_str();
+    let each = |read: stream::Records| {
+        records += read.len() as u64;
+        // Lines of a file that were sent twice have one row.
+        let mut kept: Vec<u32> = (0..u32::try_from(read.len()).unwrap_or(u32::MAX)).collect();
+        if Ledger::concerns(&read, &kept) {
+            ledger.drop_repeats(&read, &mut kept);
+        }
+        let there = held.get(&(id.to_owned(), read.partition)).map(|held| &held.offsets);
+        for row in kept {
+            let offset = read.offset(row as usize).0;
+            if !there.is_some_and(|offsets| offsets.contains(offset.cast_unsigned())) {
+                let (count, named) = missing.entry(read.partition).or_default();
+                *count += 1;
+                if named.len() < NAMED {
+                    named.push(offset);
+                }
             }
         }
+    };
+    stream::read(kafka, topic, &spans, each).await.with_context(asked)?;
+    for (partition, (count, named)) in missing {
+        finding.fault(format!(
+            "partition {partition}: {count} records of topic `{topic}` have no row, offsets {named:?}{}",
+            if count > named.len() as u64 { " and more" } else { "" }
+        ));
     }
-    for (i, ((_, partition), range, found)) in bad.iter().enumerate() {
-        let mut there = offsets.remove(&i).unwrap_or_default();
-        there.sort_unstable();
-        let doubled: Vec<i64> =
-            there.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0]).collect();
-        there.dedup();
-        let absent: Vec<i64> = (range.from..range.to)
-            .filter(|offset| there.binary_search(offset).is_err())
-            .take(NAMED)
-            .collect();
-        let mut what = format!(
-            "partition {partition}, offsets {}..{} (version {}): {} rows where its commit states {}",
-            range.from, range.to, range.version, found.rows, range.rows
-        );
-        if found.rows == range.rows && doubled.is_empty() {
-            what.push_str(", a value differs from what was committed");
-        }
-        if !doubled.is_empty() {
-            what.push_str(&format!(", twice: {:?}", &doubled[..doubled.len().min(NAMED)]));
-        }
-        if !absent.is_empty() && (there.len() as u64) < range.rows {
-            what.push_str(&format!(", missing: {absent:?}"));
-        }
-        finding.fault(what);
-    }
-    Ok(())
+    Ok(format!("{records} records on its topic"))
 }
 
 /// Coordinates of the rows of a batch.
@@ -254,8 +302,20 @@ impl Coordinates {
             column("_topic_id")?.as_string_opt::<i32>().cloned().context("`_topic_id` is no STRING")?;
         Ok(Self { topic, partition: whole("_partition")?, offset: whole("_offset")? })
     }
-    fn row(&self, row: usize) -> (Partition, i64) {
+    /// Rows that follow each other and are of one partition.
+    fn runs(&self) -> impl Iterator<Item = std::ops::Range<usize>> + '_ {
+        let (mut from, len) = (0, self.offset.len());
+        std::iter::from_fn(move || {
+            let alike = |row: usize| {
+                self.partition.value(row) == self.partition.value(from)
+                    && self.topic.value(row) == self.topic.value(from)
+            };
+            let to = (from..len).find(|row| !alike(*row)).unwrap_or(len);
+            (from < len).then(|| std::mem::replace(&mut from, to)..to)
+        })
+    }
+    fn partition(&self, row: usize) -> Partition {
         let partition = i32::try_from(self.partition.value(row)).unwrap_or(-1);
-        ((self.topic.value(row).to_owned(), partition), self.offset.value(row))
+        (self.topic.value(row).to_owned(), partition)
     }
 }

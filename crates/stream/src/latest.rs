@@ -1,5 +1,5 @@
-//! Reads topics once, up to where they end now: a compacted topic folded by key, or the last record of
-//! each partition.
+//! Reads topics once, up to where they end now: a compacted topic folded by key, the last record of
+//! each partition, or everything in given spans.
 //!
 //! Read committed, up to the ends as they were when the call began, open transactions of others
 //! included: behind one of those may lie a committed record of ours, so the call waits for it to end.
@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use crate::{Admin, Cause, Consumer, Error, Event, Kafka, Limits, Records, Result};
 
-/// How long reading may take: longer than any transaction may stay open.
+/// How long reading may stand still: longer than any transaction may stay open.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// How far before its end a partition is first looked at for its last record.
 const STEP: i64 = 64;
@@ -93,8 +93,8 @@ pub async fn tail(kafka: &Kafka, topic: &TopicName) -> Result<BTreeMap<i32, Tail
     }
 }
 
-/// Reads `[from, to)` of each partition, in order.
-async fn read(
+/// Reads the committed records of `[from, to)` of each partition, those of a partition in order.
+pub async fn read(
     kafka: &Kafka,
     topic: &TopicName,
     spans: &BTreeMap<i32, (Offset, Offset)>,
@@ -110,7 +110,7 @@ async fn read(
     }
     let from = open.keys().map(|partition| (topic.clone(), *partition, spans[partition].0)).collect();
     let mut consumer = Consumer::assign(kafka, from, Limits::default())?;
-    let deadline = Instant::now() + PATIENCE;
+    let mut deadline = Instant::now() + PATIENCE;
     let outcome = loop {
         if open.is_empty() {
             break Ok(());
@@ -122,6 +122,7 @@ async fn read(
         };
         match event {
             Event::Records(mut records) => {
+                deadline = Instant::now() + PATIENCE;
                 let Some(to) = open.get(&records.partition).copied() else { continue };
                 let behind = records.offsets.partition_point(|offset| *offset < to.0);
                 drop(records.split_off(behind));

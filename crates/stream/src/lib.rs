@@ -7,7 +7,7 @@
 //! | [`consumer`] | `Consumer`: batches of records in offset order, `Loss` instead of a silent reset |
 //! | [`records`] | `Records`: one batch of one partition, in one arena |
 //! | [`producer`] | `Producer`: idempotent or transactional; deliveries counted, not awaited |
-//! | [`latest`] | a compacted topic folded by key; the last record of each partition |
+//! | [`latest`] | a compacted topic folded by key; the last record of each partition; spans of a topic |
 //! | [`commits`] | announcements of new table versions, and who owns which table |
 //! | [`internal`] | our own topics |
 //! | [`hash`] | Kafka's murmur2: which partition a key goes to |
@@ -43,7 +43,7 @@ pub use admin::{Admin, TopicInfo, TopicSpec};
 pub use commits::{Announcer, OwnerEvent, Owners};
 pub use consumer::{Cause, Consumer, Event, Limits, Loss, Start};
 pub use error::{Error, Result};
-pub use latest::{TailRecord, latest, tail};
+pub use latest::{TailRecord, latest, read, tail};
 pub use producer::{Outgoing, Producer};
 pub use records::{Record, Records};
 pub use registry::{Registry, RegistrySettings, frame, unframe};

@@ -6,16 +6,18 @@
 //! | `double-row` | one row is appended a second time |
 //! | `change-value` | one row gets another value in a column that is no key |
 //! | `drop-commit` | a commit is taken out of the log and the later ones move down |
+//! | `skip-record` | a record is left out of a bronze table, and of what its commit states |
 //! | `lower-pin` | a position is set back without its rows |
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use arrow::array::{Array as _, ArrayRef, AsArray as _, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Int64Type, Schema};
+use lake::digest::{Sum, row_hashes};
 use lake::{Commit, Expect, Keys, Lake, LakeSettings, Landing, Remove, Table};
 use model::{AppId, Positions, TableName};
 use parquet::arrow::ArrowWriter;
@@ -38,6 +40,7 @@ pub fn run(root: &Path, kind: &str, table: &str) -> Result<()> {
             "change-value" => replace_one(&mut table, |row| change(row).map(Some)).await,
             "drop-commit" => drop_commit(root, &table),
             "lower-pin" => lower_pin(root, &table),
+            "skip-record" => skip_record(root, &table).await,
             other => bail!("no sabotage `{other}`"),
         }
     })
@@ -79,26 +82,30 @@ async fn double(table: &mut Table) -> Result<()> {
     land(table, append, Remove::Nothing).await
 }
 
-/// Puts another file in the place of the last one that was added, by an entry of the log that says so.
-/// No commit of ours takes rows out of a table that is only appended to.
-fn rewrite(
-    root: &Path,
-    table: &Table,
-    other: impl Fn(&RecordBatch) -> Result<Option<RecordBatch>>,
-) -> Result<()> {
-    let folder = root.join(table.name().path());
-    let entry = |version: u64| folder.join("_delta_log").join(format!("{version:020}.json"));
-    let last = table.version().0;
-    let mut add = None;
-    for version in (1..=last).rev() {
-        let text = std::fs::read_to_string(entry(version))?;
+/// The entry of the log at a version.
+fn entry(root: &Path, table: &Table, version: u64) -> PathBuf {
+    root.join(table.name().path()).join(format!("_delta_log/{version:020}.json"))
+}
+
+/// The newest version that added a file, and the lines of its entry.
+fn last_added(root: &Path, table: &Table) -> Result<(u64, Vec<Value>)> {
+    for version in (1..=table.version().0).rev() {
+        let text = std::fs::read_to_string(entry(root, table, version))?;
         let lines = text.lines().map(serde_json::from_str::<Value>).collect::<Result<Vec<_>, _>>()?;
-        add = lines.into_iter().find_map(|mut line| line.get_mut("add").map(Value::take));
-        if add.is_some() {
-            break;
+        if lines.iter().any(|line| line.get("add").is_some()) {
+            return Ok((version, lines));
         }
     }
-    let mut add = add.context("no file was ever added")?;
+    bail!("no file was ever added")
+}
+
+/// Writes the file of `add` again with another row in its middle, or none, and makes `add` name it.
+/// Returns the row that is gone.
+fn rewrite_file(
+    folder: &Path,
+    add: &mut Value,
+    other: impl Fn(&RecordBatch) -> Result<Option<RecordBatch>>,
+) -> Result<RecordBatch> {
     let path = add["path"].as_str().context("an add names its file")?.to_owned();
     let reader = ParquetRecordBatchReaderBuilder::try_new(File::open(folder.join(&path))?)?;
     let schema = reader.schema().clone();
@@ -112,14 +119,69 @@ fn rewrite(
         writer.write(part)?;
     }
     writer.close()?;
-    let remove = json!({"remove": {"path": path, "dataChange": true, "deletionTimestamp": 0,
-        "extendedFileMetadata": true, "partitionValues": add["partitionValues"], "size": add["size"]}});
     add["path"] = new.as_str().into();
     add["size"] = std::fs::metadata(folder.join(&new))?.len().into();
-    let rows: usize = parts.iter().map(RecordBatch::num_rows).sum();
-    add["stats"] = json!({ "numRecords": rows }).to_string().into();
+    let count: usize = parts.iter().map(RecordBatch::num_rows).sum();
+    add["stats"] = json!({ "numRecords": count }).to_string().into();
+    Ok(rows.slice(at, 1))
+}
+
+/// Puts another file in the place of the last one that was added, by an entry of the log that says so.
+/// No commit of ours takes rows out of a table that is only appended to.
+fn rewrite(
+    root: &Path,
+    table: &Table,
+    other: impl Fn(&RecordBatch) -> Result<Option<RecordBatch>>,
+) -> Result<()> {
+    let (_, lines) = last_added(root, table)?;
+    let old = lines.into_iter().find_map(|mut line| line.get_mut("add").map(Value::take));
+    let old = old.context("the entry adds a file")?;
+    let mut add = old.clone();
+    rewrite_file(&root.join(table.name().path()), &mut add, other)?;
+    let remove = json!({"remove": {"path": old["path"], "dataChange": true, "deletionTimestamp": 0,
+        "extendedFileMetadata": true, "partitionValues": old["partitionValues"], "size": old["size"]}});
     let info = json!({"commitInfo": {"timestamp": 0, "operation": "WRITE"}});
-    std::fs::write(entry(last + 1), format!("{info}\n{remove}\n{}\n", json!({ "add": add })))?;
+    let lines = format!("{info}\n{remove}\n{}\n", json!({ "add": add }));
+    std::fs::write(entry(root, table, table.version().0 + 1), lines)?;
+    Ok(())
+}
+
+/// What a reader leaves behind that was never given a record: no row, and a commit that states none.
+async fn skip_record(root: &Path, table: &Table) -> Result<()> {
+    let (version, mut lines) = last_added(root, table)?;
+    let add = lines.iter_mut().find_map(|line| line.get_mut("add")).context("the entry adds a file")?;
+    let gone = rewrite_file(&root.join(table.name().path()), add, |_| Ok(None))?;
+    let at = |row: &RecordBatch, name: &str| {
+        Some(row.column_by_name(name)?.as_primitive_opt::<Int64Type>()?.value(0))
+    };
+    let (partition, offset) = (at(&gone, "_partition"), at(&gone, "_offset"));
+    let columns: Vec<String> = table.schema().fields().iter().map(|field| field.name().clone()).collect();
+    let mut hash = None;
+    for batch in table.scan(None).await? {
+        let hashes = row_hashes(&batch, &columns);
+        for (row, found) in hashes.into_iter().enumerate() {
+            let row = batch.slice(row, 1);
+            if (at(&row, "_partition"), at(&row, "_offset")) == (partition, offset) {
+                hash = Some(found);
+            }
+        }
+    }
+    let hash = hash.context("the row is in the table")?;
+    let info =
+        lines.iter_mut().find_map(|line| line.get_mut("commitInfo")).context("a commit has an info")?;
+    let ranges = info["lakepulse"]["ranges"].as_array_mut().context("a bronze commit states ranges")?;
+    let stated = ranges.iter_mut().find(|range| {
+        let within = |from: i64, to: i64| offset.is_some_and(|offset| (from..to).contains(&offset));
+        range["partition"].as_i64() == partition
+            && within(range["from"].as_i64().unwrap_or(0), range["to"].as_i64().unwrap_or(0))
+    });
+    let stated = stated.context("a range holds the row")?;
+    let mut sum: Sum = stated["digest"].as_str().context("a range has a digest")?.parse()?;
+    sum.remove(&[hash]);
+    stated["digest"] = sum.to_string().into();
+    stated["rows"] = (stated["rows"].as_u64().context("a range counts its rows")? - 1).into();
+    let lines: Vec<String> = lines.iter().map(Value::to_string).collect();
+    std::fs::write(entry(root, table, version), lines.join("\n") + "\n")?;
     Ok(())
 }
 
@@ -156,8 +218,7 @@ fn lower_pin(root: &Path, table: &Table) -> Result<()> {
         ensure!(*position > 1, "position `{app}` is too low to lower");
         lines.push(json!({"txn": {"appId": app.as_str(), "version": 1}}).to_string());
     }
-    let entry = format!("_delta_log/{:020}.json", table.version().0 + 1);
-    std::fs::write(root.join(table.name().path()).join(entry), lines.join("\n") + "\n")?;
+    std::fs::write(entry(root, table, table.version().0 + 1), lines.join("\n") + "\n")?;
     Ok(())
 }
 
@@ -187,10 +248,10 @@ fn ulid() -> String {
 /// Takes a commit that added rows out of the middle of the log.
 fn drop_commit(root: &Path, table: &Table) -> Result<()> {
     let log = root.join(table.name().path()).join("_delta_log");
-    let entry = |version: u64| log.join(format!("{version:020}.json"));
     let last = table.version().0;
-    let adds =
-        |version: &u64| std::fs::read_to_string(entry(*version)).is_ok_and(|text| text.contains("\"add\""));
+    let adds = |version: &u64| {
+        std::fs::read_to_string(entry(root, table, *version)).is_ok_and(|text| text.contains("\"add\""))
+    };
     let victim = (1..last).find(adds).context("no commit to drop")?;
     for file in std::fs::read_dir(&log)?.flatten() {
         let name = file.file_name().to_string_lossy().into_owned();
@@ -199,7 +260,7 @@ fn drop_commit(root: &Path, table: &Table) -> Result<()> {
         }
     }
     for version in victim..last {
-        std::fs::rename(entry(version + 1), entry(version))?;
+        std::fs::rename(entry(root, table, version + 1), entry(root, table, version))?;
     }
     Ok(())
 }

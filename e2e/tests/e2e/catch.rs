@@ -28,6 +28,7 @@ fn a_deleted_doubled_or_changed_row_a_dropped_commit_and_a_lowered_pin_are_caugh
         ("double-row", "bronze.cdc_orders"),
         ("change-value", "bronze.cdc_orders"),
         ("drop-commit", "bronze.cdc_orders"),
+        ("skip-record", "bronze.cdc_orders"),
         ("delete-row", "gold.customer_analytics"),
         ("change-value", "gold.customer_analytics"),
         ("lower-pin", "gold.customer_analytics"),
