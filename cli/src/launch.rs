@@ -76,7 +76,7 @@ pub async fn stage(
                 settings: silver::Settings { create, ..Default::default() },
                 select: select.to_vec(),
             };
-            let owners = owners(wiring, stage, &context.tables()).await?;
+            let owners = owners(wiring, stage, select, &context.tables()).await?;
             tasks.spawn("silver", Phase::Stages, async move {
                 silver::run(context, owners, stop).await.map_err(|error| failure(error.reaction(), error))
             });
@@ -95,7 +95,7 @@ pub async fn stage(
                 select: select.to_vec(),
                 draining: draining.clone(),
             };
-            let owners = owners(wiring, stage, &context.tables()).await?;
+            let owners = owners(wiring, stage, select, &context.tables()).await?;
             tasks.spawn("gold", Phase::Stages, async move {
                 gold::run(context, owners, stop).await.map_err(|error| failure(error.reaction(), error))
             });
@@ -104,9 +104,14 @@ pub async fn stage(
     Ok(())
 }
 
-async fn owners(wiring: &Wiring, stage: Stage, tables: &[TableName]) -> Result<Owners> {
-    let group = format!("{}.{}", wiring.project.name, stage.name());
-    let owners = Owners::join(&wiring.kafka, &wiring.project.name, &group, tables).await;
+/// The stage's tables are shared by a group; those that were asked for by name are this process's.
+async fn owners(wiring: &Wiring, stage: Stage, select: &[TableName], tables: &[TableName]) -> Result<Owners> {
+    let project = &wiring.project.name;
+    if !select.is_empty() {
+        return Owners::alone(&wiring.kafka, project, tables).await.context("cannot watch for new versions");
+    }
+    let group = format!("{project}.{}", stage.name());
+    let owners = Owners::join(&wiring.kafka, project, &group, tables).await;
     owners.with_context(|| format!("cannot join group `{group}`"))
 }
 

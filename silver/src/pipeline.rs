@@ -11,7 +11,7 @@ use catalog::{Kind, Model};
 use lake::Compaction;
 use model::{Reaction, TableName};
 use runtime::{Backoff, CancellationToken, Meter, State};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 
 use crate::append::Appender;
 use crate::commit::{Committer, Span, by_columns};
@@ -36,13 +36,14 @@ pub struct Pipeline {
     meter: Meter,
     stop: CancellationToken,
     committer: Committer,
+    turns: Arc<Semaphore>,
     commits: u32,
     measured: Option<i64>,
 }
 
 impl Pipeline {
-    /// A pipeline of a silver table of the project.
-    pub fn new(ctx: Context, name: TableName, stop: CancellationToken) -> Self {
+    /// A pipeline of a silver table of the project. It takes one of `turns` for each batch.
+    pub fn new(ctx: Context, name: TableName, turns: Arc<Semaphore>, stop: CancellationToken) -> Self {
         let meter = ctx.meters.stage("silver", &name.to_string());
         let committer = Committer {
             lake: ctx.lake.clone(),
@@ -50,7 +51,7 @@ impl Pipeline {
             ids: Arc::clone(&ctx.ids),
             stop: stop.clone(),
         };
-        Self { ctx, name, meter, stop, committer, commits: 0, measured: None }
+        Self { ctx, name, meter, stop, committer, turns, commits: 0, measured: None }
     }
 
     /// Runs until stopped, or until the table has to wait for a person.
@@ -119,6 +120,15 @@ impl Pipeline {
 
     /// One batch. False: there was nothing to read.
     async fn step(&mut self, open: &mut Open) -> Result<bool> {
+        if !self.is_behind(open).await? {
+            return Ok(false);
+        }
+        // Held until the batch is in the table, and with it the memory.
+        let turn = Arc::clone(&self.turns).acquire_owned();
+        let _turn = tokio::select! {
+            () = self.stop.cancelled() => return Ok(false),
+            turn = turn => turn.ok(),
+        };
         let [position, deleted, aside] = open.tables.positions(&open.input);
         let batch = match self.next_batch(open, position, deleted.max(aside)).await {
             // The first versions are gone from bronze's log, yet its newest one holds every event.

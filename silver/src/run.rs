@@ -13,7 +13,7 @@ use lake::Lake;
 use model::{TableName, Version};
 use runtime::{CancellationToken, Clock, Ids, Meters, State};
 use stream::OwnerEvent;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinHandle;
 
 use crate::error::{Error, Result};
@@ -106,6 +106,7 @@ pub async fn run(ctx: Context, mut owners: impl Ownership, stop: CancellationTok
     let mut running: BTreeMap<TableName, Owned> = BTreeMap::new();
     let mut halted: BTreeMap<TableName, String> = BTreeMap::new();
     let ours = ctx.tables();
+    let turns = Arc::new(Semaphore::new(ctx.settings.at_once.get()));
     let ended = loop {
         let event = tokio::select! {
             biased;
@@ -115,7 +116,7 @@ pub async fn run(ctx: Context, mut owners: impl Ownership, stop: CancellationTok
         match event {
             Ok(OwnerEvent::Owned(table)) if ours.contains(&table) => {
                 if !running.contains_key(&table) {
-                    running.insert(table.clone(), start(&ctx, &table, &stop));
+                    running.insert(table.clone(), start(&ctx, &table, &turns, &stop));
                 }
             }
             Ok(OwnerEvent::Lost(table)) => {
@@ -147,9 +148,9 @@ pub async fn run(ctx: Context, mut owners: impl Ownership, stop: CancellationTok
     Err(Error::Halted { tables: halted.into_iter().map(|(table, why)| format!("{table}: {why}")).collect() })
 }
 
-fn start(ctx: &Context, table: &TableName, stop: &CancellationToken) -> Owned {
+fn start(ctx: &Context, table: &TableName, turns: &Arc<Semaphore>, stop: &CancellationToken) -> Owned {
     let (wake, stop) = (Arc::new(Notify::new()), stop.child_token());
-    let pipeline = Pipeline::new(ctx.clone(), table.clone(), stop.clone());
+    let pipeline = Pipeline::new(ctx.clone(), table.clone(), Arc::clone(turns), stop.clone());
     let task = runtime::tasks::spawn("silver table", pipeline.run(Arc::clone(&wake)));
     Owned { wake, stop, task }
 }

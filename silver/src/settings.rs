@@ -9,6 +9,9 @@ pub struct Settings {
     /// Close a batch at the first bronze version that brings it to this many rows. More rows cost
     /// fewer commits and more memory; one bronze version is never cut.
     pub max_rows: NonZeroUsize,
+    /// Batches in hand at once, of all tables together: what bounds the memory of a process that has
+    /// fallen behind.
+    pub at_once: NonZeroUsize,
     /// Look for new bronze versions at least this often, announced or not.
     pub poll: Duration,
     /// Take measures after a commit at most this often: each reads its columns of the whole table.
@@ -21,7 +24,8 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            max_rows: NonZeroUsize::MIN.saturating_add(499_999),
+            max_rows: NonZeroUsize::MIN.saturating_add(99_999),
+            at_once: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN).saturating_add(1),
             poll: Duration::from_secs(1),
             measure: Duration::from_secs(10),
             compact_every: 32,

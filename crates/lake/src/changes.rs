@@ -18,7 +18,7 @@ use roaring::RoaringTreemap;
 use crate::file::DataFile;
 use crate::log::{Line, LogEntry};
 use crate::read::Pick;
-use crate::{Error, Result, Table, digest};
+use crate::{Error, Result, Table, conform, digest, schema};
 
 /// Entries read at once.
 const ENTRIES_AT_ONCE: usize = 8;
@@ -139,6 +139,31 @@ pub(crate) async fn read(table: &Table, changed: &ChangedVersion) -> Result<Chan
         (added, removed) = runtime::cpu::run(move || cancel(&added, &removed)).await.map_err(bad)?;
     }
     Ok(Change { version, added, removed })
+}
+
+pub(crate) async fn read_added(
+    table: &Table,
+    changed: &ChangedVersion,
+    columns: &[String],
+) -> Result<Vec<RecordBatch>> {
+    let schema = schema::project(&table.log.table, table.schema(), columns)?;
+    let mut added = Vec::new();
+    for file in &changed.files {
+        match (&file.before, &file.after) {
+            (None, Some(after)) => {
+                let pick = Pick::Without(vector(table, after).await?);
+                added.extend(table.shared.reader.rows(&table.log, after, &schema, pick).await?);
+            }
+            // Rows that went, or came back: told apart from those that stayed by all columns.
+            _ => {
+                let change = read(table, changed).await?;
+                let project = |rows: RecordBatch| conform::conform(&rows, &schema);
+                let rows = change.added.into_iter().map(project).collect::<Result<_, _>>();
+                return rows.map_err(|source| Error::BadRows { table: table.log.table.clone(), source });
+            }
+        }
+    }
+    Ok(added)
 }
 
 async fn vector(table: &Table, file: &DataFile) -> Result<Arc<RoaringTreemap>> {

@@ -164,6 +164,11 @@ impl Table {
     pub async fn read_change(&self, version: &ChangedVersion) -> Result<Change> {
         changes::read(self, version).await
     }
+    /// The rows one version of a table that is only appended to added, with these columns. Compaction
+    /// and vacuum change no rows, so such a version has removed none.
+    pub async fn read_added(&self, version: &ChangedVersion, columns: &[String]) -> Result<Vec<RecordBatch>> {
+        changes::read_added(self, version, columns).await
+    }
     /// What the log says of the versions behind `after`, up to `upto`.
     pub async fn log(&self, after: Option<Version>, upto: Version) -> Result<Vec<LogEntry>> {
         changes::entries(self, after, upto).await

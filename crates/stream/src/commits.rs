@@ -7,7 +7,8 @@
 //!
 //! An announcement is a hint. It may come twice, late, or never: nothing waits for its delivery, and
 //! [`Owners`] wakes every table it owns on a tick besides. The truth is the Delta log, and the
-//! compare-and-set of a commit fences an owner that has not heard of its loss.
+//! compare-and-set of a commit fences an owner that has not heard of its loss. A process that was told
+//! which tables to run shares with nobody ([`Owners::alone`]).
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -23,6 +24,8 @@ use crate::{
 
 /// How often owned tables are woken without a hint.
 const TICK: Duration = Duration::from_secs(5);
+/// Hints are small and few.
+const LIMITS: Limits = Limits { max_records: 1000, max_bytes: 1 << 20, queue_bytes: 1 << 20 };
 
 /// Tells downstream tables of new versions.
 pub struct Announcer {
@@ -94,10 +97,24 @@ impl Owners {
         tables: &[TableName],
     ) -> Result<Self> {
         let (topic, partitions) = commits_topic(kafka, project).await?;
-        let limits = Limits { max_records: 1000, max_bytes: 1 << 20, queue_bytes: 1 << 20 };
         let consumer =
-            Consumer::subscribe(kafka, group, std::slice::from_ref(&topic), Arc::new(FromTheStart), limits)?;
+            Consumer::subscribe(kafka, group, std::slice::from_ref(&topic), Arc::new(FromTheStart), LIMITS)?;
         let state = State::new(tables, partitions);
+        Ok(Self { consumer, topic, state, tick: TICK, next_tick: Instant::now() + TICK })
+    }
+
+    /// Owns `tables`, whoever else does, and takes part in no group: one that owned partitions there
+    /// whose other tables it does not run would keep those from everyone. Two owners of a table are
+    /// kept apart by the compare-and-set of a commit. Errs when the project's topics were not created
+    /// yet.
+    pub async fn alone(kafka: &Kafka, project: &ProjectName, tables: &[TableName]) -> Result<Self> {
+        let (topic, partitions) = commits_topic(kafka, project).await?;
+        let mut state = State::new(tables, partitions);
+        let ours: Vec<i32> = state.tables.keys().copied().collect();
+        let ends = Admin::try_new(kafka)?.watermarks(&topic).await?;
+        let from = |partition: &i32| Some((topic.clone(), *partition, ends.get(partition)?.1));
+        let consumer = Consumer::assign(kafka, ours.iter().filter_map(from).collect(), LIMITS)?;
+        state.on_assigned(ours.into_iter());
         Ok(Self { consumer, topic, state, tick: TICK, next_tick: Instant::now() + TICK })
     }
 

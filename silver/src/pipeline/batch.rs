@@ -39,6 +39,15 @@ impl Batch {
 }
 
 impl Pipeline {
+    /// Whether bronze has versions that were not read.
+    pub(super) async fn is_behind(&self, open: &mut Open) -> Result<bool> {
+        if open.pending.is_empty() {
+            open.bronze.refresh().await.of(&self.name)?;
+        }
+        let [position, ..] = open.tables.positions(&open.input);
+        Ok(!open.pending.is_empty() || position < Some(open.bronze.version().position()))
+    }
+
     /// Bronze versions behind the position, up to the bound; at least up to `floor`, where a sibling
     /// already is.
     pub(super) async fn next_batch(
@@ -49,7 +58,6 @@ impl Pipeline {
     ) -> Result<Option<Batch>> {
         let consumed = position.map(|p| Version(p.max(0).cast_unsigned()));
         if open.pending.is_empty() {
-            open.bronze.refresh().await.of(&self.name)?;
             let newest = open.bronze.version();
             if consumed >= Some(newest) {
                 return Ok(None);
@@ -59,13 +67,15 @@ impl Pipeline {
         }
         let mut batch = Batch { rows: Vec::new(), upto: open.listed.unwrap_or(open.bronze.version()) };
         let mut rows = 0;
+        let columns = open.rules.reader.needs(open.bronze.schema());
         while let Some(version) = open.pending.pop_front() {
-            let change = open.bronze.read_change(&version).await.of(&self.name)?;
-            rows += change.added.iter().map(RecordBatch::num_rows).sum::<usize>();
-            batch.rows.push((change.version, change.added));
-            let full = rows >= self.ctx.settings.max_rows.get() && Some(change.version.position()) >= floor;
+            let added = open.bronze.read_added(&version, &columns).await.of(&self.name)?;
+            let at = version.entry().version;
+            rows += added.iter().map(RecordBatch::num_rows).sum::<usize>();
+            batch.rows.push((at, added));
+            let full = rows >= self.ctx.settings.max_rows.get() && Some(at.position()) >= floor;
             if full && !open.pending.is_empty() {
-                batch.upto = change.version;
+                batch.upto = at;
                 break;
             }
         }

@@ -129,3 +129,27 @@ async fn topics_that_were_not_created_are_named() {
         soon(Announcer::try_new(&kafka, &"absent".parse().expect("valid"))).await.err().expect("no topic");
     assert!(matches!(error, Error::NoTopic { .. }), "{error}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_names_its_tables_owns_them_and_takes_none_from_the_group() {
+    let bench = bench(&[("_lakepulse.p.commits", 4)]).await;
+    let mut group = Member::join(&bench.kafka, Duration::from_secs(600)).await;
+    while group.owned.len() < 20 {
+        group.step().await;
+    }
+    let named = [table(3)];
+    let mut alone = Owners::alone(&bench.kafka, &project(), &named)
+        .await
+        .expect("reachable")
+        .tick(Duration::from_secs(600));
+    assert_eq!(soon(alone.next()).await.expect("owned"), OwnerEvent::Owned(table(3)));
+    assert_eq!(soon(alone.next()).await.expect("woken"), OwnerEvent::Woken(table(3)));
+    let announcer = Announcer::try_new(&bench.kafka, &project()).await.expect("reachable");
+    let woken = group.woken;
+    announcer.announce(&table(3), &table(4), Version(1));
+    assert_eq!(soon(alone.next()).await.expect("woken"), OwnerEvent::Woken(table(3)));
+    while group.woken == woken {
+        group.step().await;
+    }
+    assert_eq!(group.owned.len(), 20, "both are told, and the group has lost nothing");
+}
