@@ -93,52 +93,56 @@ fn chain(array: &ArrayRef, name: u64, hashes: &mut [u64]) {
     match array.data_type() {
         DataType::Boolean => {
             let values = array.as_boolean();
-            each(array, name, hashes, 1, |row, out| out.push(values.value(row).into()));
+            fixed(array, name, hashes, |row| [1, values.value(row).into()]);
         }
         // An unsigned 64-bit integer may not fit, and then a hash would depend on its neighbours.
         t if t.is_integer() && *t != DataType::UInt64 => {
             with(array, name, &DataType::Int64, hashes, |array, hashes| {
                 let values = array.as_primitive::<Int64Type>();
-                each(array, name, hashes, 2, |row, out| out.extend(values.value(row).to_le_bytes()));
+                let values = values.values();
+                fixed(array, name, hashes, |row| tagged(2, values[row].to_le_bytes()));
             })
         }
         t if t.is_floating() => with(array, name, &DataType::Float64, hashes, |array, hashes| {
             let values = array.as_primitive::<Float64Type>();
-            each(array, name, hashes, 3, |row, out| out.extend(float(values.value(row)).to_le_bytes()));
+            fixed(array, name, hashes, |row| tagged(3, float(values.value(row)).to_le_bytes()));
         }),
         DataType::Decimal128(_, scale) => {
             let (values, scale) = (array.as_primitive::<Decimal128Type>(), *scale);
-            each(array, name, hashes, 4, |row, out| {
-                out.extend(values.value(row).to_le_bytes());
-                out.extend(scale.to_le_bytes());
+            fixed(array, name, hashes, |row| {
+                let mut bytes = [0; 18];
+                bytes[0] = 4;
+                bytes[1..17].copy_from_slice(&values.value(row).to_le_bytes());
+                bytes[17] = scale.cast_unsigned();
+                bytes
             });
         }
         DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View | DataType::Dictionary(..) => {
             with(array, name, &DataType::Utf8, hashes, |array, hashes| {
                 let values = array.as_string::<i32>();
-                each(array, name, hashes, 5, |row, out| out.extend(values.value(row).bytes()));
+                each(array, name, hashes, 5, |row, out| out.extend_from_slice(values.value(row).as_bytes()));
             });
         }
         DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => {
             with(array, name, &DataType::Binary, hashes, |array, hashes| {
                 let values = array.as_binary::<i32>();
-                each(array, name, hashes, 6, |row, out| out.extend(values.value(row)));
+                each(array, name, hashes, 6, |row, out| out.extend_from_slice(values.value(row)));
             });
         }
         DataType::Date32 => {
             let values = array.as_primitive::<Date32Type>();
-            each(array, name, hashes, 7, |row, out| out.extend(i64::from(values.value(row)).to_le_bytes()));
+            fixed(array, name, hashes, |row| tagged(7, i64::from(values.value(row)).to_le_bytes()));
         }
         DataType::Timestamp(_, zone) => {
             let micros = DataType::Timestamp(TimeUnit::Microsecond, zone.clone());
             with(array, name, &micros, hashes, |array, hashes| {
                 let values = array.as_primitive::<TimestampMicrosecondType>();
-                each(array, name, hashes, 8, |row, out| out.extend(values.value(row).to_le_bytes()));
+                fixed(array, name, hashes, |row| tagged(8, values.value(row).to_le_bytes()));
             });
         }
         DataType::Struct(_) => {
             let fields = struct_hashes(array.as_struct());
-            each(array, name, hashes, 9, |row, out| out.extend(fields[row].to_le_bytes()));
+            fixed(array, name, hashes, |row| tagged(9, fields[row].to_le_bytes()));
         }
         DataType::List(_) => {
             let list = array.as_list::<i32>();
@@ -185,17 +189,34 @@ fn text(array: &ArrayRef, name: u64, hashes: &mut [u64]) {
     });
 }
 
+/// Chains values of one width, tag included.
+fn fixed<const N: usize>(array: &ArrayRef, name: u64, hashes: &mut [u64], value: impl Fn(usize) -> [u8; N]) {
+    let chained = |row: usize, hash: &mut u64| *hash = xxh3_64_with_seed(&value(row), *hash ^ name);
+    match array.logical_nulls().filter(|nulls| nulls.null_count() > 0) {
+        None => hashes.iter_mut().enumerate().for_each(|(row, hash)| chained(row, hash)),
+        Some(nulls) => nulls.valid_indices().for_each(|row| chained(row, &mut hashes[row])),
+    }
+}
+
+fn tagged(tag: u8, value: [u8; 8]) -> [u8; 9] {
+    let mut bytes = [tag; 9];
+    bytes[1..].copy_from_slice(&value);
+    bytes
+}
+
+/// Chains values of any width.
 fn each(array: &ArrayRef, name: u64, hashes: &mut [u64], tag: u8, value: impl Fn(usize, &mut Vec<u8>)) {
-    let nulls = array.logical_nulls();
+    let nulls = array.logical_nulls().filter(|nulls| nulls.null_count() > 0);
     let mut bytes = Vec::with_capacity(32);
-    for (row, hash) in hashes.iter_mut().enumerate() {
-        if nulls.as_ref().is_some_and(|n| n.is_null(row)) {
-            continue;
-        }
+    let mut chained = |row: usize| {
         bytes.clear();
         bytes.push(tag);
         value(row, &mut bytes);
-        *hash = xxh3_64_with_seed(&bytes, *hash ^ name);
+        hashes[row] = xxh3_64_with_seed(&bytes, hashes[row] ^ name);
+    };
+    match nulls {
+        None => (0..array.len()).for_each(&mut chained),
+        Some(nulls) => nulls.valid_indices().for_each(&mut chained),
     }
 }
 
@@ -214,7 +235,8 @@ mod tests {
     use std::sync::Arc;
 
     use arrow::array::{
-        Decimal128Array, Float64Array, Int32Array, Int64Array, ListArray, StringArray, StringViewArray,
+        BinaryArray, BooleanArray, Date32Array, Decimal128Array, Float64Array, Int32Array, Int64Array,
+        ListArray, StringArray, StringViewArray, TimestampMicrosecondArray,
     };
     use rstest::rstest;
 
@@ -279,6 +301,35 @@ mod tests {
         ]);
         let hashes = row_hashes(&batch.expect("valid"), &["a", "b"]);
         assert_eq!(hashes, [xxh3_64_with_seed(&[5, b'x'], first ^ xxh3_64_with_seed(b"b", 0))]);
+    }
+
+    #[test]
+    fn each_kind_of_value_is_hashed_as_the_table_says() {
+        let of = |bytes: &[u8]| xxh3_64_with_seed(bytes, xxh3_64_with_seed(b"c", 0));
+        let with = |tag: u8, value: &[u8]| of(&[&[tag], value].concat());
+        let five = 5_i64.to_le_bytes();
+        let zoned = TimestampMicrosecondArray::from(vec![Some(5), None]).with_timezone("UTC");
+        let inner: ArrayRef = Arc::new(Int64Array::from(vec![5, 6]));
+        let of_inner = |value: i64| {
+            let bytes = [&[2][..], &value.to_le_bytes()].concat();
+            xxh3_64_with_seed(&bytes, xxh3_64_with_seed(b"a", 0))
+        };
+        let nested = StructArray::try_from(vec![("a", inner)]).expect("valid");
+        let cases: [(ArrayRef, Vec<u64>); 8] = [
+            (Arc::new(BooleanArray::from(vec![Some(true), None])), vec![with(1, &[1]), 0]),
+            (Arc::new(Int64Array::from(vec![None, Some(5)])), vec![0, with(2, &five)]),
+            (Arc::new(Float64Array::from(vec![2.5])), vec![with(3, &2.5_f64.to_le_bytes())]),
+            (decimals(vec![-7], 2), vec![with(4, &[&(-7_i128).to_le_bytes()[..], &[2]].concat())]),
+            (Arc::new(StringArray::from(vec!["é", ""])), vec![with(5, "é".as_bytes()), with(5, b"")]),
+            (Arc::new(BinaryArray::from(vec![&b"\0x"[..]])), vec![with(6, b"\0x")]),
+            (Arc::new(Date32Array::from(vec![5])), vec![with(7, &five)]),
+            (Arc::new(zoned), vec![with(8, &five), 0]),
+        ];
+        for (array, expected) in cases {
+            assert_eq!(hash(array.clone()), expected, "{}", array.data_type());
+        }
+        let expected = [5, 6].map(|value| with(9, &of_inner(value).to_le_bytes()));
+        assert_eq!(hash(Arc::new(nested)), expected);
     }
 
     #[test]
