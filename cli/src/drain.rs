@@ -11,7 +11,8 @@ use anyhow::{Context as _, Result};
 use catalog::Catalog;
 use lake::Table;
 use model::{AppId, Offset, TableName, TopicId, TopicName, Version};
-use runtime::{CancellationToken, State};
+use runtime::meters::Metric;
+use runtime::{CancellationToken, Meter, State};
 use stream::{Admin, Kafka};
 
 use crate::launch::Stage;
@@ -48,7 +49,7 @@ pub struct Drain<'a> {
     pub select: &'a [TableName],
 }
 impl Drain<'_> {
-    /// Returns `true` once drained down to `stage`, `false` when stopped before.
+    /// Returns `true` once drained down to `stage`, `false` when stopped, or when a table here halted.
     pub async fn wait(&self, ends: &Ends, stage: Stage) -> Result<bool> {
         for (topic, (id, partitions)) in &ends.0 {
             let Some(table) = self.catalog().topics.get(topic).map(|topic| topic.table.clone()) else {
@@ -145,8 +146,11 @@ impl Drain<'_> {
         }
     }
 
-    /// Waits a little. `true` when stopped meanwhile.
+    /// Waits a little. `true` when it is no use: stopped, or a table here stands still until a person
+    /// acts, and what comes behind it will never arrive.
     async fn pause(&self) -> bool {
-        tokio::time::timeout(PAUSE, self.stop.cancelled()).await.is_ok()
+        let stands = |meter: &Meter| meter.gauge(Metric::State) == State::Halted as i64;
+        self.wiring.meters.pipelines().iter().any(stands)
+            || tokio::time::timeout(PAUSE, self.stop.cancelled()).await.is_ok()
     }
 }

@@ -4,10 +4,13 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use model::{Exit, Reaction, TableName};
+use runtime::health::Health;
 use runtime::{CancellationToken, Phase, Tasks};
 use stream::{Announcer, Owners};
 
+use crate::args::Common;
 use crate::failure::Failure;
+use crate::view::{self, Frame, Preview, View};
 use crate::wiring::Wiring;
 
 /// A stage.
@@ -33,6 +36,37 @@ impl Stage {
 
 /// What a task of the process ends with.
 pub type Ended = Result<(), Failure>;
+
+/// Serves health and metrics and shows what the process does, until its last phase ends.
+pub async fn telemetry(
+    common: &Common,
+    wiring: &Wiring,
+    show: Show,
+    quit: &CancellationToken,
+    tasks: &mut Tasks<Ended>,
+) -> Result<()> {
+    let health = Health::bind(common.listen, wiring.meters.clone(), wiring.board.clone()).await?;
+    let mut addresses = wiring.addresses.clone();
+    addresses.push(format!("metrics  http://{}/metrics", health.address().context("the metrics address")?));
+    let stop = tasks.stop(Phase::Telemetry);
+    tasks.spawn("health", Phase::Telemetry, {
+        let stop = stop.clone();
+        async move { Ok(health.serve(stop).await?) }
+    });
+    let title = format!("{} · {} on {}", show.title, wiring.project.name, wiring.project.target.name);
+    let frame = Frame { title, addresses };
+    let (meters, clock) = (wiring.meters.clone(), wiring.clock.clone());
+    let shown = view::show(show.view, frame, meters, clock, stop, quit.clone(), show.preview);
+    tasks.spawn("view", Phase::Telemetry, async move { Ok(shown.await?) });
+    Ok(())
+}
+
+/// How a process shows itself.
+pub struct Show {
+    pub title: &'static str,
+    pub view: View,
+    pub preview: Preview,
+}
 
 /// Starts a stage. It shares its tables with the other processes of the project that run it.
 pub async fn stage(

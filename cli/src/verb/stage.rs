@@ -2,18 +2,18 @@
 
 use std::time::Duration;
 
-use anyhow::Context as _;
 use model::Exit;
-use runtime::health::{Health, Status};
+use runtime::health::Status;
 use runtime::{CancellationToken, Phase, Tasks};
 
 use crate::args::{Common, Stage as Options};
 use crate::drain::{Drain, Ends};
 use crate::failure::Failure;
-use crate::launch::{self, Ended, Stage};
+use crate::interrupt;
+use crate::launch::{self, Ended, Show, Stage};
 use crate::select::tables;
+use crate::view::{Preview, View};
 use crate::wiring::Wiring;
-use crate::{interrupt, view};
 
 /// How long each phase may take to stop.
 const GRACE: Duration = Duration::from_secs(3);
@@ -33,20 +33,8 @@ async fn drive(common: &Common, wiring: &Wiring, stage: Stage, options: &Options
         // On the embedded target the first process makes what every stage needs.
         super::apply::prepare(wiring).await?;
     }
-    let health = Health::bind(common.listen, wiring.meters.clone(), wiring.board.clone()).await?;
-    let mut addresses = wiring.addresses.clone();
-    addresses.push(format!("metrics  http://{}/metrics", health.address().context("the metrics address")?));
-    let telemetry = tasks.stop(Phase::Telemetry);
-    tasks.spawn("health", Phase::Telemetry, {
-        let stop = telemetry.clone();
-        async move { Ok(health.serve(stop).await?) }
-    });
-    let title = format!("{} · {} on {}", stage.name(), wiring.project.name, wiring.project.target.name);
-    let frame = view::Frame { title, addresses };
-    let (meters, clock) = (wiring.meters.clone(), wiring.clock.clone());
-    let shown =
-        view::show(view::View::Plain, frame, meters, clock, telemetry, quit.clone(), Default::default());
-    tasks.spawn("view", Phase::Telemetry, async move { Ok(shown.await?) });
+    let show = Show { title: stage.name(), view: View::Plain, preview: Preview::default() };
+    launch::telemetry(common, wiring, show, &quit, &mut tasks).await?;
     let draining = CancellationToken::new();
     let select = tables(&wiring.project.catalog, &common.select)?;
     launch::stage(wiring, stage, &select, &draining, &mut tasks).await?;

@@ -3,17 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, anyhow};
+use anyhow::anyhow;
 use model::Exit;
-use runtime::health::{Health, Status};
+use runtime::health::Status;
 use runtime::{CancellationToken, Phase, Tasks};
 
 use super::stage::first_failure;
 use crate::args::{Common, Workload};
 use crate::drain::{Drain, Ends};
 use crate::failure::Failure;
-use crate::launch::{self, Ended, Stage};
-use crate::view::{self, Frame, Preview, View};
+use crate::launch::{self, Ended, Show, Stage};
+use crate::view::{Preview, View};
 use crate::wiring::Wiring;
 use crate::{interrupt, preview, select, sources};
 
@@ -51,27 +51,11 @@ async fn drive(common: &Common, wiring: &Arc<Wiring>, options: Options) -> Resul
         };
         super::apply::apply(wiring, say).await?;
     }
-    let health = Health::bind(common.listen, wiring.meters.clone(), wiring.board.clone()).await?;
-    let mut addresses = wiring.addresses.clone();
-    addresses.push(format!("metrics  http://{}/metrics", health.address().context("the metrics address")?));
-    let telemetry = tasks.stop(Phase::Telemetry);
-    tasks.spawn("health", Phase::Telemetry, {
-        let stop = telemetry.clone();
-        async move { Ok(health.serve(stop).await?) }
-    });
-    let shown = Preview::default();
-    tasks.spawn("preview", Phase::Telemetry, preview::keep(wiring.clone(), shown.clone(), telemetry.clone()));
-    let title = format!("LakePulse · {} on {}", wiring.project.name, wiring.project.target.name);
-    let view = view::show(
-        View::choose(options.plain),
-        Frame { title, addresses },
-        wiring.meters.clone(),
-        wiring.clock.clone(),
-        telemetry,
-        quit.clone(),
-        shown,
-    );
-    tasks.spawn("view", Phase::Telemetry, async move { Ok(view.await?) });
+    let preview = Preview::default();
+    let stop = tasks.stop(Phase::Telemetry);
+    tasks.spawn("preview", Phase::Telemetry, preview::keep(wiring.clone(), preview.clone(), stop));
+    let show = Show { title: "LakePulse", view: View::choose(options.plain), preview };
+    launch::telemetry(common, wiring, show, &quit, &mut tasks).await?;
     let draining = CancellationToken::new();
     let select = select::tables(&wiring.project.catalog, &common.select)?;
     for stage in Stage::ALL {

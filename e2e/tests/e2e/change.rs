@@ -26,6 +26,14 @@ fn a_changed_gold_model_halts_until_it_is_applied_and_then_is_the_new_sql() {
     );
     project.run(&["apply"]).ok();
     project.run(&["gold", "--until-drained"]).ok();
+    let path = "models/silver/cities.sql";
+    project.write(path, &project.read(path).replacen("SELECT ", "SELECT 7 AS seven, ", 1));
+    let halted = project.run(&["silver", "--until-drained"]).code(5);
+    assert!(halted.stderr.contains("silver.cities") && halted.stderr.contains("apply"), "{}", halted.stderr);
+    project.run(&["apply"]).ok();
+    project.run(&["silver", "--until-drained"]).ok();
+    assert_eq!(project.value("SELECT min(seven) AS n FROM silver.cities").as_i64(), Some(7));
+    project.run(&["gold", "--until-drained"]).ok();
     assert_eq!(
         project.value("SELECT count(DISTINCT answer) AS n FROM gold.inventory_status").as_i64(),
         Some(1)

@@ -292,3 +292,33 @@ async fn credentials_and_a_base_path_go_with_every_question() {
     assert!(matches!(registry.subjects().await, Err(Error::Refused { status: 401, .. })));
     assert!(!format!("{:?}", registry.http.settings()).contains("secret"));
 }
+
+/// The registry and the frames are not ours alone: another client, which finds schemas by itself,
+/// writes what we read and reads what we wrote.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_ordinary_client_writes_what_we_read_and_reads_what_we_write() {
+    use apache_avro::types::Value;
+    use schema_registry_converter::async_impl::avro::{AvroDecoder, AvroEncoder};
+    use schema_registry_converter::async_impl::schema_registry::SrSettings;
+    use schema_registry_converter::schema_registry_common::SubjectNameStrategy;
+
+    let (_dir, host, registry) = host().await;
+    let id = registry.register("t-value", TWO).await.expect("registered");
+    let settings = SrSettings::new(host.registry_url.clone());
+    let text = Value::Union(1, Box::new(Value::String("é".to_owned())));
+    let fields = || vec![("a", Value::Long(i64::MIN)), ("b", text.clone())];
+
+    let subject = SubjectNameStrategy::TopicNameStrategy("t".to_owned(), false);
+    let written = AvroEncoder::new(settings.clone()).encode(fields(), subject).await.expect("encoded");
+    let (named, body) = unframe(&written).expect("framed");
+    assert_eq!(named, id);
+    let schema = apache_avro::Schema::parse_str(&registry.schema(named).await.expect("known")).expect("Avro");
+    let record = Value::Record(fields().into_iter().map(|(name, value)| (name.to_owned(), value)).collect());
+    let reader = apache_avro::reader::datum::GenericDatumReader::builder(&schema).build().expect("a reader");
+    assert_eq!(reader.read_value(&mut &*body).expect("decoded"), record);
+
+    let mut ours = Vec::new();
+    frame(id, body, &mut ours);
+    let read = AvroDecoder::new(settings).decode(Some(&ours)).await.expect("decoded");
+    assert_eq!((read.value, ours), (record, written));
+}
