@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use model::{Exit, Reaction, TableName};
+use runtime::health::Status;
 use runtime::{CancellationToken, Phase, Tasks};
 use stream::{Announcer, Owners};
 
 use crate::failure::Failure;
+use crate::reach;
 use crate::wiring::Wiring;
 
 /// A stage.
@@ -34,16 +36,20 @@ impl Stage {
 /// What a task of the process ends with.
 pub type Ended = Result<(), Failure>;
 
-/// Starts a stage. It shares its tables with the other processes of the project that run it.
+/// Starts a stage. It shares its tables with the other processes of the project that run it. A broker
+/// that does not answer is waited for; nothing is started when `quit` comes first.
 pub async fn stage(
     wiring: &Wiring,
     stage: Stage,
     select: &[TableName],
     draining: &CancellationToken,
+    quit: &CancellationToken,
     tasks: &mut Tasks<Ended>,
 ) -> Result<()> {
     let stop = tasks.stop(Phase::Stages);
-    let announcer = Arc::new(Announcer::try_new(&wiring.kafka, &wiring.project.name).await?);
+    let announcer = || Announcer::try_new(&wiring.kafka, &wiring.project.name);
+    let Some(announcer) = reach::kafka(wiring, stage.name(), quit, announcer).await? else { return Ok(()) };
+    let announcer = Arc::new(announcer);
     // Where nothing is created unless asked, `apply` makes the tables.
     let create = wiring.host.is_some();
     match stage {
@@ -76,7 +82,7 @@ pub async fn stage(
                 settings: silver::Settings { create, ..Default::default() },
                 select: select.to_vec(),
             };
-            let owners = owners(wiring, stage, &context.tables()).await?;
+            let Some(owners) = owners(wiring, stage, &context.tables(), quit).await? else { return Ok(()) };
             tasks.spawn("silver", Phase::Stages, async move {
                 silver::run(context, owners, stop).await.map_err(|error| failure(error.reaction(), error))
             });
@@ -95,18 +101,25 @@ pub async fn stage(
                 select: select.to_vec(),
                 draining: draining.clone(),
             };
-            let owners = owners(wiring, stage, &context.tables()).await?;
+            let Some(owners) = owners(wiring, stage, &context.tables(), quit).await? else { return Ok(()) };
             tasks.spawn("gold", Phase::Stages, async move {
                 gold::run(context, owners, stop).await.map_err(|error| failure(error.reaction(), error))
             });
         }
     }
+    wiring.board.say(stage.name(), Status::Up);
     Ok(())
 }
 
-async fn owners(wiring: &Wiring, stage: Stage, tables: &[TableName]) -> Result<Owners> {
+async fn owners(
+    wiring: &Wiring,
+    stage: Stage,
+    tables: &[TableName],
+    quit: &CancellationToken,
+) -> Result<Option<Owners>> {
     let group = format!("{}.{}", wiring.project.name, stage.name());
-    let owners = Owners::join(&wiring.kafka, &wiring.project.name, &group, tables).await;
+    let join = || Owners::join(&wiring.kafka, &wiring.project.name, &group, tables);
+    let owners = reach::kafka(wiring, stage.name(), quit, join).await;
     owners.with_context(|| format!("cannot join group `{group}`"))
 }
 

@@ -33,6 +33,7 @@ async fn drive(common: &Common, wiring: &Wiring, stage: Stage, options: &Options
         // On the embedded target the first process makes what every stage needs.
         super::apply::prepare(wiring).await?;
     }
+    wiring.board.say(stage.name(), Status::Starting);
     let health = Health::bind(common.listen, wiring.meters.clone(), wiring.board.clone()).await?;
     let mut addresses = wiring.addresses.clone();
     addresses.push(format!("metrics  http://{}/metrics", health.address().context("the metrics address")?));
@@ -49,8 +50,7 @@ async fn drive(common: &Common, wiring: &Wiring, stage: Stage, options: &Options
     tasks.spawn("view", Phase::Telemetry, async move { Ok(shown.await?) });
     let draining = CancellationToken::new();
     let select = tables(&wiring.project.catalog, &common.select)?;
-    launch::stage(wiring, stage, &select, &draining, &mut tasks).await?;
-    wiring.board.say(stage.name(), Status::Up);
+    launch::stage(wiring, stage, &select, &draining, &quit, &mut tasks).await?;
     let stop = tasks.stop(Phase::Stages);
     let drain = Drain { wiring, stop: stop.clone(), select: &select };
     let drained = async {
@@ -58,8 +58,10 @@ async fn drive(common: &Common, wiring: &Wiring, stage: Stage, options: &Options
             return std::future::pending().await;
         }
         draining.cancel();
-        let ends = Ends::now(&wiring.kafka, &wiring.project.catalog).await?;
-        drain.wait(&ends, stage).await
+        match Ends::now(wiring, &quit).await? {
+            Some(ends) => drain.wait(&ends, stage).await,
+            None => Ok(false),
+        }
     };
     let outcome = tokio::select! {
         () = quit.cancelled() => Ok(Exit::Done),
