@@ -17,7 +17,9 @@ pub enum Error {
         reason: String,
     },
     /// No broker answers. The client goes on trying by itself.
-    #[error("cannot reach kafka to {action}: {reason}")]
+    #[error(
+        "cannot reach kafka to {action}: {reason}; check that it runs, and `kafka.bootstrap` of the target"
+    )]
     Unreachable {
         /// What was tried.
         action: &'static str,
@@ -172,6 +174,7 @@ pub(crate) mod code {
     pub const AUTHENTICATION: i32 = -169;
     pub const ASSIGN_PARTITIONS: i32 = -175;
     pub const PARTITION_EOF: i32 = -191;
+    pub const ALL_BROKERS_DOWN: i32 = -187;
     pub const UNKNOWN_TOPIC: i32 = -188;
     pub const OFFSET_OUT_OF_RANGE: i32 = 1;
     pub const UNKNOWN_TOPIC_OR_PART: i32 = 3;
