@@ -32,14 +32,15 @@ pub(crate) fn failed(failure: &Failure) {
     let mut told = TOLD.lock();
     if told.is_none_or(|at| at.elapsed() >= AGAIN) {
         *told = Some(Instant::now());
-        tracing::warn!(reason = %failure, "kafka does not answer, trying again; check that it runs, and `kafka` of the target");
+        tracing::warn!(reason = %failure, "no connection to kafka, trying again; check that it runs, and `kafka` of the target");
     }
 }
 
-/// Whether the error has an address and a reason. A connection that ends says neither that the broker
-/// is away nor why: the attempt to connect again does. That all are away is said of each.
+/// Whether the error is about a connection, and has an address and a reason. A connection that ends
+/// says neither that the broker is away nor why: the attempt to connect again does.
 fn says_why(failure: &Failure) -> bool {
-    failure.code != code::ALL_BROKERS_DOWN && !failure.text.contains("isconnected")
+    let connecting = [code::TRANSPORT, code::RESOLVE, code::SSL, code::AUTHENTICATION];
+    connecting.contains(&failure.code) && !failure.text.contains("isconnected")
 }
 
 /// Context of a safe client that only logs.
@@ -71,6 +72,7 @@ mod tests {
             "127.0.0.1:9092/bootstrap: Connect to ipv4#127.0.0.1:9092 failed: Connection refused"
         ));
         assert!(!told(-195, "127.0.0.1:9092/0: Disconnected (after 31ms in state UP)"));
-        assert!(!told(code::ALL_BROKERS_DOWN, "1/1 brokers are down"));
+        assert!(!told(-187, "1/1 brokers are down"));
+        assert!(!told(code::FATAL, "fenced by newer producer instance"));
     }
 }
