@@ -139,7 +139,7 @@ fn split(batches: Vec<Vec<Waiting>>) -> (Vec<Vec<RecordBatch>>, Vec<Permit>) {
 
 async fn pause(backoff: &mut Backoff, table: &Table, error: &lake::Error) {
     let wait = backoff.pause();
-    tracing::warn!(table = %table.name(), %error, ?wait, "commit delayed, will be tried again");
+    tracing::warn!(table = %table.name(), error = error as &dyn std::error::Error, ?wait, "commit delayed, will be tried again");
     tokio::time::sleep(wait).await;
 }
 

@@ -88,7 +88,11 @@ impl Lookups {
                     Found::Nothing
                 }
                 Err(error) => {
-                    tracing::warn!(schema_id = id, %error, "registry did not answer, will be asked again");
+                    tracing::warn!(
+                        schema_id = id,
+                        error = &error as &dyn std::error::Error,
+                        "registry did not answer, will be asked again"
+                    );
                     self.start(part, id, missing, PAUSE * 2);
                     continue;
                 }

@@ -10,12 +10,13 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use catalog::Catalog;
 use lake::Table;
-use model::{AppId, Offset, TableName, TopicId, TopicName, Version};
+use model::{AppId, Offset, Reaction, TableName, TopicId, TopicName, Version};
 use runtime::meters::Metric;
 use runtime::{CancellationToken, Meter, State};
 use stream::{Admin, Kafka};
 
 use crate::launch::Stage;
+use crate::reach;
 use crate::wiring::Wiring;
 
 /// Between two looks.
@@ -25,14 +26,18 @@ const PAUSE: Duration = Duration::from_millis(150);
 /// on behind it with transaction markers, which no table ever reads.
 pub struct Ends(BTreeMap<TopicName, (TopicId, BTreeMap<i32, Offset>)>);
 impl Ends {
-    /// As they are now. A topic that does not exist has nothing to wait for.
-    pub async fn now(kafka: &Kafka, catalog: &Catalog) -> Result<Self> {
+    /// As they are now; a broker that does not answer is waited for. `None`: `quit` came first. A topic
+    /// that does not exist has nothing to wait for.
+    pub async fn now(wiring: &Wiring, quit: &CancellationToken) -> Result<Option<Self>> {
+        let ask = || Self::ask(&wiring.kafka, &wiring.project.catalog);
+        reach::kafka(wiring, "drain", quit, ask).await.context("the ends of the topics")
+    }
+    async fn ask(kafka: &Kafka, catalog: &Catalog) -> stream::Result<Self> {
         let admin = Admin::try_new(kafka)?;
         let mut ends = BTreeMap::new();
         for topic in catalog.topics.keys() {
             let Some(info) = admin.describe(topic).await? else { continue };
-            let last =
-                stream::tail(kafka, topic).await.with_context(|| format!("the end of topic `{topic}`"))?;
+            let last = stream::tail(kafka, topic).await?;
             let ends_of = last.into_iter().map(|(partition, record)| (partition, record.offset.next()));
             ends.insert(topic.clone(), (info.id, ends_of.collect()));
         }
@@ -63,7 +68,8 @@ impl Drain<'_> {
                     table.positions().get(&AppId::partition(id, *partition)).is_some_and(|at| at >= end.0)
                 })
             };
-            if !partitions.is_empty() && !self.until(&table, |table| Ok(reached(table))).await? {
+            let open = async || Ok(self.wiring.lake.table(&table).await?.as_ref().is_some_and(reached));
+            if !partitions.is_empty() && !self.until(open).await? {
                 return Ok(false);
             }
             self.wiring.meters.stage("bronze", &table.to_string()).state(State::Drained);
@@ -102,43 +108,51 @@ impl Drain<'_> {
 
     /// Waits until `table` holds everything that `input` holds now.
     async fn caught_up(&self, table: &TableName, input: &TableName) -> Result<bool> {
-        let Some(upstream) = self.wiring.lake.table(input).await? else { return Ok(true) };
-        let app = AppId::table(upstream.id());
-        loop {
-            if let Some(downstream) = self.wiring.lake.table(table).await? {
-                let at = downstream.positions().get(&app).map(|at| Version(at.unsigned_abs()));
-                if upstream.changes(at, upstream.version()).await?.is_empty() {
-                    return Ok(true);
-                }
+        let lake = &self.wiring.lake;
+        let mut now = None;
+        self.until(async || {
+            if now.is_none() {
+                now = lake.table(input).await?;
             }
-            if self.pause().await {
-                return Ok(false);
-            }
-        }
+            let Some(upstream) = &now else { return Ok(true) };
+            let Some(downstream) = lake.table(table).await? else { return Ok(false) };
+            let at = downstream.positions().get(&AppId::table(upstream.id()));
+            let at = at.map(|at| Version(at.unsigned_abs()));
+            Ok(upstream.changes(at, upstream.version()).await?.is_empty())
+        })
+        .await
     }
 
     /// Waits until the topic of a gold table has the table's version.
     async fn published(&self, table: &TableName) -> Result<bool> {
-        let Some(current) = self.wiring.lake.table(table).await? else { return Ok(true) };
-        loop {
-            let progress =
-                gold::publish::progress(&self.wiring.kafka, &self.wiring.project.name, current.id()).await?;
+        let (kafka, project) = (&self.wiring.kafka, &self.wiring.project.name);
+        let mut now = None;
+        self.until(async || {
+            if now.is_none() {
+                now = self.wiring.lake.table(table).await?;
+            }
+            let Some(current) = &now else { return Ok(true) };
+            let progress = gold::publish::progress(kafka, project, current.id()).await?;
             let at = progress.filter(|progress| progress.last).map(|progress| progress.version);
-            if at.is_some() && current.changes(at, current.version()).await?.is_empty() {
-                return Ok(true);
-            }
-            if self.pause().await {
-                return Ok(false);
-            }
-        }
+            Ok(at.is_some() && current.changes(at, current.version()).await?.is_empty())
+        })
+        .await
     }
 
-    async fn until(&self, name: &TableName, done: impl Fn(&Table) -> Result<bool>) -> Result<bool> {
+    /// Looks until there is nothing to wait for. What cannot be reached is looked at again: the stages
+    /// go on by themselves, too.
+    async fn until(&self, mut done: impl AsyncFnMut() -> Result<bool>) -> Result<bool> {
         loop {
-            if let Some(table) = self.wiring.lake.table(name).await?
-                && done(&table)?
-            {
-                return Ok(true);
+            match done().await {
+                Ok(true) => return Ok(true),
+                Ok(false) => {}
+                Err(error) if passes(&error) => {
+                    tracing::warn!(
+                        error = format!("{error:#}"),
+                        "cannot see how far the tables are, looking again"
+                    );
+                }
+                Err(error) => return Err(error),
             }
             if self.pause().await {
                 return Ok(false);
@@ -153,4 +167,11 @@ impl Drain<'_> {
         self.wiring.meters.pipelines().iter().any(stands)
             || tokio::time::timeout(PAUSE, self.stop.cancelled()).await.is_ok()
     }
+}
+
+/// Whether whoever waits is all that is needed.
+fn passes(error: &anyhow::Error) -> bool {
+    let lake = error.downcast_ref::<lake::Error>().map(lake::Error::reaction);
+    let gold = error.downcast_ref::<gold::Error>().map(gold::Error::reaction);
+    lake.or(gold) == Some(Reaction::Retry)
 }

@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use model::{Exit, Reaction, TableName};
-use runtime::health::Health;
+use runtime::health::{Health, Status};
 use runtime::{CancellationToken, Phase, Tasks};
 use stream::{Announcer, Owners};
 
 use crate::args::Common;
 use crate::failure::Failure;
+use crate::reach;
 use crate::view::{self, Frame, Preview, View};
 use crate::wiring::Wiring;
 
@@ -68,16 +69,20 @@ pub struct Show {
     pub preview: Preview,
 }
 
-/// Starts a stage. It shares its tables with the other processes of the project that run it.
+/// Starts a stage. It shares its tables with the other processes of the project that run it. A broker
+/// that does not answer is waited for; nothing is started when `quit` comes first.
 pub async fn stage(
     wiring: &Wiring,
     stage: Stage,
     select: &[TableName],
     draining: &CancellationToken,
+    quit: &CancellationToken,
     tasks: &mut Tasks<Ended>,
 ) -> Result<()> {
     let stop = tasks.stop(Phase::Stages);
-    let announcer = Arc::new(Announcer::try_new(&wiring.kafka, &wiring.project.name).await?);
+    let announcer = || Announcer::try_new(&wiring.kafka, &wiring.project.name);
+    let Some(announcer) = reach::kafka(wiring, stage.name(), quit, announcer).await? else { return Ok(()) };
+    let announcer = Arc::new(announcer);
     // Where nothing is created unless asked, `apply` makes the tables.
     let create = wiring.host.is_some();
     match stage {
@@ -110,7 +115,9 @@ pub async fn stage(
                 settings: silver::Settings { create, ..Default::default() },
                 select: select.to_vec(),
             };
-            let owners = owners(wiring, stage, select, &context.tables()).await?;
+            let Some(owners) = owners(wiring, stage, select, &context.tables(), quit).await? else {
+                return Ok(());
+            };
             tasks.spawn("silver", Phase::Stages, async move {
                 silver::run(context, owners, stop).await.map_err(|error| failure(error.reaction(), error))
             });
@@ -129,23 +136,35 @@ pub async fn stage(
                 select: select.to_vec(),
                 draining: draining.clone(),
             };
-            let owners = owners(wiring, stage, select, &context.tables()).await?;
+            let Some(owners) = owners(wiring, stage, select, &context.tables(), quit).await? else {
+                return Ok(());
+            };
             tasks.spawn("gold", Phase::Stages, async move {
                 gold::run(context, owners, stop).await.map_err(|error| failure(error.reaction(), error))
             });
         }
     }
+    wiring.board.say(stage.name(), Status::Up);
     Ok(())
 }
 
 /// The stage's tables are shared by a group; those that were asked for by name are this process's.
-async fn owners(wiring: &Wiring, stage: Stage, select: &[TableName], tables: &[TableName]) -> Result<Owners> {
-    let project = &wiring.project.name;
+async fn owners(
+    wiring: &Wiring,
+    stage: Stage,
+    select: &[TableName],
+    tables: &[TableName],
+    quit: &CancellationToken,
+) -> Result<Option<Owners>> {
+    let (kafka, project) = (&wiring.kafka, &wiring.project.name);
     if !select.is_empty() {
-        return Owners::alone(&wiring.kafka, project, tables).await.context("cannot watch for new versions");
+        let alone = || Owners::alone(kafka, project, tables);
+        let owners = reach::kafka(wiring, stage.name(), quit, alone).await;
+        return owners.context("cannot watch for new versions");
     }
     let group = format!("{project}.{}", stage.name());
-    let owners = Owners::join(&wiring.kafka, project, &group, tables).await;
+    let join = || Owners::join(kafka, project, &group, tables);
+    let owners = reach::kafka(wiring, stage.name(), quit, join).await;
     owners.with_context(|| format!("cannot join group `{group}`"))
 }
 

@@ -7,6 +7,7 @@ mod interrupt;
 mod launch;
 mod preview;
 mod print;
+mod reach;
 mod select;
 mod sources;
 mod verb;

@@ -197,6 +197,11 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether the transactional id is not ours any more.
+    pub(crate) fn is_fenced(&self) -> bool {
+        matches!(self, Self::Stream { source, .. } if matches!(**source, stream::Error::Fenced { .. }))
+    }
+
     /// What a loop does next.
     pub fn reaction(&self) -> Reaction {
         match self {

@@ -65,4 +65,8 @@ impl Error {
             Self::BadTopic { .. } | Self::BadCursor { .. } => Reaction::Halt,
         }
     }
+    /// Whether the transactional id is not ours any more.
+    pub(crate) fn is_fenced(&self) -> bool {
+        matches!(self, Self::Stream { source: stream::Error::Fenced { .. }, .. })
+    }
 }

@@ -19,12 +19,12 @@ mod publish;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use catalog::{FileFormat, Project, Topic};
 use model::{Reaction, TopicName};
 use runtime::{Backoff, CancellationToken, Meter, Meters, State};
-use stream::{Kafka, Registry};
+use stream::{Kafka, Reclaims, Registry};
 
 use crate::{Error, Settings};
 use publish::Publisher;
@@ -78,7 +78,7 @@ pub struct Summary {
 pub async fn run(context: Context, feed: Feed, stop: CancellationToken) -> Result<Summary, Error> {
     let meter = context.meters.stage("ingest", feed.topic.name.as_str());
     let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(10));
-    let mut summary = Summary::default();
+    let (mut summary, mut reclaims) = (Summary::default(), Reclaims::default());
     loop {
         meter.state(State::Starting);
         let ended = tokio::select! {
@@ -91,7 +91,10 @@ pub async fn run(context: Context, feed: Feed, stop: CancellationToken) -> Resul
                 meter.state(State::Drained);
                 return Ok(summary);
             }
-            Err(error) if error.reaction() == Reaction::Halt => {
+            Err(error)
+                if error.reaction() == Reaction::Halt
+                    && !(error.is_fenced() && reclaims.may(Instant::now())) =>
+            {
                 meter.state(State::Halted);
                 return Err(error);
             }

@@ -191,7 +191,7 @@ impl Committer {
                 Ok(Landing::Moved) => return Err(Error::Moved { table: name }),
                 // Whether it landed is unknown: the same commit again finds out.
                 Err(source) if source.reaction() == Reaction::Retry && !self.stop.is_cancelled() => {
-                    tracing::warn!(table = %name, error = %source, "commit undecided, trying again");
+                    tracing::warn!(table = %name, error = &source as &dyn std::error::Error, "commit undecided, trying again");
                     tokio::select! {
                         () = self.stop.cancelled() => {}
                         () = tokio::time::sleep(pauses.pause()) => {}

@@ -33,12 +33,12 @@ async fn drive(common: &Common, wiring: &Wiring, stage: Stage, options: &Options
         // On the embedded target the first process makes what every stage needs.
         super::apply::prepare(wiring).await?;
     }
+    wiring.board.say(stage.name(), Status::Starting);
     let show = Show { title: stage.name(), view: View::Plain, preview: Preview::default() };
     launch::telemetry(common, wiring, show, &quit, &mut tasks).await?;
     let draining = CancellationToken::new();
     let select = tables(&wiring.project.catalog, &common.select)?;
-    launch::stage(wiring, stage, &select, &draining, &mut tasks).await?;
-    wiring.board.say(stage.name(), Status::Up);
+    launch::stage(wiring, stage, &select, &draining, &quit, &mut tasks).await?;
     let stop = tasks.stop(Phase::Stages);
     let drain = Drain { wiring, stop: stop.clone(), select: &select };
     let drained = async {
@@ -46,8 +46,10 @@ async fn drive(common: &Common, wiring: &Wiring, stage: Stage, options: &Options
             return std::future::pending().await;
         }
         draining.cancel();
-        let ends = Ends::now(&wiring.kafka, &wiring.project.catalog).await?;
-        drain.wait(&ends, stage).await
+        match Ends::now(wiring, &quit).await? {
+            Some(ends) => drain.wait(&ends, stage).await,
+            None => Ok(false),
+        }
     };
     let outcome = tokio::select! {
         () = quit.cancelled() => Ok(Exit::Done),

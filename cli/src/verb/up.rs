@@ -51,6 +51,9 @@ async fn drive(common: &Common, wiring: &Arc<Wiring>, options: Options) -> Resul
         };
         super::apply::apply(wiring, say).await?;
     }
+    for stage in Stage::ALL {
+        wiring.board.say(stage.name(), Status::Starting);
+    }
     let preview = Preview::default();
     let stop = tasks.stop(Phase::Telemetry);
     tasks.spawn("preview", Phase::Telemetry, preview::keep(wiring.clone(), preview.clone(), stop));
@@ -59,8 +62,7 @@ async fn drive(common: &Common, wiring: &Arc<Wiring>, options: Options) -> Resul
     let draining = CancellationToken::new();
     let select = select::tables(&wiring.project.catalog, &common.select)?;
     for stage in Stage::ALL {
-        launch::stage(wiring, stage, &select, &draining, &mut tasks).await?;
-        wiring.board.say(stage.name(), Status::Up);
+        launch::stage(wiring, stage, &select, &draining, &quit, &mut tasks).await?;
     }
     let sources = start_sources(wiring, &options, &mut tasks)?;
     let stop = tasks.stop(Phase::Stages);
@@ -70,8 +72,10 @@ async fn drive(common: &Common, wiring: &Arc<Wiring>, options: Options) -> Resul
             return std::future::pending().await;
         }
         draining.cancel();
-        let ends = Ends::now(&wiring.kafka, &wiring.project.catalog).await?;
-        Drain { wiring, stop, select: &select }.wait(&ends, Stage::Gold).await
+        match Ends::now(wiring, &quit).await? {
+            Some(ends) => Drain { wiring, stop, select: &select }.wait(&ends, Stage::Gold).await,
+            None => Ok(false),
+        }
     };
     let mut drained = std::pin::pin!(drained);
     let outcome = loop {

@@ -30,7 +30,7 @@ use crate::finder::KeySet;
 use crate::lake::Shared;
 use crate::log::{Log, MetaLine};
 use crate::snapshot::Snapshot;
-use crate::store::{Created, wall_ms};
+use crate::store::{Created, is_full, unreachable, wall_ms};
 use crate::upsert::Upsert;
 use crate::{Error, Result, StagedFile, Table, positions, schema};
 
@@ -202,6 +202,9 @@ pub(crate) async fn land(table: &mut Table, work: &mut impl Work) -> Result<Land
             Created::Unknown(source) => {
                 faults += 1;
                 tracing::warn!(table = table.log.table, version, error = %source, "commit unanswered, reading back");
+                if faults == FAULTS && is_full(&source) {
+                    return Err(unreachable(&table.log.entry_path(version), source));
+                }
                 if faults == FAULTS {
                     let (table, op) = (table.log.table.clone(), work.op().to_owned());
                     return Err(Error::Undecided { table, op, attempts: faults, source });

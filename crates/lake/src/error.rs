@@ -24,6 +24,14 @@ pub enum Error {
         /// What the client said.
         source: object_store::Error,
     },
+    /// The store has no room. What was to be written is kept and written again.
+    #[error("no space left in the lake for `{path}`: free some or make the store larger, it is tried again")]
+    Full {
+        /// The object to be written.
+        path: String,
+        /// What the client said.
+        source: object_store::Error,
+    },
     /// A file the log names is not there.
     #[error("file `{path}` is named by the log but missing from the store; restore it or rebuild the table")]
     FileMissing {
@@ -171,7 +179,9 @@ impl Error {
     /// What a loop does next.
     pub fn reaction(&self) -> Reaction {
         match self {
-            Self::Unreachable { .. } | Self::Undecided { .. } | Self::Busy { .. } => Reaction::Retry,
+            Self::Unreachable { .. } | Self::Full { .. } | Self::Undecided { .. } | Self::Busy { .. } => {
+                Reaction::Retry
+            }
             Self::SchemaConflict { .. } => Reaction::Reload,
             Self::BadSettings { .. }
             | Self::FileMissing { .. }

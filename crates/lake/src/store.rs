@@ -117,7 +117,22 @@ impl Store {
 }
 
 pub(crate) fn unreachable(path: &Path, source: object_store::Error) -> Error {
-    Error::Unreachable { path: path.to_string(), source }
+    let path = path.to_string();
+    if is_full(&source) { Error::Full { path, source } } else { Error::Unreachable { path, source } }
+}
+
+/// Whether the system said, anywhere below, that there is no room.
+pub(crate) fn is_full(error: &object_store::Error) -> bool {
+    use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        let kind = error.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
+        if matches!(kind, Some(StorageFull | QuotaExceeded)) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 fn missing(path: &Path, source: object_store::Error) -> Error {

@@ -17,7 +17,9 @@ pub enum Error {
         reason: String,
     },
     /// No broker answers. The client goes on trying by itself.
-    #[error("cannot reach kafka to {action}: {reason}")]
+    #[error(
+        "cannot reach kafka to {action}: {reason}; check that it runs, and `kafka.bootstrap` of the target"
+    )]
     Unreachable {
         /// What was tried.
         action: &'static str,
@@ -110,9 +112,11 @@ pub enum Error {
         /// What the library says.
         reason: String,
     },
-    /// Another producer has taken our transactional id. It is in charge now; taking it back would
-    /// only make the two fence each other for ever.
-    #[error("another producer has taken transactional id `{id}`")]
+    /// Another producer has taken our transactional id, or our transaction was open for too long.
+    /// [`crate::Reclaims`] says whether to take it back.
+    #[error(
+        "another producer has taken transactional id `{id}`, or its transaction was open for too long; run one project of this name"
+    )]
     Fenced {
         /// The id.
         id: String,
@@ -171,7 +175,10 @@ pub(crate) mod code {
     pub const AUTO_OFFSET_RESET: i32 = -140;
     pub const AUTHENTICATION: i32 = -169;
     pub const ASSIGN_PARTITIONS: i32 = -175;
+    pub const SSL: i32 = -181;
     pub const PARTITION_EOF: i32 = -191;
+    pub const RESOLVE: i32 = -193;
+    pub const TRANSPORT: i32 = -195;
     pub const UNKNOWN_TOPIC: i32 = -188;
     pub const OFFSET_OUT_OF_RANGE: i32 = 1;
     pub const UNKNOWN_TOPIC_OR_PART: i32 = 3;

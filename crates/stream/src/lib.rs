@@ -7,6 +7,7 @@
 //! | [`consumer`] | `Consumer`: batches of records in offset order, `Loss` instead of a silent reset |
 //! | [`records`] | `Records`: one batch of one partition, in one arena |
 //! | [`producer`] | `Producer`: idempotent or transactional; deliveries counted, not awaited |
+//! | [`reclaims`] | `Reclaims`: whether to take a transactional id back once more |
 //! | [`latest`] | a compacted topic folded by key; the last record of each partition; spans of a topic |
 //! | [`commits`] | announcements of new table versions, and who owns which table |
 //! | [`internal`] | our own topics |
@@ -33,6 +34,7 @@ pub mod internal;
 pub mod latest;
 mod logs;
 pub mod producer;
+pub mod reclaims;
 pub mod records;
 pub mod registry;
 pub mod settings;
@@ -45,6 +47,7 @@ pub use consumer::{Cause, Consumer, Event, Limits, Loss, Start};
 pub use error::{Error, Result};
 pub use latest::{TailRecord, latest, read, tail};
 pub use producer::{Outgoing, Producer};
+pub use reclaims::Reclaims;
 pub use records::{Record, Records};
 pub use registry::{Registry, RegistrySettings, frame, unframe};
 pub use settings::{Kafka, KafkaSettings};

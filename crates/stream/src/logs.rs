@@ -1,5 +1,12 @@
 //! What librdkafka logs, as `tracing` events.
 
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use rdkafka::error::KafkaError;
+
+use crate::error::{Failure, code};
+
 /// One line, with its syslog level. A lost connection is an error to the library; to us it is a
 /// warning, because the client connects again and nothing is lost.
 pub(crate) fn line(level: i32, facility: &str, detail: &str) {
@@ -11,6 +18,31 @@ pub(crate) fn line(level: i32, facility: &str, detail: &str) {
     }
 }
 
+/// How long all clients of the process are silent about errors like the one that was told.
+const AGAIN: Duration = Duration::from_secs(10);
+
+/// An error of a whole client, which goes on trying. When a broker is away a dozen clients of a process
+/// say so, and again with every attempt: it is told once for all of them, and again while it lasts.
+pub(crate) fn failed(failure: &Failure) {
+    static TOLD: Mutex<Option<Instant>> = Mutex::new(None);
+    tracing::debug!(target: "kafka", %failure, "kafka client error");
+    if !says_why(failure) {
+        return;
+    }
+    let mut told = TOLD.lock();
+    if told.is_none_or(|at| at.elapsed() >= AGAIN) {
+        *told = Some(Instant::now());
+        tracing::warn!(reason = %failure, "no connection to kafka, trying again; check that it runs, and `kafka` of the target");
+    }
+}
+
+/// Whether the error is about a connection, and has an address and a reason. A connection that ends
+/// says neither that the broker is away nor why: the attempt to connect again does.
+fn says_why(failure: &Failure) -> bool {
+    let connecting = [code::TRANSPORT, code::RESOLVE, code::SSL, code::AUTHENTICATION];
+    connecting.contains(&failure.code) && !failure.text.contains("isconnected")
+}
+
 /// Context of a safe client that only logs.
 pub(crate) struct Logged;
 
@@ -18,7 +50,29 @@ impl rdkafka::ClientContext for Logged {
     fn log(&self, level: rdkafka::config::RDKafkaLogLevel, facility: &str, detail: &str) {
         line(level as i32, facility, detail);
     }
-    fn error(&self, error: rdkafka::error::KafkaError, reason: &str) {
-        tracing::warn!(target: "kafka", %error, reason, "kafka client error");
+    fn error(&self, error: KafkaError, reason: &str) {
+        failed(&of(&error, reason));
+    }
+}
+
+/// What a safe client is told of itself.
+pub(crate) fn of(error: &KafkaError, reason: &str) -> Failure {
+    Failure { code: error.rdkafka_error_code().map_or(0, |code| code as i32), text: reason.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_error_with_an_address_and_a_reason_is_told() {
+        let told = |code, text: &str| says_why(&Failure { code, text: text.to_owned() });
+        assert!(told(
+            -195,
+            "127.0.0.1:9092/bootstrap: Connect to ipv4#127.0.0.1:9092 failed: Connection refused"
+        ));
+        assert!(!told(-195, "127.0.0.1:9092/0: Disconnected (after 31ms in state UP)"));
+        assert!(!told(-187, "1/1 brokers are down"));
+        assert!(!told(code::FATAL, "fenced by newer producer instance"));
     }
 }

@@ -58,7 +58,9 @@ pub enum Error {
         reason: String,
     },
     /// No answer came.
-    #[error("cannot reach the schema registry at `{url}`")]
+    #[error(
+        "cannot reach the schema registry at `{url}`; check that it runs, and `registry.url` of the target"
+    )]
     Unreachable {
         /// The address asked.
         url: String,

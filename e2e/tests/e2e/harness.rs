@@ -1,5 +1,6 @@
 //! A project in a folder of its own and the binary run in it.
 
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -18,6 +19,8 @@ pub fn binary() -> PathBuf {
 /// A project in a temporary folder.
 pub struct Project {
     pub dir: TempDir,
+    /// A folder of it may be a small disk.
+    disk: Option<SmallDisk>,
 }
 impl Project {
     /// The reference project of this repository.
@@ -31,7 +34,18 @@ impl Project {
     }
     /// An empty folder.
     pub fn empty() -> Self {
-        Self { dir: tempfile::Builder::new().prefix("lakepulse-e2e-").tempdir().expect("a temporary folder") }
+        let dir = tempfile::Builder::new().prefix("lakepulse-e2e-").tempdir().expect("a temporary folder");
+        Self { dir, disk: None }
+    }
+    /// Puts one of its folders on a disk of this many MiB. Only its own processes see it there.
+    pub fn mount(&mut self, folder: &str, mib: u32) -> &SmallDisk {
+        let folder = self.dir.path().join(folder);
+        std::fs::create_dir_all(&folder).expect("created");
+        self.disk.insert(SmallDisk::mount(folder, mib))
+    }
+    /// The small disk.
+    pub fn disk(&self) -> &SmallDisk {
+        self.disk.as_ref().expect("mounted before")
     }
     /// Writes a file of the project.
     pub fn write(&self, path: &str, text: &str) {
@@ -45,7 +59,10 @@ impl Project {
     }
     /// The command, not started.
     pub fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(binary());
+        let mut command = match &self.disk {
+            Some(disk) => disk.inside(&binary()),
+            None => Command::new(binary()),
+        };
         command
             .args(args)
             .arg("--project")
@@ -88,6 +105,69 @@ impl Project {
         let rows = self.query(sql);
         assert_eq!(rows.len(), 1, "{sql}: {rows:?}");
         rows[0].as_object().and_then(|row| row.values().next().cloned()).unwrap_or(Value::Null)
+    }
+}
+
+/// A file system of limited size, in a mount namespace of its own, which goes with the process that
+/// holds it. Root needs nothing for it, anybody else the kernel's leave to make user namespaces.
+pub struct SmallDisk {
+    holder: Child,
+    folder: PathBuf,
+    /// Flags that make the namespaces, and enter them.
+    flags: [&'static [&'static str]; 2],
+}
+impl SmallDisk {
+    fn mount(folder: PathBuf, mib: u32) -> Self {
+        let id = Command::new("id").arg("-u").output().expect("`id` runs");
+        let flags: [&[&str]; 2] = if id.stdout == b"0\n" {
+            [&["--mount"], &["--mount"]]
+        } else {
+            [&["--mount", "--map-root-user"], &["--mount", "--user", "--preserve-credentials"]]
+        };
+        // Ends with its standard input, so with this test however that ends.
+        let script = r#"mount -t tmpfs -o size="$1" small "$2" && echo mounted && exec cat"#;
+        let mut holder = Command::new("unshare")
+            .args(flags[0])
+            .args(["sh", "-c", script, "sh", &format!("{mib}m")])
+            .arg(&folder)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("`unshare` runs: it is part of util-linux");
+        let mut said = String::new();
+        let mut out = BufReader::new(holder.stdout.take().expect("piped"));
+        out.read_line(&mut said).expect("it says whether it is mounted");
+        assert_eq!(said, "mounted\n", "this test needs a disk of limited size: root, or user namespaces");
+        Self { holder, folder, flags }
+    }
+    /// A command that sees the disk.
+    fn inside(&self, program: &Path) -> Command {
+        let mut command = Command::new("nsenter");
+        command.arg("--target").arg(self.holder.id().to_string()).args(self.flags[1]).arg("--").arg(program);
+        command
+    }
+    /// Takes all room but this many KiB.
+    pub fn fill(&self, but_kib: u32) {
+        // Writes until there is no room, then gives some back.
+        let script = r#"cat /dev/zero > "$1/ballast" 2>/dev/null; truncate -s -"$2"K "$1/ballast""#;
+        let filled = self.shell(script).arg(but_kib.to_string()).status().expect("`nsenter` runs");
+        assert!(filled.success(), "the disk is full");
+    }
+    /// Gives the room back.
+    pub fn free(&self) {
+        let freed = self.shell(r#"rm "$1/ballast""#).status().expect("`nsenter` runs");
+        assert!(freed.success(), "the disk has room");
+    }
+    fn shell(&self, script: &str) -> Command {
+        let mut command = self.inside(Path::new("sh"));
+        command.args(["-c", script, "sh"]).arg(&self.folder).stdin(Stdio::null());
+        command
+    }
+}
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = self.holder.kill();
+        let _ = self.holder.wait();
     }
 }
 

@@ -10,4 +10,5 @@ mod crash;
 mod happy;
 mod harness;
 mod other_project;
+mod services;
 mod share;

@@ -1,7 +1,7 @@
 //! The loop that publishes a table's versions as they land.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use catalog::Model;
 use futures::FutureExt as _;
@@ -9,6 +9,7 @@ use futures::future::BoxFuture;
 use lake::Table;
 use model::{Reaction, TableName, TopicName};
 use runtime::{Backoff, CancellationToken, Meter, State};
+use stream::Reclaims;
 use tokio::sync::Notify;
 
 use super::Publisher;
@@ -88,13 +89,17 @@ pub async fn follow(
     let mut follower = Follower { ctx, table, topic, keys, meter, open: None };
     follower.meter.state(State::Starting);
     let mut pauses = Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
+    let mut reclaims = Reclaims::default();
     while !stop.is_cancelled() {
         let pause = match follower.step().await {
             Ok(()) => {
                 pauses.reset();
                 poll
             }
-            Err(error) if error.reaction() == Reaction::Halt => {
+            Err(error)
+                if error.reaction() == Reaction::Halt
+                    && !(error.is_fenced() && reclaims.may(Instant::now())) =>
+            {
                 follower.meter.state(State::Halted);
                 tracing::error!(table = %follower.table, error = &error as &dyn std::error::Error, "publisher halted");
                 return Err(error);

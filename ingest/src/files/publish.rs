@@ -183,6 +183,7 @@ fn send_lines(
     lines: &[Line],
 ) -> Result<Summary, stream::Error> {
     let mut sent = Summary::default();
+    let dead = format!("{}/{identity}", form.topic.name);
     for line in lines {
         let number = line.number.to_string();
         let place = [(FILE, identity.as_bytes()), (LINE, number.as_bytes())];
@@ -208,10 +209,10 @@ fn send_lines(
             }
             Err(bad) => bad.to_string(),
         };
-        let [file, number] = place;
+        // The topic of dead letters takes lines meant for several: the same file may be in two folders.
         let headers = [
-            file,
-            number,
+            (FILE, dead.as_bytes()),
+            (LINE, number.as_bytes()),
             ("error", reason.as_bytes()),
             ("source_topic", form.topic.name.as_str().as_bytes()),
         ];

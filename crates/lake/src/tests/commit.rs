@@ -54,6 +54,18 @@ async fn a_commit_left_undecided_lands_once_when_given_again() {
     assert_eq!(held(&table).await.len(), 5);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_commit_into_a_full_store_says_so_and_lands_once_there_is_room() {
+    let site = site().await;
+    let mut table = site.create_bronze().await;
+    let commit = first_batch(&table).await;
+    site.faults.plan([Fault::Full; 5]);
+    let error = table.commit(&commit).await.expect_err("there is no room");
+    assert!(matches!(error, Error::Full { .. }) && error.reaction() == Reaction::Retry, "{error:?}");
+    assert_eq!(table.commit(&commit).await.expect("commits"), Landing::Landed(Version(1)));
+    assert_eq!(held(&table).await.len(), 5);
+}
+
 #[rstest]
 #[case::a_shorter_batch(3)]
 #[case::the_same_batch(5)]

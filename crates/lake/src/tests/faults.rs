@@ -30,6 +30,8 @@ pub(super) enum Fault {
     LostAndExists,
     /// The answer is lost, and it lands just before the next create arrives.
     LandsLate,
+    /// There is no room for it.
+    Full,
 }
 
 /// Wraps a store.
@@ -66,6 +68,12 @@ impl FaultStore {
 
 fn unanswered() -> Error {
     Error::Generic { store: "faults", source: "connection reset".into() }
+}
+fn full() -> Error {
+    Error::Generic {
+        store: "faults",
+        source: Box::new(std::io::Error::from(std::io::ErrorKind::StorageFull)),
+    }
 }
 fn exists(path: &Path) -> Error {
     Error::AlreadyExists { path: path.to_string(), source: "412".into() }
@@ -104,6 +112,7 @@ impl ObjectStore for FaultStore {
             }
             Some(Fault::LostUnanswered) => Err(unanswered()),
             Some(Fault::LostAndExists) => Err(exists(path)),
+            Some(Fault::Full) => Err(full()),
             Some(Fault::LandsLate) => {
                 *self.late.lock().await = Some((path.clone(), payload, options));
                 Err(unanswered())

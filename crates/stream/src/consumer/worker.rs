@@ -13,7 +13,7 @@ use super::part::{Next, Part, Parts, State};
 use super::shared::{Command, Queued, Shared, raise};
 use super::{Event, LEAVE, Limits, Start};
 use crate::ffi::{Client, Signal};
-use crate::{Error, Result};
+use crate::{Error, Result, logs};
 
 mod fill;
 mod places;
@@ -164,7 +164,10 @@ impl Worker {
             match signal {
                 Signal::Assign(partitions) => self.assigned(named(partitions)),
                 Signal::Revoke(partitions) => self.revoked(&named(partitions)),
-                Signal::Failed(failure) => self.fail(Error::of("read topics", &failure)),
+                Signal::Failed(failure) => {
+                    logs::failed(&failure);
+                    self.fail(Error::of("read topics", &failure));
+                }
             }
         }
     }

@@ -108,7 +108,7 @@ impl ClientContext for Reports {
         logs::line(level as i32, facility, detail);
     }
     fn error(&self, error: KafkaError, reason: &str) {
-        tracing::warn!(target: "kafka", %error, reason, "kafka client error");
+        logs::failed(&logs::of(&error, reason));
     }
 }
 impl ProducerContext for Reports {

@@ -14,7 +14,7 @@ impl Store {
     /// written. May take long; one call at a time.
     pub(in crate::embedded) fn maintain(&self) -> io::Result<()> {
         if let Some(error) = self.0.trouble.lock().take() {
-            tracing::error!(%error, dir = %self.0.dir.display(), "the embedded broker cannot use its disk");
+            tracing::error!(%error, dir = %self.0.dir.display(), "the embedded broker cannot use its disk, what is sent waits: free some space there");
         }
         self.abort_overdue(Instant::now());
         let now = now();

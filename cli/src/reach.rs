@@ -1,0 +1,44 @@
+//! Waits for services that cannot be reached, instead of giving up on them.
+
+use std::time::Duration;
+
+use model::Reaction;
+use runtime::health::Status;
+use runtime::{Backoff, CancellationToken};
+
+use crate::wiring::Wiring;
+
+/// What Kafka answers to `ask`, which is asked again for as long as Kafka cannot be reached. Meanwhile
+/// `component` is down, and standard error says what is missing and what to do. `None`: `quit` came first.
+pub async fn kafka<T>(
+    wiring: &Wiring,
+    component: &str,
+    quit: &CancellationToken,
+    ask: impl AsyncFn() -> stream::Result<T>,
+) -> stream::Result<Option<T>> {
+    let at = &wiring.kafka.settings().bootstrap;
+    let mut down = false;
+    let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
+    loop {
+        let asked = tokio::select! {
+            () = quit.cancelled() => return Ok(None),
+            asked = ask() => asked,
+        };
+        let error = match asked {
+            Err(error) if error.reaction() == Reaction::Retry => error,
+            asked => {
+                if down {
+                    wiring.board.say(component, Status::Up);
+                }
+                return asked.map(Some);
+            }
+        };
+        wiring.board.say(component, Status::Down(format!("no answer from kafka at `{at}`: {error}")));
+        tracing::warn!(component, kafka = at, %error, "waiting for kafka");
+        down = true;
+        tokio::select! {
+            () = quit.cancelled() => return Ok(None),
+            () = tokio::time::sleep(backoff.pause()) => {}
+        }
+    }
+}
