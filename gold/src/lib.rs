@@ -7,6 +7,7 @@
 //! | [`refresh`] | decides: pins, versions and the time → what to do |
 //! | [`inputs`] | the versions of the inputs, and the rows between two of them |
 //! | [`difference`] | rows at hand and rows as they should be → what to write |
+//! | [`judge`], [`measures`] | what is expected of the rows of a commit, and of the table after it |
 //! | [`commit`] | one commit with the pins, and what a crash around it leaves |
 //! | [`pipeline`], [`run`](mod@run) | one table's loop; who owns which table |
 //! | [`publish`] | a table's versions on its topic |
@@ -26,6 +27,8 @@ pub mod commit;
 pub mod difference;
 pub mod error;
 pub mod inputs;
+pub mod judge;
+pub mod measures;
 pub mod pipeline;
 pub mod publish;
 pub mod rebuild;
