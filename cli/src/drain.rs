@@ -106,8 +106,11 @@ impl Drain<'_> {
         loop {
             if let Some(downstream) = self.wiring.lake.table(table).await? {
                 let at = downstream.positions().get(&app).map(|at| Version(at.unsigned_abs()));
-                if upstream.changes(at, upstream.version()).await?.is_empty() {
-                    return Ok(true);
+                match upstream.changes(at, upstream.version()).await {
+                    Ok(changes) if changes.is_empty() => return Ok(true),
+                    // It has read nothing yet and will not read the past change by change.
+                    Ok(_) | Err(lake::Error::LogGone { .. }) => {}
+                    Err(error) => return Err(error.into()),
                 }
             }
             if self.pause().await {
