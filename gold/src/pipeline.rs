@@ -11,7 +11,7 @@ use arrow::array::RecordBatch;
 use catalog::{Model, project::ClockKind};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
-use lake::{Keys, Landing, Table};
+use lake::{Compaction, Keys, Landing, Table};
 use model::{ClockMs, Reaction, TableName, Version};
 use query::affected::Affected;
 use runtime::{Backoff, CancellationToken, Meter, State};
@@ -52,6 +52,8 @@ pub struct Keeper {
     pinned: Option<ClockMs>,
     /// When measures are to be taken.
     due: Due,
+    /// Commits since the last compaction.
+    commits: u32,
 }
 
 /// What is dropped when it may be wrong.
@@ -86,7 +88,7 @@ impl Keeper {
     /// Keeps the table of a model.
     pub fn new(ctx: Arc<Context>, model: Arc<Model>) -> Self {
         let meter = ctx.meters.stage("gold", &model.name.to_string());
-        Self { ctx, model, meter, held: None, pinned: None, due: Due::default() }
+        Self { ctx, model, meter, held: None, pinned: None, due: Due::default(), commits: 0 }
     }
 
     /// Refreshes once, to the newest versions of the inputs.
@@ -173,6 +175,7 @@ impl Keeper {
             }
             Landing::Landed(version) => {
                 now.checked.clear();
+                self.commits += 1;
                 self.held = Some(now);
                 self.pinned = Some(clock);
                 self.meter.version(version);
@@ -193,18 +196,23 @@ impl Keeper {
         }
     }
 
-    /// Between two commits: measures.
+    /// Between two commits: measures, compaction.
     pub fn keep_up(&mut self) -> BoxFuture<'_, Result<()>> {
         self.try_keep_up().boxed()
     }
 
     async fn try_keep_up(&mut self) -> Result<()> {
-        let Some(held) = &self.held else { return Ok(()) };
+        let Some(held) = &mut self.held else { return Ok(()) };
         if self.due.take(self.ctx.clock.now(), self.ctx.settings.measure)
             && let Err(error) = measures::take(&self.ctx.lake, &self.model, &held.table, &self.meter).await
         {
             self.due.owe();
             return Err(error);
+        }
+        if self.commits >= self.ctx.settings.compact_every {
+            self.commits = 0;
+            let compaction = Compaction { sort_by: self.model.cluster_by.clone(), ..Compaction::default() };
+            held.table.compact(&compaction).await.of(&self.model.name)?;
         }
         Ok(())
     }

@@ -11,3 +11,4 @@ mod happy;
 mod harness;
 mod other_project;
 mod share;
+mod upkeep;

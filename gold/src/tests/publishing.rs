@@ -211,3 +211,26 @@ async fn a_difference_that_is_published_tells_when_its_newest_record_arrived() {
     assert_eq!(published, Published { records: 1, arrived: Some(456) });
     assert_eq!(publisher.step(&table).await.expect("looked"), Published::default());
 }
+
+#[tokio::test]
+async fn a_compaction_between_two_commits_changes_no_row_and_nothing_on_the_topic() {
+    let mut world = world().await;
+    world.settings.compact_every = 20;
+    let mut keeper = world.keeper("gold.t");
+    let wire = FakeWire::new(Kind::Hides, None);
+    let mut publisher: Option<Publisher<FakeWire>> = None;
+    let (mut most, mut records) = (0, 0);
+    for id in 0..24 {
+        world.edit(&put(0, &[(id, None, "x", id)])).await;
+        settle(&mut keeper).await.expect("refreshed");
+        keeper.keep_up().await.expect("kept up");
+        let table = world.table("gold.t").await;
+        most = most.max(table.files().0);
+        let publisher = publisher.get_or_insert_with(|| self::publisher(&table, wire.clone(), 100));
+        records += publisher.step(&table).await.expect("published").records;
+    }
+    let table = world.table("gold.t").await;
+    assert!(most >= 16 && table.files().0 < 8, "{most} files became {}", table.files().0);
+    world.assert_kept("gold.t").await;
+    assert_eq!((records, wire.compacted()), (24, wanted(&table).await));
+}

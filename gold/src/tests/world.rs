@@ -178,6 +178,7 @@ pub struct World {
     /// Newest Kafka timestamp that silver commits say, milliseconds; 0: they say none.
     pub arrival: AtomicI64,
     pub meters: Meters,
+    pub settings: Settings,
 }
 
 impl World {
@@ -197,6 +198,7 @@ impl World {
             event: AtomicI64::new(0),
             arrival: AtomicI64::new(0),
             meters: Meters::new(),
+            settings: Settings::default(),
         };
         for table in ["silver.a", "silver.b"] {
             let spec = TableSpec::new(world.project.name.clone(), stored());
@@ -225,7 +227,7 @@ impl World {
             ids: self.ids.clone(),
             meters: self.meters.clone(),
             announce: Arc::new(()),
-            settings: Settings::default(),
+            settings: self.settings.clone(),
             select: vec![],
             draining: CancellationToken::new(),
         })
