@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use catalog::{Project, Topic};
 use futures::future::BoxFuture;
-use lake::Lake;
+use lake::{Followers, Lake, Upkeep};
 use model::{Reaction, TableName, TopicName};
 use runtime::{Backoff, CancellationToken, Clock, Ids, Meters, State};
 use stream::{Admin, Announcer, Consumer, Kafka, Limits, Registry};
@@ -99,6 +99,7 @@ pub async fn run(context: Context, stop: CancellationToken) -> Result<(), Error>
         tasks.spawn(keeper.run(receiver, stop.clone()), move || progress.halt(&topic.table, &topic.name));
     }
     tasks.spawn(watch_lag(shared.clone(), admin, topics.clone(), stop.clone()), || {});
+    tasks.spawn(look_after(&shared, &topics, stop.clone()), || {});
     drop(opened);
     // The consumer is answered from the tables' positions: better asked once they are known.
     let all_open = async { while opening.recv().await.is_some() {} };
@@ -230,6 +231,30 @@ impl Keeper {
         drop(self.commands.send(Command::Halt(topic.clone())));
         drop(inbox);
     }
+}
+
+/// Deletes now and then what nobody needs any more of the tables. Of several processes that fill one, it
+/// falls to the one that has the first partition.
+fn look_after(
+    shared: &Shared,
+    topics: &[Topic],
+    stop: CancellationToken,
+) -> impl Future<Output = ()> + Send + 'static {
+    let context = &shared.context;
+    let catalog = &context.project.catalog;
+    let followed = |topic: &Topic| (topic.table.clone(), Followers::of(catalog.followers(&topic.table)));
+    let upkeep = Upkeep {
+        lake: context.lake.clone(),
+        tables: topics.iter().map(followed).collect(),
+        clock: Arc::clone(&context.clock),
+        every: context.settings.maintain,
+    };
+    let first: HashMap<TableName, (TopicName, i32)> =
+        topics.iter().map(|topic| (topic.table.clone(), (topic.name.clone(), 0))).collect();
+    let progress = context.progress.clone();
+    let ours =
+        move |table: &TableName| first.get(table).is_some_and(|first| progress.reached().contains_key(first));
+    lake::maintain::keep(upkeep, ours, stop)
 }
 
 /// Shows how far behind the log the tables are.

@@ -20,6 +20,11 @@ pub struct Settings {
     pub queue_bytes: usize,
     /// Records that the client hands over at once.
     pub batch_records: usize,
+    /// Compact a table once in this many commits that this process makes to it. Rarer costs readers
+    /// more files, more often costs the cores that decode.
+    pub compact_every: u32,
+    /// Delete files and log entries that nobody needs any more this often.
+    pub maintain: Duration,
 }
 impl Default for Settings {
     fn default() -> Self {
@@ -29,6 +34,8 @@ impl Default for Settings {
             memory_bytes: 128 << 20,
             queue_bytes: 64 << 20,
             batch_records: 20_000,
+            compact_every: 64,
+            maintain: Duration::from_secs(6 * 3600),
         }
     }
 }

@@ -9,6 +9,7 @@
 //! it stands, read on from there.
 
 mod answers;
+mod compaction;
 mod schemas;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -17,7 +18,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use catalog::{Topic, ValueFormat};
 use lake::Table;
-use model::{AppId, Offset, Reaction, TopicId};
+use model::{AppId, Offset, Reaction, TopicId, Version};
 use runtime::{CancellationToken, Meter, State};
 use stream::{Cause, Records};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
@@ -63,6 +64,9 @@ pub(crate) struct Task {
     table: Option<Table>,
     commit: Option<JoinHandle<Finished>>,
     committing_since: i64,
+    /// Commits since the last compaction.
+    commits: u32,
+    compaction: Option<JoinHandle<lake::Result<Option<Version>>>>,
     /// Away while a batch is decoded.
     reader: Option<Reader>,
     decider: Decider<Waiting>,
@@ -106,6 +110,8 @@ impl Task {
             table: Some(table),
             commit: None,
             committing_since: 0,
+            commits: 0,
+            compaction: None,
             reader: Some(reader),
             decider: Decider::new(limits),
             ledger: None,
@@ -140,6 +146,7 @@ impl Task {
                 biased; // what is done before what is new: a full inbox must not starve commits
                 () = stop.cancelled() => break,
                 finished = joined(&mut self.commit), if self.commit.is_some() => self.finished(finished).await?,
+                compacted = joined(&mut self.compaction), if self.compaction.is_some() => self.compacted(compacted),
                 (part, id, found) = self.lookups.next() => {
                     self.learn(part, id, found);
                     self.unpark().await?;
@@ -343,12 +350,21 @@ impl Task {
     }
 }
 
-/// The commit's outcome; the handle is gone afterwards.
-async fn joined(commit: &mut Option<JoinHandle<Finished>>) -> Option<Finished> {
-    let outcome = match commit {
+/// A task's outcome; the handle is gone afterwards. `None`: it panicked.
+async fn joined<T>(task: &mut Option<JoinHandle<T>>) -> Option<T> {
+    let outcome = match task {
         Some(handle) => handle.await.ok(),
         None => None,
     };
-    *commit = None;
+    *task = None;
     outcome
+}
+
+impl Drop for Task {
+    /// A compaction that is cut short leaves files for vacuum.
+    fn drop(&mut self) {
+        if let Some(compaction) = &self.compaction {
+            compaction.abort();
+        }
+    }
 }

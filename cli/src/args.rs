@@ -92,6 +92,11 @@ pub enum Verb {
     Status,
     /// Prove from the data alone that nothing was lost or doubled.
     Verify,
+    /// Delete the files and log entries of tables that nobody needs any more, and compact bronze.
+    ///
+    /// Kept is everything since the oldest position of those who follow a table, and everything of the
+    /// last seven days. Running stages do the same every few hours, and compact their own tables.
+    Maintain,
     /// How a table is kept, and why that way.
     Explain {
         /// The table.

@@ -118,7 +118,12 @@ impl Drain<'_> {
             let Some(downstream) = lake.table(table).await? else { return Ok(false) };
             let at = downstream.positions().get(&AppId::table(upstream.id()));
             let at = at.map(|at| Version(at.unsigned_abs()));
-            Ok(upstream.changes(at, upstream.version()).await?.is_empty())
+            match upstream.changes(at, upstream.version()).await {
+                Ok(changes) => Ok(changes.is_empty()),
+                // It has read nothing yet and will not read the past change by change.
+                Err(lake::Error::LogGone { .. }) => Ok(false),
+                Err(error) => Err(error.into()),
+            }
         })
         .await
     }

@@ -19,6 +19,8 @@ use serde_json::{Map, json};
 
 use crate::difference::Difference;
 use crate::error::{OfTable as _, Result};
+use crate::inputs::NEWEST_ARRIVAL;
+use crate::judge::Verdict;
 use crate::refresh::Input;
 
 /// How often one commit is tried before its loop starts over from the table.
@@ -37,6 +39,10 @@ pub struct Story<'a> {
     pub inputs: &'a [Input],
     /// The pinned time.
     pub as_of: model::ClockMs,
+    /// The newest Kafka timestamp behind the rows, milliseconds.
+    pub arrived: Option<i64>,
+    /// What was found of the rows it writes.
+    pub verdicts: Vec<Verdict>,
 }
 
 /// Writes a difference, or with none the pins alone, and sets the positions.
@@ -81,6 +87,14 @@ pub(crate) fn base(set: Positions, expect: Expect, story: &Story<'_>) -> Commit 
     info.insert("pins".to_owned(), pins.into());
     info.insert("as_of".to_owned(), json!(story.as_of.0));
     info.insert("method".to_owned(), json!(story.method));
+    if story.arrived.is_some() {
+        info.insert(NEWEST_ARRIVAL.to_owned(), json!(story.arrived));
+    }
+    let broken: Map<String, serde_json::Value> =
+        story.verdicts.iter().filter(|v| v.failed > 0).map(|v| (v.name.clone(), json!(v.failed))).collect();
+    if !broken.is_empty() {
+        info.insert("broken".to_owned(), broken.into());
+    }
     Commit {
         operation: "WRITE",
         op: story.op.clone(),

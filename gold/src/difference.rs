@@ -122,7 +122,7 @@ impl<'a> Same<'a> {
 }
 
 /// A key for a message.
-fn shown(keys: &RecordBatch, row: usize) -> Result<String, ArrowError> {
+pub(crate) fn shown(keys: &RecordBatch, row: usize) -> Result<String, ArrowError> {
     let options = FormatOptions::default().with_null("null");
     let mut parts = Vec::with_capacity(keys.num_columns());
     for (field, column) in keys.schema_ref().fields().iter().zip(keys.columns()) {

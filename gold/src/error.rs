@@ -138,6 +138,30 @@ pub enum Error {
         /// The key, as text.
         key: String,
     },
+    /// A row breaks an expectation that says `fail`.
+    #[error(
+        "table `{table}`: expectation `{expectation}` fails for the row {key}, so its version is not committed: correct the source, the query or the expectation"
+    )]
+    ExpectationFailed {
+        /// The gold table.
+        table: TableName,
+        /// The expectation.
+        expectation: String,
+        /// The key of the first such row, as text.
+        key: String,
+    },
+    /// A measure that says `fail` is out of its bounds.
+    #[error("table `{table}`: measure `{measure}` is {value} after version {version}, outside its bounds")]
+    MeasureFailed {
+        /// The gold table.
+        table: TableName,
+        /// The measure.
+        measure: String,
+        /// What was measured.
+        value: f64,
+        /// Of which version of the table.
+        version: u64,
+    },
     /// The topic is ahead of the table.
     #[error(
         "topic `{topic}` has version {published} of `{table}`, whose newest is {newest}: an older lake was restored; rebuild the topic under another name"
@@ -220,6 +244,8 @@ impl Error {
             | Self::InputRecreated { .. }
             | Self::PinAhead { .. }
             | Self::KeyTwice { .. }
+            | Self::ExpectationFailed { .. }
+            | Self::MeasureFailed { .. }
             | Self::TopicAhead { .. }
             | Self::TopicOfAnother { .. }
             | Self::BadProgress { .. }

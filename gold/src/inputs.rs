@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use arrow::array::RecordBatch;
-use lake::{Lake, Table};
+use lake::{Lake, LogEntry, Table};
 use model::{AppId, Positions, TableName, Version};
 use query::affected::{Change, Input as Source, Inputs as World, Maintenance};
 
@@ -12,6 +12,8 @@ use crate::refresh::Input;
 
 /// Under this key a silver commit says the newest event time among its events, milliseconds.
 const NEWEST_EVENT: &str = "newest_event_ms";
+/// Under this key a silver or gold commit says the newest Kafka timestamp behind its rows, milliseconds.
+pub(crate) const NEWEST_ARRIVAL: &str = "newest_arrival_ms";
 
 /// Open inputs of one gold table.
 #[derive(Debug, Clone)]
@@ -23,8 +25,13 @@ pub struct Inputs {
 /// What happened to inputs that moved.
 #[derive(Debug)]
 pub enum Between {
-    /// These rows came and went; inputs of which no row did are left out.
-    Rows(BTreeMap<TableName, Change>),
+    /// These rows came and went.
+    Rows {
+        /// Inputs of which no row did are left out.
+        changes: BTreeMap<TableName, Change>,
+        /// The newest Kafka timestamp behind them, milliseconds.
+        arrived: Option<i64>,
+    },
     /// It cannot be told, or is too much to tell: compute everything, for this reason.
     Unknown(String),
 }
@@ -87,7 +94,7 @@ impl Inputs {
         limit: usize,
         maintenance: &Maintenance,
     ) -> Result<Between> {
-        let (mut rows, mut changes) = (0, BTreeMap::new());
+        let (mut rows, mut changes, mut arrived) = (0, BTreeMap::new(), None);
         for (name, after) in from {
             let Some(open) = self.open.get(name) else { continue };
             let versions = match open.changes(Some(*after), open.version()).await {
@@ -99,6 +106,7 @@ impl Inputs {
             let (mut added, mut removed) = (Vec::new(), Vec::new());
             for version in &versions {
                 let change = open.read_change(version).await.of(&self.table)?;
+                arrived = arrived.max(said(version.entry(), NEWEST_ARRIVAL));
                 rows += count(&change.added) + count(&change.removed);
                 if rows > limit {
                     return Ok(Between::Unknown(format!("more than {limit} rows changed")));
@@ -118,12 +126,25 @@ impl Inputs {
                 }
             }
         }
-        Ok(Between::Rows(changes))
+        Ok(Between::Rows { changes, arrived })
+    }
+
+    /// The newest Kafka timestamp among the rows behind `pins`, milliseconds.
+    pub async fn newest_arrival(&self, pins: &Positions) -> Result<Option<i64>> {
+        self.newest(NEWEST_ARRIVAL, pins).await
     }
 
     /// The newest event time among the rows behind `pins`, milliseconds, for a project whose clock
     /// follows events.
     pub async fn newest_event(&self, pins: &Positions) -> Result<Option<i64>> {
+        let newest = self.newest(NEWEST_EVENT, pins).await?;
+        // A gold input follows the same clock: its time is already floored.
+        let floored = self.open.values().filter_map(|open| open.positions().get(&AppId::as_of())).max();
+        Ok(newest.max(floored))
+    }
+
+    /// The greatest of what the commits behind `pins` say under `key`.
+    async fn newest(&self, key: &str, pins: &Positions) -> Result<Option<i64>> {
         let mut newest = None;
         for open in self.open.values() {
             let pin = pins.get(&AppId::table(open.id())).map(|v| Version(v.max(0).cast_unsigned()));
@@ -132,14 +153,15 @@ impl Inputs {
                 Err(lake::Error::LogGone { .. }) => open.log(Some(last(open)), open.version()).await,
                 other => other,
             };
-            for entry in entries.of(&self.table)? {
-                newest = newest.max(entry.info.get(NEWEST_EVENT).and_then(serde_json::Value::as_i64));
-            }
-            // A gold input follows the same clock: its time is already floored.
-            newest = newest.max(open.positions().get(&AppId::as_of()));
+            newest = newest.max(entries.of(&self.table)?.iter().filter_map(|entry| said(entry, key)).max());
         }
         Ok(newest)
     }
+}
+
+/// What a commit says of itself under `key`.
+pub(crate) fn said(entry: &LogEntry, key: &str) -> Option<i64> {
+    entry.info.get(key).and_then(serde_json::Value::as_i64)
 }
 
 fn last(table: &Table) -> Version {

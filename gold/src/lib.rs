@@ -7,9 +7,11 @@
 //! | [`refresh`] | decides: pins, versions and the time → what to do |
 //! | [`inputs`] | the versions of the inputs, and the rows between two of them |
 //! | [`difference`] | rows at hand and rows as they should be → what to write |
+//! | [`judge`], [`measures`] | what is expected of the rows of a commit, and of the table after it |
 //! | [`commit`] | one commit with the pins, and what a crash around it leaves |
 //! | [`pipeline`], [`run`](mod@run) | one table's loop; who owns which table |
 //! | [`publish`] | a table's versions on its topic |
+//! | [`upkeep`] | who still needs which versions of a table |
 //! | [`rebuild`](mod@rebuild) | everything recomputed: what `verify` compares with and `apply` cuts over to |
 //!
 //! **Words.** A *pin* is the version of an input that a table's rows were computed from. `as_of` is
@@ -26,6 +28,8 @@ pub mod commit;
 pub mod difference;
 pub mod error;
 pub mod inputs;
+pub mod judge;
+pub mod measures;
 pub mod pipeline;
 pub mod publish;
 pub mod rebuild;
@@ -35,9 +39,11 @@ pub mod settings;
 pub mod table;
 #[cfg(test)]
 mod tests;
+pub mod upkeep;
 
 pub use error::{Error, Result};
 pub use rebuild::{Rebuilt, rebuild, recompute};
 pub use run::{Context, run};
 pub use settings::Settings;
 pub use table::{create, method};
+pub use upkeep::followers;

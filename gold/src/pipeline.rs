@@ -11,16 +11,18 @@ use arrow::array::RecordBatch;
 use catalog::{Model, project::ClockKind};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
-use lake::{Keys, Landing, Table};
+use lake::{Compaction, Keys, Landing, Table};
 use model::{ClockMs, Reaction, TableName, Version};
 use query::affected::Affected;
 use runtime::{Backoff, CancellationToken, Meter, State};
 use tokio::sync::Notify;
 
 use crate::commit::{Story, commit};
-use crate::difference::{columns_of, difference};
+use crate::difference::{Difference, columns_of, difference};
 use crate::error::{Error, OfTable as _, Result};
 use crate::inputs::{Between, Inputs};
+use crate::judge::{Judge, Verdict};
+use crate::measures::{self, Due};
 use crate::refresh::{Decision, Standing, Step, decide, floor, pins, pins_due};
 use crate::run::Context;
 use crate::table::{Query, create, plan};
@@ -48,6 +50,10 @@ pub struct Keeper {
     held: Option<Held>,
     /// When pins alone were last committed, on the pipeline's clock.
     pinned: Option<ClockMs>,
+    /// When measures are to be taken.
+    due: Due,
+    /// Commits since the last compaction.
+    commits: u32,
 }
 
 /// What is dropped when it may be wrong.
@@ -55,6 +61,7 @@ struct Held {
     table: Table,
     inputs: Inputs,
     query: Query,
+    judge: Judge,
     /// The time in `query`'s plan.
     planned_at: ClockMs,
     checked: BTreeMap<TableName, Version>,
@@ -65,13 +72,23 @@ struct Refresh {
     fresh: Vec<RecordBatch>,
     held: Vec<RecordBatch>,
     method: String,
+    /// The newest Kafka timestamp behind what changed, milliseconds.
+    arrived: Option<i64>,
+}
+
+/// What a refresh found to write.
+struct Found {
+    difference: Difference,
+    verdicts: Vec<Verdict>,
+    method: String,
+    arrived: Option<i64>,
 }
 
 impl Keeper {
     /// Keeps the table of a model.
     pub fn new(ctx: Arc<Context>, model: Arc<Model>) -> Self {
         let meter = ctx.meters.stage("gold", &model.name.to_string());
-        Self { ctx, model, meter, held: None, pinned: None }
+        Self { ctx, model, meter, held: None, pinned: None, due: Due::default(), commits: 0 }
     }
 
     /// Refreshes once, to the newest versions of the inputs.
@@ -108,20 +125,23 @@ impl Keeper {
         let refresh = self.refresh(&now, &decision).await?;
         let fill = decision.step == Step::Fill;
         let idle = decision.step == Step::Idle;
-        let difference = match refresh {
+        let found = match refresh {
             None => None,
-            Some(refresh) => {
+            Some(Refresh { fresh, held, method, arrived }) => {
                 let (schema, keys) = (now.table.schema().clone(), self.model.keys.clone());
-                let (table, method) = (name.clone(), refresh.method);
-                let found = runtime::cpu::run(move || {
-                    let fresh = columns_of(&refresh.fresh, &schema).of(&table)?;
-                    difference(&table, &schema, &keys, &refresh.held, &fresh)
+                let (table, judge) = (name.clone(), now.judge.clone());
+                let compared = runtime::cpu::run(move || {
+                    let fresh = columns_of(&fresh, &schema).of(&table)?;
+                    let difference = difference(&table, &schema, &keys, &held, &fresh)?;
+                    let verdicts = judge.judge(&difference.append)?;
+                    Ok::<_, Error>((difference, verdicts))
                 });
-                Some((found.await?, method))
+                let (difference, verdicts) = compared.await?;
+                Some(Found { difference, verdicts, method, arrived })
             }
         };
         let set = pins(self.model.fingerprint, decision.as_of, &inputs);
-        let changed = difference.as_ref().is_some_and(|(d, _)| !d.is_empty());
+        let changed = found.as_ref().is_some_and(|found| !found.difference.is_empty());
         let clock = self.ctx.clock.now();
         let draining = self.ctx.draining.is_cancelled();
         if !changed
@@ -132,13 +152,22 @@ impl Keeper {
             self.held = Some(now);
             return Ok(if idle { Outcome::Idle } else { Outcome::Unchanged });
         }
-        let (difference, method) =
-            difference.map_or((None, "pins".to_owned()), |(d, method)| (Some(d), method));
-        let (rows_in, rows_out) =
-            difference.as_ref().map_or((0, 0), |d| (d.append.num_rows() + d.deleted(), d.append.num_rows()));
-        let op = self.ctx.ids.ulid();
-        let story =
-            Story { project: &self.ctx.project.name, op, method, inputs: &inputs, as_of: decision.as_of };
+        let mut story = Story {
+            project: &self.ctx.project.name,
+            op: self.ctx.ids.ulid(),
+            method: "pins".to_owned(),
+            inputs: &inputs,
+            as_of: decision.as_of,
+            arrived: None,
+            verdicts: Vec::new(),
+        };
+        let (mut rows_in, mut rows_out, mut difference) = (0, 0, None);
+        if let Some(found) = found {
+            rows_out = found.difference.append.num_rows();
+            rows_in = rows_out + found.difference.deleted();
+            (story.method, story.arrived, story.verdicts) = (found.method, found.arrived, found.verdicts);
+            difference = Some(found.difference);
+        }
         match commit(&mut now.table, difference, set, &story).await? {
             Landing::Moved => {
                 self.meter.conflict();
@@ -146,18 +175,55 @@ impl Keeper {
             }
             Landing::Landed(version) => {
                 now.checked.clear();
+                self.commits += 1;
                 self.held = Some(now);
                 self.pinned = Some(clock);
                 self.meter.version(version);
                 self.meter.records_in(rows_in as u64);
                 self.meter.records_out(rows_out as u64);
-                #[expect(
-                    clippy::cast_precision_loss,
-                    reason = "a duration in milliseconds is a small number"
-                )]
-                self.meter.commit((self.ctx.clock.now().0 - started.0).max(0) as f64 / 1000.0);
+                let committed = self.ctx.clock.now().0;
+                self.meter.commit(seconds(committed - started.0));
+                if let Some(arrived) = story.arrived {
+                    self.meter.freshness(seconds(committed - arrived));
+                }
+                self.tell(&story.verdicts);
+                if changed || fill {
+                    self.due.owe();
+                }
                 tracing::info!(table = %name, version = version.0, rows = rows_out, method = story.method, "gold committed");
                 Ok(if changed || fill { Outcome::Changed(version) } else { Outcome::Pinned(version) })
+            }
+        }
+    }
+
+    /// Between two commits: measures, compaction.
+    pub fn keep_up(&mut self) -> BoxFuture<'_, Result<()>> {
+        self.try_keep_up().boxed()
+    }
+
+    async fn try_keep_up(&mut self) -> Result<()> {
+        let Some(held) = &mut self.held else { return Ok(()) };
+        if self.due.take(self.ctx.clock.now(), self.ctx.settings.measure)
+            && let Err(error) = measures::take(&self.ctx.lake, &self.model, &held.table, &self.meter).await
+        {
+            self.due.owe();
+            return Err(error);
+        }
+        if self.commits >= self.ctx.settings.compact_every {
+            self.commits = 0;
+            let compaction = Compaction { sort_by: self.model.cluster_by.clone(), ..Compaction::default() };
+            held.table.compact(&compaction).await.of(&self.model.name)?;
+        }
+        Ok(())
+    }
+
+    /// Counts what expectations found of rows that are committed.
+    fn tell(&self, verdicts: &[Verdict]) {
+        for Verdict { name, passed, failed } in verdicts {
+            self.meter.expectation(name, "passed", *passed);
+            self.meter.expectation(name, "failed", *failed);
+            if *failed > 0 {
+                tracing::warn!(table = %self.model.name, expectation = name, rows = failed, "expectation does not hold");
             }
         }
     }
@@ -177,7 +243,8 @@ impl Keeper {
             let (table, project) = (name.to_string(), project.name.to_string());
             return Err(lake::Error::ForeignTable { table, owner, project }).of(name);
         }
-        Ok(Held { table, inputs, query, planned_at: ClockMs(0), checked: BTreeMap::new() })
+        let judge = Judge::compile(&self.model, table.schema())?;
+        Ok(Held { table, inputs, query, judge, planned_at: ClockMs(0), checked: BTreeMap::new() })
     }
 
     /// The project's time, floored to the model's tick.
@@ -205,8 +272,8 @@ impl Keeper {
                 let limit = self.ctx.settings.max_changed_rows;
                 match now.inputs.between(from, limit, &now.query.maintenance).await? {
                     Between::Unknown(why) => format!("full: {why}"),
-                    Between::Rows(changes) if changes.is_empty() => return Ok(None),
-                    Between::Rows(changes) => {
+                    Between::Rows { changes, .. } if changes.is_empty() => return Ok(None),
+                    Between::Rows { changes, arrived } => {
                         let world = now.inputs.world(changes)?;
                         match now.query.maintenance.affected(&world).await.of(name)? {
                             Affected::All(why) => format!("full: {why}"),
@@ -217,7 +284,7 @@ impl Keeper {
                                 let method = format!("affected keys: {}", keys.num_rows());
                                 let keys = Keys { columns: self.model.keys.clone(), rows: keys };
                                 let held = now.table.find(&keys, &self.columns(now)).await.of(name)?;
-                                return Ok(Some(Refresh { fresh, held, method }));
+                                return Ok(Some(Refresh { fresh, held, method, arrived }));
                             }
                         }
                     }
@@ -227,12 +294,20 @@ impl Keeper {
         let world = now.inputs.world(BTreeMap::new())?;
         let fresh = now.query.maintenance.compute(&world, None).await.of(name)?;
         let held = now.table.scan(None).await.of(name)?;
-        Ok(Some(Refresh { fresh, held, method: why }))
+        let arrived = now.inputs.newest_arrival(now.table.positions()).await?;
+        Ok(Some(Refresh { fresh, held, method: why, arrived }))
     }
 
     fn columns(&self, now: &Held) -> Vec<String> {
         now.table.schema().fields().iter().map(|f| f.name().clone()).collect()
     }
+}
+
+/// A span of milliseconds, for a metric.
+pub(crate) fn seconds(millis: i64) -> f64 {
+    #[expect(clippy::cast_precision_loss, reason = "a span in milliseconds is a small number")]
+    let millis = millis.max(0) as f64;
+    millis / 1000.0
 }
 
 /// Refreshes whenever woken, and at least every `poll`, until stopped or halted. `landed` is told of
@@ -248,15 +323,20 @@ pub async fn keep(
     meter.state(State::Starting);
     while !stop.is_cancelled() {
         // A refresh is not cut short: stopping waits for it, or drops the process.
-        let outcome = keeper.step().await;
+        let mut outcome = keeper.step().await;
+        if let Ok(Outcome::Changed(version)) = outcome {
+            landed(version);
+        }
+        if outcome.is_ok()
+            && let Err(error) = keeper.keep_up().await
+        {
+            outcome = Err(error);
+        }
         let pause = match outcome {
             Ok(outcome) => {
                 pauses.reset();
                 let busy = !matches!(outcome, Outcome::Idle | Outcome::Unchanged);
                 meter.state(if busy { State::Running } else { State::Idle });
-                if let Outcome::Changed(version) = outcome {
-                    landed(version);
-                }
                 keeper.ctx.settings.poll
             }
             Err(error) if error.reaction() == Reaction::Halt => {

@@ -25,6 +25,7 @@ use lake::Table;
 use model::{TableId, TableName, TopicName, Version};
 
 use crate::error::{Error, OfTable as _, Result};
+use crate::inputs::{NEWEST_ARRIVAL, said};
 
 pub mod encode;
 pub mod follow;
@@ -109,6 +110,15 @@ pub fn next(
     })
 }
 
+/// What a call published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Published {
+    /// How many records.
+    pub records: usize,
+    /// The newest Kafka timestamp behind the differences among them, milliseconds.
+    pub arrived: Option<i64>,
+}
+
 /// Publishes one table.
 pub struct Publisher<W> {
     table: TableName,
@@ -127,9 +137,9 @@ impl<W: Wire> Publisher<W> {
         Self { table, topic, encoders: Arc::new(encoders), wire, limit: limit.max(1), standing: None }
     }
 
-    /// Publishes everything up to the version that `table` is open at. Returns how many records that
-    /// were. After an error the same call starts over with a new producer.
-    pub async fn step(&mut self, table: &Table) -> Result<usize> {
+    /// Publishes everything up to the version that `table` is open at. Returns what that was.
+    /// After an error the same call starts over with a new producer.
+    pub async fn step(&mut self, table: &Table) -> Result<Published> {
         let published = self.try_step(table).await;
         if published.is_err() {
             self.standing = None;
@@ -142,7 +152,7 @@ impl<W: Wire> Publisher<W> {
         self.wire
     }
 
-    async fn try_step(&mut self, table: &Table) -> Result<usize> {
+    async fn try_step(&mut self, table: &Table) -> Result<Published> {
         let mut next = match self.standing.take() {
             Some(next) => next,
             None => {
@@ -151,19 +161,21 @@ impl<W: Wire> Publisher<W> {
                 next(&self.table, table.id(), table.version(), &self.topic, &all)?
             }
         };
-        let mut sent = 0;
+        let mut sent = Published::default();
         loop {
             next = match next {
                 Next::Whole(version, behind) => {
                     let rows = table.at(version).await.of(&self.table)?.scan(None).await.of(&self.table)?;
-                    sent += self.version(table, version, rows, Vec::new(), behind.as_deref(), true).await?;
+                    sent.records +=
+                        self.version(table, version, rows, Vec::new(), behind.as_deref(), true).await?;
                     Next::After(version)
                 }
                 Next::Rest(version, behind) => {
                     let before = version.0.checked_sub(1).map(Version);
                     for changed in table.changes(before, version).await.of(&self.table)? {
                         let change = table.read_change(&changed).await.of(&self.table)?;
-                        sent += self
+                        sent.arrived = sent.arrived.max(said(changed.entry(), NEWEST_ARRIVAL));
+                        sent.records += self
                             .version(table, version, change.added, change.removed, Some(&behind), false)
                             .await?;
                     }
@@ -173,7 +185,9 @@ impl<W: Wire> Publisher<W> {
                     for changed in table.changes(Some(done), table.version()).await.of(&self.table)? {
                         let change = table.read_change(&changed).await.of(&self.table)?;
                         done = change.version;
-                        sent += self.version(table, done, change.added, change.removed, None, false).await?;
+                        sent.arrived = sent.arrived.max(said(changed.entry(), NEWEST_ARRIVAL));
+                        sent.records +=
+                            self.version(table, done, change.added, change.removed, None, false).await?;
                     }
                     if done < table.version() {
                         // Versions that changed no row: only progress moves.

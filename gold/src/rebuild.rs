@@ -15,9 +15,10 @@ use runtime::{Clock, Ids};
 use arrow::array::RecordBatch;
 
 use crate::commit::{Story, base, land};
-use crate::difference::columns_of;
-use crate::error::{Error, OfTable as _, Result};
+use crate::difference::{columns_of, difference};
+use crate::error::{OfTable as _, Result};
 use crate::inputs::Inputs;
+use crate::judge::{Judge, Verdict};
 use crate::refresh::{floor, pins};
 use crate::table::{create, plan};
 
@@ -78,7 +79,7 @@ pub async fn rebuild(
         let query = plan(&project.catalog, model, as_of)?;
         let fresh = query.maintenance.compute(&inputs.world(Default::default())?, None).await.of(name)?;
         let fresh = columns_of(&fresh, &model.schema).of(name)?;
-        unique(name, model, &fresh).await?;
+        let verdicts = judged(model, &fresh).await?;
         let (now, after) = (inputs.now(), fresh.iter().map(|b| b.num_rows() as u64).sum());
         let story = Story {
             project: &project.name,
@@ -86,6 +87,8 @@ pub async fn rebuild(
             method: "rebuild".to_owned(),
             inputs: &now,
             as_of,
+            arrived: None,
+            verdicts,
         };
         let mut commit = base(held.then(&pins(model.fingerprint, as_of, &now)), Expect::All(held), &story);
         let before = table.rows();
@@ -101,12 +104,14 @@ pub async fn rebuild(
     Err(lake::Error::Busy { table: name.to_string(), attempts: ATTEMPTS as u32 }).of(name)
 }
 
-/// Errs when two rows have one key.
-async fn unique(name: &model::TableName, model: &Model, fresh: &[RecordBatch]) -> Result<()> {
+/// Errs when two rows have one key, or one breaks an expectation that says `fail`.
+async fn judged(model: &Model, fresh: &[RecordBatch]) -> Result<Vec<Verdict>> {
+    let judge = Judge::compile(model, &model.schema)?;
     let (name, schema, keys, fresh) =
-        (name.clone(), model.schema.clone(), model.keys.clone(), fresh.to_vec());
+        (model.name.clone(), model.schema.clone(), model.keys.clone(), fresh.to_vec());
     let checked = runtime::cpu::run(move || {
-        crate::difference::difference(&name, &schema, &keys, &[], &fresh).map(drop)
+        let difference = difference(&name, &schema, &keys, &[], &fresh)?;
+        judge.judge(&difference.append)
     });
-    checked.await.map_err(|error: Error| error)
+    checked.await
 }

@@ -1,4 +1,5 @@
-//! Which tables this process owns, and two tasks for each: one keeps the table, one its topic.
+//! Which tables this process owns, and the tasks of each: one keeps the table, one its topic, one
+//! deletes now and then what nobody needs any more.
 //!
 //! Ownership comes from outside: whoever has the table's partition owns it. It is only a division of
 //! labour; what keeps two owners apart is the compare-and-set of each commit, and on the topic the
@@ -9,9 +10,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use catalog::{Kind, Model, Project};
-use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
-use lake::Lake;
+use futures::{FutureExt as _, StreamExt as _};
+use lake::{Lake, Upkeep};
 use model::{TableName, Version};
 use runtime::{CancellationToken, Clock, Ids, Meters, State};
 use stream::{Kafka, OwnerEvent, Registry};
@@ -21,6 +22,7 @@ use crate::error::{Error, Result};
 use crate::pipeline::{Keeper, keep};
 use crate::publish::follow;
 use crate::settings::Settings;
+use crate::upkeep::followers;
 
 /// What the stage runs with. Cheap to clone.
 #[derive(Clone)]
@@ -154,7 +156,7 @@ pub async fn run(ctx: Context, mut owners: impl Ownership, stop: CancellationTok
 
 type Ended = (TableName, CancellationToken, Result<()>);
 
-/// Starts the tasks of a table.
+/// Starts the tasks of a table: its rows, its topic, its upkeep.
 fn start(
     ctx: &Arc<Context>,
     model: &Model,
@@ -179,13 +181,21 @@ fn start(
         let follow = follow(Arc::clone(ctx), Arc::clone(&model), topic, landed, stop.clone());
         handles.push(runtime::tasks::spawn("gold publisher", follow));
     }
+    let upkeep = Upkeep {
+        lake: ctx.lake.clone(),
+        tables: vec![(model.name.clone(), followers(&ctx.project, &ctx.kafka, &model))],
+        clock: Arc::clone(&ctx.clock),
+        every: ctx.settings.maintain,
+    };
+    let kept = lake::maintain::keep(upkeep, |_| true, stop.clone());
+    handles.push(runtime::tasks::spawn("gold upkeep", kept.map(Ok)));
     let tasks = handles.into_iter().map(|handle| {
         let (table, stop) = (model.name.clone(), stop.clone());
         let ended = async move {
             let outcome = handle.await.unwrap_or_else(|_| Err(Error::TaskLost { table: table.clone() }));
             (table, stop, outcome)
         };
-        futures::FutureExt::boxed(ended)
+        ended.boxed()
     });
     (Owned { wake, stop: stop.clone() }, tasks.collect())
 }

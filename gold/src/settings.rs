@@ -12,6 +12,12 @@ pub struct Settings {
     pub poll: Duration,
     /// Commit pins under which no row changed at most this often. Idle pins hold back vacuum.
     pub pins: Duration,
+    /// Take measures after a commit at most this often: each reads its columns of the whole table.
+    pub measure: Duration,
+    /// Compact the table once in this many of its commits.
+    pub compact_every: u32,
+    /// Delete files and log entries that nobody needs any more this often.
+    pub maintain: Duration,
     /// A refresh that would read more changed rows than this computes everything instead.
     pub max_changed_rows: usize,
     /// Records of one Kafka transaction.
@@ -24,6 +30,9 @@ impl Default for Settings {
         Self {
             poll: Duration::from_secs(1),
             pins: Duration::from_secs(30),
+            measure: Duration::from_secs(10),
+            compact_every: 32,
+            maintain: Duration::from_secs(6 * 3600),
             max_changed_rows: 2_000_000,
             max_transaction: 100_000,
             create: true,

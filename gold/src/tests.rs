@@ -2,6 +2,7 @@
 
 mod broker;
 mod crash;
+mod expecting;
 mod publishing;
 mod rebuilding;
 mod refreshing;

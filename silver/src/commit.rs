@@ -71,6 +71,8 @@ pub struct Span {
     pub plan: i64,
     /// The newest event time of its rows, for a project whose clock follows events.
     pub newest_event_ms: Option<i64>,
+    /// The newest Kafka timestamp of its rows, for whoever shows how fresh the next table is.
+    pub newest_arrival_ms: Option<i64>,
 }
 
 /// Lands decisions of one table.
@@ -171,6 +173,7 @@ impl Committer {
         if let Some(outcomes) = main {
             info.insert("outcomes".to_owned(), json!(outcomes));
             info.insert("newest_event_ms".to_owned(), json!(span.newest_event_ms));
+            info.insert("newest_arrival_ms".to_owned(), json!(span.newest_arrival_ms));
         }
         let replaces = !matches!(rows.remove, Remove::Nothing);
         let commit = Commit {

@@ -49,6 +49,6 @@ mod tests;
 pub use error::{Error, Result};
 pub use event::{Outcome, Outcomes};
 pub use rebuild::{Recomputed, rebuild, recompute};
-pub use run::{Announce, Context, Ownership, run};
+pub use run::{Announce, Context, Ownership, followed, run};
 pub use settings::Settings;
 pub use table::{Standing, create, standing};

@@ -169,6 +169,7 @@ impl Pipeline {
             to: upto,
             plan: self.model()?.fingerprint,
             newest_event_ms: newest_event.map(|at| at.div_euclid(1000)),
+            newest_arrival_ms: arrived.map(|at| at.div_euclid(1000)),
         };
         let version = self.committer.land(&open.rules, &mut open.tables, &span, decision).await?;
         open.memory = learnt;
@@ -269,6 +270,7 @@ impl Pipeline {
         self.meter.late("superseded", outcomes.superseded);
         self.meter.late("repeat", outcomes.repeat);
         for (expectation, rows) in &decision.warned {
+            self.meter.expectation(expectation, "failed", *rows);
             tracing::warn!(table = %self.name, expectation, rows, "expectation does not hold");
         }
         if decision.refolded > 0 {

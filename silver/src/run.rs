@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use catalog::Project;
-use lake::Lake;
+use catalog::{Catalog, Project};
+use lake::{Followers, Lake, Upkeep};
 use model::{TableName, Version};
 use runtime::{CancellationToken, Clock, Ids, Meters, State};
 use stream::OwnerEvent;
@@ -19,6 +19,7 @@ use tokio::task::JoinHandle;
 use crate::error::{Error, Result};
 use crate::pipeline::Pipeline;
 use crate::settings::Settings;
+use crate::table::{deleted_name, quarantine_name};
 
 /// What the stage runs with. Cheap to clone.
 #[derive(Clone)]
@@ -148,10 +149,25 @@ pub async fn run(ctx: Context, mut owners: impl Ownership, stop: CancellationTok
     Err(Error::Halted { tables: halted.into_iter().map(|(table, why)| format!("{table}: {why}")).collect() })
 }
 
+/// A table with who follows it, and its siblings, which nobody does.
+pub fn followed(catalog: &Catalog, table: &TableName) -> Vec<(TableName, Followers)> {
+    let alone = |name: TableName| (name, Followers::of(Vec::new()));
+    let followers = Followers::of(catalog.followers(table));
+    vec![(table.clone(), followers), alone(deleted_name(table)), alone(quarantine_name(table))]
+}
+
 fn start(ctx: &Context, table: &TableName, turns: &Arc<Semaphore>, stop: &CancellationToken) -> Owned {
     let (wake, stop) = (Arc::new(Notify::new()), stop.child_token());
     let pipeline = Pipeline::new(ctx.clone(), table.clone(), Arc::clone(turns), stop.clone());
-    let task = runtime::tasks::spawn("silver table", pipeline.run(Arc::clone(&wake)));
+    let upkeep = Upkeep {
+        lake: ctx.lake.clone(),
+        tables: followed(&ctx.project.catalog, table),
+        clock: Arc::clone(&ctx.clock),
+        every: ctx.settings.maintain,
+    };
+    let kept = lake::maintain::keep(upkeep, |_| true, stop.clone());
+    let rows = pipeline.run(Arc::clone(&wake));
+    let task = runtime::tasks::spawn("silver table", async move { tokio::join!(rows, kept).0 });
     Owned { wake, stop, task }
 }
 

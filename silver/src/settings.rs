@@ -18,6 +18,8 @@ pub struct Settings {
     pub measure: Duration,
     /// Compact the table once in this many of its commits.
     pub compact_every: u32,
+    /// Delete files and log entries that nobody needs any more this often.
+    pub maintain: Duration,
     /// Create missing tables. Off on real services, where `apply` does it.
     pub create: bool,
 }
@@ -29,6 +31,7 @@ impl Default for Settings {
             poll: Duration::from_secs(1),
             measure: Duration::from_secs(10),
             compact_every: 32,
+            maintain: Duration::from_secs(6 * 3600),
             create: true,
         }
     }

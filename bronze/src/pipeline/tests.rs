@@ -419,6 +419,45 @@ async fn a_small_memory_budget_slows_and_loses_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_table_is_compacted_beside_the_commits_of_two_processes_and_keeps_every_row_once() {
+    let bench = Bench::new(&["orders"]).await;
+    let id = bench.register("orders", FIRST).await;
+    let eager = Settings { compact_every: 1, ..Settings::default() };
+    let running = [bench.run_with(eager.clone()).await, bench.run_with(eager).await];
+    let mut sent = 0;
+    // A file needs sixteen others to be compacted with, and each round brings at least one.
+    let compacted = loop {
+        for partition in 0..3 {
+            bench.send("orders", partition, &[order(id, sent), order(id, sent)]).await;
+        }
+        sent += 2;
+        for running in &running {
+            bench.drained(running).await;
+        }
+        let table = bench.table("orders").await;
+        match table.positions().get(&model::AppId::compaction()) {
+            Some(_) => break table,
+            None => assert!(sent < 200, "{} files and nobody compacts them", table.files().0),
+        }
+    };
+    assert!((compacted.files().0 as u64) < compacted.version().0, "{:?}", compacted.files());
+    for partition in 0..3 {
+        bench.send("orders", partition, &[order(id, sent)]).await;
+    }
+    for running in &running {
+        bench.drained(running).await;
+    }
+    for running in running {
+        running.end().await.expect("no table halted");
+    }
+    let end = i64::from(sent) + 1;
+    assert_eq!(offsets(&bench.rows("orders").await), whole(end));
+    let (ranges, rows, _) = ranges(&bench.table("orders").await).await;
+    assert_eq!((ranges, rows), ((0..3).map(|p| (p, (0, end))).collect(), 3 * end.cast_unsigned()));
+    bench.host.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_unknown_schema_holds_its_partition_only_until_it_is_known() {
     let bench = Bench::new(&["orders"]).await;
     let first = bench.register("orders", FIRST).await;

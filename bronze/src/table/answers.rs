@@ -127,6 +127,7 @@ impl Task {
     fn landed(&mut self, version: model::Version, ranges: &[crate::decider::Range], newest: Option<i64>) {
         self.decider.landed(ranges);
         self.adopt();
+        self.compact_when_due();
         let now = self.shared.context.clock.now();
         let rows: u64 = ranges.iter().map(|range| range.rows).sum();
         tracing::debug!(table = %self.topic.table, version = version.0, rows, "batch committed");

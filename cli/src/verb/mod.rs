@@ -4,6 +4,7 @@ mod apply;
 mod explain;
 mod ingest;
 mod init;
+mod maintain;
 mod plan;
 pub mod query;
 mod sim;
@@ -37,6 +38,7 @@ pub async fn run(cli: Cli) -> Result<Exit, Failure> {
         Verb::Gold(options) => stage::run(&common, Stage::Gold, &options).await,
         Verb::Status => status::run(&common).await,
         Verb::Verify => verify::run(&common).await,
+        Verb::Maintain => maintain::run(&common).await,
         Verb::Explain { table } => explain::run(&common, &table).await,
         Verb::Query { sql, format } => query::run(&common, &sql, format).await,
     }

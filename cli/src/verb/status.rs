@@ -89,7 +89,12 @@ async fn behind(project: &Project, lake: &Lake, table: &Table) -> Anyhow<Option<
     for input in project.catalog.stored_inputs(table.name()) {
         let Some(upstream) = lake.table(&input).await? else { continue };
         let at = table.positions().get(&AppId::table(upstream.id())).map(|at| Version(at.unsigned_abs()));
-        *behind.get_or_insert(0) += upstream.changes(at, upstream.version()).await?.len();
+        match upstream.changes(at, upstream.version()).await {
+            Ok(changes) => *behind.get_or_insert(0) += changes.len(),
+            // It has read nothing yet and will not read the past change by change.
+            Err(lake::Error::LogGone { .. }) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        }
     }
     Ok(behind)
 }

@@ -70,8 +70,9 @@ pub async fn check(lake: &Lake, kafka: &Kafka, topic: &Topic) -> Result<Option<F
     let mut finding = Finding::new(name);
     let log = table.log(None, table.version()).await?;
     let ranges = ranges(&log, &mut finding)?;
-    chain(&table, &ranges, &mut finding);
-    let held = recount(&table, &ranges, &mut finding).await?;
+    let cleaned = log.first().is_some_and(|oldest| oldest.version.0 > 0);
+    chain(&table, &ranges, cleaned, &mut finding);
+    let (held, older) = recount(&table, &ranges, cleaned, &mut finding).await?;
     let nothing = Held::default();
     let (mut rows, mut count) = (0, 0);
     for (partition, ranges) in &ranges {
@@ -89,6 +90,9 @@ pub async fn check(lake: &Lake, kafka: &Kafka, topic: &Topic) -> Result<Option<F
         "{rows} rows in {count} ranges of {} partitions, offsets and digests; {on_topic}",
         ranges.len()
     );
+    if older > 0 {
+        finding.checked.push_str(&format!("; {older} rows of versions that are gone from the log"));
+    }
     Ok(Some(finding))
 }
 
@@ -116,8 +120,9 @@ fn ranges(log: &[LogEntry], finding: &mut Finding) -> Result<BTreeMap<Partition,
     Ok(all)
 }
 
-/// Ranges follow each other, and the last ends at the table's position.
-fn chain(table: &Table, all: &BTreeMap<Partition, Vec<Range>>, finding: &mut Finding) {
+/// Ranges follow each other, and the last ends at the table's position. Of a partition that was silent
+/// since the log was cleaned, no range is left.
+fn chain(table: &Table, all: &BTreeMap<Partition, Vec<Range>>, cleaned: bool, finding: &mut Finding) {
     for ((topic, partition), ranges) in all {
         for pair in ranges.windows(2) {
             let (before, after) = (&pair[0], &pair[1]);
@@ -150,20 +155,22 @@ fn chain(table: &Table, all: &BTreeMap<Partition, Vec<Range>>, finding: &mut Fin
     }
     for (app, position) in &table.positions().0 {
         let known = all.keys().any(|(topic, partition)| app.as_str() == format!("lp/{topic}/{partition}"));
-        if !known && *position > 0 && app.as_str().matches('/').count() == 2 {
+        if !cleaned && !known && *position > 0 && app.as_str().matches('/').count() == 2 {
             finding.fault(format!("position `{app}` = {position} has no commit that states a range"));
         }
     }
 }
 
-/// Rows and digest of each range, from the rows that are in the table now.
+/// Rows and digest of each range, from the rows that are in the table now; and how many rows are older
+/// than the log, which was `cleaned`.
 async fn recount(
     table: &Table,
     all: &BTreeMap<Partition, Vec<Range>>,
+    cleaned: bool,
     finding: &mut Finding,
-) -> Result<BTreeMap<Partition, Held>> {
+) -> Result<(BTreeMap<Partition, Held>, u64)> {
     let mut held: BTreeMap<Partition, Held> = BTreeMap::new();
-    let mut strays = 0;
+    let (mut strays, mut older) = (0, 0);
     let columns: Vec<String> = table.schema().fields().iter().map(|field| field.name().clone()).collect();
     let mut stream = stream(table).await?;
     while let Some(batch) = stream.try_next().await? {
@@ -187,6 +194,7 @@ async fn recount(
                         held.found[range].rows += 1;
                         held.found[range].sum.add(&hashes[row..=row]);
                     }
+                    None if cleaned && after == 0 => older += 1,
                     None if strays < NAMED => {
                         strays += 1;
                         finding.fault(format!("partition {number}: offset {offset} is in no commit's range"));
@@ -196,7 +204,7 @@ async fn recount(
             }
         }
     }
-    Ok(held)
+    Ok((held, older))
 }
 
 /// The rows of the table, batch by batch: a bronze table may be larger than memory.

@@ -90,6 +90,11 @@ impl Catalog {
         }
         stored
     }
+    /// Stored tables that read `table`, themselves or through views.
+    pub fn followers(&self, table: &TableName) -> Vec<TableName> {
+        let stored = self.models.values().filter(|model| model.kind != Kind::View);
+        stored.map(|m| &m.name).filter(|name| self.stored_inputs(name).contains(table)).cloned().collect()
+    }
     /// Views that a model reads, itself or through others, upstream first.
     pub fn views_of(&self, table: &TableName) -> Vec<&Model> {
         let mut open = self.inputs_of(table);

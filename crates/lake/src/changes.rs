@@ -63,6 +63,10 @@ pub struct Change {
 }
 
 pub(crate) async fn entries(table: &Table, after: Option<Version>, upto: Version) -> Result<Vec<LogEntry>> {
+    let after = match after {
+        Some(after) => Some(after),
+        None => table.log.oldest().await?.and_then(|oldest| oldest.checked_sub(1)).map(Version),
+    };
     lines(table, after, upto).map_ok(|(version, lines)| LogEntry::new(version, &lines)).try_collect().await
 }
 

@@ -86,7 +86,9 @@ fn kept_from(objects: &[ObjectMeta], horizon: u64, before: i64) -> Option<u64> {
         .filter_map(version_of)
         .min()
         .unwrap_or(u64::MAX);
-    objects.iter().filter_map(checkpoint_of).filter(|version| *version <= horizon.min(young)).max()
+    // The version before the first young one was still the table when the time to keep began.
+    let kept = horizon.min(young.saturating_sub(1));
+    objects.iter().filter_map(checkpoint_of).filter(|version| *version <= kept).max()
 }
 
 /// The version of a checkpoint by its file name.
@@ -126,5 +128,6 @@ mod tests {
         assert_eq!(kept_from(&log, 5, i64::MAX), Some(2), "a follower is at 5");
         assert_eq!(kept_from(&log, 9, 300), Some(2), "version 3 is young");
         assert_eq!(kept_from(&log, 1, i64::MAX), None);
+        assert_eq!(kept_from(&log, 9, 600), Some(2), "at 600 the table was still at version 5");
     }
 }

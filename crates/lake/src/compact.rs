@@ -84,6 +84,7 @@ fn choose_in(files: Vec<&Arc<DataFile>>, compaction: &Compaction) -> Option<Vec<
     let small = |file: &DataFile| bytes(file) < compaction.target_bytes / 2;
     let (mut hollows, mut smalls): (Vec<_>, Vec<_>) = files.into_iter().partition(|file| hollow(file));
     smalls.retain(|file| small(file));
+    together(&mut smalls, bytes);
     if smalls.len() < compaction.min_files.max(2) {
         smalls.clear();
     }
@@ -99,6 +100,21 @@ fn choose_in(files: Vec<&Arc<DataFile>>, compaction: &Compaction) -> Option<Vec<
     let step: Vec<_> = hollows.into_iter().take_while(within).cloned().collect();
     let gains = step.len() > 1 || step.iter().any(|file| hollow(file));
     gains.then_some(step)
+}
+
+/// Leaves out files that are more than twice as large as all smaller ones together. What is rewritten
+/// grows by half at least, so a row is rewritten a few times until its file is large, however often
+/// small files come.
+fn together(files: &mut Vec<&Arc<DataFile>>, bytes: impl Fn(&DataFile) -> u64) {
+    files.sort_by_key(|file| bytes(file));
+    let mut smaller: u64 = files.iter().map(|file| bytes(file)).sum();
+    while let Some(largest) = files.last() {
+        smaller -= bytes(largest);
+        if bytes(largest) / 2 <= smaller {
+            return;
+        }
+        files.pop();
+    }
 }
 
 async fn rewrite(table: &Table, files: &[Arc<DataFile>], sort_by: &[String]) -> Result<Vec<Add>> {

@@ -152,6 +152,14 @@ pub enum Error {
         /// Who asked.
         project: String,
     },
+    /// A follower that is in no table of the lake did not say how far it is.
+    #[error("cannot tell which versions of table `{table}` are still needed")]
+    FollowerUnknown {
+        /// The table.
+        table: String,
+        /// What was said instead.
+        source: Cause,
+    },
     /// Too many tries in a row failed; whether the last landed is unknown. Committing the same
     /// again finds out.
     #[error("commit `{op}` on table `{table}` is undecided after {attempts} attempts")]
@@ -179,9 +187,11 @@ impl Error {
     /// What a loop does next.
     pub fn reaction(&self) -> Reaction {
         match self {
-            Self::Unreachable { .. } | Self::Full { .. } | Self::Undecided { .. } | Self::Busy { .. } => {
-                Reaction::Retry
-            }
+            Self::Unreachable { .. }
+            | Self::Full { .. }
+            | Self::FollowerUnknown { .. }
+            | Self::Undecided { .. }
+            | Self::Busy { .. } => Reaction::Retry,
             Self::SchemaConflict { .. } => Reaction::Reload,
             Self::BadSettings { .. }
             | Self::FileMissing { .. }

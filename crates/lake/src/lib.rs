@@ -10,6 +10,7 @@
 //! | `finder` | where the rows of a set of keys are |
 //! | [`changes`] | what each version added and removed |
 //! | [`compact`], [`vacuum`], [`checkpoint`] | upkeep: small files, unneeded files, the log |
+//! | [`maintain`](mod@maintain) | the upkeep that deletes, and who still needs what |
 //! | [`digest`] | hashes of rows that anyone can recompute |
 //! | `provider` | a snapshot as a DataFusion table |
 //! | `store`, `probe` | the object store below, and the race that shows whether it can be trusted |
@@ -37,6 +38,7 @@ mod file;
 mod finder;
 pub mod lake;
 mod log;
+pub mod maintain;
 mod positions;
 mod probe;
 mod provider;
@@ -60,6 +62,7 @@ pub use compact::Compaction;
 pub use error::{Error, Result};
 pub use lake::{Lake, TableSpec};
 pub use log::LogEntry;
+pub use maintain::{Elsewhere, Followers, Maintained, Upkeep, maintain};
 pub use settings::LakeSettings;
 pub use stage::StagedFile;
 pub use table::Table;

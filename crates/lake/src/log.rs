@@ -190,6 +190,15 @@ impl Log {
         Ok(objects.iter().filter_map(version_of).max())
     }
 
+    /// The oldest version that still has its entry.
+    pub async fn oldest(&self) -> Result<Option<u64>> {
+        // The first one stays until the log is cleaned, and asking for it is cheaper than a listing.
+        if self.store.get(&self.entry_path(0)).await?.is_some() {
+            return Ok(Some(0));
+        }
+        Ok(self.entries().await?.first().map(|(version, _)| *version))
+    }
+
     /// Every entry still in the log, with the store's own time of it, oldest first.
     pub async fn entries(&self) -> Result<Vec<(u64, ObjectMeta)>> {
         let folder = self.folder();

@@ -169,7 +169,8 @@ impl Table {
     pub async fn read_added(&self, version: &ChangedVersion, columns: &[String]) -> Result<Vec<RecordBatch>> {
         changes::read_added(self, version, columns).await
     }
-    /// What the log says of the versions behind `after`, up to `upto`.
+    /// What the log says of the versions behind `after`, up to `upto`. `None`: from the oldest that is
+    /// still there, which is the first one until the log was cleaned.
     pub async fn log(&self, after: Option<Version>, upto: Version) -> Result<Vec<LogEntry>> {
         changes::entries(self, after, upto).await
     }

@@ -3,6 +3,7 @@
 mod commit;
 mod faults;
 mod fold;
+mod maintain;
 mod reading;
 mod upkeep;
 mod upserts;

@@ -35,6 +35,10 @@ pub enum Metric {
     Late,
     /// Schema changes, by decision.
     SchemaChanges,
+    /// Rows judged by an expectation, by outcome.
+    Expectations,
+    /// What a measure of a table gave last, in the measure's own unit.
+    Measure,
     /// State of the pipeline: 0 starting, 1 running, 2 idle, 3 drained, 4 halted.
     State,
 }
@@ -53,6 +57,8 @@ impl Metric {
             Self::TableVersion => "lakepulse_table_version",
             Self::Late => "lakepulse_late_records_total",
             Self::SchemaChanges => "lakepulse_schema_changes_total",
+            Self::Expectations => "lakepulse_expectation_records_total",
+            Self::Measure => "lakepulse_measure_value",
             Self::State => "lakepulse_pipeline_state",
         }
     }
@@ -69,6 +75,8 @@ impl Metric {
             Self::TableVersion => "Version of the table",
             Self::Late => "Rows that came late or twice, by outcome",
             Self::SchemaChanges => "Schema changes met, by decision",
+            Self::Expectations => "Rows judged by an expectation, by outcome",
+            Self::Measure => "What a measure of the table gave last",
             Self::State => "State of the pipeline: 0 starting, 1 running, 2 idle, 3 drained, 4 halted",
         }
     }
@@ -99,6 +107,7 @@ struct Inner {
     counters: BTreeMap<Metric, IntCounterVec>,
     gauges: BTreeMap<Metric, IntGaugeVec>,
     freshness: GaugeVec,
+    measures: GaugeVec,
     commits: HistogramVec,
     pipelines: Mutex<BTreeMap<(&'static str, String), Meter>>,
 }
@@ -134,11 +143,17 @@ impl Meters {
             counter(Metric::DecodeErrors, &by("reason")),
             counter(Metric::Late, &by("outcome")),
             counter(Metric::SchemaChanges, &by("decision")),
+            counter(Metric::Expectations, &["stage", "table", "expectation", "outcome"]),
         ]);
         let gauges = BTreeMap::from([gauge(Metric::Lag), gauge(Metric::TableVersion), gauge(Metric::State)]);
-        let freshness = GaugeVec::new(Opts::new(Metric::Freshness.name(), Metric::Freshness.help()), plain)
-            .expect("names and labels above are legal");
-        registry.register(Box::new(freshness.clone())).expect("each name is registered once");
+        let number = |metric: Metric, labels: &[&str]| {
+            let vec = GaugeVec::new(Opts::new(metric.name(), metric.help()), labels)
+                .expect("names and labels above are legal");
+            registry.register(Box::new(vec.clone())).expect("each name is registered once");
+            vec
+        };
+        let (freshness, measures) =
+            (number(Metric::Freshness, plain), number(Metric::Measure, &by("measure")));
         let buckets = vec![0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
         let commits = HistogramVec::new(
             HistogramOpts::new(Metric::CommitDuration.name(), Metric::CommitDuration.help()).buckets(buckets),
@@ -150,7 +165,8 @@ impl Meters {
             .expect("names and labels above are legal");
         registry.register(Box::new(info.clone())).expect("each name is registered once");
         info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
-        Self(Arc::new(Inner { registry, counters, gauges, freshness, commits, pipelines: Mutex::default() }))
+        let pipelines = Mutex::default();
+        Self(Arc::new(Inner { registry, counters, gauges, freshness, measures, commits, pipelines }))
     }
     /// The meter of one pipeline; the same one for the same names.
     pub fn stage(&self, stage: &'static str, table: &str) -> Meter {
@@ -211,6 +227,16 @@ impl Meter {
     /// Counts a schema change.
     pub fn schema_change(&self, decision: &str) {
         self.count_by(Metric::SchemaChanges, decision, 1);
+    }
+    /// Counts rows that an expectation was asked about: `passed`, `failed`.
+    pub fn expectation(&self, name: &str, outcome: &str, n: u64) {
+        if let Some(vec) = self.all.0.counters.get(&Metric::Expectations) {
+            vec.with_label_values(&[self.stage, &*self.table, name, outcome]).inc_by(n);
+        }
+    }
+    /// Sets what a measure of the table gave.
+    pub fn measured(&self, name: &str, value: f64) {
+        self.all.0.measures.with_label_values(&[self.stage, &*self.table, name]).set(value);
     }
     /// Counts a commit that met another writer.
     pub fn conflict(&self) {
@@ -285,12 +311,14 @@ mod tests {
         meter.records_in(3);
         meter.version(Version(7));
         meter.decode_errors("truncated", 2);
+        meter.expectation("has_id", "failed", 4);
         let text = meters.text();
         assert!(
             text.contains(r#"lakepulse_records_in_total{stage="bronze",table="bronze.cdc_orders"} 3"#),
             "{text}"
         );
         assert!(text.contains(r#"reason="truncated""#), "{text}");
+        assert!(text.contains(r#"expectation="has_id",outcome="failed""#), "{text}");
         assert_eq!((meter.total(Metric::RecordsIn), meter.gauge(Metric::TableVersion)), (3, 7));
     }
 }

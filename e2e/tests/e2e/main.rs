@@ -12,3 +12,4 @@ mod harness;
 mod other_project;
 mod services;
 mod share;
+mod upkeep;

@@ -16,6 +16,7 @@ use super::Publisher;
 use super::encode::Encoders;
 use super::kafka::{KafkaWire, prepare};
 use crate::error::{Error, OfTable as _, Result};
+use crate::pipeline::seconds;
 use crate::run::Context;
 
 /// Follows one table.
@@ -48,9 +49,12 @@ impl Follower {
             return Ok(());
         }
         let sent = publisher.step(&table).await?;
-        self.meter.records_out(sent as u64);
+        self.meter.records_out(sent.records as u64);
+        if let Some(arrived) = sent.arrived {
+            self.meter.freshness(seconds(self.ctx.clock.now().0 - arrived));
+        }
         self.meter.version(table.version());
-        self.meter.state(if sent > 0 { State::Running } else { State::Idle });
+        self.meter.state(if sent.records > 0 { State::Running } else { State::Idle });
         self.open = Some((table, publisher));
         Ok(())
     }

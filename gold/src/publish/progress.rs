@@ -58,6 +58,15 @@ impl Progress {
         (self.id.as_str().as_bytes().to_vec(), value)
     }
 
+    /// The version from which on the publisher still needs the table. A version that was begun as a
+    /// whole is read again as it is; one that was begun as a difference, from the version before it.
+    pub fn needs(&self) -> Version {
+        match (self.last, self.whole) {
+            (true, _) | (false, true) => self.version,
+            (false, false) => Version(self.version.0.saturating_sub(1)),
+        }
+    }
+
     /// A record read back.
     pub fn decode(key: &[u8], value: &[u8]) -> Result<Self> {
         let bad = |fault: String| Error::BadProgress { id: String::from_utf8_lossy(key).into_owned(), fault };
@@ -89,20 +98,39 @@ pub async fn progress(kafka: &Kafka, project: &ProjectName, table: &TableId) -> 
 
 #[cfg(test)]
 mod tests {
+    use rstest::rstest;
+
     use super::*;
 
-    /// The bytes on the topic outlive every release.
-    #[test]
-    fn the_record_is_what_it_was_in_the_first_release() {
-        let progress = Progress {
+    fn at_7(last: bool, whole: bool) -> Progress {
+        Progress {
             id: "0b5e".parse().expect("valid"),
             table: "gold.t".parse().expect("valid"),
             topic: "gold.t.v1".parse().expect("valid"),
             version: Version(7),
             last_key: Some(vec![0, 255]),
-            last: false,
-            whole: true,
-        };
+            last,
+            whole,
+        }
+    }
+
+    #[rstest]
+    #[case::complete(true, false, 7)]
+    #[case::complete_as_a_whole(true, true, 7)]
+    #[case::in_the_middle_of_the_whole(false, true, 7)]
+    #[case::in_the_middle_of_a_difference(false, false, 6)]
+    fn what_is_still_needed_is_what_a_restart_reads(
+        #[case] last: bool,
+        #[case] whole: bool,
+        #[case] needs: u64,
+    ) {
+        assert_eq!(at_7(last, whole).needs(), Version(needs));
+    }
+
+    /// The bytes on the topic outlive every release.
+    #[test]
+    fn the_record_is_what_it_was_in_the_first_release() {
+        let progress = at_7(false, true);
         let (key, value) = progress.encode();
         let golden = r#"{"table":"gold.t","topic":"gold.t.v1","version":7,"last_key":"AP8=","last":false,"whole":true}"#;
         assert_eq!((key.as_slice(), std::str::from_utf8(&value)), (b"0b5e".as_slice(), Ok(golden)));

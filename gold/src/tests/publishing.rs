@@ -12,7 +12,7 @@ use super::broker::{Failure, FakeWire, Kind};
 use super::world::*;
 use crate::Error;
 use crate::publish::encode::{Encoders, Registered};
-use crate::publish::{Next, Progress, Publisher, next};
+use crate::publish::{Next, Progress, Published, Publisher, next};
 
 const SQL: &str = "SELECT id, kind, amount FROM silver.a";
 
@@ -131,12 +131,12 @@ async fn an_empty_version_moves_progress_and_sends_nothing() {
     let wire = FakeWire::new(Kind::Hides, None);
     let table = world.table("gold.t").await;
     let mut publisher = publisher(&table, wire.clone(), 10);
-    assert_eq!(publisher.step(&table).await.expect("published"), 1);
+    assert_eq!(publisher.step(&table).await.expect("published").records, 1);
     world.edit(&put(1, &[(1, None, "x", 1)])).await;
     world.clock.advance(60_000);
     settle(&mut keeper).await.expect("pinned");
     let table = world.table("gold.t").await;
-    assert_eq!(publisher.step(&table).await.expect("published"), 0);
+    assert_eq!(publisher.step(&table).await.expect("published").records, 0);
     let mut wire = publisher.into_wire();
     let progress = crate::publish::Wire::progress(&mut wire).await.expect("read");
     assert_eq!((progress[0].version, progress[0].last), (table.version(), true));
@@ -188,9 +188,49 @@ async fn a_topic_follows_a_rebuild_by_its_difference() {
     crate::rebuild(&world.project, model, &world.lake, world.clock.as_ref(), &ids).await.expect("rebuilt");
     let table = world.table("gold.t").await;
     assert_eq!(
-        publisher.step(&table).await.expect("published"),
+        publisher.step(&table).await.expect("published").records,
         1,
         "one key went, two rows are as they were"
     );
     assert_eq!(wire.compacted(), wanted(&table).await);
+}
+
+#[tokio::test]
+async fn a_difference_that_is_published_tells_when_its_newest_record_arrived() {
+    let world = world().await;
+    let mut keeper = world.keeper("gold.t");
+    world.edit(&put(0, &[(1, None, "x", 1)])).await;
+    settle(&mut keeper).await.expect("filled");
+    let mut publisher = publisher(&world.table("gold.t").await, FakeWire::new(Kind::Hides, None), 10);
+    publisher.step(&world.table("gold.t").await).await.expect("published");
+    world.arrival.store(456, std::sync::atomic::Ordering::Relaxed);
+    world.edit(&put(0, &[(2, None, "x", 1)])).await;
+    settle(&mut keeper).await.expect("refreshed");
+    let table = world.table("gold.t").await;
+    let published = publisher.step(&table).await.expect("published");
+    assert_eq!(published, Published { records: 1, arrived: Some(456) });
+    assert_eq!(publisher.step(&table).await.expect("looked"), Published::default());
+}
+
+#[tokio::test]
+async fn a_compaction_between_two_commits_changes_no_row_and_nothing_on_the_topic() {
+    let mut world = world().await;
+    world.settings.compact_every = 20;
+    let mut keeper = world.keeper("gold.t");
+    let wire = FakeWire::new(Kind::Hides, None);
+    let mut publisher: Option<Publisher<FakeWire>> = None;
+    let (mut most, mut records) = (0, 0);
+    for id in 0..24 {
+        world.edit(&put(0, &[(id, None, "x", id)])).await;
+        settle(&mut keeper).await.expect("refreshed");
+        keeper.keep_up().await.expect("kept up");
+        let table = world.table("gold.t").await;
+        most = most.max(table.files().0);
+        let publisher = publisher.get_or_insert_with(|| self::publisher(&table, wire.clone(), 100));
+        records += publisher.step(&table).await.expect("published").records;
+    }
+    let table = world.table("gold.t").await;
+    assert!(most >= 16 && table.files().0 < 8, "{most} files became {}", table.files().0);
+    world.assert_kept("gold.t").await;
+    assert_eq!((records, wire.compacted()), (24, wanted(&table).await));
 }

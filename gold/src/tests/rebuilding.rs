@@ -56,6 +56,8 @@ async fn a_table_that_was_tampered_with_differs_from_its_recomputation() {
         method: "a foreign hand".to_owned(),
         inputs: &[],
         as_of: model::ClockMs(0),
+        arrived: None,
+        verdicts: vec![],
     };
     let expect = lake::Expect::All(table.positions().clone());
     let mut commit = crate::commit::base(table.positions().clone(), expect, &story);

@@ -175,6 +175,10 @@ pub struct World {
     versions: AtomicI64,
     /// Newest event time that silver commits say, milliseconds; 0: they say none.
     pub event: AtomicI64,
+    /// Newest Kafka timestamp that silver commits say, milliseconds; 0: they say none.
+    pub arrival: AtomicI64,
+    pub meters: Meters,
+    pub settings: Settings,
 }
 
 impl World {
@@ -192,6 +196,9 @@ impl World {
             ids,
             versions: AtomicI64::new(0),
             event: AtomicI64::new(0),
+            arrival: AtomicI64::new(0),
+            meters: Meters::new(),
+            settings: Settings::default(),
         };
         for table in ["silver.a", "silver.b"] {
             let spec = TableSpec::new(world.project.name.clone(), stored());
@@ -218,9 +225,9 @@ impl World {
             registry: Registry::new(RegistrySettings::default()),
             clock: self.clock.clone(),
             ids: self.ids.clone(),
-            meters: Meters::new(),
+            meters: self.meters.clone(),
             announce: Arc::new(()),
-            settings: Settings::default(),
+            settings: self.settings.clone(),
             select: vec![],
             draining: CancellationToken::new(),
         })
@@ -260,10 +267,12 @@ impl World {
             remove: Remove::Keys(Keys { columns: vec!["id".to_owned()], rows: key_rows }),
             schema: None,
             properties: BTreeMap::new(),
-            info: match self.event.load(Ordering::Relaxed) {
-                0 => serde_json::Map::new(),
-                at => [("newest_event_ms".to_owned(), at.into())].into_iter().collect(),
-            },
+            info: [("newest_event_ms", &self.event), ("newest_arrival_ms", &self.arrival)]
+                .map(|(key, at)| (key.to_owned(), at.load(Ordering::Relaxed)))
+                .into_iter()
+                .filter(|(_, at)| *at != 0)
+                .map(|(key, at)| (key, at.into()))
+                .collect(),
         };
         assert!(matches!(table.commit(&commit).await, Ok(Landing::Landed(_))));
     }

@@ -108,6 +108,26 @@ async fn a_step_is_bounded_and_sorts_when_asked() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_row_is_rewritten_a_few_times_however_often_small_files_come() {
+    const ROWS: i64 = 3_000;
+    let site = site().await;
+    let mut table = site.create_bronze().await;
+    let mut rewritten = 0;
+    for n in 0..24 {
+        append(&mut table, "a", (n > 0).then_some(n * ROWS), (n + 1) * ROWS).await;
+        let before: HashSet<_> = table.snapshot().files.keys().cloned().collect();
+        table.compact(&eager()).await.expect("compacts");
+        let new = table.snapshot().files.iter().filter(|(key, _)| !before.contains(*key));
+        rewritten += new.filter_map(|(_, file)| file.physical_rows()).sum::<u64>();
+    }
+    let all = (24 * ROWS).cast_unsigned();
+    // All of them each time would be twelve times.
+    assert!(rewritten > all && rewritten < 5 * all, "{rewritten} of {all}");
+    assert!(table.files().0 <= 6, "{:?}", table.files());
+    assert_eq!(held(&table).await.len() as u64, all);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn positions_survive_a_checkpoint_and_the_cleanup_of_the_log() {
     let site = site().await;
     let mut table = site.create_bronze().await;
@@ -127,6 +147,8 @@ async fn positions_survive_a_checkpoint_and_the_cleanup_of_the_log() {
     let gone = seen.changes(None, seen.version()).await.expect_err("version 0 is gone");
     assert!(matches!(gone, Error::LogGone { version: 0, .. }));
     assert_eq!(seen.changes(Some(Version(6)), seen.version()).await.expect("lists").len(), 1);
+    let log = seen.log(None, seen.version()).await.expect("reads");
+    assert_eq!(log.first().map(|entry| entry.version), Some(Version(6)), "what is still there");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,0 +1,91 @@
+//! Expectations on the rows that a commit writes.
+//!
+//! Gold equals its SQL over its pins, so no row can be left out or put aside: `validate` refuses those
+//! two. A row for which an expectation does not hold is counted (`warn`), or stops the table **before**
+//! the commit (`fail`): the table stays at its last version, which keeps the contract, and nobody
+//! downstream or on the topic sees the row. A row is judged when it comes or changes, not again by
+//! refreshes that leave it as it is.
+
+use arrow::array::{BooleanArray, RecordBatch};
+use arrow::compute::concat;
+use arrow::datatypes::SchemaRef;
+use catalog::{Model, Otherwise};
+use model::TableName;
+use query::expectations::Expectations;
+
+use crate::difference::shown;
+use crate::error::{Error, OfTable as _, Result};
+
+/// The expectations of a model, compiled.
+#[derive(Debug, Clone)]
+pub struct Judge {
+    table: TableName,
+    keys: Vec<String>,
+    expectations: Expectations,
+    otherwise: Vec<Otherwise>,
+}
+
+/// What an expectation found of some rows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verdict {
+    /// The expectation.
+    pub name: String,
+    /// Rows it holds for.
+    pub passed: u64,
+    /// Rows it does not hold for.
+    pub failed: u64,
+}
+
+impl Judge {
+    /// Compiles what the header of `model` expects, for rows with these columns.
+    pub fn compile(model: &Model, schema: &SchemaRef) -> Result<Self> {
+        let rules = model.expectations.iter().map(|rule| (rule.name.as_str(), rule.predicate.as_str()));
+        let expectations = Expectations::compile(&query::session(), rules, schema);
+        Ok(Self {
+            table: model.name.clone(),
+            keys: model.keys.clone(),
+            expectations: expectations.of(&model.name)?,
+            otherwise: model.expectations.iter().map(|rule| rule.otherwise).collect(),
+        })
+    }
+
+    /// Judges rows. Errs at the first row that breaks one which says `fail`.
+    pub fn judge(&self, rows: &RecordBatch) -> Result<Vec<Verdict>> {
+        let mut verdicts = Vec::with_capacity(self.otherwise.len());
+        for (at, (name, otherwise)) in self.expectations.names().zip(&self.otherwise).enumerate() {
+            let holds = self.holds(rows, at)?;
+            if *otherwise == Otherwise::Fail
+                && let Some(row) = (0..holds.len()).find(|row| !holds.value(*row))
+            {
+                return Err(self.failed(name, rows, row)?);
+            }
+            let passed = holds.true_count();
+            let failed = (rows.num_rows() - passed) as u64;
+            verdicts.push(Verdict { name: name.to_owned(), passed: passed as u64, failed });
+        }
+        Ok(verdicts)
+    }
+
+    /// Which rows the expectation at `at` holds for. One that cannot be evaluated for a row does not
+    /// hold for it; the others are found by halving.
+    fn holds(&self, rows: &RecordBatch, at: usize) -> Result<BooleanArray> {
+        match self.expectations.holds(rows, at) {
+            Ok(holds) => Ok(holds),
+            Err(_) if rows.num_rows() <= 1 => Ok(BooleanArray::from(vec![false; rows.num_rows()])),
+            Err(_) => {
+                let half = rows.num_rows() / 2;
+                let first = self.holds(&rows.slice(0, half), at)?;
+                let second = self.holds(&rows.slice(half, rows.num_rows() - half), at)?;
+                let both = concat(&[&first, &second]).of(&self.table)?;
+                Ok(BooleanArray::from(both.to_data()))
+            }
+        }
+    }
+
+    fn failed(&self, name: &str, rows: &RecordBatch, row: usize) -> Result<Error> {
+        let columns = self.keys.iter().map(|key| rows.schema_ref().index_of(key));
+        let columns = columns.collect::<Result<Vec<_>, _>>().of(&self.table)?;
+        let key = shown(&rows.project(&columns).of(&self.table)?, row).of(&self.table)?;
+        Ok(Error::ExpectationFailed { table: self.table.clone(), expectation: name.to_owned(), key })
+    }
+}

@@ -1,0 +1,97 @@
+//! Numbers about a table after a commit.
+//!
+//! A measure reads its columns of the whole table, so it is taken at most every few seconds, however
+//! often the table is committed; what was committed in between is measured once the time has come. It
+//! never undoes a commit: `warn` says so, `fail` halts the table behind it. A table that starts is
+//! measured as it is, so one that halted does not go on unnoticed.
+
+use std::time::Duration;
+
+use catalog::{Model, Otherwise};
+use lake::{Lake, Table};
+use model::{ClockMs, TableName};
+use query::expectations::{Bounds, measure};
+use runtime::Meter;
+
+use crate::error::{Error, OfTable as _, Result};
+
+/// When measures are taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Due {
+    owed: bool,
+    last: Option<ClockMs>,
+}
+impl Default for Due {
+    /// A table of which nothing is known.
+    fn default() -> Self {
+        Self { owed: true, last: None }
+    }
+}
+impl Due {
+    /// Rows changed.
+    pub fn owe(&mut self) {
+        self.owed = true;
+    }
+    /// Whether it is time; then it counts as done.
+    pub fn take(&mut self, now: ClockMs, every: Duration) -> bool {
+        let every = i64::try_from(every.as_millis()).unwrap_or(i64::MAX);
+        let due = self.owed && self.last.is_none_or(|last| now.0.saturating_sub(last.0) >= every);
+        if due {
+            *self = Self { owed: false, last: Some(now) };
+        }
+        due
+    }
+}
+
+/// Takes every measure of `model` over this version of its table.
+pub async fn take(lake: &Lake, model: &Model, table: &Table, meter: &Meter) -> Result<()> {
+    if model.measures.is_empty() {
+        return Ok(());
+    }
+    let name = &model.name;
+    let ctx = query::session();
+    query::session::register(&ctx, name, table.provider().of(name)?).of(name)?;
+    let mut missing: Vec<&TableName> = Vec::new();
+    for input in model.measures.iter().flat_map(|m| &m.inputs).filter(|input| *input != name) {
+        match lake.table(input).await.of(name)? {
+            Some(other) => query::session::register(&ctx, input, other.provider().of(name)?).of(name)?,
+            None => missing.push(input),
+        }
+    }
+    // A table that is not there yet says nothing about this one.
+    let can = |rule: &&catalog::Measure| !rule.inputs.iter().any(|input| missing.contains(&input));
+    for rule in model.measures.iter().filter(can) {
+        let value = measure(&ctx, &rule.query).await.of(name)?;
+        if let Some(value) = value {
+            meter.measured(&rule.name, value);
+        }
+        let bounds = Bounds { at_least: rule.at_least, at_most: rule.at_most };
+        if bounds.hold(value) {
+            continue;
+        }
+        let (version, value) = (table.version().0, value.unwrap_or(f64::NAN));
+        if rule.otherwise == Otherwise::Fail {
+            let (table, measure) = (name.clone(), rule.name.clone());
+            return Err(Error::MeasureFailed { table, measure, value, version });
+        }
+        tracing::warn!(table = %name, measure = rule.name, value, version, "measure out of bounds");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_committed_too_early_is_measured_later() {
+        let (mut due, every) = (Due::default(), Duration::from_secs(10));
+        assert!(due.take(ClockMs(0), every), "a table that starts");
+        assert!(!due.take(ClockMs(60_000), every), "nothing changed");
+        due.owe();
+        assert!(due.take(ClockMs(60_000), every));
+        due.owe();
+        assert!(!due.take(ClockMs(61_000), every), "too early");
+        assert!(due.take(ClockMs(70_000), every), "without another commit");
+    }
+}
