@@ -241,6 +241,14 @@ async fn a_declared_gold_topic_keeps_its_partitions_and_must_fit() {
 }
 
 #[tokio::test]
+async fn a_schema_for_json_values_is_refused_as_nothing_reads_them_by_it() {
+    let notes = "  shop.notes: { value: json, schema: schemas/orders.avsc }\n";
+    one_fault(valid().append("topics.yaml", notes), "topics.yaml:17", &["JSON", "drop `schema`"]).await;
+    let notes = "  shop.notes: { value: json }\n";
+    assert_eq!(faults(&valid().append("topics.yaml", notes)).await, Vec::<String>::new());
+}
+
+#[tokio::test]
 async fn a_table_without_a_key_can_only_be_appended() {
     let keyless = valid().replace("topics.yaml", "    key: [order_id]\n", "").replace(
         "topics.yaml",

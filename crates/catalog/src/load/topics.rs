@@ -199,6 +199,13 @@ impl Reader<'_, '_> {
             self.fault(line, format!("values of `{}` are bytes and have no columns", topic.name), help);
             return None;
         }
+        if topic.value == ValueFormat::Json && value.is_some() {
+            let help =
+                "drop `schema`: the text is in column `value`, for silver to take apart; or publish Avro";
+            let message = format!("values of `{}` are JSON, which no schema turns into columns", topic.name);
+            self.fault(object.line_of("schema").max(line), message, help);
+            return None;
+        }
         let learned = self.learned.get(&topic.name);
         let value = value.or_else(|| learned.map(|learned| learned.value.clone()));
         let key = key.or_else(|| learned.and_then(|learned| learned.key.clone()));
