@@ -197,7 +197,7 @@ impl Stages {
             ]);
         }
         grid.print(&format!(
-            "Stages: {} change events are {} records of {} bytes (tombstones included); wall is process start to end",
+            "Stages: {} change events are {} records of {} bytes, key and value (tombstones included); wall is process start to end",
             grouped(self.events),
             grouped(self.read.records),
             self.read.bytes / self.read.records.max(1),
