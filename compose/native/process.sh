@@ -22,6 +22,20 @@ our_pid() {
     echo "$pid"
 }
 
+# Waits until nothing is left of a process of ours that has ended: its other threads may hold ports a moment
+# longer. PostgreSQL does not start either while the pid in its lock file is in the process table, and some inits
+# take seconds to reap.
+await_gone() {
+    local pid tries threads
+    [ -f "$root/run/$1.pid" ] && read -r pid _ <"$root/run/$1.pid" || return 0
+    for ((tries = 0; tries < 150; tries++)); do
+        [[ "$(cat "/proc/$pid/stat" 2>/dev/null)" == *") Z "* ]] || return 0
+        threads=("/proc/$pid/task"/*)
+        [ "$1" = postgres ] || [ ${#threads[@]} -gt 1 ] || return 0
+        sleep 0.1
+    done
+}
+
 # Starts a service: its `_exec` becomes the process.
 launch() {
     local service="$1" log="$root/logs/$1.log" pid
@@ -55,6 +69,7 @@ end() {
         kill -s KILL "$pid" 2>/dev/null || true
         while our_pid "$service" >/dev/null; do sleep 0.1; done
     fi
+    await_gone "$service"
     rm -f "$root/run/$service.pid"
 }
 

@@ -25,6 +25,7 @@ stack_up() {
     for service in "${chosen[@]}"; do "${service}_install"; done
     for service in "${chosen[@]}"; do
         if our_pid "$service" >/dev/null; then continue; fi
+        await_gone "$service"
         ports_free "$service"
         fresh+=("$service")
     done
@@ -47,7 +48,14 @@ ports_free() {
 await() {
     local service="$1" until=$((SECONDS + ready_seconds))
     until "${service}_alive"; do
-        our_pid "$service" >/dev/null || failed "$service" "has ended"
+        if ! our_pid "$service" >/dev/null; then
+            # One that we found running may have been about to end.
+            [[ " ${fresh[*]} " != *" $service "* ]] || failed "$service" "has ended"
+            await_gone "$service"
+            ports_free "$service"
+            fresh+=("$service")
+            launch "$service"
+        fi
         [ "$SECONDS" -lt "$until" ] || failed "$service" "is not ready after $ready_seconds s"
         sleep 0.2
     done
