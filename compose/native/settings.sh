@@ -47,10 +47,10 @@ random_text() { od -An -N"$1" -tx1 /dev/urandom | tr -d ' \n'; }
 
 # Secrets: the environment wins, then the folder's file, then a new one, kept for the next time.
 load_secrets() {
-    local file="$root/secrets.env" name
+    local file="$root/secrets.env" name line
     local -A kept=()
     if [ -f "$file" ]; then
-        while IFS='=' read -r name value; do kept[$name]="$value"; done <"$file"
+        while read -r line; do kept[${line%%=*}]="${line#*=}"; done <"$file"
     fi
     for name in "${secret_names[@]}"; do
         : "${kept[$name]:=${!name:-$(random_text 16)}}"

@@ -13,7 +13,7 @@ choose() {
     for name in "$@"; do
         [[ " ${services[*]} " == *" $name "* ]] || die "no service \`$name\`; there are: ${services[*]}"
     done
-    chosen=("${@:-${services[@]}}")
+    chosen=("$@")
     [ $# -gt 0 ] || chosen=("${services[@]}")
 }
 

@@ -27,7 +27,9 @@ minio_alive() { answers "http://127.0.0.1:$minio_port/minio/health/ready"; }
 
 # A signed request for the bucket; prints the status. Keys go by standard input: arguments are public.
 minio_bucket() {
-    printf 'user = "%s:%s"\n' "$LAKE_ACCESS_KEY" "$LAKE_SECRET_KEY" \
+    local keys="$LAKE_ACCESS_KEY:$LAKE_SECRET_KEY"
+    keys="${keys//\\/\\\\}"
+    printf 'user = "%s"\n' "${keys//\"/\\\"}" \
         | curl --silent --config - --max-time 10 --noproxy '*' --aws-sigv4 aws:amz:us-east-1:s3 \
             --output /dev/null --write-out '%{http_code}' "$@" "http://127.0.0.1:$minio_port/$bucket"
 }
