@@ -1,8 +1,10 @@
 //! Hands what the consumer brings to the tables' tasks, and waits for none of them.
 //!
-//! The inboxes have no bound of their own: the memory budget is theirs. A table that holds too much is
-//! not read any more, one partition after the other, and is read again where it stopped once it has
-//! room; so a slow table fills its share and nothing else.
+//! The inboxes have no bound of their own: the memory budget is theirs. When a table holds too much,
+//! nothing is taken for a moment, as its commit on the way makes room as a rule. If it does not, the
+//! table is not read any more, one partition after the other, and is read again where it stopped once
+//! it has room; so a slow table fills its share and nothing else. Not at once, because giving a
+//! partition up makes the client pause all of them and fetch again what it held of each.
 //!
 //! Every message carries the generation of its partition. It rises with each assignment and each seek
 //! a task asks for, and tasks drop what is of another one: what was handed over before a seek must not
@@ -10,12 +12,14 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 use model::{Offset, TopicName};
 use runtime::CancellationToken;
 use stream::{Consumer, Event, Loss, Records};
 use tokio::sync::Notify;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+use tokio::time::Instant;
 
 use crate::budget::{Permit, Share};
 use crate::pipeline::Shared;
@@ -62,12 +66,17 @@ pub(crate) struct Route {
 
 type Key = (TopicName, i32);
 
+/// How long a table that holds too much keeps everything waiting: as long as a commit may take.
+const MOMENT: Duration = Duration::from_millis(500);
+
 /// Routes until stopped, or until the consumer gives up.
 pub(crate) struct Router {
     shared: Arc<Shared>,
     routes: HashMap<TopicName, Route>,
     freed: Arc<Notify>,
     generations: BTreeMap<Key, u64>,
+    /// Partitions whose table holds too much, where to read them on, and since when.
+    full: BTreeMap<Key, (Offset, Instant)>,
     /// Partitions not read for want of room, and where to read on.
     held: BTreeMap<Key, Offset>,
     halted: Vec<TopicName>,
@@ -80,6 +89,7 @@ impl Router {
             routes,
             freed,
             generations: BTreeMap::new(),
+            full: BTreeMap::new(),
             held: BTreeMap::new(),
             halted: Vec::new(),
         }
@@ -93,16 +103,22 @@ impl Router {
         stop: &CancellationToken,
     ) -> Result<Option<Consumer>, stream::Error> {
         loop {
+            let patience = self.full.values().map(|(_, since)| *since + MOMENT).min();
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return Ok(Some(consumer)),
                 Some(command) = commands.recv() => self.on_command(&consumer, command),
-                () = self.freed.notified(), if !self.held.is_empty() => self.release(&consumer),
-                event = consumer.next() => match event {
+                () = self.freed.notified(), if !(self.held.is_empty() && self.full.is_empty()) => {
+                    self.release(&consumer);
+                }
+                () = tokio::time::sleep_until(patience.unwrap_or_else(Instant::now)), if patience.is_some() => {
+                    self.hold(&consumer);
+                }
+                event = consumer.next(), if self.full.is_empty() => match event {
                     Some(Event::Error(error)) if error.reaction() == model::Reaction::Halt && !is_about_a_topic(&error) => {
                         return Err(error);
                     }
-                    Some(event) => self.on_event(&consumer, event),
+                    Some(event) => self.on_event(event),
                     None => {
                         self.forget_all();
                         return Ok(None);
@@ -112,7 +128,7 @@ impl Router {
         }
     }
 
-    fn on_event(&mut self, consumer: &Consumer, event: Event) {
+    fn on_event(&mut self, event: Event) {
         match event {
             Event::Assigned(partitions) => {
                 self.shared.context.progress.assign(&partitions);
@@ -121,7 +137,7 @@ impl Router {
                     let partitions: Vec<_> = partitions.into_iter().map(fresh).collect();
                     for (partition, generation) in &partitions {
                         self.generations.insert((topic.clone(), *partition), *generation);
-                        self.held.remove(&(topic.clone(), *partition));
+                        self.read_on(&(topic.clone(), *partition));
                     }
                     tracing::info!(%topic, partitions = partitions.len(), "partitions assigned");
                     self.send(&topic, Message::Assigned(partitions));
@@ -132,13 +148,13 @@ impl Router {
                 for (topic, partitions) in by_topic(partitions) {
                     for partition in &partitions {
                         self.generations.remove(&(topic.clone(), *partition));
-                        self.held.remove(&(topic.clone(), *partition));
+                        self.read_on(&(topic.clone(), *partition));
                     }
                     tracing::info!(%topic, partitions = partitions.len(), "partitions revoked");
                     self.send(&topic, Message::Revoked(partitions));
                 }
             }
-            Event::Records(records) => self.on_records(consumer, records),
+            Event::Records(records) => self.on_records(records),
             Event::End(topic, partition, offset) => {
                 if let Some(generation) = self.generation(&topic, partition) {
                     self.send(&topic, Message::End { partition, offset, generation });
@@ -153,7 +169,7 @@ impl Router {
         }
     }
 
-    fn on_records(&mut self, consumer: &Consumer, records: Records) {
+    fn on_records(&mut self, records: Records) {
         let (topic, partition) = (records.topic.clone(), records.partition);
         let Some(generation) = self.generation(&topic, partition) else { return };
         let (Some(route), Some(next)) = (self.routes.get(&topic), records.next()) else { return };
@@ -161,8 +177,7 @@ impl Router {
         let full = route.share.is_full();
         self.send(&topic, Message::Records { records, generation, permit });
         if full {
-            consumer.hold(&topic, partition);
-            self.held.insert((topic, partition), next);
+            self.full.insert((topic, partition), (next, Instant::now()));
         }
     }
 
@@ -172,7 +187,7 @@ impl Router {
                 let key = (topic, partition);
                 if self.generations.get(&key) == Some(&expected) {
                     consumer.seek(&key.0, partition, offset);
-                    self.held.remove(&key);
+                    self.read_on(&key);
                     self.generations.insert(key, generation);
                 }
             }
@@ -182,15 +197,32 @@ impl Router {
                     consumer.hold(&topic, *partition);
                 }
                 self.held.retain(|(t, _), _| *t != topic);
+                self.full.retain(|(t, _), _| *t != topic);
                 self.generations.retain(|(t, _), _| *t != topic);
                 self.halted.push(topic);
             }
         }
     }
 
+    /// Nothing keeps a partition from being read any more.
+    fn read_on(&mut self, key: &Key) {
+        self.held.remove(key);
+        self.full.remove(key);
+    }
+
+    /// Gives up partitions whose table has had its moment.
+    fn hold(&mut self, consumer: &Consumer) {
+        let now = Instant::now();
+        for (key, (next, _)) in self.full.extract_if(.., |_, (_, since)| *since + MOMENT <= now) {
+            consumer.hold(&key.0, key.1);
+            self.held.insert(key, next);
+        }
+    }
+
     /// Reads on where tables have room again.
     fn release(&mut self, consumer: &Consumer) {
         let routes = &self.routes;
+        self.full.retain(|(topic, _), _| routes.get(topic).is_some_and(|route| route.share.is_full()));
         self.held.retain(|(topic, partition), next| {
             let room = routes.get(topic).is_some_and(|route| route.share.has_room());
             if room {
@@ -203,6 +235,7 @@ impl Router {
     /// The consumer is gone and its partitions with it.
     fn forget_all(&mut self) {
         self.held.clear();
+        self.full.clear();
         let all: Vec<Key> = std::mem::take(&mut self.generations).into_keys().collect();
         self.shared.context.progress.revoke(&all);
         for (topic, partitions) in by_topic(all) {

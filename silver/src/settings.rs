@@ -27,7 +27,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             max_rows: NonZeroUsize::MIN.saturating_add(99_999),
-            at_once: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN).saturating_add(1),
+            at_once: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
             poll: Duration::from_secs(1),
             measure: Duration::from_secs(10),
             compact_every: 32,

@@ -1,0 +1,78 @@
+# shellcheck shell=bash
+# Kafka, one node that is broker and controller.
+
+kafka_version() { sed -n 's:.*<kafka.version>\(.*\)</kafka.version>.*:\1:p' "$native/kafka/pom.xml"; }
+kafka_ports() {
+    echo "LAKEPULSE_STACK_KAFKA_PORT $kafka_port"
+    echo "LAKEPULSE_STACK_KAFKA_CONTROLLER_PORT $kafka_controller_port"
+}
+kafka_home() { echo "$root/install/kafka-$(kafka_version)"; }
+kafka_settings="$root/etc/kafka.properties"
+
+kafka_install() {
+    find_java
+    [ -d "$(kafka_home)" ] || need mvn maven
+    installed "kafka-$(kafka_version)" install_kafka
+}
+install_kafka() {
+    maven -f "$native/kafka/pom.xml" "$maven_dependency_plugin:copy-dependencies" \
+        -DincludeScope=runtime -DoutputDirectory="$1"
+}
+
+kafka_prepare() {
+    # Topics come from `lakepulse apply`, never from a client that asks for one that is not there.
+    cat >"$kafka_settings" <<TEXT
+process.roles=broker,controller
+node.id=1
+controller.quorum.bootstrap.servers=127.0.0.1:$kafka_controller_port
+listeners=PLAINTEXT://127.0.0.1:$kafka_port,CONTROLLER://127.0.0.1:$kafka_controller_port
+advertised.listeners=PLAINTEXT://127.0.0.1:$kafka_port,CONTROLLER://127.0.0.1:$kafka_controller_port
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+controller.listener.names=CONTROLLER
+inter.broker.listener.name=PLAINTEXT
+log.dirs=$root/data/kafka/log
+auto.create.topics.enable=false
+unclean.leader.election.enable=false
+offsets.topic.replication.factor=1
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+group.initial.rebalance.delay.ms=0
+TEXT
+    [ ! -f "$root/data/kafka/log/meta.properties" ] || return 0
+    mkdir -p "$root/data/kafka"
+    kafka_java -Xmx256m kafka.tools.StorageTool format --standalone \
+        -t "$(random_text 16 | cut -c1-22)" -c "$kafka_settings" >>"$root/logs/install.log" 2>&1 \
+        || die "cannot format Kafka's storage: see $root/logs/install.log"
+}
+
+kafka_java() { "$found_java/bin/java" -XX:TieredStopAtLevel=1 -cp "$(kafka_home)/*" "$@"; }
+
+kafka_exec() {
+    exec setsid "$found_java/bin/java" -Xms256m -Xmx512m -XX:TieredStopAtLevel=1 -cp "$(kafka_home)/*" \
+        -Dorg.slf4j.simpleLogger.showDateTime=true '-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd HH:mm:ss.SSS' \
+        kafka.Kafka "$kafka_settings"
+}
+
+# Asks for metadata of no topic (version 1, correlation 1, no client id); a broker that serves names itself.
+kafka_alive() {
+    local answer
+    answer="$({
+        exec 3<>"/dev/tcp/127.0.0.1/$kafka_port"
+        printf '\0\0\0\016\0\003\0\001\0\0\0\001\377\377\0\0\0\0' >&3
+        timeout 5 head -c 12 <&3 | od -An -tx1 | tr -d ' \n'
+    } 2>/dev/null)" || return 1
+    [ "${answer:8}" = 0000000100000001 ]
+}
+kafka_setup() { :; }
+kafka_ready() { kafka_alive; }
+
+# `stack kafka TopicCommand --list`: the tool's class, its arguments, this broker.
+kafka_tool() {
+    local class="${1:?which tool? e.g. TopicCommand --list}"
+    shift
+    kafka_install
+    kafka_java -Xmx256m -Dorg.slf4j.simpleLogger.defaultLogLevel=warn \
+        "org.apache.kafka.tools.$class" --bootstrap-server "127.0.0.1:$kafka_port" "$@"
+}

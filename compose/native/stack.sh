@@ -1,0 +1,123 @@
+# shellcheck shell=bash
+# The order of things. A service is a file in `services/` with these functions:
+#   _ports    a line for each port: variable that moves it, number       _version  for people
+#   _install  everything it needs, nothing if it is there                _prepare  data and settings, before it starts
+#   _exec     becomes the server                                         _alive    asks it whether it answers
+#   _setup    what must be in it (bucket, tables); may run again         _ready    asks it for what must be in it
+
+readonly services=(kafka registry minio postgres alertmanager prometheus)
+
+# Sets `chosen`: the services named, or all.
+choose() {
+    local name
+    for name in "$@"; do
+        [[ " ${services[*]} " == *" $name "* ]] || die "no service \`$name\`; there are: ${services[*]}"
+    done
+    chosen=("$@")
+    [ $# -gt 0 ] || chosen=("${services[@]}")
+}
+
+stack_up() {
+    local service
+    local -a fresh=()
+    load_secrets
+    need curl curl
+    for service in "${chosen[@]}"; do "${service}_install"; done
+    for service in "${chosen[@]}"; do
+        if our_pid "$service" >/dev/null; then continue; fi
+        await_gone "$service"
+        ports_free "$service"
+        fresh+=("$service")
+    done
+    for service in "${chosen[@]}"; do "${service}_prepare"; done
+    for service in "${fresh[@]}"; do launch "$service"; done
+    for service in "${chosen[@]}"; do await "$service"; done
+    stack_status
+    say ""
+    say "keys for lakepulse:  eval \"\$($native/stack env)\""
+}
+
+ports_free() {
+    local variable port
+    while read -r variable port; do
+        ! listening "$port" || die "port $port for $1 is taken by another process: free it or set $variable"
+    done < <("${1}_ports")
+}
+
+# Waits until a service answers, then until it holds what it must.
+await() {
+    local service="$1" until=$((SECONDS + ready_seconds))
+    until "${service}_alive"; do
+        if ! our_pid "$service" >/dev/null; then
+            # One that we found running may have been about to end.
+            [[ " ${fresh[*]} " != *" $service "* ]] || failed "$service" "has ended"
+            await_gone "$service"
+            ports_free "$service"
+            fresh+=("$service")
+            launch "$service"
+        fi
+        [ "$SECONDS" -lt "$until" ] || failed "$service" "is not ready after $ready_seconds s"
+        sleep 0.2
+    done
+    "${service}_setup" >>"$root/logs/$service.log" 2>&1 || failed "$service" "could not be filled"
+    "${service}_ready" || failed "$service" "answers, but is not ready"
+}
+failed() {
+    tail -n 20 "$root/logs/$1.log" >&2
+    die "$1 $2: $root/logs/$1.log"
+}
+
+stack_down() {
+    local -i i
+    for ((i = ${#chosen[@]} - 1; i >= 0; i--)); do
+        local service="${chosen[i]}" signal=TERM
+        # PostgreSQL waits for its clients when told TERM.
+        [ "$service" = postgres ] && signal=INT
+        if end "$service" "$signal"; then say "$service stopped"; fi
+    done
+}
+
+stack_reset() {
+    local service
+    stack_down
+    for service in "${chosen[@]}"; do
+        rm -rf "${root:?}/data/$service"
+        say "$service emptied"
+    done
+}
+
+# A line a service; fails unless all are ready.
+stack_status() {
+    local service state pid rss ports all=0
+    [ -f "$root/secrets.env" ] && load_secrets
+    printf '%-13s %-11s %8s %7s  %-18s %-34s %s\n' service state pid MB ports version log
+    for service in "${chosen[@]}"; do
+        pid=- rss=-
+        ports="$("${service}_ports" | cut -d' ' -f2 | paste -sd, -)"
+        if pid="$(our_pid "$service")"; then
+            rss="$(awk '/^VmRSS/ { printf "%d", $2 / 1024 }' "/proc/$pid/status")"
+            if "${service}_ready"; then state=ready; else state="not-ready" all=1; fi
+        else
+            pid=- state=stopped all=1
+            if listening "${ports%%,*}"; then state=not-ours; fi
+        fi
+        printf '%-13s %-11s %8s %7s  %-18s %-34s %s\n' \
+            "$service" "$state" "$pid" "$rss" "$ports" "$("${service}_version")" "$root/logs/$service.log"
+    done
+    return "$all"
+}
+
+stack_logs() {
+    local -a flags=(-n 50) files=()
+    local service
+    [ "${1:-}" = -f ] && flags+=(-F) && shift
+    choose "$@"
+    for service in "${chosen[@]}"; do
+        [ -f "$root/logs/$service.log" ] && files+=("$root/logs/$service.log")
+    done
+    [ ${#files[@]} -gt 0 ] || die "no logs in $root/logs"
+    exec tail "${flags[@]}" "${files[@]}"
+}
+
+# Whether a request succeeds: a URL, further arguments of curl.
+answers() { curl --silent --fail --max-time 5 --noproxy "*" --output /dev/null "$@"; }
