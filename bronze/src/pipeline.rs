@@ -19,7 +19,7 @@ use stream::{Admin, Announcer, Consumer, Kafka, Limits, Registry};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinHandle;
 
-use crate::budget::Budget;
+use crate::budget::{Budget, Share};
 use crate::open::open;
 use crate::router::{Command, Message, Route, Router};
 use crate::start::Starts;
@@ -87,11 +87,13 @@ pub async fn run(context: Context, stop: CancellationToken) -> Result<(), Error>
     let mut tasks = Tasks::default();
     for topic in &topics {
         let (sender, receiver) = unbounded_channel();
-        routes.insert(topic.name.clone(), Route { inbox: sender, share: budget.share() });
+        let share = budget.share();
+        routes.insert(topic.name.clone(), Route { inbox: sender, share: share.clone() });
         let keeper = Keeper {
             shared: shared.clone(),
             admin: admin.clone(),
             topic: topic.clone(),
+            share,
             commands: commands.clone(),
             opened: Some(opened.clone()),
         };
@@ -167,6 +169,7 @@ struct Keeper {
     shared: Arc<Shared>,
     admin: Admin,
     topic: Topic,
+    share: Share,
     commands: UnboundedSender<Command>,
     /// Dropped once the table is open, or never will be.
     opened: Option<UnboundedSender<()>>,
@@ -211,8 +214,13 @@ impl Keeper {
             opened = opening => opened?,
         };
         backoff.reset();
-        let mut task =
-            Task::new(self.shared.clone(), self.commands.clone(), opened, std::mem::take(assigned));
+        let mut task = Task::new(
+            self.shared.clone(),
+            self.commands.clone(),
+            self.share.clone(),
+            opened,
+            std::mem::take(assigned),
+        );
         self.opened = None;
         let running: BoxFuture<'_, _> = Box::pin(task.run(inbox, stop));
         let ended = running.await;

@@ -67,7 +67,7 @@ pub(crate) struct Route {
 type Key = (TopicName, i32);
 
 /// How long a table that holds too much keeps everything waiting: as long as a commit may take.
-const MOMENT: Duration = Duration::from_millis(500);
+const MOMENT: Duration = Duration::from_secs(2);
 
 /// Routes until stopped, or until the consumer gives up.
 pub(crate) struct Router {

@@ -31,8 +31,8 @@ impl Default for Settings {
         Self {
             create_tables: true,
             missing_schema_after: Duration::from_secs(30),
-            memory_bytes: 128 << 20,
-            queue_bytes: 64 << 20,
+            memory_bytes: 64 << 20,
+            queue_bytes: 32 << 20,
             batch_records: 20_000,
             compact_every: 64,
             maintain: Duration::from_secs(6 * 3600),

@@ -27,7 +27,7 @@ use tokio::time::MissedTickBehavior;
 
 use crate::assemble::{Layout, Origin};
 use crate::batch::{Format, Reader};
-use crate::budget::Permit;
+use crate::budget::{Permit, Share};
 use crate::commit::{Finished, Waiting, Work, land};
 use crate::decider::{Batch, Decider, Limits};
 use crate::evolve;
@@ -57,6 +57,7 @@ pub(crate) struct Ours {
 pub(crate) struct Task {
     shared: Arc<Shared>,
     commands: UnboundedSender<Command>,
+    share: Share,
     meter: Meter,
     topic: Topic,
     topic_id: TopicId,
@@ -83,6 +84,7 @@ impl Task {
     pub fn new(
         shared: Arc<Shared>,
         commands: UnboundedSender<Command>,
+        share: Share,
         opened: Opened,
         assigned: BTreeMap<i32, Ours>,
     ) -> Self {
@@ -104,6 +106,7 @@ impl Task {
         shared.starts.learn(table.positions());
         Self {
             commands,
+            share,
             meter,
             topic,
             topic_id,
@@ -303,7 +306,8 @@ impl Task {
 
     fn commit_if_due(&mut self) {
         let now = self.shared.context.clock.now();
-        if self.commit.is_some() || !self.decider.is_due(now) {
+        // Memory that others wait for is not kept until a commit is old enough.
+        if self.commit.is_some() || !(self.decider.is_due(now) || self.share.is_full()) {
             return;
         }
         let Some(table) = self.table.take() else { return };
