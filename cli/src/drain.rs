@@ -2,7 +2,8 @@
 //!
 //! Asked of the data alone: the topics' end offsets once, then the positions in the tables, stage by
 //! stage from the top. A stage that makes no commit because nothing changed is drained all the same:
-//! what counts is that no data-changing version of an input lies beyond the position.
+//! what counts is that no data-changing version of an input lies beyond the position, and that the table is
+//! of the current plan.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -116,6 +117,11 @@ impl Drain<'_> {
             }
             let Some(upstream) = &now else { return Ok(true) };
             let Some(downstream) = lake.table(table).await? else { return Ok(false) };
+            // A table of another plan holds something else, however far it has read.
+            let plan = self.catalog().models.get(table).map(|model| model.fingerprint);
+            if downstream.positions().get(&AppId::plan()) != plan {
+                return Ok(false);
+            }
             let at = downstream.positions().get(&AppId::table(upstream.id()));
             let at = at.map(|at| Version(at.unsigned_abs()));
             match upstream.changes(at, upstream.version()).await {

@@ -27,7 +27,10 @@ fn a_changed_gold_model_halts_until_it_is_applied_and_then_is_the_new_sql() {
     project.run(&["apply"]).ok();
     project.run(&["gold", "--until-drained"]).ok();
     let path = "models/silver/cities.sql";
-    project.write(path, &project.read(path).replacen("SELECT ", "SELECT 7 AS seven, ", 1));
+    let sql = project.read(path);
+    let changed = sql.replacen("SELECT\n", "SELECT\n    7 AS seven,\n", 1);
+    assert_ne!(sql, changed);
+    project.write(path, &changed);
     let halted = project.run(&["silver", "--until-drained"]).code(5);
     assert!(halted.stderr.contains("silver.cities") && halted.stderr.contains("apply"), "{}", halted.stderr);
     project.run(&["apply"]).ok();
