@@ -15,7 +15,7 @@
 //! | [`budget`] | how much waits in memory, and who waits at the broker |
 //! | [`open`] | a topic's table, and whether the two belong together |
 //! | [`pipeline`] | the run: router, one task a table, drain |
-//! | [`progress`], [`drain`] | how far each partition is; whether everything has arrived |
+//! | [`progress`] | how far each partition is |
 //!
 //! Words: a *record* is on a topic, a *row* in a table; a *payload* is a record's value or key as
 //! bytes. A record that cannot be decoded becomes an *error row*. A *position* is the next offset of
@@ -32,7 +32,8 @@ pub mod commit;
 pub mod conform;
 pub mod decider;
 pub mod decode;
-pub mod drain;
+#[cfg(test)]
+mod drain;
 pub mod error;
 pub mod evolve;
 pub mod ledger;
@@ -47,7 +48,6 @@ mod table;
 #[cfg(test)]
 mod testing;
 
-pub use drain::{ends, until_drained};
 pub use error::{Error, Loss};
 pub use open::create_table;
 pub use pipeline::{Context, run};

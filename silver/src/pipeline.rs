@@ -140,7 +140,6 @@ impl Pipeline {
             }
             batch => batch?,
         };
-        let Some(batch) = batch else { return Ok(false) };
         self.meter.state(State::Running);
         if open.bronze.schema() != &open.compiled_for {
             let model = self.model()?.clone();

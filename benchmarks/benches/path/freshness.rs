@@ -16,11 +16,11 @@ use arrow::array::AsArray as _;
 use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
 use lake::{LogEntry, Table};
 use model::{AppId, TableName, TopicId, Version};
+use stream::{Admin, Records};
 
 use crate::broker::Broker;
 use crate::process::Cost;
 use crate::project::{Open, Project};
-use crate::raw;
 use crate::report::{Grid, grouped, mebibytes, quantile, rate, seconds};
 
 const EVENTS: u64 = 60_000;
@@ -157,8 +157,10 @@ async fn published(open: &Open, broker: &Broker, gold: &Table) -> Result<BTreeMa
     let name: &TableName = gold.name();
     let model = open.project.catalog.models.get(name).with_context(|| format!("no model `{name}`"))?;
     let topic = model.publish.clone().with_context(|| format!("`{name}` is published on no topic"))?;
-    let mut versions = BTreeMap::new();
-    raw::read(&broker.kafka(), &[topic], |records| {
+    let kafka = broker.kafka();
+    let ends = Admin::try_new(&kafka)?.watermarks(&topic).await?;
+    let (mut versions, mut outcome) = (BTreeMap::new(), Ok(()));
+    let mut note = |records: &Records| -> Result<()> {
         for row in 0..records.len() {
             let text = records.header(row, "lp.version").map(std::str::from_utf8).transpose()?;
             let version = text.context("a gold record without header `lp.version`")?.parse()?;
@@ -166,8 +168,14 @@ async fn published(open: &Open, broker: &Broker, gold: &Table) -> Result<BTreeMa
             *newest = records.timestamp(row).max(*newest);
         }
         Ok(())
-    })
-    .await?;
+    };
+    let each = |records: Records| {
+        if outcome.is_ok() {
+            outcome = note(&records);
+        }
+    };
+    stream::read(&kafka, &topic, &ends, each).await?;
+    outcome?;
     Ok(versions)
 }
 

@@ -1,20 +1,18 @@
-//! Reading topics to their ends: by librdkafka's batch queue, the most that bronze could reach, and by
-//! our own consumer, for looking at records.
+//! Reading topics to their ends by librdkafka's batch queue: the most that bronze could reach.
 //!
 //! The process in the role [`ROLE`] does nothing but take messages from the batch queue and count.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use model::{Offset, Reaction, TopicName};
+use model::{Offset, TopicName};
 use rdkafka::bindings as rd;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::{ClientConfig, TopicPartitionList};
 use serde_json::{Value, json};
-use stream::{Admin, Consumer, Event, Kafka, Limits, Records};
+use stream::Admin;
 
 use crate::broker;
 use crate::process::{Cost, Process};
@@ -31,52 +29,6 @@ pub struct Count {
     pub records: u64,
     /// Bytes of their keys and values.
     pub bytes: u64,
-}
-
-/// Reads every partition from its start to its end as it is now.
-pub async fn read(
-    kafka: &Kafka,
-    topics: &[TopicName],
-    mut each: impl FnMut(&Records) -> Result<()>,
-) -> Result<()> {
-    let admin = Admin::try_new(kafka)?;
-    let (mut open, mut from) = (BTreeMap::new(), Vec::new());
-    for topic in topics {
-        for (partition, (low, high)) in admin.watermarks(topic).await? {
-            if low < high {
-                from.push((topic.clone(), partition, low));
-                open.insert((topic.clone(), partition), high);
-            }
-        }
-    }
-    if open.is_empty() {
-        return Ok(());
-    }
-    let mut consumer = Consumer::assign(kafka, from, Limits::default())?;
-    let mut reached = |at: (TopicName, i32), end: Offset| {
-        if open.get(&at).is_some_and(|high| end >= *high) {
-            open.remove(&at);
-        }
-        open.is_empty()
-    };
-    loop {
-        let done = match consumer.next().await.context("the consumer ended")? {
-            Event::Records(records) => {
-                each(&records)?;
-                let end = records.next().unwrap_or(Offset(0));
-                reached((records.topic.clone(), records.partition), end)
-            }
-            Event::End(topic, partition, end) => reached((topic, partition), end),
-            Event::Lost(loss) => bail!("{loss}"),
-            Event::Error(error) if error.reaction() == Reaction::Retry => false,
-            Event::Error(error) => return Err(error.into()),
-            Event::Assigned(_) | Event::Revoked(_) => false,
-        };
-        if done {
-            consumer.stop().await;
-            return Ok(());
-        }
-    }
 }
 
 /// Reads the topics in a process of its own.

@@ -141,9 +141,10 @@ impl Bench {
         running.end().await.expect("no table halted");
     }
     async fn drained(&self, running: &Running) {
-        let ends = crate::ends(&self.kafka, &self.project).await.expect("reachable");
+        let ends = crate::drain::ends(&self.kafka, &self.project).await.expect("reachable");
         let lake = self.lake().await;
-        let drained = crate::until_drained(&lake, &self.kafka, &self.project, &running.progress, &ends);
+        let drained =
+            crate::drain::until_drained(&lake, &self.kafka, &self.project, &running.progress, &ends);
         let ended = tokio::time::timeout(PATIENCE, drained).await;
         let state = (running.progress.reached(), running.progress.not_ours(&ends), running.progress.halted());
         ended.unwrap_or_else(|_| panic!("not drained: {state:?}")).expect("reachable");

@@ -55,13 +55,10 @@ impl Pipeline {
         open: &mut Open,
         position: Option<i64>,
         floor: Option<i64>,
-    ) -> Result<Option<Batch>> {
+    ) -> Result<Batch> {
         let consumed = position.map(|p| Version(p.max(0).cast_unsigned()));
         if open.pending.is_empty() {
             let newest = open.bronze.version();
-            if consumed >= Some(newest) {
-                return Ok(None);
-            }
             open.pending = open.bronze.changes(consumed, newest).await.of(&self.name)?.into();
             open.listed = Some(newest);
         }
@@ -81,7 +78,7 @@ impl Pipeline {
         }
         let waiting: i64 = open.pending.iter().map(rows_of).sum();
         self.meter.lag(waiting + i64::try_from(rows).unwrap_or(i64::MAX));
-        Ok(Some(batch))
+        Ok(batch)
     }
 }
 
