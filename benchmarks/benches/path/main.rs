@@ -31,10 +31,6 @@ mod upsert;
 
 use anyhow::{Context as _, Result, ensure};
 
-/// What the binary allocates with: raw consume and upsert are compared with it.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// Says which part of the benchmark a child process is.
 const ROLE: &str = "LAKEPULSE_BENCH_ROLE";
 /// How many change events the stages are timed with.

@@ -7,6 +7,7 @@ mod bad_input;
 mod catch;
 mod change;
 mod crash;
+mod files;
 mod happy;
 mod harness;
 mod other_project;

@@ -2,7 +2,7 @@
 
 use crate::harness::Project;
 
-fn iot() -> Project {
+pub fn iot() -> Project {
     let project = Project::empty();
     project.write("lakepulse.yaml", "version: 1\nname: iot\nclock: events\n");
     project.write(
