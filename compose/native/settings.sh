@@ -7,6 +7,8 @@ case "$root" in /*) ;; *) root="$PWD/$root" ;; esac
 # Defaults agree with target `compose` in lakepulse.yaml.
 kafka_port="${LAKEPULSE_STACK_KAFKA_PORT:-9092}"
 kafka_controller_port="${LAKEPULSE_STACK_KAFKA_CONTROLLER_PORT:-9093}"
+kafka_sasl_port="${LAKEPULSE_STACK_KAFKA_SASL_PORT:-9095}"
+kafka_tls_port="${LAKEPULSE_STACK_KAFKA_TLS_PORT:-9096}"
 registry_port="${LAKEPULSE_STACK_REGISTRY_PORT:-8081}"
 registry_management_port="${LAKEPULSE_STACK_REGISTRY_MANAGEMENT_PORT:-8082}"
 minio_port="${LAKEPULSE_STACK_MINIO_PORT:-9000}"
@@ -17,6 +19,8 @@ alertmanager_port="${LAKEPULSE_STACK_ALERTMANAGER_PORT:-9094}"
 
 # Where `lakepulse` serves its metrics (`--listen`), separated by spaces.
 scrape="${LAKEPULSE_STACK_SCRAPE:-127.0.0.1:9464}"
+# `yes`: Kafka also with TLS and passwords, MinIO with TLS only.
+secure="${LAKEPULSE_STACK_SECURE:-no}"
 # How long a service may take until it is ready.
 ready_seconds="${LAKEPULSE_STACK_READY_SECONDS:-120}"
 
@@ -26,7 +30,7 @@ database="wide_world_importers"
 # Marks the folder as ours: nothing is emptied where it is missing.
 readonly marker=".lakepulse-stack"
 readonly secret_names=(
-    LAKE_ACCESS_KEY LAKE_SECRET_KEY POSTGRES_PASSWORD RETAILER_PASSWORD LAKEPULSE_POSTGRES_PASSWORD
+    LAKE_ACCESS_KEY LAKE_SECRET_KEY KAFKA_PASSWORD POSTGRES_PASSWORD RETAILER_PASSWORD LAKEPULSE_POSTGRES_PASSWORD
 )
 
 say() { printf '%s\n' "$*" >&2; }
@@ -47,16 +51,17 @@ random_text() { od -An -N"$1" -tx1 /dev/urandom | tr -d ' \n'; }
 
 # Secrets: the environment wins, then the folder's file, then a new one, kept for the next time.
 load_secrets() {
-    local file="$root/secrets.env" name line
+    local file="$root/secrets.env" name line complete=yes
     local -A kept=()
     if [ -f "$file" ]; then
         while read -r line; do kept[${line%%=*}]="${line#*=}"; done <"$file"
     fi
     for name in "${secret_names[@]}"; do
+        [ -n "${kept[$name]:-}" ] || complete=no
         : "${kept[$name]:=${!name:-$(random_text 16)}}"
         export "$name=${!name:-${kept[$name]}}"
     done
-    [ -f "$file" ] && return
+    [ "$complete" = yes ] && return
     (
         umask 077
         for name in "${secret_names[@]}"; do printf '%s=%s\n' "$name" "${kept[$name]}"; done >"$file.new"

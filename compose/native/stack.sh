@@ -22,6 +22,7 @@ stack_up() {
     local -a fresh=()
     load_secrets
     need curl curl
+    make_certificates
     for service in "${chosen[@]}"; do "${service}_install"; done
     for service in "${chosen[@]}"; do
         if our_pid "$service" >/dev/null; then continue; fi
