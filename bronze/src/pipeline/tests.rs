@@ -64,7 +64,7 @@ impl Bench {
         let host = Host::join(&dir.path().join(".lakepulse")).await.expect("a broker");
         let bootstrap = host.bootstrap.clone();
         let kafka = Kafka::new(KafkaSettings { bootstrap, transactions: true, ..KafkaSettings::default() });
-        let settings = RegistrySettings { url: host.registry_url.clone(), user: None, password: None };
+        let settings = RegistrySettings { url: host.registry_url.clone(), ..Default::default() };
         let bench = Self { host, kafka, registry: Registry::new(settings), project: Arc::new(project), dir };
         for topic in topics {
             bench.create(topic).await;

@@ -24,7 +24,7 @@ async fn faults(files: &Files) -> Vec<String> {
 }
 
 /// Exactly one fault, at `place`, whose text holds every one of `holds`.
-async fn one_fault(files: Files, place: &str, holds: &[&str]) {
+pub(super) async fn one_fault(files: Files, place: &str, holds: &[&str]) {
     let found = faults(&files).await;
     assert_eq!(found.len(), 1, "one fault expected, got {found:#?}");
     assert!(found[0].starts_with(&format!("{place}: ")), "{} is not at {place}", found[0]);
@@ -327,41 +327,6 @@ async fn a_pattern_is_a_contract_for_topics_learned_later() {
     assert!(!project.catalog.models[&orders].unlearned);
     let with_table = files.replace("topics.yaml", "key: [order_id]", "key: [order_id], table: bronze.x");
     one_fault(with_table, "topics.yaml:2", &["stands for many tables"]).await;
-}
-
-#[tokio::test]
-async fn targets_are_checked_and_their_secrets_stay_where_they_are() {
-    let target = "  real:\n    kafka: { bootstrap: \"k:9092\", security: { protocol: sasl_ssl, password: \"${env:NO_SUCH}\" } }\n    registry: { url: \"http://r:8081\" }\n    lake: { url: \"s3://lake/x\", endpoint: \"http://m:9000\", secret_key: hunter2 }\n";
-    let files = valid().append("lakepulse.yaml", &format!("targets:\n{target}"));
-    let dir = files.write();
-    let project = load(dir.path(), "real").await.expect("valid");
-    assert!(!project.target.embedded);
-    let shown = format!("{project:?}");
-    assert!(!shown.contains("hunter2"), "a secret shows in Debug");
-    let (url, options) = project.lake().expect("no reference in it");
-    assert_eq!((url.as_str(), options["aws_secret_access_key"].as_str()), ("s3://lake/x", "hunter2"));
-    let missing = project.target.kafka.as_ref().expect("a cluster").resolve().expect_err("not set");
-    assert!(missing.to_string().contains("NO_SUCH"));
-    let unknown = load(dir.path(), "reel").await.expect_err("no such target");
-    assert!(unknown[0].to_string().contains("did you mean `real`?"), "{unknown:?}");
-    one_fault(
-        files.replace("lakepulse.yaml", "s3://lake/x", "gs://lake"),
-        "lakepulse.yaml:8",
-        &["begins with `gs:`"],
-    )
-    .await;
-    one_fault(
-        files.replace("lakepulse.yaml", "    registry: { url: \"http://r:8081\" }\n", ""),
-        "lakepulse.yaml:5",
-        &["has `kafka` and no `registry`"],
-    )
-    .await;
-    one_fault(
-        files.replace("lakepulse.yaml", "${env:NO_SUCH}", "${vault:x}"),
-        "lakepulse.yaml:6",
-        &["no reference"],
-    )
-    .await;
 }
 
 #[tokio::test]
