@@ -55,7 +55,8 @@ pub enum Verb {
     },
     /// Make topics, subjects, tables and models what the project says. Safe to run again.
     Apply,
-    /// Run everything in one process.
+    /// Run everything in one process. On services of your own the simulator runs only when one of its
+    /// options is given.
     Up {
         #[command(flatten)]
         workload: Workload,
@@ -92,6 +93,11 @@ pub enum Verb {
     Status,
     /// Prove from the data alone that nothing was lost or doubled.
     Verify,
+    /// Try every service of the target for what LakePulse depends on, and say what is wrong and what to do.
+    ///
+    /// Makes one small topic, `_lakepulse.NAME.doctor`, and a few objects in the lake, and deletes them
+    /// again. Exit 1 when a check fails.
+    Doctor,
     /// Delete the files and log entries of tables that nobody needs any more, and compact bronze.
     ///
     /// Kept is everything since the oldest position of those who follow a table, and everything of the
@@ -142,6 +148,22 @@ pub struct Workload {
     /// Write what the tables must hold in the end to this file.
     #[arg(long, value_name = "FILE")]
     pub summary: Option<PathBuf>,
+}
+
+impl Workload {
+    /// Whether the command line says anything about the simulator.
+    pub fn is_asked_for(&self) -> bool {
+        let Self { seed, events, rate, pattern, disorder, duplicates, poison, schema_change, summary } = self;
+        seed.is_some()
+            || events.is_some()
+            || rate.is_some()
+            || pattern.is_some()
+            || disorder.is_some()
+            || duplicates.is_some()
+            || poison.is_some()
+            || schema_change.is_some()
+            || summary.is_some()
+    }
 }
 
 #[derive(Debug, Subcommand)]

@@ -1,10 +1,12 @@
 //! Binary `lakepulse`: arguments, settings, wiring, exit codes. One file a verb.
 
 mod args;
+mod doctor;
 mod drain;
 mod failure;
 mod interrupt;
 mod launch;
+mod mask;
 mod preview;
 mod print;
 mod reach;
@@ -56,7 +58,11 @@ fn main() -> ExitCode {
     };
     let filter =
         EnvFilter::try_from_env("LAKEPULSE_LOG").unwrap_or_else(|_| EnvFilter::new("warn,kafka=error"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(|| mask::StandardError)
+        .with_target(false)
+        .init();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -70,7 +76,7 @@ fn main() -> ExitCode {
         Ok(exit) => ExitCode::from(exit as u8),
         Err(failure) => {
             if let Some(error) = failure.error {
-                eprintln!("error: {error:#}");
+                eprintln!("error: {}", mask::masked(&format!("{error:#}")));
             }
             ExitCode::from(failure.exit as u8)
         }

@@ -74,4 +74,8 @@ stack_env() {
     load_secrets
     local name
     for name in "${secret_names[@]}"; do printf 'export %s=%q\n' "$name" "${!name}"; done
+    # What target `compose` of lakepulse.yaml refers to.
+    printf 'export LAKEPULSE_KAFKA=%q\n' "127.0.0.1:$kafka_port"
+    printf 'export LAKEPULSE_REGISTRY=%q\n' "http://127.0.0.1:$registry_port/apis/ccompat/v7"
+    printf 'export LAKEPULSE_S3=%q\n' "$(minio_url)"
 }

@@ -27,10 +27,13 @@ pub async fn run(common: &Common, source: IngestSource) -> Result<Exit, Failure>
     declared(&dead_letter)?;
     let poll = Duration::from_millis(200);
     let feed = Feed { dir, format: None, topic: declared(&topic)?, dead_letter, poll, once: until_drained };
+    let quit = interrupt::token();
     if wiring.host.is_some() {
         super::apply::prepare(&wiring).await?;
+    } else if !super::apply::applied(&wiring, "ingest", [&feed.topic.name, &feed.dead_letter], &quit).await? {
+        return Ok(Exit::Done);
     }
-    let published = ingest::files::run(sources::files(&wiring), feed, interrupt::token()).await;
+    let published = ingest::files::run(sources::files(&wiring), feed, quit).await;
     wiring.close().await;
     let published = published.map_err(|error| Failure::new(Exit::Halted, error))?;
     println!(

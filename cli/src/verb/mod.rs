@@ -1,6 +1,7 @@
 //! One file a verb.
 
 mod apply;
+mod doctor;
 mod explain;
 mod ingest;
 mod init;
@@ -38,6 +39,7 @@ pub async fn run(cli: Cli) -> Result<Exit, Failure> {
         Verb::Gold(options) => stage::run(&common, Stage::Gold, &options).await,
         Verb::Status => status::run(&common).await,
         Verb::Verify => verify::run(&common).await,
+        Verb::Doctor => doctor::run(&common).await,
         Verb::Maintain => maintain::run(&common).await,
         Verb::Explain { table } => explain::run(&common, &table).await,
         Verb::Query { sql, format } => query::run(&common, &sql, format).await,

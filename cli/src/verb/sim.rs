@@ -1,5 +1,6 @@
 //! `lakepulse sim`: the simulated source database, onto the topics or into nothing.
 
+use cdc_sim::Summary;
 use model::Exit;
 
 use crate::args::{Common, Workload};
@@ -33,8 +34,22 @@ pub async fn run(common: &Common, workload: &Workload, discard: bool) -> Result<
         return Ok(Exit::Done);
     }
     let wiring = Wiring::open(common).await?;
-    let summary = sources::simulate(&wiring, workload, interrupt::token()).await;
+    let summary = publish(&wiring, workload).await;
     wiring.close().await;
-    println!("{}", serde_json::to_string_pretty(&summary?)?);
+    if let Some(summary) = summary? {
+        println!("{}", serde_json::to_string_pretty(&summary)?);
+    }
     Ok(Exit::Done)
+}
+
+/// `None`: stopped before Kafka could be reached.
+async fn publish(wiring: &Wiring, workload: &Workload) -> Result<Option<Summary>, Failure> {
+    let quit = interrupt::token();
+    if wiring.host.is_none() {
+        let topics = sources::simulated(wiring).into_iter().flat_map(|source| source.streams.values());
+        if !super::apply::applied(wiring, "sim", topics, &quit).await? {
+            return Ok(None);
+        }
+    }
+    Ok(Some(sources::simulate(wiring, workload, quit).await?))
 }

@@ -2,5 +2,10 @@
 //!
 //! [`sabotage`]: breaks a finished lake from outside, in one named way, for tests that show that
 //! `verify` can fail.
+//! [`certificates`], [`front`]: an authority, and a door with TLS and a password before an HTTP service.
+//! [`bad_store`]: an object store that does not keep what S3 promises.
 
+pub mod bad_store;
+pub mod certificates;
+pub mod front;
 pub mod sabotage;

@@ -73,10 +73,15 @@ impl Project {
     }
     /// Runs to its end, with a deadline.
     pub fn run(&self, args: &[&str]) -> Ran {
+        self.run_with(args, &[])
+    }
+    /// The same, with variables of the environment.
+    pub fn run_with(&self, args: &[&str], environment: &[(&str, &str)]) -> Ran {
         let log = self.dir.path().join(format!("run-{}.log", args.first().unwrap_or(&"none")));
         let (out, err) = (log.with_extension("out"), log.with_extension("err"));
         let mut child = self
             .command(args)
+            .envs(environment.iter().copied())
             .stdout(std::fs::File::create(&out).expect("created"))
             .stderr(std::fs::File::create(&err).expect("created"))
             .spawn()
@@ -87,13 +92,18 @@ impl Project {
     }
     /// Starts and goes on; killed with `kill -9` when dropped.
     pub fn start(&self, args: &[&str]) -> Running {
+        self.start_with(args, &[])
+    }
+    /// The same, with variables of the environment.
+    pub fn start_with(&self, args: &[&str], environment: &[(&str, &str)]) -> Running {
         let err = std::fs::OpenOptions::new()
             .create(true)
             .append(true)
             .open(self.dir.path().join(format!("started-{}.err", args.first().unwrap_or(&"none"))))
             .expect("created");
-        let child = self.command(args).stdout(Stdio::null()).stderr(err).spawn().expect("the binary starts");
-        Running(child)
+        let mut command = self.command(args);
+        command.envs(environment.iter().copied()).stdout(Stdio::null()).stderr(err);
+        Running(command.spawn().expect("the binary starts"))
     }
     /// Runs a query and gives its rows.
     pub fn query(&self, sql: &str) -> Vec<Value> {
