@@ -62,7 +62,7 @@ impl fmt::Display for Check {
             Verdict::Warn => "warn",
             Verdict::Fail => "fail",
         };
-        write!(f, "{word:<5} {:<21} ", self.check)?;
+        write!(f, "{word:<5} {:<22} ", self.check)?;
         if let Some(of) = &self.of {
             write!(f, "{of}: ")?;
         }
@@ -83,8 +83,8 @@ mod tests {
         let check = Check::fail("topic.retention", "keeps records for 1m", "raise it").of("shop.orders");
         assert_eq!(
             check.to_string(),
-            "fail  topic.retention       shop.orders: keeps records for 1m; raise it"
+            "fail  topic.retention        shop.orders: keeps records for 1m; raise it"
         );
-        assert_eq!(Check::ok("kafka.reach", "1 broker").to_string(), "ok    kafka.reach           1 broker");
+        assert_eq!(Check::ok("kafka.reach", "1 broker").to_string(), "ok    kafka.reach            1 broker");
     }
 }

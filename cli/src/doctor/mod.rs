@@ -38,9 +38,13 @@ pub async fn examine(project: &Project, mut say: impl FnMut(&Check)) -> Vec<Chec
         Ok(services) => {
             let kafka = Kafka::new(services.kafka);
             let registry = Registry::new(services.registry);
-            add(broker::checks(project, &kafka, &WallClock, services.host.is_some()).await);
+            let of_brokers = broker::checks(project, &kafka, &WallClock, services.host.is_some()).await;
+            let away = of_brokers.iter().any(|c| c.check == "kafka.reach" && c.verdict == Verdict::Fail);
+            add(of_brokers);
             add(registry::checks(project, &registry).await);
-            add(broker::debezium(project, &kafka, &registry).await);
+            if !away {
+                add(broker::debezium(project, &kafka, &registry).await);
+            }
             if let Some(host) = services.host {
                 host.stop().await;
             }

@@ -56,10 +56,8 @@ impl Kafka {
             config.set(*name, *value);
         }
         // OpenSSL comes with the binary and knows no system's folder of authorities: it is looked for.
-        for (ours, theirs) in [("ssl.ca.location", "ssl.ca."), ("https.ca.location", "https.ca.")] {
-            if !self.0.config.keys().any(|name| name.starts_with(theirs)) {
-                config.set(ours, "probe");
-            }
+        if !self.0.config.keys().any(|name| name.starts_with("ssl.ca.")) {
+            config.set("ssl.ca.location", "probe");
         }
         for (name, value) in &self.0.config {
             config.set(name, value.reveal());

@@ -105,7 +105,7 @@ fn topics_and_subjects_that_would_lose_records_are_named() {
     );
     let said = project.run(&["doctor", "--target", "real"]).code(1).stdout;
     for line in [
-        "fail  topic.retention       shop.orders: keeps records for 1day, less than the lag budget of 2days; raise",
+        "fail  topic.retention        shop.orders: keeps records for 1day, less than the lag budget of 2days; raise",
         "fail  registry.compatibility shop.orders-value: NONE; topics.yaml says FULL; a schema that breaks readers",
     ] {
         assert!(said.contains(line), "{line}\n{said}");
