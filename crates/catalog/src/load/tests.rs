@@ -241,11 +241,25 @@ async fn a_declared_gold_topic_keeps_its_partitions_and_must_fit() {
 }
 
 #[tokio::test]
-async fn a_schema_for_json_values_is_refused_as_nothing_reads_them_by_it() {
-    let notes = "  shop.notes: { value: json, schema: schemas/orders.avsc }\n";
-    one_fault(valid().append("topics.yaml", notes), "topics.yaml:17", &["JSON", "drop `schema`"]).await;
-    let notes = "  shop.notes: { value: json }\n";
-    assert_eq!(faults(&valid().append("topics.yaml", notes)).await, Vec::<String>::new());
+async fn json_has_the_columns_of_its_schema_or_one_text_or_is_learned() {
+    let load_topic = async |contract: &str| {
+        let dir = valid().append("topics.yaml", &format!("  shop.notes: {contract}\n")).write();
+        let project = load(dir.path(), "embedded").await.expect("valid");
+        project.catalog.topics[&topic("shop.notes")].clone()
+    };
+    let columns = |topic: &crate::Topic| {
+        let schema = crate::avro::bronze_schema_of(topic).expect("storable")?;
+        Some(schema.fields()[..2].iter().map(|f| f.name().clone()).collect::<Vec<_>>())
+    };
+    let declared = load_topic("{ value: json, schema: schemas/orders.avsc, key: [order_id] }").await;
+    assert!(declared.declared && !declared.is_unlearned());
+    assert_eq!(columns(&declared).expect("known")[0], "order_id");
+    let text = load_topic("{ value: json }").await;
+    assert_eq!(columns(&text), Some(vec!["value".to_owned(), "_key".to_owned()]));
+    for envelope in ["debezium", "debezium_flat"] {
+        let learned = load_topic(&format!("{{ value: json, envelope: {envelope} }}")).await;
+        assert!(learned.is_unlearned() && columns(&learned).is_none(), "{envelope}");
+    }
 }
 
 #[tokio::test]

@@ -161,7 +161,11 @@ static TOPIC: Shape = Shape {
         DESCRIPTION,
         OWNER,
         TAGS,
-        key("schema", Type::Text, "Avro schema file of the value. Default: learned from the registry."),
+        key(
+            "schema",
+            Type::Text,
+            "Avro schema file of the value. Default: learned from the registry; of JSON in an envelope, from its schema part.",
+        ),
         key("key_schema", Type::Text, "Avro schema file of the key. Default: the key columns of the value."),
         ENVELOPE,
         VALUE,
