@@ -92,10 +92,11 @@ impl Task {
         let commit = &shared.context.project.commit;
         let age = i64::try_from(commit.interval.as_millis()).unwrap_or(i64::MAX);
         let limits = Limits { age, rows: commit.max_rows, bytes: commit.max_bytes };
-        let format = match (topic.value, &topic.value_schema) {
-            (ValueFormat::Avro, _) => Format::Avro,
-            (ValueFormat::Json, _) => Format::Json,
-            (ValueFormat::Bytes, _) => Format::Bytes,
+        let format = match topic.value {
+            ValueFormat::Avro => Format::Avro,
+            ValueFormat::Json if topic.value_schema.is_some() || topic.is_unlearned() => Format::Json,
+            ValueFormat::Json => Format::Text,
+            ValueFormat::Bytes => Format::Bytes,
         };
         let reader = Reader::new(format, Layout::new(table.schema().clone()));
         let meter = shared.context.meters.stage("bronze", &topic.table.to_string());
@@ -138,6 +139,7 @@ impl Task {
         stop: &CancellationToken,
     ) -> Result<(), Error> {
         self.meter.state(State::Running);
+        self.declare();
         self.begin_again();
         let every = (self.shared.context.project.commit.interval / 10)
             .clamp(std::time::Duration::from_millis(5), std::time::Duration::from_millis(100));
@@ -228,6 +230,7 @@ impl Task {
         let (Some(first), Some(next)) = (records.first(), records.next()) else { return Ok(None) };
         let repeats = records.offsets.partition_point(|offset| *offset < floor);
         let mut kept: Vec<u32> = (repeats as u32..records.len() as u32).collect();
+        self.learn_parts(&records, &kept);
         let unknown = self.reader().unknown(&records, &kept);
         if !unknown.is_empty() {
             self.ask(&unknown);
@@ -268,6 +271,10 @@ impl Task {
         if !read.errors.is_empty() {
             let n: u64 = read.errors.iter().map(|(_, n)| n).sum();
             tracing::warn!(table = %self.topic.table, records = n, reasons = ?read.errors, "records kept as error rows");
+        }
+        if read.partly > 0 {
+            self.meter.schema_change("not_declared");
+            tracing::warn!(table = %self.topic.table, records = read.partly, "records hold fields that the declared schema lacks: their bytes are kept in `_raw`");
         }
         read.batch
     }

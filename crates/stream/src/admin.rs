@@ -141,6 +141,16 @@ impl Admin {
         Ok(absent)
     }
 
+    /// Names of all topics that we may see.
+    pub async fn topics(&self) -> Result<Vec<TopicName>> {
+        let client = self.client.clone();
+        let metadata =
+            aside::run("kafka-topics", move || client.inner().fetch_metadata(None, PATIENCE)).await?;
+        let metadata = metadata.map_err(|error| unreachable("list topics", &error))?;
+        // Kafka lets in no other names than ours are.
+        Ok(metadata.topics().iter().filter_map(|topic| topic.name().parse().ok()).collect())
+    }
+
     /// Start and end of the log of every partition; the end counts open transactions.
     pub async fn watermarks(&self, topic: &TopicName) -> Result<Watermarks> {
         let info = self.describe(topic).await?.ok_or_else(|| Error::NoTopic { topic: topic.clone() })?;
