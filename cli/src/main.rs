@@ -6,6 +6,7 @@ mod drain;
 mod failure;
 mod interrupt;
 mod launch;
+mod learn;
 mod mask;
 mod preview;
 mod print;

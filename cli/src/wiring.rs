@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use catalog::{KafkaTarget, Project, RegistryTarget, Setting, SettingError};
+use catalog::{Fault, KafkaTarget, Project, RegistryTarget, Setting, SettingError};
 use lake::{Lake, LakeSettings};
 use model::Exit;
 use runtime::health::Board;
@@ -14,7 +14,7 @@ use stream::{Kafka, KafkaSettings, Registry, RegistrySettings};
 
 use crate::args::Common;
 use crate::failure::Failure;
-use crate::mask;
+use crate::{learn, mask};
 
 /// A checked project and open connections to what its target names.
 pub struct Wiring {
@@ -50,10 +50,12 @@ impl Wiring {
             format!("registry {}", registry.url),
             format!("lake     {}", project.lake().context("the target's `lake`")?.0),
         ];
+        let (kafka, registry) = (Kafka::new(kafka), Registry::new(registry));
+        let project = learn::columns(common, project, &lake, &kafka, &registry).await?;
         Ok(Self {
             project,
-            kafka: Kafka::new(kafka),
-            registry: Registry::new(registry),
+            kafka,
+            registry,
             lake,
             host,
             addresses,
@@ -72,10 +74,15 @@ impl Wiring {
     }
 }
 
-/// Loads and checks the project. Prints every fault and ends with exit 3 when there is one.
-#[allow(clippy::print_stderr, clippy::print_stdout, reason = "faults are the verb's output")]
+/// Loads and checks the project, asking nobody.
 pub async fn project(common: &Common) -> Result<Arc<Project>, Failure> {
-    match catalog::load(&common.project, &common.target).await {
+    checked(catalog::load(&common.project, &common.target).await)
+}
+
+/// A project without faults. Prints every fault and ends with exit 3 when there is one.
+#[allow(clippy::print_stderr, clippy::print_stdout, reason = "faults are the verb's output")]
+pub fn checked(loaded: Result<Project, Vec<Fault>>) -> Result<Arc<Project>, Failure> {
+    match loaded {
         Ok(project) => {
             mask::know(project.target.secrets());
             Ok(Arc::new(project))
