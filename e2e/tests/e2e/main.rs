@@ -9,6 +9,7 @@ mod change;
 mod crash;
 mod doctor;
 mod files;
+mod debezium;
 mod happy;
 mod harness;
 mod other_project;
