@@ -6,15 +6,21 @@
 #   _setup    what must be in it (bucket, tables); may run again         _ready    asks it for what must be in it
 
 readonly services=(kafka registry minio postgres alertmanager prometheus)
+# Started only when they are named; from then on they are among all.
+readonly extras=(connect)
 
 # Sets `chosen`: the services named, or all.
 choose() {
-    local name
+    local name known=("${services[@]}" "${extras[@]}")
     for name in "$@"; do
-        [[ " ${services[*]} " == *" $name "* ]] || die "no service \`$name\`; there are: ${services[*]}"
+        [[ " ${known[*]} " == *" $name "* ]] || die "no service \`$name\`; there are: ${known[*]}"
     done
     chosen=("$@")
-    [ $# -gt 0 ] || chosen=("${services[@]}")
+    [ $# -eq 0 ] || return 0
+    chosen=("${services[@]}")
+    for name in "${extras[@]}"; do
+        [ ! -f "$root/run/$name.pid" ] || chosen+=("$name")
+    done
 }
 
 stack_up() {

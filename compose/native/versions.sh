@@ -11,6 +11,9 @@ minio_version="v0.0.0-20260212201848-7aac2a2c5b7c"
 
 alertmanager_version="v0.28.1"
 
+debezium_version="3.3.1.Final"
+debezium_sha256="d7aaa6ff7f408bb082c43d46b5720087ea29e01502097c4f9622038117100fae"
+
 # Taken only where the machine has no Java or Go that is new enough.
 java_least=21
 java_version="25.0.2.1"
