@@ -182,6 +182,21 @@ pub enum IngestSource {
         #[arg(long)]
         until_drained: bool,
     },
+    /// A PostgreSQL database: the rows of its tables once, then every change.
+    Postgres {
+        /// Which source of `sources/`, where several have `connector: postgres`.
+        source: Option<String>,
+        /// Read this table again, as `schema.table`: rows that went while nobody read go from silver too.
+        #[arg(long, value_name = "TABLE")]
+        snapshot: Vec<String>,
+        /// Go on though it is another database than before, or its slot is lost: a new epoch begins, and
+        /// every table is read again.
+        #[arg(long)]
+        new_epoch: bool,
+        /// Exit once everything is published that was committed when this began.
+        #[arg(long)]
+        until_drained: bool,
+    },
 }
 
 /// What a stage verb takes.

@@ -158,5 +158,17 @@ fn start_sources(
             Ok(())
         });
     }
+    for feed in sources::databases(wiring, options.until_drained)? {
+        let (done, stop) = (CancellationToken::new(), tasks.stop(Phase::Sources));
+        running.0.push(done.clone());
+        let context = sources::databases_context(wiring);
+        tasks.spawn(format!("postgres {}", feed.source), Phase::Sources, async move {
+            ingest::postgres::run(context, feed, Default::default(), stop)
+                .await
+                .map_err(|error| Failure::new(Exit::Halted, error))?;
+            done.cancel();
+            Ok(())
+        });
+    }
     Ok(running)
 }

@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::shape::files::{ALL, FILES, WWI_SIM};
+use crate::shape::files::{ALL, FILES, POSTGRES, WWI_SIM};
 use crate::shape::{Shape, Type};
 
 #[cfg(test)]
@@ -22,7 +22,11 @@ fn file(name: &str, shape: &Shape) -> Value {
         if name == "source" {
             entries.insert(
                 "allOf".to_owned(),
-                json!([settings("wwi-sim", &WWI_SIM), settings("files", &FILES)]),
+                json!([
+                    settings("wwi-sim", &WWI_SIM),
+                    settings("files", &FILES),
+                    settings("postgres", &POSTGRES)
+                ]),
             );
         }
     }

@@ -39,5 +39,5 @@ pub use project::{
     ClockKind, CommitLimits, KafkaTarget, LakeTarget, Project, RegistryTarget, Target, TopicDefaults,
 };
 pub use setting::{Nature, Setting, SettingError};
-pub use source::{Connection, FileFormat, Files, Pattern, Source, WwiSim};
+pub use source::{Connection, FileFormat, Files, Pattern, Postgres, Source, WwiSim};
 pub use topic::{Envelope, Topic, TopicPattern, ValueFormat};

@@ -39,6 +39,10 @@ pub enum Metric {
     Expectations,
     /// What a measure of a table gave last, in the measure's own unit.
     Measure,
+    /// Bytes of a source database's log that are not on the topics.
+    SourceLag,
+    /// Bytes of its log that a source database keeps for us.
+    SlotSize,
     /// State of the pipeline: 0 starting, 1 running, 2 idle, 3 drained, 4 halted.
     State,
 }
@@ -59,6 +63,8 @@ impl Metric {
             Self::SchemaChanges => "lakepulse_schema_changes_total",
             Self::Expectations => "lakepulse_expectation_records_total",
             Self::Measure => "lakepulse_measure_value",
+            Self::SourceLag => "lakepulse_source_lag_bytes",
+            Self::SlotSize => "lakepulse_source_slot_bytes",
             Self::State => "lakepulse_pipeline_state",
         }
     }
@@ -77,6 +83,8 @@ impl Metric {
             Self::SchemaChanges => "Schema changes met, by decision",
             Self::Expectations => "Rows judged by an expectation, by outcome",
             Self::Measure => "What a measure of the table gave last",
+            Self::SourceLag => "Bytes of the source database's log that are not on the topics yet",
+            Self::SlotSize => "Bytes of its log that the source database keeps for the replication slot",
             Self::State => "State of the pipeline: 0 starting, 1 running, 2 idle, 3 drained, 4 halted",
         }
     }
@@ -145,7 +153,13 @@ impl Meters {
             counter(Metric::SchemaChanges, &by("decision")),
             counter(Metric::Expectations, &["stage", "table", "expectation", "outcome"]),
         ]);
-        let gauges = BTreeMap::from([gauge(Metric::Lag), gauge(Metric::TableVersion), gauge(Metric::State)]);
+        let gauges = BTreeMap::from([
+            gauge(Metric::Lag),
+            gauge(Metric::TableVersion),
+            gauge(Metric::SourceLag),
+            gauge(Metric::SlotSize),
+            gauge(Metric::State),
+        ]);
         let number = |metric: Metric, labels: &[&str]| {
             let vec = GaugeVec::new(Opts::new(metric.name(), metric.help()), labels)
                 .expect("names and labels above are legal");
@@ -253,6 +267,14 @@ impl Meter {
     /// Sets how many records wait in the input.
     pub fn lag(&self, records: i64) {
         self.set(Metric::Lag, records);
+    }
+    /// Sets how many bytes of a source's log are not on the topics.
+    pub fn source_lag(&self, bytes: u64) {
+        self.set(Metric::SourceLag, bytes.cast_signed());
+    }
+    /// Sets how many bytes of its log a source keeps for us.
+    pub fn slot_size(&self, bytes: i64) {
+        self.set(Metric::SlotSize, bytes);
     }
     /// Sets the age of the newest event committed.
     pub fn freshness(&self, seconds: f64) {

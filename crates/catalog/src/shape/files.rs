@@ -242,6 +242,16 @@ pub static FILES: Shape = Shape {
         key("poll", Type::Duration, "How often the folder is looked at. Default: 1s."),
     ],
 };
+/// `settings:` of a `postgres` source. Its streams are tables, `schema.table`.
+pub static POSTGRES: Shape = Shape {
+    title: "settings of postgres",
+    keys: &[
+        required("url", Type::Text, "`postgres://user:password@host:port/database`; give it as `${env:…}`."),
+        key("slot", Type::Text, "Replication slot. Default: `lakepulse_`, project, `_`, source."),
+        key("publication", Type::Text, "Publication. Default: lakepulse."),
+        key("heartbeat", Type::Duration, "How often the slot moves on while no table changes. Default: 10s."),
+    ],
+};
 
 /// The header of a model.
 pub static MODEL: Shape = Shape {
