@@ -74,6 +74,10 @@ pub enum Verb {
     Sim {
         #[command(flatten)]
         workload: Workload,
+        /// Apply the workload to this PostgreSQL instead, as `postgres://user:password@host:port/database`;
+        /// `${env:NAME}` keeps the password off the command line. Its tables are made by compose/postgres.
+        #[arg(long, value_name = "URL", conflicts_with = "discard")]
+        into: Option<String>,
         /// Generate as fast as possible into a sink that discards the records, and print the rate.
         #[arg(long)]
         discard: bool,

@@ -19,6 +19,15 @@ pub fn simulated(wiring: &Wiring) -> Option<&Source> {
 /// What the source's file says, overridden by the command line.
 pub fn settings(source: &Source, workload: &Workload) -> cdc_sim::Settings {
     let Connection::WwiSim(declared) = &source.connection else { return cdc_sim::Settings::default() };
+    overridden(declared, workload)
+}
+
+/// What the command line says alone.
+pub fn undeclared(workload: &Workload) -> cdc_sim::Settings {
+    overridden(&catalog::WwiSim::default(), workload)
+}
+
+fn overridden(declared: &catalog::WwiSim, workload: &Workload) -> cdc_sim::Settings {
     let share = |given: Option<Share>, declared: f64| {
         // A declared share was checked to lie between 0 and 1.
         given.unwrap_or_else(|| Share::millionths((declared * 1e6).round() as u32))

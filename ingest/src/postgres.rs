@@ -45,6 +45,8 @@ use stream::{Kafka, Reclaims, Registry};
 use crate::Error;
 use follow::Follower;
 
+pub use session::Address;
+
 /// What the source works with.
 #[derive(Clone)]
 pub struct Context {

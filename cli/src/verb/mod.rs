@@ -32,7 +32,7 @@ pub async fn run(cli: Cli) -> Result<Exit, Failure> {
         Verb::Up { workload, until_drained, no_sources, plain } => {
             up::run(&common, up::Options { workload, until_drained, no_sources, plain }).await
         }
-        Verb::Sim { workload, discard } => sim::run(&common, &workload, discard).await,
+        Verb::Sim { workload, into, discard } => sim::run(&common, &workload, into.as_deref(), discard).await,
         Verb::Ingest { source } => ingest::run(&common, source).await,
         Verb::Bronze(options) => stage::run(&common, Stage::Bronze, &options).await,
         Verb::Silver(options) => stage::run(&common, Stage::Silver, &options).await,

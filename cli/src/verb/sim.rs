@@ -1,6 +1,9 @@
 //! `lakepulse sim`: the simulated source database, onto the topics or into nothing.
 
+use anyhow::anyhow;
+use catalog::Setting;
 use cdc_sim::Summary;
+use cdc_sim::database::Login;
 use model::Exit;
 
 use crate::args::{Common, Workload};
@@ -13,7 +16,28 @@ const DISCARDED: u64 = 1_000_000;
 
 /// Publishes until the log's end or Ctrl-C, and prints what the tables must hold.
 #[allow(clippy::print_stdout, reason = "this is the verb's output")]
-pub async fn run(common: &Common, workload: &Workload, discard: bool) -> Result<Exit, Failure> {
+pub async fn run(
+    common: &Common,
+    workload: &Workload,
+    into: Option<&str>,
+    discard: bool,
+) -> Result<Exit, Failure> {
+    if let Some(url) = into {
+        let usage = |why: String| Failure::new(Exit::Usage, anyhow!("--into: {why}"));
+        let url = Setting::parse(url, &common.project, true).and_then(|url| url.resolve());
+        let url = url.map_err(|error| usage(error.to_string()))?;
+        let login = ingest::postgres::Address::parse(&url).map_err(usage)?.login();
+        let (host, port, user, password, database) = login;
+        let login = Login { host, port, user, password, database };
+        // The log is that of the command line: a project that reads the database declares no simulator.
+        let settings = sources::undeclared(workload);
+        let summary = cdc_sim::database::run(settings, login, interrupt::token()).await?;
+        if let Some(path) = &workload.summary {
+            sources::write_summary(path, &summary)?;
+        }
+        println!("{}", serde_json::to_string_pretty(&summary)?);
+        return Ok(Exit::Done);
+    }
     if discard {
         let project = wiring::project(common).await?;
         let declared = project.catalog.sources.values().find(|source| source.connector == "wwi-sim");

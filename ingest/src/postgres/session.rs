@@ -72,6 +72,11 @@ impl Address {
         Ok(Self { host: host.to_owned(), port: url.port().unwrap_or(5432), database, user, password })
     }
 
+    /// Host, port, user, password and database, for whoever logs in by other means.
+    pub fn login(self) -> (String, u16, String, String, String) {
+        (self.host, self.port, self.user, self.password, self.database)
+    }
+
     fn config(&self, source: &str, slot: &str, publication: &str) -> ReplicationConfig {
         let (host, user, password) = (self.host.clone(), self.user.clone(), self.password.clone());
         ReplicationConfig::new(host, user, password, self.database.clone(), slot, publication)
