@@ -21,6 +21,7 @@ const WAKEUP: Duration = Duration::from_secs(5);
 
 /// Where the database is and who asks. Shows no password.
 #[derive(Clone)]
+#[allow(missing_docs, reason = "the parts of an address")]
 pub struct Address {
     pub host: String,
     pub port: u16,

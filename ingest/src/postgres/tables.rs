@@ -59,14 +59,10 @@ impl Tables {
         let mut keys = preflight::primary_keys(session).await?;
         let key = key_of(&topic, relation, keys.remove(&name).unwrap_or_default()).map_err(bad)?;
 
-        let value = self.value_schema(&topic, &name, &columns, &key).await?;
-        let value_form = self.written(&topic, &topic.value_subject(), value).await?;
+        let value_form = self.value_form(&topic, &name, &columns, &key).await?;
         let key_form = match key.is_empty() {
             true => None,
-            false => {
-                let schema = self.key_schema(&topic, &name, &columns, &key).await?;
-                Some(self.written(&topic, &topic.key_subject(), schema).await?)
-            }
+            false => Some(self.key_form(&topic, &name, &columns, &key).await?),
         };
         let failed = |source| Error::Stream { topic: topic.name.clone(), source };
         let admin = Admin::try_new(&self.kafka).map_err(failed)?;
@@ -149,36 +145,43 @@ impl Tables {
         Ok(relation.columns.iter().map(column).collect())
     }
 
-    async fn value_schema(
+    async fn value_form(
         &self,
         topic: &Topic,
         table: &str,
         columns: &[Column],
         key: &[String],
-    ) -> Result<Json, Error> {
+    ) -> Result<Written, Error> {
+        let subject = topic.value_subject();
+        let Some(mut held) = self.held(topic, &subject, topic.value_schema.as_deref()).await? else {
+            let made = schema::value(&self.source, table, columns, key);
+            return self.written(topic, &subject, Held::made(&made)).await;
+        };
         let bad = |why: String| Error::BadTopic { topic: topic.name.clone(), why };
-        let held = self.held(topic, &topic.value_subject(), topic.value_schema.as_deref()).await?;
-        let Some(mut held) = held else { return Ok(schema::value(&self.source, table, columns, key)) };
-        if schema::follow(&mut held, columns).map_err(bad)? {
+        if schema::follow(&mut held.json, columns).map_err(bad)? {
             tracing::info!(topic = %topic.name, table, "the table has changed, and the schema follows it");
+            held = Held::made(&held.json);
         }
-        Ok(held)
+        self.written(topic, &subject, held).await
     }
 
-    async fn key_schema(
+    async fn key_form(
         &self,
         topic: &Topic,
         table: &str,
         columns: &[Column],
         key: &[String],
-    ) -> Result<Json, Error> {
-        let held = self.held(topic, &topic.key_subject(), topic.key_schema.as_deref()).await?;
-        if let Some(mut held) = held {
-            schema::follow_key(&mut held, columns);
-            return Ok(held);
-        }
-        let named = key.iter().filter_map(|name| columns.iter().find(|column| column.name == *name));
-        Ok(schema::key(&self.source, table, &named.collect::<Vec<_>>()))
+    ) -> Result<Written, Error> {
+        let subject = topic.key_subject();
+        let held = match self.held(topic, &subject, topic.key_schema.as_deref()).await? {
+            Some(mut held) if schema::follow_key(&mut held.json, columns) => Held::made(&held.json),
+            Some(held) => held,
+            None => {
+                let named = key.iter().filter_map(|name| columns.iter().find(|column| column.name == *name));
+                Held::made(&schema::key(&self.source, table, &named.collect::<Vec<_>>()))
+            }
+        };
+        self.written(topic, &subject, held).await
     }
 
     /// The schema at hand.
@@ -187,24 +190,42 @@ impl Tables {
         topic: &Topic,
         subject: &str,
         declared: Option<&str>,
-    ) -> Result<Option<Json>, Error> {
+    ) -> Result<Option<Held>, Error> {
         let failed = |source| Error::Registry { topic: topic.name.clone(), source };
         let newest = self.registry.latest(subject).await.map_err(failed)?;
-        let text = newest.as_ref().map(|newest| &*newest.schema).or(declared);
-        let parsed = text.map(serde_json::from_str).transpose();
-        parsed.map_err(|error| Error::BadTopic {
+        let id = newest.as_ref().map(|newest| newest.id);
+        let Some(text) = newest.as_ref().map(|newest| &*newest.schema).or(declared) else { return Ok(None) };
+        let json = serde_json::from_str(text).map_err(|error| Error::BadTopic {
             topic: topic.name.clone(),
             why: format!("its schema is no JSON: {error}"),
-        })
+        })?;
+        Ok(Some(Held { json, text: text.to_owned(), id }))
     }
 
-    async fn written(&self, topic: &Topic, subject: &str, json: Json) -> Result<Written, Error> {
+    async fn written(&self, topic: &Topic, subject: &str, held: Held) -> Result<Written, Error> {
         let bad = |why: String| Error::BadTopic { topic: topic.name.clone(), why };
-        let schema =
-            Schema::parse(&json).map_err(|error| bad(format!("its schema is not usable: {error}")))?;
-        let id = self.registry.register(subject, &json.to_string()).await;
-        let id = id.map_err(|source| Error::Registry { topic: topic.name.clone(), source })?;
+        let schema = Schema::parse_str(&held.text);
+        let schema = schema.map_err(|error| bad(format!("its schema is not usable: {error}")))?;
+        let id = match held.id {
+            Some(id) => id,
+            None => {
+                let id = self.registry.register(subject, &held.text).await;
+                id.map_err(|source| Error::Registry { topic: topic.name.clone(), source })?
+            }
+        };
         Ok(Written { id, schema })
+    }
+}
+
+/// A schema, and its id where it is registered as it stands.
+struct Held {
+    json: Json,
+    text: String,
+    id: Option<u32>,
+}
+impl Held {
+    fn made(json: &Json) -> Self {
+        Self { json: json.clone(), text: json.to_string(), id: None }
     }
 }
 
