@@ -11,7 +11,7 @@ use super::changes::{Changes, Transaction};
 use super::cursor::Cursor;
 use super::encode::Event;
 use super::pgoutput::{self, Message};
-use super::preflight::{self, Server};
+use super::preflight::{self, Server, Slot};
 use super::publish::{Publisher, Sent};
 use super::session::{self, Address, Session};
 use super::snapshot::Snapshot;
@@ -63,6 +63,15 @@ impl<'a> Follower<'a> {
             let why = format!("table `{unknown}` is none of its streams");
             return Err(refused(why, &format!("its streams are {known}")));
         }
+        let slot = preflight::slot(&mut session, &feed.slot, server.version).await?;
+        if let Some(slot) = &slot {
+            let help = "give the source a slot of its own with `slot:`";
+            preflight::usable(slot, &server).map_err(|why| refused(why, help))?;
+            // Asked before anybody is shut out: who reads well is let be.
+            if let Some(pid) = slot.active_pid.clone() {
+                return Err(Error::SlotInUse { name: source.to_owned(), slot: feed.slot.clone(), pid });
+            }
+        }
         let publisher = Publisher::open(context, source).await?;
         let cursor = publisher.cursor.clone();
         let incarnation = server.incarnation.clone();
@@ -76,27 +85,14 @@ impl<'a> Follower<'a> {
         let cursor = cursor.unwrap_or_else(|| Cursor::begin(incarnation.clone(), 1));
         let target = server.end;
         let mut this = Self { context, feed, meter, address, session, tables, publisher, cursor, target };
-        this.claim(&server, asked).await?;
+        this.claim(&server, slot, asked).await?;
         this.snapshot(&wanted, asked, summary).await?;
         Ok(this)
     }
 
     /// Makes sure that what the slot gives goes on where the cursor is.
-    async fn claim(&mut self, server: &Server, asked: &mut Asked) -> Result<(), Error> {
+    async fn claim(&mut self, server: &Server, slot: Option<Slot>, asked: &mut Asked) -> Result<(), Error> {
         let (source, name) = (self.feed.source.as_str(), self.feed.slot.as_str());
-        let slot = preflight::slot(&mut self.session, name, server.version).await?;
-        if let Some(slot) = &slot {
-            preflight::usable(slot, server).map_err(|why| {
-                preflight::refused(source, why, "give the source a slot of its own with `slot:`")
-            })?;
-            if let Some(pid) = &slot.active_pid {
-                return Err(Error::SlotInUse {
-                    name: source.to_owned(),
-                    slot: name.to_owned(),
-                    pid: pid.clone(),
-                });
-            }
-        }
         let mut has_slot = slot.is_some();
         if let Err(why) = preflight::history(&self.cursor, server, slot.as_ref()) {
             if !asked.new_epoch {

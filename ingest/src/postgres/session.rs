@@ -14,6 +14,8 @@ use crate::Error;
 const OPTIONS: &str = "-c datestyle=ISO,YMD -c intervalstyle=postgres -c timezone=UTC \
     -c extra_float_digits=3 -c bytea_output=hex -c standard_conforming_strings=on -c statement_timeout=0 -c lock_timeout=0 \
     -c idle_in_transaction_session_timeout=0";
+/// Changes read ahead; the server waits when it is full.
+const BUFFER: usize = 2_048;
 /// How soon the server hears how far we are.
 const FEEDBACK: Duration = Duration::from_secs(1);
 /// How often an idle stream says that it is alive.
@@ -85,6 +87,7 @@ impl Address {
             .with_tls(TlsConfig::disabled())
             .with_options(OPTIONS)
             .with_application_name(format!("lakepulse {source}"))
+            .with_buffer_size(BUFFER)
             .with_status_interval(FEEDBACK)
             .with_wakeup_interval(WAKEUP)
     }
