@@ -106,11 +106,11 @@ impl<'a> Follower<'a> {
                 has_slot = false;
             }
         }
-        asked.new_epoch = false;
         // Said before there is anything of it, so that no other history is ever taken for this one.
         if self.publisher.cursor.as_ref() != Some(&self.cursor) {
             self.publisher.commit(self.cursor.clone(), &mut Sent::default()).await?;
         }
+        asked.new_epoch = false;
         if !has_slot {
             preflight::create_slot(&mut self.session, source, name).await?;
         }
