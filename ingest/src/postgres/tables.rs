@@ -173,14 +173,15 @@ impl Tables {
         key: &[String],
     ) -> Result<Written, Error> {
         let subject = topic.key_subject();
-        let held = match self.held(topic, &subject, topic.key_schema.as_deref()).await? {
-            Some(mut held) if schema::follow_key(&mut held.json, columns) => Held::made(&held.json),
-            Some(held) => held,
-            None => {
-                let named = key.iter().filter_map(|name| columns.iter().find(|column| column.name == *name));
-                Held::made(&schema::key(&self.source, table, &named.collect::<Vec<_>>()))
-            }
+        let held = self.held(topic, &subject, topic.key_schema.as_deref()).await?;
+        let Some(mut held) = held else {
+            let named = key.iter().filter_map(|name| columns.iter().find(|column| column.name == *name));
+            let made = schema::key(&self.source, table, &named.collect::<Vec<_>>());
+            return self.written(topic, &subject, Held::made(&made)).await;
         };
+        if schema::follow_key(&mut held.json, columns) {
+            held = Held::made(&held.json);
+        }
         self.written(topic, &subject, held).await
     }
 
