@@ -60,12 +60,12 @@ fn a_reader_killed_at_any_moment_loses_and_doubles_nothing() {
     let project = reference(&database);
     let into = database.url("retailer");
     let sim = |events: &'static str| {
-        ["sim", "--into", &into, "--events", events, "--seed", "5", "--summary", "s.json"].map(str::to_owned)
+        ["sim", "--into", into.as_str(), "--events", events, "--seed", "5", "--summary", "s.json"]
+            .map(str::to_owned)
     };
-    let words = |words: &[String]| words.to_vec();
     let run = |args: &[String]| project.run(&args.iter().map(String::as_str).collect::<Vec<_>>()).ok();
     // Some is there before anybody reads.
-    run(&words(&sim("9000")));
+    run(&sim("9000"));
     let workload = sim("40000");
     let mut writer = project.start(&workload.iter().map(String::as_str).collect::<Vec<_>>());
     let slot = || {

@@ -180,6 +180,40 @@ async fn a_mistake_is_told_once_where_it_is_and_with_what_to_do(
     one_fault(valid().replace(file, was, is), place, holds).await;
 }
 
+/// A project whose only source is a PostgreSQL database.
+fn database() -> Files {
+    valid().with(
+        "sources/sim.yaml",
+        "version: 1\nconnector: postgres\nsettings:\n  url: ${env:SHOP}\n  slot: shop\nstreams:\n  \
+         public.orders: shop.cdc.orders\n",
+    )
+}
+
+#[tokio::test]
+async fn a_database_is_read_with_its_defaults_and_its_secret_stays_where_it_is() {
+    let dir = database().write();
+    let project = load(dir.path(), "embedded").await.expect("valid");
+    let Connection::Postgres(found) = &project.catalog.sources["sim"].connection else { panic!("postgres") };
+    assert_eq!((found.slot.as_deref(), &*found.publication), (Some("shop"), "lakepulse"));
+    assert_eq!(format!("{:?}", found.url), "${env:SHOP}");
+}
+
+#[rstest]
+#[case::no_url("  url: ${env:SHOP}\n", "", 3, &["missing key `url`"])]
+#[case::bad_reference("${env:SHOP}", "${vault:SHOP}", 4, &["is no reference"])]
+#[case::bad_slot("slot: shop", "slot: My-Slot", 5, &["no name of a replication slot"])]
+#[case::no_table("public.orders:", "orders:", 7, &["stream `orders` is no table", "`schema.table`"])]
+#[tokio::test]
+async fn a_mistake_about_a_database_is_told(
+    #[case] was: &str,
+    #[case] is: &str,
+    #[case] line: usize,
+    #[case] holds: &[&str],
+) {
+    let files = database().replace("sources/sim.yaml", was, is);
+    one_fault(files, &format!("sources/sim.yaml:{line}"), holds).await;
+}
+
 #[tokio::test]
 async fn rows_given_to_a_test_have_the_columns_of_their_table() {
     let files = valid().replace("models/gold/sales.test.yaml", "total: 5", "totl: 5");
