@@ -52,7 +52,7 @@ async fn apply(
     let mut days = Days { world: World::new(settings.seed), recorder, opened: false };
     let (pace, begun, before) = (Pace::of(settings), Instant::now(), applied);
     let mut state = State::default();
-    while !days.recorder.is_full() && !(stop.is_cancelled() && state.events() >= applied) {
+    while !(days.recorder.is_full() || stop.is_cancelled() && state.events() >= applied) {
         let (back, transactions, reached) = cpu::run(move || days.next()).await;
         (days, state) = (back, reached);
         let mut batch = String::new();
