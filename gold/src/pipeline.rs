@@ -23,7 +23,7 @@ use crate::error::{Error, OfTable as _, Result};
 use crate::inputs::{Between, Inputs};
 use crate::judge::{Judge, Verdict};
 use crate::measures::{self, Due};
-use crate::refresh::{Decision, Standing, Step, decide, floor, pins, pins_due};
+use crate::refresh::{Decision, Input, Standing, Step, decide, floor, pins, pins_due};
 use crate::run::Context;
 use crate::table::{Query, create, plan};
 
@@ -168,6 +168,12 @@ impl Keeper {
             (story.method, story.arrived, story.verdicts) = (found.method, found.arrived, found.verdicts);
             difference = Some(found.difference);
         }
+        // Pins alone: what came changes no row, and the table is as fresh as what it has seen. For a metric
+        // no refresh fails.
+        let seen = match story.arrived {
+            Some(_) => None,
+            None => now.inputs.newest_arrival(now.table.positions()).await.ok().flatten(),
+        };
         match commit(&mut now.table, difference, set, &story).await? {
             Landing::Moved => {
                 self.meter.conflict();
@@ -175,6 +181,7 @@ impl Keeper {
             }
             Landing::Landed(version) => {
                 now.checked.clear();
+                let (rows, files) = (now.table.rows(), now.table.files());
                 self.commits += 1;
                 self.held = Some(now);
                 self.pinned = Some(clock);
@@ -183,14 +190,17 @@ impl Keeper {
                 self.meter.records_out(rows_out as u64);
                 let committed = self.ctx.clock.now().0;
                 self.meter.commit(seconds(committed - started.0));
-                if let Some(arrived) = story.arrived {
-                    self.meter.freshness(seconds(committed - arrived));
+                match story.arrived {
+                    Some(arrived) => self.meter.fresh(committed, arrived),
+                    None => seen.into_iter().for_each(|seen| self.meter.newest(seen)),
                 }
+                self.meter.holds(rows, files);
                 self.tell(&story.verdicts);
                 if changed || fill {
                     self.due.owe();
                 }
-                tracing::info!(table = %name, version = version.0, rows = rows_out, method = story.method, "gold committed");
+                let (op, method, pins) = (&story.op, &story.method, Pins(&inputs));
+                tracing::info!(table = %name, version = version.0, op, rows = rows_out, method, %pins, "gold committed");
                 Ok(if changed || fill { Outcome::Changed(version) } else { Outcome::Pinned(version) })
             }
         }
@@ -300,6 +310,17 @@ impl Keeper {
 
     fn columns(&self, now: &Held) -> Vec<String> {
         now.table.schema().fields().iter().map(|f| f.name().clone()).collect()
+    }
+}
+
+/// The versions a commit was computed from, for a log line.
+struct Pins<'a>(&'a [Input]);
+impl std::fmt::Display for Pins<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for (at, Input { name, version, .. }) in self.0.iter().enumerate() {
+            write!(f, "{}{name}@{}", if at == 0 { "" } else { ", " }, version.0)?;
+        }
+        Ok(())
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
-use catalog::{Kind, Model};
+use catalog::{Kind, Model, Otherwise};
 use lake::Compaction;
 use model::{Reaction, TableName};
 use runtime::{Backoff, CancellationToken, Meter, State};
@@ -177,8 +177,12 @@ impl Pipeline {
         self.meter.version(version);
         self.meter.records_out(outcomes.applied);
         if let Some(arrived) = arrived {
-            self.meter.freshness(seconds(now.0 - arrived / 1000));
+            self.meter.fresh(now.0, arrived.div_euclid(1000));
         }
+        if let Some(newest) = newest_event {
+            self.meter.event_time_lag(seconds(now.0 - newest.div_euclid(1000)));
+        }
+        self.meter.holds(open.tables.main.rows(), open.tables.main.files());
         tracing::debug!(table = %self.name, version = version.0, upto = upto.0, records, "batch committed");
         for downstream in self.ctx.project.catalog.downstream(&self.name) {
             self.ctx.announce.announce(&downstream.name, &self.name, version);
@@ -268,9 +272,12 @@ impl Pipeline {
         self.meter.quarantined(outcomes.quarantined);
         self.meter.late("superseded", outcomes.superseded);
         self.meter.late("repeat", outcomes.repeat);
-        for (expectation, rows) in &decision.warned {
-            self.meter.expectation(expectation, "failed", *rows);
-            tracing::warn!(table = %self.name, expectation, rows, "expectation does not hold");
+        for (expectation, asked) in &decision.asked {
+            self.meter.expectation(expectation, "passed", asked.passed);
+            self.meter.expectation(expectation, asked.outcome(), asked.broken);
+            if asked.broken > 0 && asked.otherwise == Otherwise::Warn {
+                tracing::warn!(table = %self.name, expectation, rows = asked.broken, "expectation does not hold");
+            }
         }
         if decision.refolded > 0 {
             tracing::debug!(table = %self.name, keys = decision.refolded, "keys folded again from bronze");
@@ -282,7 +289,7 @@ impl Pipeline {
         let now = self.ctx.clock.now().0;
         let pause = i64::try_from(self.ctx.settings.measure.as_millis()).unwrap_or(i64::MAX);
         if self.measured.is_none_or(|at| now.saturating_sub(at) >= pause) {
-            measures::take(&self.ctx.lake, self.model()?, &open.tables.main).await?;
+            measures::take(&self.ctx.lake, self.model()?, &open.tables.main, &self.meter).await?;
             self.measured = Some(now);
         }
         self.commits += 1;
