@@ -114,12 +114,32 @@ async fn attempt(table: &mut Table, work: Work) -> lake::Result<Outcome> {
     backoff.reset();
     loop {
         match table.commit(&commit).await {
-            Ok(Landing::Landed(version)) => return Ok(Outcome::Landed(version)),
+            Ok(Landing::Landed(version)) => {
+                let rows: u64 = plan.ranges.iter().map(|range| range.rows).sum();
+                let ranges = Spans { topic: &topic, ranges: &plan.ranges };
+                tracing::info!(table = %table.name(), version = version.0, op, rows, %ranges, "bronze committed");
+                return Ok(Outcome::Landed(version));
+            }
             Ok(Landing::Moved) => return Ok(Outcome::Moved),
             // The same commit again: it finds out whether it landed before.
             Err(error) if error.reaction() == Reaction::Retry => pause(&mut backoff, table, &error).await,
             Err(error) => return Err(error),
         }
+    }
+}
+
+/// Coordinates of records for a log line: `topic/partition[from,to)`.
+struct Spans<'a> {
+    topic: &'a TopicName,
+    ranges: &'a [Range],
+}
+impl std::fmt::Display for Spans<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for (at, range) in self.ranges.iter().enumerate() {
+            let comma = if at == 0 { "" } else { ", " };
+            write!(f, "{comma}{}/{}[{},{})", self.topic.as_str(), range.partition, range.from, range.to)?;
+        }
+        Ok(())
     }
 }
 

@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use cdc_sim::{Pattern, SchemaChange, Share};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::logs::LogFormat;
+
 /// A streaming medallion lakehouse: topics become bronze, silver and gold Delta tables, exactly once.
 #[derive(Debug, Parser)]
 #[command(name = "lakepulse", version, max_term_width = 100)]
@@ -21,10 +23,10 @@ pub struct Cli {
 #[derive(Debug, Clone, Args)]
 pub struct Common {
     /// Folder of the project: `lakepulse.yaml`, `topics.yaml`, `sources/`, `models/`, `schemas/`.
-    #[arg(long, global = true, value_name = "DIR", default_value = ".")]
+    #[arg(long, global = true, value_name = "DIR", default_value = ".", env = "LAKEPULSE_PROJECT")]
     pub project: PathBuf,
     /// Which target of `lakepulse.yaml` to run on.
-    #[arg(long, global = true, value_name = "NAME", default_value = "embedded")]
+    #[arg(long, global = true, value_name = "NAME", default_value = "embedded", env = "LAKEPULSE_TARGET")]
     pub target: String,
     /// Only these tables: a name, `+name` with what is upstream, `name+` with what is downstream.
     #[arg(long, global = true, value_name = "SELECTOR")]
@@ -33,8 +35,24 @@ pub struct Common {
     #[arg(long, global = true)]
     pub json: bool,
     /// Where metrics and health are served. Port 0 takes a free one.
-    #[arg(long, global = true, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "ADDRESS",
+        default_value = "127.0.0.1:0",
+        env = "LAKEPULSE_LISTEN"
+    )]
     pub listen: SocketAddr,
+    /// How logs are written to standard error. What is logged is said by `LAKEPULSE_LOG`, as `info`.
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        value_name = "FORMAT",
+        default_value_t = LogFormat::Human,
+        env = "LAKEPULSE_LOG_FORMAT"
+    )]
+    pub log_format: LogFormat,
 }
 
 #[derive(Debug, Subcommand)]
@@ -46,6 +64,9 @@ pub enum Verb {
         /// Write JSON Schemas of the YAML files into this folder, for editors.
         #[arg(long, value_name = "DIR")]
         schemas: Option<PathBuf>,
+        /// Write Prometheus rules into this file: recording and alerting, from what topics and models say.
+        #[arg(long, value_name = "FILE")]
+        rules: Option<PathBuf>,
     },
     /// Print what `apply` would do to topics, subjects, tables and models.
     Plan {
@@ -93,6 +114,8 @@ pub enum Verb {
     Silver(Stage),
     /// Silver into gold tables and gold topics.
     Gold(Stage),
+    /// Ask the process that serves health at `--listen` whether it is ready. Exit 1 when it is not.
+    Health,
     /// Versions, rows, positions and lag of every table.
     Status,
     /// Prove from the data alone that nothing was lost or doubled.

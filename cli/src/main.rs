@@ -7,10 +7,12 @@ mod failure;
 mod interrupt;
 mod launch;
 mod learn;
+mod logs;
 mod mask;
 mod preview;
 mod print;
 mod reach;
+mod rules;
 mod select;
 mod sources;
 mod verb;
@@ -23,7 +25,6 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use clap::error::ErrorKind;
 use model::Exit;
-use tracing_subscriber::EnvFilter;
 
 use crate::args::Cli;
 
@@ -57,13 +58,7 @@ fn main() -> ExitCode {
             return ExitCode::from(if asked { Exit::Done } else { Exit::Usage } as u8);
         }
     };
-    let filter =
-        EnvFilter::try_from_env("LAKEPULSE_LOG").unwrap_or_else(|_| EnvFilter::new("warn,kafka=error"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(|| mask::StandardError)
-        .with_target(false)
-        .init();
+    logs::init(cli.common.log_format);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {

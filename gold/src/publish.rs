@@ -262,6 +262,8 @@ impl<W: Wire> Publisher<W> {
             self.transaction(part, &progress).await?;
             from = to;
         }
+        let topic = self.topic.as_str();
+        tracing::info!(table = %self.table, version = version.0, topic, records = count, "version published");
         Ok(count)
     }
 

@@ -190,7 +190,11 @@ impl Committer {
         let mut pauses = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
         loop {
             match table.commit(&commit).await {
-                Ok(Landing::Landed(version)) => return Ok(version),
+                Ok(Landing::Landed(version)) => {
+                    let (input, from, to) = (&span.bronze, span.from, span.to.0);
+                    tracing::info!(table = %name, version = version.0, op = commit.op, %input, from, to, "silver committed");
+                    return Ok(version);
+                }
                 Ok(Landing::Moved) => return Err(Error::Moved { table: name }),
                 // Whether it landed is unknown: the same commit again finds out.
                 Err(source) if source.reaction() == Reaction::Retry && !self.stop.is_cancelled() => {

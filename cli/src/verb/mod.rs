@@ -3,6 +3,7 @@
 mod apply;
 mod doctor;
 mod explain;
+mod health;
 mod ingest;
 mod init;
 mod maintain;
@@ -26,7 +27,9 @@ pub async fn run(cli: Cli) -> Result<Exit, Failure> {
     let common = cli.common;
     match cli.verb {
         Verb::Init => init::run(&common),
-        Verb::Validate { schemas } => validate::run(&common, schemas.as_deref()).await,
+        Verb::Validate { schemas, rules } => {
+            validate::run(&common, schemas.as_deref(), rules.as_deref()).await
+        }
         Verb::Plan { detailed_exitcode } => plan::run(&common, detailed_exitcode).await,
         Verb::Apply => apply::run(&common).await,
         Verb::Up { workload, until_drained, no_sources, plain } => {
@@ -37,6 +40,7 @@ pub async fn run(cli: Cli) -> Result<Exit, Failure> {
         Verb::Bronze(options) => stage::run(&common, Stage::Bronze, &options).await,
         Verb::Silver(options) => stage::run(&common, Stage::Silver, &options).await,
         Verb::Gold(options) => stage::run(&common, Stage::Gold, &options).await,
+        Verb::Health => health::run(&common).await,
         Verb::Status => status::run(&common).await,
         Verb::Verify => verify::run(&common).await,
         Verb::Doctor => doctor::run(&common).await,
