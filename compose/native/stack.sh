@@ -126,5 +126,31 @@ stack_logs() {
     exec tail "${flags[@]}" "${files[@]}"
 }
 
+# Runs a script of compose/ that containers run, too.
+shared() { "$compose/$1" "${@:2}"; }
+
 # Whether a request succeeds: a URL, further arguments of curl.
 answers() { curl --silent --fail --max-time 5 --noproxy "*" --output /dev/null "$@"; }
+
+# What the services are started and asked with, an argument a line: the very functions that do it, in a shell
+# where the words that act only print. ../docker-compose.yaml is compared with it.
+stack_commands() {
+    local service found_java=/java scratch
+    # One of them opens its data, which need not be there.
+    scratch="$(mktemp -d)"
+    mkdir -p "$scratch/data/postgres"
+    for service in "${chosen[@]}"; do
+        (
+            exec() { [ $# -eq 0 ] || printf "$service starts %s\\n" "${@:2}"; }
+            cd() { :; }
+            postgres_home() { echo /postgresql; }
+            answers() { printf "$service asks %s\\n" "$@"; }
+            postgres_client() { printf "$service asks %s\\n" "$1" -h 127.0.0.1 -p "$postgres_port" -U postgres "${@:2}"; }
+            shared() { printf "$service asks %s\\n" "$@"; }
+            root="$scratch" LAKE_ACCESS_KEY='' LAKE_SECRET_KEY='' POSTGRES_PASSWORD=''
+            "${service}_exec"
+            "${service}_alive"
+        )
+    done
+    rm -r "$scratch"
+}

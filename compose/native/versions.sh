@@ -3,6 +3,10 @@
 # own checksums; what is unpacked by us is pinned here by SHA-256. PostgreSQL and Prometheus are those of
 # the machine's Debian release, which signs them.
 
+# Kafka's metrics for Prometheus.
+jmx_exporter_version="1.0.1"
+jmx_exporter_sha256="7d61f737fd661610ccc14aea79764faa1ea94a340cbc8f0029b3d2edea3d80c1"
+
 registry_version="3.3.3"
 registry_sha256="8bc6751c76d963734224b01d5e7f84ccb3cb61c87d3bd77c36c35f10a5cbed63"
 

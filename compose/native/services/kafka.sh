@@ -9,6 +9,7 @@ kafka_ports() {
         echo "LAKEPULSE_STACK_KAFKA_SASL_PORT $kafka_sasl_port"
         echo "LAKEPULSE_STACK_KAFKA_TLS_PORT $kafka_tls_port"
     fi
+    echo "LAKEPULSE_STACK_KAFKA_METRICS_PORT $kafka_metrics_port"
 }
 kafka_home() { echo "$root/install/kafka-$(kafka_version)"; }
 kafka_settings="$root/etc/kafka.properties"
@@ -17,6 +18,13 @@ kafka_install() {
     find_java
     [ -d "$(kafka_home)" ] || need mvn maven
     installed "kafka-$(kafka_version)" install_kafka
+    [ -d "$root/install/jmx-exporter-$jmx_exporter_version" ] || need mvn maven
+    installed "jmx-exporter-$jmx_exporter_version" install_jmx_exporter
+}
+install_jmx_exporter() {
+    local jar="jmx_prometheus_javaagent-$jmx_exporter_version.jar"
+    maven_file "$1" "$jar" "$jmx_exporter_sha256" "io.prometheus.jmx:jmx_prometheus_javaagent:$jmx_exporter_version" \
+        && mv "$jar" agent.jar
 }
 install_kafka() {
     maven -f "$native/kafka/pom.xml" "$maven_dependency_plugin:copy-dependencies" \
@@ -96,20 +104,12 @@ kafka_java() { "$found_java/bin/java" -XX:TieredStopAtLevel=1 -cp "$(kafka_home)
 
 kafka_exec() {
     exec setsid "$found_java/bin/java" -Xms256m -Xmx512m -XX:TieredStopAtLevel=1 -cp "$(kafka_home)/*" \
+        -javaagent:"$root/install/jmx-exporter-$jmx_exporter_version/agent.jar=127.0.0.1:$kafka_metrics_port:$compose/kafka/metrics.yml" \
         -Dorg.slf4j.simpleLogger.showDateTime=true '-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd HH:mm:ss.SSS' \
         kafka.Kafka "$kafka_settings"
 }
 
-# Asks for metadata of no topic (version 1, correlation 1, no client id); a broker that serves names itself.
-kafka_alive() {
-    local answer
-    answer="$({
-        exec 3<>"/dev/tcp/127.0.0.1/$kafka_port"
-        printf '\0\0\0\016\0\003\0\001\0\0\0\001\377\377\0\0\0\0' >&3
-        timeout 5 head -c 12 <&3 | od -An -tx1 | tr -d ' \n'
-    } 2>/dev/null)" || return 1
-    [ "${answer:8}" = 0000000100000001 ]
-}
+kafka_alive() { shared kafka/alive "$kafka_port"; }
 kafka_setup() { if secured; then kafka_add_user; fi; }
 kafka_ready() { kafka_alive; }
 

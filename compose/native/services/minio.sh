@@ -25,7 +25,7 @@ minio_exec() {
     exec setsid "$root/install/minio-$minio_version/minio" server "$root/data/minio" "${certificates[@]}" \
         --address "127.0.0.1:$minio_port" --console-address "127.0.0.1:$minio_console_port"
 }
-# Address, and how it is trusted; what follows are further arguments of curl.
+# Address, and how it is trusted.
 minio_url() { if secured; then echo "https://127.0.0.1:$minio_port"; else echo "http://127.0.0.1:$minio_port"; fi; }
 minio_trust() { if secured; then printf -- '--cacert\n%s\n' "$tls/ca.pem"; fi; }
 minio_alive() {
@@ -34,15 +34,7 @@ minio_alive() {
     answers "${trust[@]}" "$(minio_url)/minio/health/ready"
 }
 
-# A signed request for the bucket; prints the status. Keys go by standard input: arguments are public.
-minio_bucket() {
-    local keys="$LAKE_ACCESS_KEY:$LAKE_SECRET_KEY"
-    local -a trust
-    mapfile -t trust < <(minio_trust)
-    keys="${keys//\\/\\\\}"
-    printf 'user = "%s"\n' "${keys//\"/\\\"}" \
-        | curl --silent --config - --max-time 10 --noproxy '*' --aws-sigv4 aws:amz:us-east-1:s3 \
-            "${trust[@]}" --output /dev/null --write-out '%{http_code}' "$@" "$(minio_url)/$bucket"
-}
-minio_setup() { [ "$(minio_bucket --head)" = 200 ] || [ "$(minio_bucket --request PUT)" = 200 ]; }
-minio_ready() { minio_alive && [ "$(minio_bucket --head)" = 200 ]; }
+# Runs curl, or what runs it, trusting this server.
+minio_trusting() { if secured; then CURL_CA_BUNDLE="$tls/ca.pem" "$@"; else "$@"; fi; }
+minio_setup() { minio_trusting shared minio/bucket "$(minio_url)/$bucket"; }
+minio_ready() { minio_alive && minio_trusting shared minio/bucket -n "$(minio_url)/$bucket"; }

@@ -16,6 +16,7 @@ prometheus_prepare() {
     cp -r "$compose/prometheus/prometheus.yml" "$compose/prometheus/rules" "$prometheus_etc/"
     # shellcheck disable=SC2086
     prometheus_targets lakepulse $scrape
+    prometheus_targets kafka "127.0.0.1:$kafka_metrics_port"
     prometheus_targets minio "127.0.0.1:$minio_port"
     prometheus_targets registry "127.0.0.1:$registry_management_port"
     prometheus_targets alertmanager "127.0.0.1:$alertmanager_port"

@@ -6,12 +6,14 @@
 mod bad_input;
 mod catch;
 mod change;
+mod compose;
 mod crash;
 mod doctor;
 mod files;
 mod debezium;
 mod happy;
 mod harness;
+mod observe;
 mod other_project;
 mod secure;
 mod database;
