@@ -19,6 +19,7 @@ use arrow::array::RecordBatch;
 use catalog::{Topic, ValueFormat};
 use lake::Table;
 use model::{AppId, Offset, Reaction, TopicId, Version};
+use runtime::traces::{self, MAX_CAUSES, TRACEPARENT};
 use runtime::{CancellationToken, Meter, State};
 use stream::{Cause, Records};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
@@ -246,11 +247,25 @@ impl Task {
         let rows = kept.len() as u64;
         let newest = kept.iter().map(|&row| records.timestamp(row as usize)).filter(|&ms| ms >= 0).max();
         let (bytes, next) = (records.bytes() as u64, next.0);
+        let causes = self.causes(&records);
         let batch = self.decode(records, kept).await;
-        let payload = Waiting { batch, permit, newest };
+        let payload = Waiting { batch, permit, newest, causes };
         let batch = Batch { partition, generation, first: first.0, next, rows, bytes, payload };
         self.decider.on_batch(batch, self.shared.context.clock.now());
         Ok(None)
+    }
+
+    /// The traces that some of the records belong to.
+    fn causes(&self, records: &Records) -> Vec<traces::Cause> {
+        let mut causes = Vec::new();
+        if self.meter.traces().is_on() {
+            let headers = records.find_headers(TRACEPARENT, MAX_CAUSES);
+            headers
+                .into_iter()
+                .filter_map(traces::Cause::of_header)
+                .for_each(|cause| cause.add_to(&mut causes));
+        }
+        causes
     }
 
     async fn decode(&mut self, records: Records, kept: Vec<u32>) -> RecordBatch {
@@ -330,6 +345,7 @@ impl Task {
             topic_id: self.topic_id.clone(),
             plan,
             schema: (schema != *table.schema()).then_some(schema),
+            traces: self.meter.traces().clone(),
         };
         self.committing_since = now.0;
         self.commit = Some(runtime::tasks::spawn("bronze-commit", land(table, work)));

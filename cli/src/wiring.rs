@@ -8,7 +8,7 @@ use catalog::{Fault, KafkaTarget, Project, RegistryTarget, Setting, SettingError
 use lake::{Lake, LakeSettings};
 use model::Exit;
 use runtime::health::Board;
-use runtime::{Clock, Ids, Meters, RandomIds, WallClock};
+use runtime::{Clock, Ids, Meters, RandomIds, Traces, WallClock};
 use stream::embedded::Host;
 use stream::{Kafka, KafkaSettings, Registry, RegistrySettings};
 
@@ -61,13 +61,14 @@ impl Wiring {
             addresses,
             clock: Arc::new(WallClock),
             ids,
-            meters: Meters::new(),
+            meters: Meters::traced(Traces::from_environment().context("cannot start tracing")?),
             board: Board::default(),
         })
     }
     /// Waits for checkpoints under way, and lets go of the embedded broker when this process hosts it.
     pub async fn close(self) {
         self.lake.settle().await;
+        self.meters.traces().shut_down().await;
         if let Some(host) = self.host {
             host.stop().await;
         }

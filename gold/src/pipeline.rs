@@ -14,6 +14,7 @@ use futures::future::BoxFuture;
 use lake::{Compaction, Keys, Landing, Table};
 use model::{ClockMs, Reaction, TableName, Version};
 use query::affected::Affected;
+use runtime::traces::{Cause, Role};
 use runtime::{Backoff, CancellationToken, Meter, State};
 use tokio::sync::Notify;
 
@@ -74,6 +75,8 @@ struct Refresh {
     method: String,
     /// The newest Kafka timestamp behind what changed, milliseconds.
     arrived: Option<i64>,
+    /// The commits that brought it, where those were traced.
+    causes: Vec<Cause>,
 }
 
 /// What a refresh found to write.
@@ -122,12 +125,15 @@ impl Keeper {
             now.planned_at = decision.as_of;
         }
         let started = self.ctx.clock.now();
+        let begun = self.meter.traces().begin();
         let refresh = self.refresh(&now, &decision).await?;
+        let mut causes = Vec::new();
         let fill = decision.step == Step::Fill;
         let idle = decision.step == Step::Idle;
         let found = match refresh {
             None => None,
-            Some(Refresh { fresh, held, method, arrived }) => {
+            Some(Refresh { fresh, held, method, arrived, causes: behind }) => {
+                causes = behind;
                 let (schema, keys) = (now.table.schema().clone(), self.model.keys.clone());
                 let (table, judge) = (name.clone(), now.judge.clone());
                 let compared = runtime::cpu::run(move || {
@@ -152,6 +158,8 @@ impl Keeper {
             self.held = Some(now);
             return Ok(if idle { Outcome::Idle } else { Outcome::Unchanged });
         }
+        let mut span = begun.span("gold commit", Role::Writes, &causes);
+        span.says("lakepulse.table", name.to_string());
         let mut story = Story {
             project: &self.ctx.project.name,
             op: self.ctx.ids.ulid(),
@@ -160,7 +168,9 @@ impl Keeper {
             as_of: decision.as_of,
             arrived: None,
             verdicts: Vec::new(),
+            cause: span.cause(),
         };
+        span.says("lakepulse.op", story.op.clone());
         let (mut rows_in, mut rows_out, mut difference) = (0, 0, None);
         if let Some(found) = found {
             rows_out = found.difference.append.num_rows();
@@ -176,10 +186,13 @@ impl Keeper {
         };
         match commit(&mut now.table, difference, set, &story).await? {
             Landing::Moved => {
+                span.failed(&"another process has moved the table on");
                 self.meter.conflict();
                 Ok(Outcome::Overtaken)
             }
             Landing::Landed(version) => {
+                span.says("lakepulse.version", version.position());
+                span.says("lakepulse.method", story.method.clone());
                 now.checked.clear();
                 let (rows, files) = (now.table.rows(), now.table.files());
                 self.commits += 1;
@@ -283,7 +296,7 @@ impl Keeper {
                 match now.inputs.between(from, limit, &now.query.maintenance).await? {
                     Between::Unknown(why) => format!("full: {why}"),
                     Between::Rows { changes, .. } if changes.is_empty() => return Ok(None),
-                    Between::Rows { changes, arrived } => {
+                    Between::Rows { changes, arrived, causes } => {
                         let world = now.inputs.world(changes)?;
                         match now.query.maintenance.affected(&world).await.of(name)? {
                             Affected::All(why) => format!("full: {why}"),
@@ -294,7 +307,7 @@ impl Keeper {
                                 let method = format!("affected keys: {}", keys.num_rows());
                                 let keys = Keys { columns: self.model.keys.clone(), rows: keys };
                                 let held = now.table.find(&keys, &self.columns(now)).await.of(name)?;
-                                return Ok(Some(Refresh { fresh, held, method, arrived }));
+                                return Ok(Some(Refresh { fresh, held, method, arrived, causes }));
                             }
                         }
                     }
@@ -305,7 +318,7 @@ impl Keeper {
         let fresh = now.query.maintenance.compute(&world, None).await.of(name)?;
         let held = now.table.scan(None).await.of(name)?;
         let arrived = now.inputs.newest_arrival(now.table.positions()).await?;
-        Ok(Some(Refresh { fresh, held, method: why, arrived }))
+        Ok(Some(Refresh { fresh, held, method: why, arrived, causes: Vec::new() }))
     }
 
     fn columns(&self, now: &Held) -> Vec<String> {

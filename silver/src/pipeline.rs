@@ -10,6 +10,7 @@ use arrow::array::RecordBatch;
 use catalog::{Kind, Model, Otherwise};
 use lake::Compaction;
 use model::{Reaction, TableName};
+use runtime::traces::Role;
 use runtime::{Backoff, CancellationToken, Meter, State};
 use tokio::sync::{Notify, Semaphore};
 
@@ -154,6 +155,10 @@ impl Pipeline {
         let (arrived, newest_event) = (batch.arrived(), batch.newest_event(&open.rules)?);
         self.meter.records_in(records as u64);
         let (upto, torn) = (batch.upto, deleted > position);
+        let mut trace = self.meter.traces().span("silver commit", Role::Writes, &batch.causes);
+        trace.says("lakepulse.table", self.name.to_string());
+        trace.says("lakepulse.input", open.rules.bronze.to_string());
+        trace.says("lakepulse.input.version", upto.position());
         let decision = if open.rules.kind == Kind::Append {
             self.append(open, batch, aside).await?
         } else {
@@ -169,8 +174,15 @@ impl Pipeline {
             plan: self.model()?.fingerprint,
             newest_event_ms: newest_event.map(|at| at.div_euclid(1000)),
             newest_arrival_ms: arrived.map(|at| at.div_euclid(1000)),
+            cause: trace.cause(),
         };
-        let version = self.committer.land(&open.rules, &mut open.tables, &span, decision).await?;
+        let landed = self.committer.land(&open.rules, &mut open.tables, &span, decision).await;
+        match &landed {
+            Ok(version) => trace.says("lakepulse.version", version.position()),
+            Err(error) => trace.failed(error),
+        }
+        drop(trace);
+        let version = landed?;
         open.memory = learnt;
         let now = self.ctx.clock.now();
         self.meter.commit(seconds(now.0 - started.0));

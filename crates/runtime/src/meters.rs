@@ -11,6 +11,8 @@ use prometheus::{
     Encoder, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
+use crate::Traces;
+
 mod names;
 mod process;
 
@@ -42,6 +44,7 @@ struct Inner {
     gauges: BTreeMap<Metric, IntGaugeVec>,
     numbers: BTreeMap<Metric, GaugeVec>,
     commits: HistogramVec,
+    traces: Traces,
     pipelines: Mutex<BTreeMap<(&'static str, String), Meter>>,
 }
 
@@ -51,8 +54,12 @@ impl Default for Meters {
     }
 }
 impl Meters {
-    /// An empty registry, and what the system says of the process.
+    /// An empty registry, and what the system says of the process. No traces.
     pub fn new() -> Self {
+        Self::traced(Traces::default())
+    }
+    /// The same, for a process whose pipelines also say what they do as spans.
+    pub fn traced(traces: Traces) -> Self {
         let registry = Registry::new();
         let opts = |metric: Metric| Opts::new(metric.name(), metric.help());
         let counters = Metric::COUNTERS.map(|metric| {
@@ -81,6 +88,7 @@ impl Meters {
             gauges: gauges.into(),
             numbers: numbers.into(),
             commits,
+            traces,
             pipelines: Mutex::default(),
         }))
     }
@@ -96,6 +104,10 @@ impl Meters {
             meter
         };
         pipelines.entry((stage, table.to_owned())).or_insert_with(make).clone()
+    }
+    /// Where spans go.
+    pub fn traces(&self) -> &Traces {
+        &self.0.traces
     }
     /// All meters, ordered by stage and table.
     pub fn pipelines(&self) -> Vec<Meter> {
@@ -132,6 +144,10 @@ impl Meter {
     /// The table (or topic) written.
     pub fn table(&self) -> &str {
         &self.table
+    }
+    /// Where its spans go.
+    pub fn traces(&self) -> &Traces {
+        self.all.traces()
     }
     /// Counts records read.
     pub fn records_in(&self, n: u64) {

@@ -24,4 +24,5 @@ mod postgres;
 mod services;
 mod settings;
 mod share;
+mod traces;
 mod upkeep;

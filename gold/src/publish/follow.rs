@@ -74,7 +74,8 @@ impl Follower {
             self.topic.clone(),
         );
         let limit = self.ctx.settings.max_transaction;
-        Ok(Some((table, Publisher::new(self.table.clone(), self.topic.clone(), encoders, wire, limit))))
+        let publisher = Publisher::new(self.table.clone(), self.topic.clone(), encoders, wire, limit);
+        Ok(Some((table, publisher.traced(self.meter.traces().clone()))))
     }
 }
 
