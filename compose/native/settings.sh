@@ -3,9 +3,13 @@
 
 root="${LAKEPULSE_STACK_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/lakepulse/stack}"
 case "$root" in /*) ;; *) root="$PWD/$root" ;; esac
+# Programs may be those of another stack.
+programs="${LAKEPULSE_STACK_PROGRAMS:-$root/install}"
 
 # Defaults agree with target `compose` in lakepulse.yaml.
 kafka_port="${LAKEPULSE_STACK_KAFKA_PORT:-9092}"
+# Where clients are sent: another port when something stands between.
+kafka_advertised_port="${LAKEPULSE_STACK_KAFKA_ADVERTISED_PORT:-$kafka_port}"
 kafka_controller_port="${LAKEPULSE_STACK_KAFKA_CONTROLLER_PORT:-9093}"
 kafka_sasl_port="${LAKEPULSE_STACK_KAFKA_SASL_PORT:-9095}"
 kafka_tls_port="${LAKEPULSE_STACK_KAFKA_TLS_PORT:-9096}"
@@ -44,7 +48,8 @@ die() {
 make_folder() {
     [ -f "$root/$marker" ] && return
     [ -z "$(ls -A "$root" 2>/dev/null)" ] || die "$root is not empty and not ours: set LAKEPULSE_STACK_DIR"
-    mkdir -p "$root"/{install,data,etc,run,logs}
+    mkdir -p "$root"/{data,etc,run,logs} "$programs"
+    [ "$programs" = "$root/install" ] || ln -s "$programs" "$root/install"
     touch "$root/$marker"
 }
 

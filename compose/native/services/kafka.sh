@@ -43,7 +43,7 @@ process.roles=broker,controller
 node.id=1
 controller.quorum.bootstrap.servers=127.0.0.1:$kafka_controller_port
 listeners=PLAINTEXT://127.0.0.1:$kafka_port,CONTROLLER://127.0.0.1:$kafka_controller_port$more
-advertised.listeners=PLAINTEXT://127.0.0.1:$kafka_port,CONTROLLER://127.0.0.1:$kafka_controller_port$more
+advertised.listeners=PLAINTEXT://127.0.0.1:$kafka_advertised_port,CONTROLLER://127.0.0.1:$kafka_controller_port$more
 listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT$protocols
 controller.listener.names=CONTROLLER
 inter.broker.listener.name=PLAINTEXT
@@ -56,6 +56,7 @@ transaction.state.log.min.isr=1
 share.coordinator.state.topic.replication.factor=1
 share.coordinator.state.topic.min.isr=1
 group.initial.rebalance.delay.ms=0
+log.retention.check.interval.ms=5000
 TEXT
     if secured; then kafka_secure >>"$kafka_settings"; fi
     [ ! -f "$root/data/kafka/log/meta.properties" ] || return 0

@@ -43,3 +43,10 @@ prometheus_ready() {
     prometheus_alive && curl --silent --fail --max-time 5 --noproxy '*' \
         "http://127.0.0.1:$prometheus_port/api/v1/rules" | grep -q LakePulseHalted
 }
+
+# `stack promtool test rules FILE`: paths are the caller's.
+prometheus_promtool() {
+    make_folder
+    prometheus_install
+    "$(prometheus_program promtool)" "$@"
+}
