@@ -4,7 +4,6 @@
 //! `verify` can fail.
 //! [`certificates`], [`front`]: an authority, and a door with TLS and a password before an HTTP service.
 //! [`bad_store`]: an object store that does not keep what S3 promises.
-
 //! [`proxy`]: a network that fails between a client and a real server.
 
 pub mod bad_store;

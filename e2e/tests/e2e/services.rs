@@ -11,8 +11,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::crash::count_commits;
-use crate::harness::{Project, Running, until};
+use crate::harness::{Project, Running, count_commits, until};
 
 /// How long a service may be away before its absence is told, and a pipeline may take to catch up.
 const SOON: Duration = Duration::from_secs(90);

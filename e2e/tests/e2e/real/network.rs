@@ -1,0 +1,117 @@
+//! The network between us and the services fails. `testkit::proxy` is the network.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use testkit::proxy::{Fault, Proxy};
+
+use super::flow::{Flow, PATIENCE, STAGES, Workload};
+use crate::harness::until;
+use crate::stack::{Places, Stack, free_port};
+
+const FLOW: Workload = Workload { events: 20_000, rate: 500, schema_change: None };
+
+/// A flow whose object store is behind a proxy.
+fn behind_a_proxy(workload: Workload) -> (Arc<Stack>, Proxy, Flow) {
+    let stack = Stack::shared();
+    let proxy = Proxy::start(0, &stack.places().minio).expect("started");
+    let places = Places { minio: proxy.address().to_string(), ..stack.places() };
+    let flow = Flow::begin(&stack, &places, workload);
+    (stack, proxy, flow)
+}
+
+/// Whether every stage has said that it cannot reach the lake.
+fn all_say(flow: &Flow, part: &str) -> bool {
+    STAGES.iter().all(|stage| flow.said(stage).contains(part))
+}
+
+#[test]
+#[ignore = "needs the real services: e2e/real"]
+fn answers_to_puts_that_landed_are_lost_and_nothing_is_doubled() {
+    let (_stack, proxy, mut flow) = behind_a_proxy(FLOW);
+    flow.until_commits("gold", 2);
+    proxy.switch(Fault::LoseAnswers { begins: "PUT /", every: 3 });
+    until("a hundred answers are lost while data flows", PATIENCE, || {
+        assert!(flow.flows(), "the source has come to its end: give it more events");
+        proxy.lost() >= 100
+    });
+    proxy.switch(Fault::None);
+    flow.holds();
+}
+
+#[test]
+#[ignore = "needs the real services: e2e/real"]
+fn a_store_that_is_slow_stalls_or_is_cut_off_delays_and_loses_nothing() {
+    let (_stack, proxy, mut flow) = behind_a_proxy(FLOW);
+    flow.until_commits("gold", 2);
+    proxy.switch(Fault::Delay(Duration::from_millis(50)));
+    flow.until_commits("bronze", 4);
+    for _ in 0..5 {
+        proxy.switch(Fault::Cut);
+        let cut = proxy.cut();
+        until("connections are refused", PATIENCE, || proxy.cut() > cut + 3);
+        proxy.switch(Fault::None);
+        flow.until_commits("bronze", 2);
+    }
+    let begun = Instant::now();
+    proxy.switch(Fault::Stall);
+    until("ten seconds of silence", PATIENCE, || begun.elapsed() > Duration::from_secs(10));
+    proxy.switch(Fault::None);
+    flow.until_commits("gold", 2);
+    flow.holds();
+}
+
+#[test]
+#[ignore = "needs the real services, and minutes: e2e/real all"]
+fn long_a_store_that_is_unreachable_for_a_minute_is_named_and_waited_for() {
+    let (_stack, proxy, mut flow) = behind_a_proxy(Workload { rate: 200, ..FLOW });
+    flow.until_commits("gold", 2);
+    let begun = Instant::now();
+    proxy.switch(Fault::Cut);
+    until("a minute, and every stage says what it misses", PATIENCE, || {
+        begun.elapsed() > Duration::from_secs(60) && all_say(&flow, "in the lake")
+    });
+    proxy.switch(Fault::None);
+    flow.until_commits("gold", 2);
+    flow.holds();
+}
+
+#[test]
+#[ignore = "needs the real services, and minutes: e2e/real all"]
+fn long_a_store_that_does_not_answer_for_a_minute_is_waited_for() {
+    let (_stack, proxy, mut flow) = behind_a_proxy(Workload { rate: 200, ..FLOW });
+    flow.until_commits("gold", 2);
+    let begun = Instant::now();
+    proxy.switch(Fault::Stall);
+    until("a minute of silence", PATIENCE, || begun.elapsed() > Duration::from_secs(60));
+    proxy.switch(Fault::None);
+    flow.until_commits("gold", 2);
+    flow.holds();
+}
+
+#[test]
+#[ignore = "needs the real services: e2e/real"]
+fn a_broker_that_is_slow_stalls_or_is_cut_off_delays_and_loses_nothing() {
+    let port = free_port();
+    let stack = Stack::own_behind(Some(port));
+    let proxy = Proxy::start(port, &stack.places().kafka).expect("started");
+    let places = Places { kafka: proxy.address().to_string(), ..stack.places() };
+    let mut flow = Flow::begin(&stack, &places, FLOW);
+    flow.until_commits("gold", 2);
+    proxy.switch(Fault::Delay(Duration::from_millis(50)));
+    flow.until_commits("bronze", 4);
+    for _ in 0..3 {
+        proxy.switch(Fault::Cut);
+        let cut = proxy.cut();
+        until("connections are refused", PATIENCE, || proxy.cut() > cut + 10);
+        proxy.switch(Fault::None);
+        flow.until_commits("bronze", 2);
+    }
+    // Longer than a session and a transaction.
+    let begun = Instant::now();
+    proxy.switch(Fault::Stall);
+    until("fifteen seconds of silence", PATIENCE, || begun.elapsed() > Duration::from_secs(15));
+    proxy.switch(Fault::None);
+    flow.until_commits("gold", 2);
+    flow.holds();
+}

@@ -1,0 +1,52 @@
+//! Servers are killed and started again while data flows. Each test has its own.
+
+use super::flow::{Flow, Workload};
+use crate::stack::Stack;
+
+const FLOW: Workload = Workload { events: 20_000, rate: 500, schema_change: None };
+
+#[test]
+#[ignore = "needs the real services: e2e/real"]
+fn kafka_killed_twice_while_data_flows() {
+    let stack = Stack::own();
+    let mut flow = Flow::begin(&stack, &stack.places(), FLOW);
+    for layer in ["gold", "bronze"] {
+        flow.until_commits(layer, 5);
+        stack.kill("kafka");
+        stack.up("kafka");
+    }
+    flow.until_commits("gold", 2);
+    flow.holds();
+}
+
+#[test]
+#[ignore = "needs the real services: e2e/real"]
+fn minio_killed_three_times_while_data_flows() {
+    let stack = Stack::own();
+    let mut flow = Flow::begin(&stack, &stack.places(), FLOW);
+    for layer in ["gold", "silver", "bronze"] {
+        flow.until_commits(layer, 5);
+        stack.kill("minio");
+        stack.up("minio");
+    }
+    flow.until_commits("gold", 2);
+    flow.holds();
+}
+
+#[test]
+#[ignore = "needs the real services: e2e/real"]
+fn the_registry_killed_while_the_source_changes_its_schemas() {
+    let stack = Stack::own();
+    let mut flow = Flow::begin(&stack, &stack.places(), Workload { schema_change: Some(5_000), ..FLOW });
+    flow.until_commits("bronze", 5);
+    stack.kill("registry");
+    // The source cannot register the new ones.
+    flow.until_said("sim", &stack.places().registry);
+    stack.up("registry");
+    flow.until_commits("bronze", 5);
+    // Now it can, and bronze is to read them.
+    stack.kill("registry");
+    stack.up("registry");
+    flow.until_commits("gold", 2);
+    flow.holds();
+}

@@ -1,0 +1,176 @@
+//! Topics lose what was in them, and transactions expire.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rdkafka::admin::{AdminOptions, AlterConfig, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+
+use super::flow::{Flow, PATIENCE, Workload};
+use crate::happy::{differences, matches_oracle};
+use crate::harness::{Project, until};
+use crate::stack::{Stack, wait_for};
+
+const SOON: Duration = Duration::from_secs(10);
+const PARTITIONS: i32 = 6;
+
+/// Deletes a topic and makes another one of the same name.
+fn recreate(stack: &Stack, topic: &str) {
+    let admin = stack.admin();
+    let deleted = wait_for(admin.delete_topics(&[topic], &AdminOptions::new())).expect("the broker answers");
+    assert!(deleted.iter().all(Result::is_ok), "{deleted:?}");
+    let fresh = NewTopic::new(topic, PARTITIONS, TopicReplication::Fixed(1));
+    until("the name is free again", PATIENCE, || {
+        let made = wait_for(admin.create_topics([&fresh], &AdminOptions::new())).expect("the broker answers");
+        made.iter().all(Result::is_ok)
+    });
+}
+
+/// Where the logs of a topic's partitions start and end: for a reader of committed records, or of all.
+fn ends(stack: &Stack, topic: &str, isolation: &str) -> Vec<(i64, i64)> {
+    let mut config = stack.kafka_client();
+    config.set("isolation.level", isolation).set("group.id", "ends");
+    let client: BaseConsumer = config.create().expect("settings are valid");
+    let ends = |partition| client.fetch_watermarks(topic, partition, SOON).expect("the broker answers");
+    (0..PARTITIONS).map(ends).collect()
+}
+
+/// Publishes the first changes of the log; those that the topics hold are passed over.
+fn publish(project: &Project, events: &str) {
+    project.run(&["sim", "--events", events, "--seed", "31", "--summary", "s.json"]).ok();
+}
+
+/// A project whose first changes have come to their end.
+fn drained(stack: &Arc<Stack>, events: &str) -> Project {
+    let project = Project::reference_on(stack, &stack.places(), super::flow::SHORT_SESSIONS);
+    publish(&project, events);
+    project.run(&["up", "--plain", "--no-sources", "--until-drained"]).ok();
+    matches_oracle(&project, "s.json");
+    project
+}
+
+/// Every table but this one is as the source says.
+#[track_caller]
+fn only_differs(project: &Project, table: &str) {
+    let differ = differences(project, "s.json");
+    assert!(!differ.is_empty() && differ.iter().all(|line| line.contains(table)), "{differ:?}");
+}
+
+/// Nothing depends on it but gold's customer analytics.
+const TABLE: &str = "customer_transactions";
+const TOPIC: &str = "lakepulse.cdc.customer_transactions";
+
+#[test]
+#[ignore = "needs the real services: e2e/real"]
+fn a_topic_recreated_while_bronze_was_away_halts_its_table_alone_and_is_named() {
+    let stack = Stack::shared();
+    let project = drained(&stack, "4000");
+    let rows = || project.value(&format!("SELECT count(*) AS n FROM bronze.cdc_{TABLE}"));
+    let before = rows();
+    let topic = project.topic(TOPIC);
+    recreate(&stack, &topic);
+    // The whole log again on the new topic, the rest of it on the others.
+    publish(&project, "8000");
+    let halted = project.run(&["bronze", "--until-drained"]).code(5);
+    for part in ["created anew", &topic, "accept-loss"] {
+        assert!(halted.stderr.contains(part), "`{part}` is not in\n{}", halted.stderr);
+    }
+    // The others have gone on, and nothing of the new topic was taken for the old one's.
+    until("the others arrive", PATIENCE, || {
+        project.run(&["bronze", "--until-drained"]).code(5);
+        project.run(&["silver", "--until-drained"]).ok();
+        differences(&project, "s.json").iter().all(|line| line.contains(TABLE))
+    });
+    only_differs(&project, TABLE);
+    assert_eq!(rows(), before);
+}
+
+#[test]
+#[ignore = "needs the real services: e2e/real"]
+fn a_topic_recreated_under_a_running_bronze_halts_its_table_alone_and_is_named() {
+    let stack = Stack::shared();
+    let project = drained(&stack, "4000");
+    let rows = || project.value(&format!("SELECT count(*) AS n FROM bronze.cdc_{TABLE}"));
+    let before = rows();
+    let topic = project.topic(TOPIC);
+    let others = || project.commits("bronze");
+    let commits = others();
+    let bronze = project.start(&["bronze"]);
+    let _silver = project.start(&["silver"]);
+    publish(&project, "4500");
+    until("bronze reads", PATIENCE, || others() > commits);
+    until("all of it", PATIENCE, || differences(&project, "s.json").is_empty());
+    let read = rows();
+    assert_ne!(read, before);
+    recreate(&stack, &topic);
+    // More on the new topic than bronze has read of the old one, in every partition.
+    publish(&project, "9000");
+    let said = || project.read("started-bronze.err");
+    until("the loss is named", PATIENCE, || said().contains("created anew"));
+    assert!(said().contains(&topic), "{}", said());
+    until("the others arrive", PATIENCE, || {
+        differences(&project, "s.json").iter().all(|line| line.contains(TABLE))
+    });
+    assert_eq!(rows(), read, "nothing of the new topic is taken for the old one's");
+    bronze.interrupt();
+    assert_eq!(bronze.wait(Duration::from_secs(60)), Some(5), "{}", said());
+    only_differs(&project, TABLE);
+}
+
+#[test]
+#[ignore = "needs the real services: e2e/real"]
+fn retention_that_passes_the_reader_halts_its_table_alone_and_is_named() {
+    let stack = Stack::shared();
+    let project = drained(&stack, "4000");
+    let topic = project.topic(TOPIC);
+    let read = ends(&stack, &topic, "read_committed");
+    publish(&project, "8000");
+    let short = [("retention.ms", "1"), ("segment.ms", "1000")];
+    let config =
+        short.iter().fold(AlterConfig::new(ResourceSpecifier::Topic(&topic)), |config, (name, value)| {
+            config.set(name, value)
+        });
+    let altered = wait_for(stack.admin().alter_configs([&config], &AdminOptions::new()));
+    assert!(altered.expect("the broker answers").iter().all(Result::is_ok));
+    until("the log starts behind what was read", PATIENCE, || {
+        let now = ends(&stack, &topic, "read_committed");
+        now.iter().zip(&read).any(|((low, _), (_, read))| low > read)
+    });
+    let halted = project.run(&["bronze", "--until-drained"]).code(5);
+    for part in ["were deleted before they were read", &topic, "accept-loss"] {
+        assert!(halted.stderr.contains(part), "`{part}` is not in\n{}", halted.stderr);
+    }
+    until("the others arrive", PATIENCE, || {
+        project.run(&["bronze", "--until-drained"]).code(5);
+        project.run(&["silver", "--until-drained"]).ok();
+        differences(&project, "s.json").iter().all(|line| line.contains(TABLE))
+    });
+    only_differs(&project, TABLE);
+}
+
+#[test]
+#[ignore = "needs the real services: e2e/real"]
+fn a_transaction_of_gold_that_expired_is_published_again_by_whoever_began_it() {
+    let stack = Stack::shared();
+    let workload = Workload { events: 12_000, rate: 300, schema_change: None };
+    let mut flow = Flow::begin(&stack, &stack.places(), workload);
+    let topic = flow.project.topic("lakepulse.gold.customer_analytics");
+    flow.until_commits("gold", 3);
+    let gold = flow.take("gold");
+    // Records that a reader of committed ones may not have yet: a transaction is open. Stopped in one.
+    let open = || ends(&stack, &topic, "read_committed") != ends(&stack, &topic, "read_uncommitted");
+    until("gold is stopped in a transaction", PATIENCE, || {
+        until("a transaction is open", PATIENCE, &open);
+        gold.signal("STOP");
+        let caught = open();
+        if !caught {
+            gold.signal("CONT");
+        }
+        caught
+    });
+    until("the broker ends it", PATIENCE, || !open());
+    gold.signal("CONT");
+    flow.give("gold", gold);
+    flow.until_commits("gold", 3);
+    flow.holds();
+}
