@@ -5,9 +5,11 @@
 //! [`certificates`], [`front`]: an authority, and a door with TLS and a password before an HTTP service.
 //! [`bad_store`]: an object store that does not keep what S3 promises.
 //! [`proxy`]: a network that fails between a client and a real server.
+//! [`reference`]: the reference project in another folder, and under other names.
 
 pub mod bad_store;
 pub mod certificates;
 pub mod front;
 pub mod proxy;
+pub mod reference;
 pub mod sabotage;

@@ -50,10 +50,7 @@ impl Project {
     }
     fn copied() -> Self {
         let project = Self::empty();
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace");
-        for part in ["lakepulse.yaml", "topics.yaml", "sources", "models", "schemas"] {
-            copy(&root.join(part), &project.dir.path().join(part));
-        }
+        testkit::reference::copy(project.dir.path()).expect("copied");
         project
     }
     /// An empty folder.
@@ -73,13 +70,10 @@ impl Project {
     pub fn on(mut self, prefix: &'static str, stack: &Arc<Stack>, places: &Places, kafka: &str) -> Self {
         let folder = self.dir.path().file_name().expect("a folder has a name").to_string_lossy();
         let id = format!("t{}", folder.trim_start_matches("lakepulse-e2e-").to_lowercase());
+        testkit::reference::rename(self.dir.path(), prefix, &id).expect("renamed");
+        // Everything before its own targets.
         let settings = self.read("lakepulse.yaml");
-        // Everything before its own targets, and another name.
         let settings = settings.split("\ntargets:").next().expect("the first part");
-        let renamed = |line: &str| {
-            if line.starts_with("name: ") { format!("name: {id}\n") } else { format!("{line}\n") }
-        };
-        let settings: String = settings.lines().map(renamed).collect();
         let target = format!(
             "targets:\n  compose:\n    kafka: {{ bootstrap: \"{}\", config: {{ {kafka} }} }}\n    \
              registry: {{ url: \"http://{}/apis/ccompat/v7\" }}\n    \
@@ -88,10 +82,7 @@ impl Project {
              topics: {{ partitions: 6, replication: 1 }}\n",
             places.kafka, places.registry, places.minio
         );
-        self.write("lakepulse.yaml", &format!("{settings}{target}"));
-        for part in ["topics.yaml", "sources", "models"] {
-            rewrite(&self.dir.path().join(part), &format!("{prefix}."), &format!("{id}."));
-        }
+        self.write("lakepulse.yaml", &format!("{settings}\n{target}"));
         self.real = Some(Real { stack: stack.clone(), id, prefix, applied: Cell::new(false) });
         self
     }
@@ -391,27 +382,4 @@ pub fn count_commits(layer: &Path) -> usize {
         .flat_map(|log| log.flatten())
         .filter(|file| file.path().extension().is_some_and(|extension| extension == "json"))
         .count()
-}
-
-/// Replaces a text in every file of a folder, or in the one file.
-fn rewrite(path: &Path, text: &str, by: &str) {
-    if path.is_dir() {
-        for entry in std::fs::read_dir(path).expect("a folder") {
-            rewrite(&entry.expect("an entry").path(), text, by);
-        }
-    } else if let Ok(before) = std::fs::read_to_string(path) {
-        std::fs::write(path, before.replace(text, by)).expect("written");
-    }
-}
-
-fn copy(from: &Path, to: &Path) {
-    if from.is_dir() {
-        std::fs::create_dir_all(to).expect("created");
-        for entry in std::fs::read_dir(from).expect("a folder") {
-            let entry = entry.expect("an entry");
-            copy(&entry.path(), &to.join(entry.file_name()));
-        }
-    } else {
-        std::fs::copy(from, to).unwrap_or_else(|error| panic!("{}: {error}", from.display()));
-    }
 }

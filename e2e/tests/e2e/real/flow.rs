@@ -20,7 +20,8 @@ pub const SHORT_SESSIONS: &str = "session.timeout.ms: 6000, transaction.timeout.
 /// How many changes flow, and how fast.
 #[derive(Debug, Clone, Copy)]
 pub struct Workload {
-    pub events: u32,
+    /// `None`: until the test has seen enough, however long that takes on this machine.
+    pub events: Option<u32>,
     pub rate: u32,
     /// The source changes its schemas at this event.
     pub schema_change: Option<u32>,
@@ -64,10 +65,10 @@ impl Flow {
     }
     fn sim_words(&self) -> Vec<String> {
         let Workload { events, rate, schema_change } = self.workload;
-        let words = format!("sim --events {events} --rate {rate} --seed 31 --summary s.json");
-        let change = schema_change.map(|at| format!("--schema-change {at}"));
-        let words = [words, change.unwrap_or_default()].join(" ");
-        words.split_whitespace().map(str::to_owned).collect()
+        let mut words = format!("sim --rate {rate} --seed 31 --summary s.json");
+        words.extend(events.map(|events| format!(" --events {events}")));
+        words.extend(schema_change.map(|at| format!(" --schema-change {at}")));
+        words.split(' ').map(str::to_owned).collect()
     }
     /// Takes a process out: the first of its stage that was started.
     pub fn take(&mut self, stage: &str) -> Running {
@@ -82,16 +83,18 @@ impl Flow {
     pub fn take_sim(&mut self) -> Running {
         self.sim.take().expect("it was started")
     }
-    /// Whether the source has more to say.
-    pub fn flows(&mut self) -> bool {
-        self.sim.as_mut().is_some_and(Running::alive)
+    /// Asserts that the source has more to say.
+    #[track_caller]
+    pub fn flows(&mut self) {
+        let alive = self.sim.as_mut().is_some_and(Running::alive);
+        assert!(alive, "the source has come to its end: {}", self.said("sim"));
     }
     /// Waits until a layer has this many commits more. Only while data flows is there such a wait.
     #[track_caller]
     pub fn until_commits(&mut self, layer: &str, more: usize) {
         let before = self.project.commits(layer);
         until(&format!("{more} more commits of {layer}, while data flows"), PATIENCE, || {
-            assert!(self.flows(), "the source has come to its end: give it more events");
+            self.flows();
             self.project.commits(layer) >= before + more
         });
     }
@@ -110,6 +113,10 @@ impl Flow {
     #[track_caller]
     pub fn holds(mut self) {
         let sim = self.sim.take().expect("there is a source");
+        if self.workload.events.is_none() {
+            // It sends what it has begun, and says what the tables must hold then.
+            sim.interrupt();
+        }
         assert_eq!(sim.wait(PATIENCE), Some(0), "the source: {}", self.said("sim"));
         let mut last = Vec::new();
         until("silver holds what the source says", PATIENCE, || {
