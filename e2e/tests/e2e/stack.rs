@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, LazyLock, Mutex};
+use std::time::Duration;
 
 use futures::{StreamExt as _, TryStreamExt as _};
 use object_store::ObjectStore as _;
@@ -11,13 +12,21 @@ use object_store::aws::{AmazonS3, AmazonS3Builder};
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use tempfile::TempDir;
+
+use crate::harness::until;
 
 /// Where the tests run: unset for the embedded services, `compose` for the real ones.
 pub const TARGET: &str = "LAKEPULSE_E2E_TARGET";
 
 /// What the pipeline stands on.
 const SERVICES: [&str; 3] = ["kafka", "registry", "minio"];
+
+/// Partitions of every topic of the reference project.
+pub const PARTITIONS: i32 = 6;
+/// How long a broker may think.
+const SOON: Duration = Duration::from_secs(10);
 
 /// Servers, and what their clients need to know.
 pub struct Stack {
@@ -171,7 +180,7 @@ impl Stack {
     pub fn forget(&self, id: &str) {
         let (admin, bucket) = (self.admin(), self.bucket());
         let internal = format!("_lakepulse.{id}.");
-        let metadata = admin.inner().fetch_metadata(None, std::time::Duration::from_secs(10));
+        let metadata = admin.inner().fetch_metadata(None, SOON);
         let Ok(metadata) = metadata else { return };
         let topics = metadata.topics().iter().map(rdkafka::metadata::MetadataTopic::name);
         let ours = |name: &&str| name.starts_with(&format!("{id}.")) || name.starts_with(&internal);
@@ -191,6 +200,29 @@ impl Drop for Stack {
         if self.own.is_some() {
             let _ = self.script(&["down"]).output();
         }
+    }
+}
+
+/// Where the logs of a topic's partitions start and end: for a reader of committed records, or of all.
+pub struct Ends {
+    client: BaseConsumer,
+    topic: String,
+}
+impl Ends {
+    /// `isolation` is `read_committed` or `read_uncommitted`.
+    pub fn of(stack: &Stack, topic: &str, isolation: &str) -> Self {
+        let mut config = stack.kafka_client();
+        config.set("isolation.level", isolation).set("group.id", "ends");
+        Self { client: config.create().expect("settings are valid"), topic: topic.to_owned() }
+    }
+    /// As they are now, by partition.
+    pub fn now(&self) -> Vec<(i64, i64)> {
+        let mut ends = Vec::new();
+        until("the broker answers", SOON * 30, || {
+            let of = |partition| self.client.fetch_watermarks(&self.topic, partition, SOON);
+            (0..PARTITIONS).map(of).collect::<Result<_, _>>().map(|now| ends = now).is_ok()
+        });
+        ends
     }
 }
 

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::happy::{differences, matches_oracle};
 use crate::harness::{Project, Running, until};
-use crate::stack::{Places, Stack};
+use crate::stack::{Ends, Places, Stack};
 
 /// Stages in the order of the data.
 pub const STAGES: [&str; 3] = ["bronze", "silver", "gold"];
@@ -30,6 +30,7 @@ pub struct Workload {
 /// Processes that are under way.
 pub struct Flow {
     pub project: Project,
+    stack: Arc<Stack>,
     workload: Workload,
     stages: Vec<(&'static str, Running)>,
     sim: Option<Running>,
@@ -37,31 +38,30 @@ pub struct Flow {
 impl Flow {
     /// Everything runs.
     pub fn begin(stack: &Arc<Stack>, places: &Places, workload: Workload) -> Self {
-        let mut flow = Self::still(stack, places, workload);
+        let project = Project::reference_on(stack, places, SHORT_SESSIONS);
+        let mut flow = Self { project, stack: stack.clone(), workload, stages: Vec::new(), sim: None };
         for stage in STAGES {
             flow.start(stage);
         }
         flow.start_sim();
         flow
     }
-    /// Nothing runs yet.
-    pub fn still(stack: &Arc<Stack>, places: &Places, workload: Workload) -> Self {
-        let project = Project::reference_on(stack, places, SHORT_SESSIONS);
-        Self { project, workload, stages: Vec::new(), sim: None }
-    }
     /// One more process of a stage.
     pub fn start(&mut self, stage: &'static str) {
         self.stages.push((stage, self.project.start(&[stage])));
     }
-    /// The source goes on where its topics end.
+    /// The source goes on where its topics end. Returns once it does.
     pub fn start_sim(&mut self) {
         assert!(self.sim.is_none(), "one source");
-        self.sim = Some(self.another_sim());
-    }
-    /// A source beside the one there is.
-    pub fn another_sim(&self) -> Running {
+        let topic = self.project.topic("lakepulse.cdc.order_lines");
+        let ends = Ends::of(&self.stack, &topic, "read_committed");
         let words = self.sim_words();
-        self.project.start(&words.iter().map(String::as_str).collect::<Vec<_>>())
+        let before = ends.now();
+        self.sim = Some(self.project.start(&words.iter().map(String::as_str).collect::<Vec<_>>()));
+        until("the source sends", PATIENCE, || {
+            self.flows();
+            ends.now() != before
+        });
     }
     fn sim_words(&self) -> Vec<String> {
         let Workload { events, rate, schema_change } = self.workload;

@@ -20,6 +20,31 @@ fn behind_a_proxy() -> (Arc<Stack>, Proxy, Flow) {
     (stack, proxy, flow)
 }
 
+/// Slow, then cut off five times, then silent for longer than a session and a transaction may be.
+fn slow_then_cut_off_then_silent(proxy: &Proxy, mut flow: Flow) {
+    flow.until_commits("gold", 2);
+    proxy.switch(Fault::Delay(Duration::from_millis(50)));
+    flow.until_commits("bronze", 4);
+    for _ in 0..5 {
+        proxy.switch(Fault::Cut);
+        let cut = proxy.cut();
+        until("connections are refused", PATIENCE, || proxy.cut() > cut + 5);
+        proxy.switch(Fault::None);
+        flow.until_commits("bronze", 2);
+    }
+    lasts(proxy, &mut flow, Fault::Stall, Duration::from_secs(15));
+    flow.holds();
+}
+
+/// A fault that lasts, until gold has commits again.
+fn lasts(proxy: &Proxy, flow: &mut Flow, fault: Fault, time: Duration) {
+    let begun = Instant::now();
+    proxy.switch(fault);
+    until("it has lasted", PATIENCE, || begun.elapsed() > time);
+    proxy.switch(Fault::None);
+    flow.until_commits("gold", 2);
+}
+
 /// Whether every stage has said that it cannot reach the lake.
 fn all_say(flow: &Flow, part: &str) -> bool {
     STAGES.iter().all(|stage| flow.said(stage).contains(part))
@@ -42,23 +67,8 @@ fn answers_to_puts_that_landed_are_lost_and_nothing_is_doubled() {
 #[test]
 #[ignore = "needs the real services: e2e/real"]
 fn a_store_that_is_slow_stalls_or_is_cut_off_delays_and_loses_nothing() {
-    let (_stack, proxy, mut flow) = behind_a_proxy();
-    flow.until_commits("gold", 2);
-    proxy.switch(Fault::Delay(Duration::from_millis(50)));
-    flow.until_commits("bronze", 4);
-    for _ in 0..5 {
-        proxy.switch(Fault::Cut);
-        let cut = proxy.cut();
-        until("connections are refused", PATIENCE, || proxy.cut() > cut + 3);
-        proxy.switch(Fault::None);
-        flow.until_commits("bronze", 2);
-    }
-    let begun = Instant::now();
-    proxy.switch(Fault::Stall);
-    until("ten seconds of silence", PATIENCE, || begun.elapsed() > Duration::from_secs(10));
-    proxy.switch(Fault::None);
-    flow.until_commits("gold", 2);
-    flow.holds();
+    let (_stack, proxy, flow) = behind_a_proxy();
+    slow_then_cut_off_then_silent(&proxy, flow);
 }
 
 #[test]
@@ -66,13 +76,8 @@ fn a_store_that_is_slow_stalls_or_is_cut_off_delays_and_loses_nothing() {
 fn long_a_store_that_is_unreachable_for_a_minute_is_named_and_waited_for() {
     let (_stack, proxy, mut flow) = behind_a_proxy();
     flow.until_commits("gold", 2);
-    let begun = Instant::now();
-    proxy.switch(Fault::Cut);
-    until("a minute, and every stage says what it misses", PATIENCE, || {
-        begun.elapsed() > Duration::from_secs(60) && all_say(&flow, "in the lake")
-    });
-    proxy.switch(Fault::None);
-    flow.until_commits("gold", 2);
+    lasts(&proxy, &mut flow, Fault::Cut, Duration::from_secs(60));
+    assert!(all_say(&flow, "in the lake"), "every stage says what it missed");
     flow.holds();
 }
 
@@ -81,11 +86,7 @@ fn long_a_store_that_is_unreachable_for_a_minute_is_named_and_waited_for() {
 fn long_a_store_that_does_not_answer_for_a_minute_is_waited_for() {
     let (_stack, proxy, mut flow) = behind_a_proxy();
     flow.until_commits("gold", 2);
-    let begun = Instant::now();
-    proxy.switch(Fault::Stall);
-    until("a minute of silence", PATIENCE, || begun.elapsed() > Duration::from_secs(60));
-    proxy.switch(Fault::None);
-    flow.until_commits("gold", 2);
+    lasts(&proxy, &mut flow, Fault::Stall, Duration::from_secs(60));
     flow.holds();
 }
 
@@ -96,22 +97,5 @@ fn a_broker_that_is_slow_stalls_or_is_cut_off_delays_and_loses_nothing() {
     let stack = Stack::own_behind(Some(port));
     let proxy = Proxy::start(port, &stack.places().kafka).expect("started");
     let places = Places { kafka: proxy.address().to_string(), ..stack.places() };
-    let mut flow = Flow::begin(&stack, &places, FLOW);
-    flow.until_commits("gold", 2);
-    proxy.switch(Fault::Delay(Duration::from_millis(50)));
-    flow.until_commits("bronze", 4);
-    for _ in 0..3 {
-        proxy.switch(Fault::Cut);
-        let cut = proxy.cut();
-        until("connections are refused", PATIENCE, || proxy.cut() > cut + 10);
-        proxy.switch(Fault::None);
-        flow.until_commits("bronze", 2);
-    }
-    // Longer than a session and a transaction.
-    let begun = Instant::now();
-    proxy.switch(Fault::Stall);
-    until("fifteen seconds of silence", PATIENCE, || begun.elapsed() > Duration::from_secs(15));
-    proxy.switch(Fault::None);
-    flow.until_commits("gold", 2);
-    flow.holds();
+    slow_then_cut_off_then_silent(&proxy, Flow::begin(&stack, &places, FLOW));
 }

@@ -5,15 +5,14 @@ use crate::stack::Stack;
 
 const FLOW: Workload = Workload { events: None, rate: 300, schema_change: None };
 
-#[test]
-#[ignore = "needs the real services: e2e/real"]
-fn kafka_killed_twice_while_data_flows() {
+/// Killed once behind commits of each of these layers, and started again at once.
+fn killed_and_nothing_is_lost_or_doubled(server: &str, layers: &[&str]) {
     let stack = Stack::own();
     let mut flow = Flow::begin(&stack, &stack.places(), FLOW);
-    for layer in ["gold", "bronze"] {
+    for layer in layers {
         flow.until_commits(layer, 5);
-        stack.kill("kafka");
-        stack.up("kafka");
+        stack.kill(server);
+        stack.up(server);
     }
     flow.until_commits("gold", 2);
     flow.holds();
@@ -21,16 +20,14 @@ fn kafka_killed_twice_while_data_flows() {
 
 #[test]
 #[ignore = "needs the real services: e2e/real"]
+fn kafka_killed_twice_while_data_flows() {
+    killed_and_nothing_is_lost_or_doubled("kafka", &["gold", "bronze"]);
+}
+
+#[test]
+#[ignore = "needs the real services: e2e/real"]
 fn minio_killed_three_times_while_data_flows() {
-    let stack = Stack::own();
-    let mut flow = Flow::begin(&stack, &stack.places(), FLOW);
-    for layer in ["gold", "silver", "bronze"] {
-        flow.until_commits(layer, 5);
-        stack.kill("minio");
-        stack.up("minio");
-    }
-    flow.until_commits("gold", 2);
-    flow.holds();
+    killed_and_nothing_is_lost_or_doubled("minio", &["gold", "silver", "bronze"]);
 }
 
 #[test]
