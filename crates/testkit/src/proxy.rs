@@ -145,13 +145,13 @@ impl Way {
             let fault = self.switch.borrow().clone();
             match fault {
                 Fault::Delay(time) => tokio::time::sleep(time).await,
-                Fault::LoseAnswers { begins, every } if self.request => {
-                    // A client without pipelining sends nothing before it has its answer, so a request
-                    // is at the start of what was read.
-                    if buffer[..bytes].starts_with(begins.as_bytes()) {
-                        let number = self.counts.requests.fetch_add(1, Ordering::Relaxed);
-                        self.losing.store(number.is_multiple_of(every), Ordering::Relaxed);
-                    }
+                // A client without pipelining sends nothing before it has its answer, so a request is at
+                // the start of what was read.
+                Fault::LoseAnswers { begins, every }
+                    if self.request && buffer[..bytes].starts_with(begins.as_bytes()) =>
+                {
+                    let number = self.counts.requests.fetch_add(1, Ordering::Relaxed);
+                    self.losing.store(number.is_multiple_of(every), Ordering::Relaxed);
                 }
                 _ => {}
             }
