@@ -264,7 +264,7 @@ mod tests {
         let (target, requests) = server();
         let proxy = Proxy::start(0, &target.to_string()).expect("started");
         proxy.switch(Fault::LoseAnswers { begins: "PUT /", every: 2 });
-        let mut client = || TcpStream::connect(proxy.address()).expect("connected");
+        let client = || TcpStream::connect(proxy.address()).expect("connected");
         assert_eq!(ask(&mut client(), GET, LONG), Some(*b"GET "));
         assert_eq!(ask(&mut client(), PUT, LONG), None, "the first of two");
         assert_eq!(ask(&mut client(), PUT, LONG), Some(*b"PUT "));
