@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use rstest::rstest;
 
 use super::*;
-use crate::{Kind, Otherwise};
+use crate::{Connection, Kind, Otherwise};
 
 use super::fixture::{self, Files, valid};
 
