@@ -223,7 +223,7 @@ impl SchemaParts {
             Known::Refused(refusal) => Err(refusal.clone()),
             Known::Ready(dialect) => {
                 let start = arena.len();
-                stream::frame(number, &[], arena);
+                stream::frame(dialect.decoder.id(), &[], arena);
                 match write::value(&dialect.shape, payload, arena) {
                     Ok(is_whole) => Ok(Some(Rewritten { number, span: start..arena.len(), is_whole })),
                     Err(refusal) => {
