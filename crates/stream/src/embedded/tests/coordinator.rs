@@ -21,8 +21,12 @@ async fn whoever_joins_while_a_killed_leader_is_still_waited_for_leads_in_the_en
         .assignment(Bytes::from_static(b"all"))];
     assert_eq!(synced(&mut groups, &killed, &all).await, (ErrorCode::None, Bytes::from_static(b"all")));
 
-    // It is heard no more. A follower's join is held back for longer than the session has left.
+    // It is heard no more. A follower's join is held back for three seconds: the second time for longer
+    // than the leader's session has left.
     let next = joined(&mut groups, "").await;
+    let follower = joined(&mut groups, &next.member_id).await;
+    let heard = groups.heartbeat("g", follower.generation_id, &next.member_id, None).await;
+    heard.expect("an answer");
     let follower = joined(&mut groups, &next.member_id).await;
     assert_eq!(follower.leader, killed.member_id);
     assert_eq!(synced(&mut groups, &follower, &[]).await.0, ErrorCode::RebalanceInProgress);
@@ -38,7 +42,7 @@ async fn joined(groups: &mut Controller<Store>, member: &str) -> JoinGroupRespon
     let protocols =
         [JoinGroupRequestProtocol::default().name("sticky".to_owned()).metadata(Bytes::from_static(b"m"))];
     let answer = groups
-        .join(Some("c"), "g", 1_000, Some(1_000), member, None, "consumer", Some(&protocols), None)
+        .join(Some("c"), "g", 5_000, Some(5_000), member, None, "consumer", Some(&protocols), None)
         .await
         .expect("an answer");
     JoinGroupResponse::try_from(answer).expect("to a join")
