@@ -85,7 +85,7 @@ pub async fn project(common: &Common) -> Result<Arc<Project>, Failure> {
 pub fn checked(loaded: Result<Project, Vec<Fault>>) -> Result<Arc<Project>, Failure> {
     match loaded {
         Ok(project) => {
-            mask::know(project.target.secrets());
+            mask::know(project.secrets());
             Ok(Arc::new(project))
         }
         Err(faults) => {

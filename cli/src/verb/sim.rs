@@ -1,15 +1,15 @@
 //! `lakepulse sim`: the simulated source database, onto the topics or into nothing.
 
 use anyhow::anyhow;
-use catalog::Setting;
+use catalog::{Nature, Setting};
 use cdc_sim::Summary;
 use cdc_sim::database::Login;
-use model::Exit;
+use model::{Exit, Secret};
 
 use crate::args::{Common, Workload};
 use crate::failure::Failure;
 use crate::wiring::Wiring;
-use crate::{interrupt, sources, wiring};
+use crate::{interrupt, mask, sources, wiring};
 
 /// Events generated for a rate when nobody says how many.
 const DISCARDED: u64 = 1_000_000;
@@ -24,10 +24,11 @@ pub async fn run(
 ) -> Result<Exit, Failure> {
     if let Some(url) = into {
         let usage = |why: String| Failure::new(Exit::Usage, anyhow!("--into: {why}"));
-        let url = Setting::parse(url, &common.project, true).and_then(|url| url.resolve());
+        let url = Setting::parse(url, &common.project, Nature::Secret).and_then(|url| url.resolve());
         let url = url.map_err(|error| usage(error.to_string()))?;
         let login = ingest::postgres::Address::parse(&url).map_err(usage)?.login();
         let (host, port, user, password, database) = login;
+        mask::know(vec![Secret::new(url), Secret::new(password.clone())]);
         let login = Login { host, port, user, password, database };
         // The log is that of the command line: a project that reads the database declares no simulator.
         let settings = sources::undeclared(workload);

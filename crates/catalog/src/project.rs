@@ -7,7 +7,7 @@ use std::time::Duration;
 use model::{ProjectName, Secret};
 use url::Url;
 
-use crate::{Catalog, Fault, Setting, SettingError};
+use crate::{Catalog, Connection, Fault, Setting, SettingError};
 
 /// A folder of files that passed every check.
 #[derive(Debug, Clone)]
@@ -30,6 +30,21 @@ pub struct Project {
     pub notices: Vec<Fault>,
 }
 impl Project {
+    /// Every secret that the target and the sources refer to, as far as they can be looked up: for whoever
+    /// takes them out of what others write.
+    pub fn secrets(&self) -> Vec<Secret> {
+        let mut secrets = self.target.secrets();
+        for source in self.catalog.sources.values() {
+            if let Connection::Postgres(postgres) = &source.connection
+                && let Ok(url) = postgres.url.resolve()
+            {
+                let parsed = Url::parse(&url).ok();
+                secrets.extend(parsed.as_ref().and_then(Url::password).map(Secret::new));
+                secrets.push(Secret::new(url));
+            }
+        }
+        secrets
+    }
     /// Where a project keeps what is its own and not to be committed: `.lakepulse/`.
     pub fn state_dir(&self) -> PathBuf {
         self.dir.join(".lakepulse")
@@ -99,9 +114,8 @@ pub struct Target {
 }
 
 impl Target {
-    /// Every secret it refers to, as far as they can be looked up: for whoever takes them out of what
-    /// others write.
-    pub fn secrets(&self) -> Vec<Secret> {
+    /// Every secret it refers to, as far as they can be looked up.
+    fn secrets(&self) -> Vec<Secret> {
         let kafka = self.kafka.iter().flat_map(|kafka| kafka.config.values());
         let registry = self.registry.iter().filter_map(|registry| registry.password.as_ref());
         let lake = self.lake.iter().flat_map(|lake| lake.options.values());

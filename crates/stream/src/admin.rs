@@ -146,7 +146,7 @@ impl Admin {
         let client = self.client.clone();
         let metadata =
             aside::run("kafka-topics", move || client.inner().fetch_metadata(None, PATIENCE)).await?;
-        let metadata = metadata.map_err(|error| unreachable("list topics", &error))?;
+        let metadata = metadata.map_err(|error| self.unreachable("list topics", &error))?;
         // Kafka lets in no other names than ours are.
         Ok(metadata.topics().iter().filter_map(|topic| topic.name().parse().ok()).collect())
     }

@@ -52,7 +52,8 @@ pub(crate) struct Logged {
 impl Logged {
     /// `failure` of a call, or what is behind it.
     pub fn behind(&self, failure: Failure) -> Failure {
-        let vague = [code::TRANSPORT, code::TIMED_OUT].contains(&failure.code);
+        // An admin's request that timed out has no code.
+        let vague = [0, code::TRANSPORT, code::TIMED_OUT].contains(&failure.code);
         self.why.lock().clone().filter(|_| vague).unwrap_or(failure)
     }
 }

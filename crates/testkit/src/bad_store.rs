@@ -85,7 +85,7 @@ async fn bucket(method: Method) -> Response {
     let answer = if method == Method::GET {
         "<ListBucketResult><IsTruncated>false</IsTruncated><KeyCount>0</KeyCount></ListBucketResult>"
     } else {
-        "<DeleteResult></DeleteResult>"
+        "<DeleteResult><Deleted><Key>what was asked for</Key></Deleted></DeleteResult>"
     };
     ([(header::CONTENT_TYPE, "application/xml")], answer).into_response()
 }

@@ -4,7 +4,10 @@
 //! | modules | run on |
 //! | --- | --- |
 //! | `bad_input`, `change`, `crash`, `happy`, `other_project`, `share` | both |
-//! | `catch`, `services`, `upkeep` | embedded: they reach for its files, its disk, its process |
+//! | `catch`, `files`, `services`, `upkeep` | embedded: they reach for its files, its disk, its process |
+//! | `debezium`, `doctor`, `observe`, `settings`, `traces` | embedded: not tried on others yet |
+//! | `compose`, `postgres` | what they start themselves |
+//! | `secure` | a stack with TLS and passwords (`e2e/secure`) |
 //! | `real` | real services: their faults, and readers from outside |
 //!
 //! The simulator's summary is the oracle: what the tables must hold in the end is computed by the
@@ -20,11 +23,8 @@ mod debezium;
 mod doctor;
 mod files;
 mod happy;
-mod happy;
-mod harness;
 mod harness;
 mod observe;
-mod other_project;
 mod other_project;
 mod postgres;
 mod real;

@@ -33,7 +33,11 @@ fn topics(kafka: &str) -> BTreeSet<(String, i64)> {
     metadata
         .topics()
         .iter()
-        .filter(|topic| !topic.name().contains("services") && !topic.name().starts_with("__"))
+        .filter(|topic| {
+            topic.name() != "_schemas"
+                && !topic.name().contains("services")
+                && !topic.name().starts_with("__")
+        })
         .map(|topic| {
             let ends = topic.partitions().iter().map(|partition| end(topic.name(), partition.id()));
             (topic.name().to_owned(), ends.sum())

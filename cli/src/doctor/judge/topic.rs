@@ -105,7 +105,7 @@ fn retention(
         }
         _ => {}
     }
-    if matches!(role, Role::Changes | Role::Records) && !(compacts && !deletes) {
+    if matches!(role, Role::Changes | Role::Records) && (deletes || !compacts) {
         let kept = number("retention.ms").and_then(|ms| u64::try_from(ms).ok()).map(Duration::from_millis);
         if let Some(kept) = kept.filter(|kept| *kept < lag_budget) {
             let (kept, budget) = (format_duration(kept), format_duration(lag_budget));

@@ -15,7 +15,7 @@ use crate::fault::did_you_mean;
 use crate::shape::check::reread;
 use crate::shape::files::{FILES, POSTGRES, SOURCE, WWI_SIM};
 use crate::shape::object::Object;
-use crate::{Connection, FileFormat, Files, Location, Pattern, Postgres, Setting, Source, WwiSim};
+use crate::{Connection, FileFormat, Files, Location, Nature, Pattern, Postgres, Setting, Source, WwiSim};
 
 pub(super) fn read(
     cx: &mut Context<'_>,
@@ -163,7 +163,7 @@ fn files(cx: &mut Context<'_>, file: &Path, settings: &Object, contracts: &Contr
 }
 
 fn postgres(cx: &mut Context<'_>, file: &Path, object: &Object, settings: &Object) -> Option<Connection> {
-    let url = match Setting::parse(settings.text("url")?, cx.dir, true) {
+    let url = match Setting::parse(settings.text("url")?, cx.dir, Nature::Secret) {
         Ok(url) => url,
         Err(error) => {
             let help = "write `${env:NAME}` or `${file:PATH}`";
