@@ -58,8 +58,11 @@ pub async fn cluster(kafka: &Kafka) -> Result<Cluster> {
     aside::run("kafka-cluster", move || {
         let metadata = client.inner().fetch_metadata(None, PATIENCE).map_err(|error| {
             let failure = logs::of(&error, &error.to_string());
-            Error::of("describe the cluster", &client.inner().context().logged.behind(failure))
+            let behind = || client.inner().context().logged.behind(failure.clone());
+            overheard(|| behind() != failure);
+            Error::of("describe the cluster", &behind())
         })?;
+        overheard(|| !client.inner().context().requests.lock().is_empty());
         let copies = metadata.topics().iter().filter_map(|topic| {
             let least = |of: &dyn Fn(&rdkafka::metadata::MetadataPartition) -> usize| {
                 topic.partitions().iter().map(of).min()
@@ -75,6 +78,17 @@ pub async fn cluster(kafka: &Kafka) -> Result<Cluster> {
         })
     })
     .await?
+}
+
+/// How long the library's log may be behind its answers: another thread hands it over.
+const LOG_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Waits a moment for something in the library's log.
+fn overheard(is_there: impl Fn() -> bool) {
+    let deadline = std::time::Instant::now() + LOG_PATIENCE;
+    while !is_there() && std::time::Instant::now() < deadline {
+        std::thread::park_timeout(Duration::from_millis(10));
+    }
 }
 
 /// Listens to what the library logs about brokers.

@@ -325,7 +325,7 @@ fn the_bucket_is_made_by_the_script_of_the_native_stack() {
     let bucket = &services()["bucket"];
     assert_eq!(list(&bucket["entrypoint"]), ["bucket"]);
     assert!(read("minio/Dockerfile").contains("COPY bucket /usr/local/bin/bucket\n"));
-    assert!(read("native/services/minio.sh").contains("minio_setup() { shared minio/bucket "));
+    assert!(read("native/services/minio.sh").contains("minio_setup() { minio_trusting shared minio/bucket "));
     let url = list(&bucket["command"]).swap_remove(0);
     assert!(url.ends_with(&format!("/{}", setting("settings.sh", "bucket"))), "{url}");
 }

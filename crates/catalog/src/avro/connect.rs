@@ -32,7 +32,9 @@ pub enum Form {
 /// An Avro schema with Connect's names as logical types. One without such names comes back as it is, and
 /// so does what is no JSON: who parses it says so.
 pub fn in_form(schema: &str, form: Form) -> Cow<'_, str> {
-    if !schema.contains(NAME) && !schema.contains(VARIABLE_DECIMAL) {
+    // The namespace may stand by itself.
+    let (_, variable_decimal) = VARIABLE_DECIMAL.rsplit_once('.').unwrap_or_default();
+    if !schema.contains(NAME) && !schema.contains(variable_decimal) {
         return Cow::Borrowed(schema);
     }
     let Ok(mut parsed) = serde_json::from_str::<Value>(schema) else { return Cow::Borrowed(schema) };

@@ -199,7 +199,7 @@ async fn a_database_is_read_with_its_defaults_and_its_secret_stays_where_it_is()
 }
 
 #[rstest]
-#[case::no_url("  url: ${env:SHOP}\n", "", 3, &["missing key `url`"])]
+#[case::no_url("  url: ${env:SHOP}\n", "", 4, &["missing key `url`"])]
 #[case::bad_reference("${env:SHOP}", "${vault:SHOP}", 4, &["is no reference"])]
 #[case::bad_slot("slot: shop", "slot: My-Slot", 5, &["no name of a replication slot"])]
 #[case::no_table("public.orders:", "orders:", 7, &["stream `orders` is no table", "`schema.table`"])]
