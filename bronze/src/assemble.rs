@@ -2,7 +2,8 @@
 //!
 //! Every record gives exactly one row, at its place in offset order: a decoded one its columns, a
 //! tombstone nulls, an undecodable one nulls with `_error` and the value's bytes in `_raw`. So a
-//! bad record is counted, stored and committed like any other, in the commit of its neighbours.
+//! bad record is counted, stored and committed like any other, in the commit of its neighbours. A value
+//! with fields that no column takes has its columns, and its bytes in `_raw` too: nothing is dropped.
 
 use std::sync::Arc;
 
@@ -123,6 +124,8 @@ pub struct Values {
     pub parts: Vec<Decoded>,
     /// Rows refused before any decoder saw them.
     pub refused: Vec<(u32, Refusal)>,
+    /// Rows that hold more than the table's columns: their bytes are kept too.
+    pub partly: Vec<u32>,
     /// Registry id of each row's schema, where its value names one.
     pub schema_ids: Vec<Option<u32>>,
 }
@@ -141,6 +144,8 @@ pub fn assemble(
     for (row, refusal) in values.refused {
         errors[row as usize] = Some(refusal);
     }
+    let mut keeps_raw: Vec<bool> = vec![false; len];
+    values.partly.iter().for_each(|&row| keeps_raw[row as usize] = true);
     let mut value_parts = values.parts;
     for (row, refusal) in value_parts.iter_mut().flat_map(|part| part.refused.drain(..)) {
         errors[row as usize] = Some(refusal);
@@ -180,7 +185,9 @@ pub fn assemble(
                 Arc::new(TimestampMicrosecondArray::from_value(micros, len).with_timezone("UTC"))
             }
             column::ERROR => error_column(&errors),
-            column::RAW => bytes(len, |row| errors[row].as_ref().and_then(|_| rows.value(wire(row)))),
+            column::RAW => {
+                bytes(len, |row| rows.value(wire(row)).filter(|_| errors[row].is_some() || keeps_raw[row]))
+            }
             column::INGESTED_DATE => {
                 let day = i32::try_from(origin.ingested_at.0.div_euclid(86_400_000)).unwrap_or(0);
                 Arc::new(Date32Array::from_value(day, len))

@@ -13,14 +13,17 @@ use stream::{Records, registry};
 
 use crate::assemble::{Layout, Origin, Values, assemble};
 use crate::decode::{Decoded, Decoder, Refusal};
+use crate::json::{Fresh, SchemaParts};
 
 /// How a topic's values become columns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
     /// Avro behind the registry's frame.
     Avro,
-    /// JSON text, kept whole in the one column `value`.
+    /// JSON, taken apart by its schema.
     Json,
+    /// JSON text, kept whole in the one column `value`.
+    Text,
     /// Bytes, kept whole in the one column `value`.
     Bytes,
 }
@@ -57,6 +60,10 @@ pub struct Reader {
     pub values: Shelf,
     /// Schemas of keys.
     pub keys: Shelf,
+    /// Schemas of values that are JSON.
+    pub value_parts: SchemaParts,
+    /// Schemas of keys that are JSON.
+    pub key_parts: SchemaParts,
 }
 
 /// Schema ids that a batch names and nobody has looked up.
@@ -81,12 +88,21 @@ pub struct Read {
     pub batch: RecordBatch,
     /// Error rows by metric label.
     pub errors: Vec<(&'static str, u64)>,
+    /// Rows with fields that no column takes.
+    pub partly: u64,
 }
 
 impl Reader {
     /// A reader that knows no schema yet.
     pub fn new(format: Format, layout: Layout) -> Self {
-        Self { format, layout, values: Shelf::default(), keys: Shelf::default() }
+        Self {
+            format,
+            layout,
+            values: Shelf::default(),
+            keys: Shelf::default(),
+            value_parts: SchemaParts::default(),
+            key_parts: SchemaParts::default(),
+        }
     }
     /// The table's columns.
     pub fn layout(&self) -> &Layout {
@@ -120,24 +136,56 @@ impl Reader {
         unknown
     }
 
+    /// The schema parts of values and of keys in a batch that nobody has looked at.
+    pub fn fresh(&self, rows: &Records, kept: &[u32]) -> (Vec<Fresh>, Vec<Fresh>) {
+        let values = kept.iter().filter_map(|&row| rows.value(row as usize));
+        let values = if self.format == Format::Json { self.value_parts.fresh(values) } else { Vec::new() };
+        let keys = kept.iter().filter_map(|&row| rows.key(row as usize)).filter(|key| !is_framed(key));
+        let has_keys = self.format != Format::Avro && self.layout.keys().is_some();
+        let keys = if has_keys { self.key_parts.fresh(keys) } else { Vec::new() };
+        (values, keys)
+    }
+
     /// Reads the records at `kept`. Those whose schema nobody put in are error rows.
     pub fn read(&mut self, origin: Origin<'_>, rows: &Records, kept: &[u32]) -> Read {
         let wanted = self.layout.values().clone();
         let at = |row: u32| rows.value(kept[row as usize] as usize);
         let values = match self.format {
             Format::Avro => framed(&mut self.values, kept.len(), at, &wanted),
-            Format::Json | Format::Bytes => plain(kept.len(), at, &wanted),
+            Format::Json => self.value_parts.decode(kept.len(), at, &wanted),
+            Format::Text | Format::Bytes => plain(kept.len(), at, &wanted),
         };
         let keys = match self.layout.keys().cloned() {
             Some(wanted) => {
                 let at = |row: u32| rows.key(kept[row as usize] as usize);
-                framed(&mut self.keys, kept.len(), at, &wanted).parts
+                self.read_keys(kept.len(), at, &wanted)
             }
             None => Vec::new(),
         };
-        let errors = count(&values);
-        Read { batch: assemble(&self.layout, origin, rows, kept, values, keys), errors }
+        let (errors, partly) = (count(&values), values.partly.len() as u64);
+        Read { batch: assemble(&self.layout, origin, rows, kept, values, keys), errors, partly }
     }
+
+    /// Where values are no Avro, keys may be: our own file source frames them whatever the value is.
+    fn read_keys<'a>(
+        &mut self,
+        len: usize,
+        at: impl Fn(u32) -> Option<&'a [u8]>,
+        wanted: &Fields,
+    ) -> Vec<Decoded> {
+        if self.format == Format::Avro {
+            return framed(&mut self.keys, len, at, wanted).parts;
+        }
+        let mut parts = framed(&mut self.keys, len, |row| at(row).filter(|key| is_framed(key)), wanted).parts;
+        let json = |row| at(row).filter(|key| !is_framed(key));
+        parts.extend(self.key_parts.decode(len, json, wanted).parts);
+        parts
+    }
+}
+
+/// No JSON begins with the magic byte.
+fn is_framed(bytes: &[u8]) -> bool {
+    bytes.first() == Some(&0)
 }
 
 fn note(shelf: &Shelf, id: u32, unknown: &mut Vec<u32>) {

@@ -15,7 +15,8 @@ use arrow::datatypes::SchemaRef;
 use lake::digest::{Sum, row_hashes};
 use lake::{Commit, Expect, Landing, Table};
 use model::{AppId, Positions, ProjectName, Reaction, TopicId, TopicName, Version};
-use runtime::Backoff;
+use runtime::traces::{Cause, Role, TRACEPARENT};
+use runtime::{Backoff, Traces};
 use serde_json::{Map, Value, json};
 
 use crate::budget::Permit;
@@ -30,6 +31,8 @@ pub struct Waiting {
     pub permit: Permit,
     /// Kafka's newest timestamp among them, in milliseconds.
     pub newest: Option<i64>,
+    /// Traces that records among them were sampled for.
+    pub causes: Vec<Cause>,
 }
 
 /// One commit to be.
@@ -47,6 +50,8 @@ pub struct Work {
     pub plan: Plan<Waiting>,
     /// The table's columns after it, where it gains some.
     pub schema: Option<SchemaRef>,
+    /// Where its span goes.
+    pub traces: Traces,
 }
 
 /// What became of it.
@@ -78,12 +83,30 @@ pub enum Outcome {
 pub async fn land(mut table: Table, work: Work) -> Finished {
     let ranges = work.plan.ranges.clone();
     let newest = work.plan.batches.iter().flatten().filter_map(|waiting| waiting.newest).max();
-    let outcome = attempt(&mut table, work).await.unwrap_or_else(Outcome::Failed);
+    let mut causes = Vec::new();
+    for waiting in work.plan.batches.iter().flatten() {
+        waiting.causes.iter().for_each(|cause| cause.clone().add_to(&mut causes));
+    }
+    let mut span = work.traces.span("bronze commit", Role::Reads, &causes);
+    span.says("messaging.system", "kafka");
+    span.says("messaging.destination.name", work.topic.as_str().to_owned());
+    span.says(
+        "messaging.batch.message_count",
+        ranges.iter().map(|range| range.rows).sum::<u64>().cast_signed(),
+    );
+    span.says("lakepulse.table", table.name().to_string());
+    span.says("lakepulse.op", work.op.clone());
+    let outcome = attempt(&mut table, work, span.cause()).await.unwrap_or_else(Outcome::Failed);
+    match &outcome {
+        Outcome::Landed(version) => span.says("lakepulse.version", version.position()),
+        Outcome::Moved => span.failed(&"another process has moved the table on"),
+        Outcome::Failed(error) => span.failed(error),
+    }
     Finished { table, ranges, outcome, newest }
 }
 
-async fn attempt(table: &mut Table, work: Work) -> lake::Result<Outcome> {
-    let Work { op, project, topic, topic_id, plan, schema } = work;
+async fn attempt(table: &mut Table, work: Work, cause: Option<Cause>) -> lake::Result<Outcome> {
+    let Work { op, project, topic, topic_id, plan, schema, .. } = work;
     let (batches, permits) = split(plan.batches);
     let digested = batches.clone();
     let digests =
@@ -100,7 +123,7 @@ async fn attempt(table: &mut Table, work: Work) -> lake::Result<Outcome> {
     // Encoded and uploaded: the rows are not needed any more, whatever the commit says.
     drop((rows, permits));
     let app = |range: &Range| AppId::partition(&topic_id, range.partition);
-    let commit = Commit {
+    let mut commit = Commit {
         operation: "WRITE",
         op: op.clone(),
         expect: Expect::These(plan.ranges.iter().map(|range| (app(range), range.position)).collect()),
@@ -111,15 +134,38 @@ async fn attempt(table: &mut Table, work: Work) -> lake::Result<Outcome> {
         properties: BTreeMap::new(),
         info: info(&project, &topic, &topic_id, &plan.ranges, &digests),
     };
+    if let Some(cause) = cause {
+        commit.info.insert(TRACEPARENT.to_owned(), cause.to_string().into());
+    }
     backoff.reset();
     loop {
         match table.commit(&commit).await {
-            Ok(Landing::Landed(version)) => return Ok(Outcome::Landed(version)),
+            Ok(Landing::Landed(version)) => {
+                let rows: u64 = plan.ranges.iter().map(|range| range.rows).sum();
+                let ranges = Spans { topic: &topic, ranges: &plan.ranges };
+                tracing::info!(table = %table.name(), version = version.0, op, rows, %ranges, "bronze committed");
+                return Ok(Outcome::Landed(version));
+            }
             Ok(Landing::Moved) => return Ok(Outcome::Moved),
             // The same commit again: it finds out whether it landed before.
             Err(error) if error.reaction() == Reaction::Retry => pause(&mut backoff, table, &error).await,
             Err(error) => return Err(error),
         }
+    }
+}
+
+/// Coordinates of records for a log line: `topic/partition[from,to)`.
+struct Spans<'a> {
+    topic: &'a TopicName,
+    ranges: &'a [Range],
+}
+impl std::fmt::Display for Spans<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for (at, range) in self.ranges.iter().enumerate() {
+            let comma = if at == 0 { "" } else { ", " };
+            write!(f, "{comma}{}/{}[{},{})", self.topic.as_str(), range.partition, range.from, range.to)?;
+        }
+        Ok(())
     }
 }
 

@@ -6,7 +6,7 @@
 //! Whole columns are converted at once; misfits are rare, so they are a sparse list.
 
 mod number;
-mod text;
+pub(crate) mod text;
 
 use std::sync::Arc;
 
@@ -38,6 +38,9 @@ pub enum Reason {
     /// Outside the years 1 to 9999, which is what readers of the table can show.
     #[error("a date or time lies outside the years 1 to 9999")]
     Time,
+    /// Text that should be a time.
+    #[error("a text is no time")]
+    NoTime,
     /// Finer than a microsecond.
     #[error("a time is finer than a microsecond")]
     FinerTime,
@@ -52,6 +55,7 @@ impl Reason {
             Self::Decimal => "inexact_decimal",
             Self::Number => "inexact_number",
             Self::Time => "time_out_of_range",
+            Self::NoTime => "bad_time",
             Self::FinerTime => "inexact_time",
             Self::Utf8 => "invalid_utf8",
         }
@@ -104,6 +108,9 @@ pub fn conform(array: &ArrayRef, to: &DataType, misfits: &mut Vec<Misfit>) -> Re
         (T::FixedSizeBinary(16), T::Utf8) => text::uuids(array),
         (T::FixedSizeBinary(_) | T::Utf8, T::Binary) => plain(array, to)?,
         (T::Binary, T::Utf8) => text::texts(array, misfits),
+        // What Debezium writes of an instant with a zone, and of a decimal without a scale.
+        (T::Utf8, T::Timestamp(TimeUnit::Microsecond, zone)) => text::instants(array, zone.clone(), misfits),
+        (T::Struct(fields), T::Utf8) if text::is_scaled(fields) => text::scaled(array.as_struct(), misfits),
         (from, to) if from == to => array.clone(),
         _ => return Err(refuse()),
     })

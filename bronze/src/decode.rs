@@ -8,6 +8,7 @@
 //! Should the decoder refuse what the check accepted, or panic, its state is worth nothing: it is
 //! built anew and the payloads are halved until the refused one stands alone.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use arrow::datatypes::{Fields, SchemaRef};
 use arrow_avro::codec::Tz;
 use arrow_avro::reader::{Decoder as AvroDecoder, ReaderBuilder};
 use arrow_avro::schema::{AvroSchema, Fingerprint, FingerprintAlgorithm, SchemaStore};
+use catalog::avro::{Form, in_form};
 
 use crate::check::{BadSchema, Checker, Fault};
 use crate::conform::{Incompatible, Misfit, Reason, conform};
@@ -64,7 +66,7 @@ pub enum Refusal {
     /// A value that the stored type cannot hold exactly.
     #[error("column `{column}`: {reason}")]
     Misfit {
-        /// Top-level column.
+        /// Top-level column; its dotted path where the value is JSON.
         column: String,
         /// What is wrong.
         reason: Reason,
@@ -72,6 +74,26 @@ pub enum Refusal {
     /// Text that is no JSON object of the topic's shape.
     #[error("the value is not the topic's JSON: {0}")]
     Json(String),
+    /// JSON that says nothing of its types, on a topic that declares none.
+    #[error(
+        "the value carries no schema and its topic declares none: set `schemas.enable` of the converter, \
+         or declare `schema:`"
+    )]
+    NoSchemaPart,
+    /// JSON with a schema that no table can hold, or not this one.
+    #[error("the value's schema part is not usable: {why}")]
+    SchemaPart {
+        /// What is wrong with it.
+        why: String,
+    },
+    /// JSON of another type than its schema says.
+    #[error("`{column}`: {wanted} is expected")]
+    Unlike {
+        /// Dotted path.
+        column: String,
+        /// What should stand there.
+        wanted: &'static str,
+    },
     /// Accepted by the check and refused by the decoder.
     #[error("the decoder refuses the value")]
     Decoder,
@@ -84,8 +106,10 @@ impl Refusal {
             Self::Magic(_) => "wrong_magic_byte",
             Self::Short => "short_frame",
             Self::UnknownSchema(_) => "unknown_schema_id",
-            Self::BadSchema { .. } => "unusable_schema",
+            Self::BadSchema { .. } | Self::SchemaPart { .. } => "unusable_schema",
             Self::Incompatible { .. } => "incompatible_schema",
+            Self::NoSchemaPart => "no_schema_part",
+            Self::Unlike { .. } => "unlike_schema",
             Self::Fault(fault) => fault.label(),
             Self::Misfit { reason, .. } => reason.label(),
             Self::Json(_) => "bad_json",
@@ -123,6 +147,10 @@ pub struct Decoded {
 impl Decoder {
     /// A decoder for the schema with that registry id.
     pub fn try_new(id: u32, json: Arc<str>) -> Result<Self, BadSchema> {
+        let json = match in_form(&json, Form::Wire) {
+            Cow::Borrowed(_) => json,
+            Cow::Owned(json) => json.into(),
+        };
         let checker = Checker::try_new(&json)?;
         let inner = build(id, &json)?;
         Ok(Self { id, json, checker, inner })

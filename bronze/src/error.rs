@@ -36,6 +36,15 @@ pub enum Error {
         /// The topic.
         topic: TopicName,
     },
+    /// JSON in an envelope, of which nothing says what its texts are.
+    #[error(
+        "records of topic `{topic}` carry no schema: set `value.converter.schemas.enable=true` at their \
+         source, or declare the topic's `schema:`"
+    )]
+    NoSchemaPart {
+        /// The topic.
+        topic: TopicName,
+    },
     /// The consumer as a whole.
     #[error("the consumer group failed")]
     Consumer {
@@ -93,7 +102,7 @@ impl Error {
             Self::Stream { source, .. } | Self::Consumer { source } => source.reaction(),
             Self::Registry { source, .. } => source.reaction(),
             // Whoever creates or registers it may be a moment behind us.
-            Self::NoTopic { .. } | Self::NoSchema { .. } => Reaction::Retry,
+            Self::NoTopic { .. } | Self::NoSchema { .. } | Self::NoSchemaPart { .. } => Reaction::Retry,
             Self::CommitTask { .. } => Reaction::Reload,
             Self::NoTable { .. } | Self::BadContract { .. } | Self::Loss { .. } | Self::Halted { .. } => {
                 Reaction::Halt

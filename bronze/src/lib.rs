@@ -7,12 +7,14 @@
 //! | [`decode`] | payloads of one schema to columns |
 //! | [`conform`] | columns to the table's types, exactly or not at all |
 //! | [`evolve`] | what a new version of a schema means for the table |
+//! | [`json`] | values of JSON, by their own schema or the declared one |
 //! | [`batch`] | records of any schemas to rows |
 //! | [`assemble`] | rows: coordinates, headers, error rows beside the decoded columns |
 //! | [`decider`] | which records are new, when what waits becomes a commit |
 //! | [`ledger`] | what a source of files sent twice |
 //! | [`commit`] | lands rows and positions in one step |
 //! | [`budget`] | how much waits in memory, and who waits at the broker |
+//! | [`learn()`] | the columns of a topic whose contract names none |
 //! | [`open`] | a topic's table, and whether the two belong together |
 //! | [`pipeline`] | the run: router, one task a table, drain |
 //! | [`progress`] | how far each partition is |
@@ -36,6 +38,8 @@ pub mod decode;
 mod drain;
 pub mod error;
 pub mod evolve;
+pub mod json;
+mod learn;
 pub mod ledger;
 mod lookup;
 pub mod open;
@@ -49,6 +53,7 @@ mod table;
 mod testing;
 
 pub use error::{Error, Loss};
+pub use learn::learn;
 pub use open::create_table;
 pub use pipeline::{Context, run};
 pub use progress::Progress;

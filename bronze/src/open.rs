@@ -4,15 +4,13 @@
 //! that no longer exists: what is on the new one is not what follows, so the table halts, until a
 //! person has ended the old topic in the table's property [`ENDED`].
 
-use std::sync::Arc;
-
 use catalog::Topic;
-use catalog::avro::{bronze_schema, bronze_schema_of};
+use catalog::avro::bronze_schema_of;
 use lake::{Lake, Table, TableSpec};
 use model::{Positions, ProjectName, TopicId};
-use stream::{Admin, Registry};
+use stream::{Admin, Kafka, Registry};
 
-use crate::{Error, Loss};
+use crate::{Error, Loss, learn};
 
 /// Property of a bronze table: ids of former topics of its name, with commas, whose end was accepted.
 pub const ENDED: &str = "lakepulse.ended_topics";
@@ -20,7 +18,7 @@ pub const ENDED: &str = "lakepulse.ended_topics";
 /// A topic and its table.
 #[derive(Debug)]
 pub(crate) struct Opened {
-    /// The topic, with the schemas that only the registry knew.
+    /// The topic, with the schemas that its contract leaves out.
     pub topic: Topic,
     pub topic_id: TopicId,
     pub table: Table,
@@ -29,6 +27,7 @@ pub(crate) struct Opened {
 /// Finds topic and table. Creates the table if it may.
 pub(crate) async fn open(
     lake: &Lake,
+    kafka: &Kafka,
     admin: &Admin,
     registry: &Registry,
     project: &ProjectName,
@@ -38,7 +37,7 @@ pub(crate) async fn open(
     let found = admin.describe(&topic.name).await;
     let found = found.map_err(|source| Error::Stream { topic: topic.name.clone(), source })?;
     let found = found.ok_or_else(|| Error::NoTopic { topic: topic.name.clone() })?;
-    let topic = learned(registry, topic.clone()).await?;
+    let topic = learned(lake, kafka, registry, topic.clone()).await?;
     let table = lake.table(&topic.table).await;
     let table = match table.map_err(|source| Error::Lake { table: topic.table.clone(), source })? {
         Some(table) => table,
@@ -73,37 +72,15 @@ pub async fn create_table(lake: &Lake, project: &ProjectName, topic: &Topic) -> 
     created.map_err(|source| Error::Lake { table: topic.table.clone(), source })
 }
 
-/// The topic with the newest schemas of the registry, where its contract has none.
-async fn learned(registry: &Registry, mut topic: Topic) -> Result<Topic, Error> {
+/// The topic with the schemas that its contract leaves out.
+async fn learned(lake: &Lake, kafka: &Kafka, registry: &Registry, topic: Topic) -> Result<Topic, Error> {
     if !topic.is_unlearned() {
         return Ok(topic);
     }
-    let (value_subject, key_subject) = (topic.value_subject(), topic.key_subject());
-    let value = registry.latest(&value_subject).await;
-    let key = registry.latest(&key_subject).await;
-    let failed = |source| Error::Registry { topic: topic.name.clone(), source };
-    let (value, key) = (value.map_err(failed)?, key.map_err(failed)?);
-    let value = value.ok_or_else(|| Error::NoSchema { topic: topic.name.clone() })?;
-    bronze_schema(&topic, &value.schema)
-        .map_err(|source| Error::BadContract { topic: topic.name.clone(), source })?;
-    topic.value_schema = Some(value.schema);
-    if topic.key_schema.is_none()
-        && let Some(key) = key
-    {
-        if topic.key.is_empty() {
-            topic.key = key_names(&key.schema);
-        }
-        topic.key_schema = Some(key.schema).filter(|_| !topic.key.is_empty());
-    }
-    Ok(topic)
-}
-
-/// Fields of a key's record.
-fn key_names(schema: &Arc<str>) -> Vec<String> {
-    let json: serde_json::Value = serde_json::from_str(schema).unwrap_or_default();
-    let fields = json.get("fields").and_then(serde_json::Value::as_array);
-    let names = fields.into_iter().flatten().filter_map(|field| field.get("name")?.as_str());
-    names.map(str::to_owned).collect()
+    let learned = learn(lake, kafka, registry, &topic).await?;
+    let learned = learned.ok_or_else(|| Error::NoSchema { topic: topic.name.clone() })?;
+    let refused = |source| Error::BadContract { topic: topic.name.clone(), source };
+    topic.learn(&learned.value, learned.key.as_deref()).map_err(refused)
 }
 
 /// Another topic's id among the positions, unless its end was accepted.

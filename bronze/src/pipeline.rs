@@ -207,7 +207,8 @@ impl Keeper {
     ) -> Result<(), Error> {
         let context = &self.shared.context;
         let (project, create) = (&context.project.name, context.settings.create_tables);
-        let opening = open(&context.lake, &self.admin, &context.registry, project, &self.topic, create);
+        let opening =
+            open(&context.lake, &context.kafka, &self.admin, &context.registry, project, &self.topic, create);
         let opening: BoxFuture<'_, _> = Box::pin(opening);
         let opened = tokio::select! {
             () = stop.cancelled() => return Ok(()),

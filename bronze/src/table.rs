@@ -19,6 +19,7 @@ use arrow::array::RecordBatch;
 use catalog::{Topic, ValueFormat};
 use lake::Table;
 use model::{AppId, Offset, Reaction, TopicId, Version};
+use runtime::traces::{self, MAX_CAUSES, TRACEPARENT};
 use runtime::{CancellationToken, Meter, State};
 use stream::{Cause, Records};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
@@ -92,10 +93,11 @@ impl Task {
         let commit = &shared.context.project.commit;
         let age = i64::try_from(commit.interval.as_millis()).unwrap_or(i64::MAX);
         let limits = Limits { age, rows: commit.max_rows, bytes: commit.max_bytes };
-        let format = match (topic.value, &topic.value_schema) {
-            (ValueFormat::Avro, _) => Format::Avro,
-            (ValueFormat::Json, _) => Format::Json,
-            (ValueFormat::Bytes, _) => Format::Bytes,
+        let format = match topic.value {
+            ValueFormat::Avro => Format::Avro,
+            ValueFormat::Json if topic.value_schema.is_some() || topic.is_unlearned() => Format::Json,
+            ValueFormat::Json => Format::Text,
+            ValueFormat::Bytes => Format::Bytes,
         };
         let reader = Reader::new(format, Layout::new(table.schema().clone()));
         let meter = shared.context.meters.stage("bronze", &topic.table.to_string());
@@ -138,6 +140,7 @@ impl Task {
         stop: &CancellationToken,
     ) -> Result<(), Error> {
         self.meter.state(State::Running);
+        self.declare();
         self.begin_again();
         let every = (self.shared.context.project.commit.interval / 10)
             .clamp(std::time::Duration::from_millis(5), std::time::Duration::from_millis(100));
@@ -228,6 +231,7 @@ impl Task {
         let (Some(first), Some(next)) = (records.first(), records.next()) else { return Ok(None) };
         let repeats = records.offsets.partition_point(|offset| *offset < floor);
         let mut kept: Vec<u32> = (repeats as u32..records.len() as u32).collect();
+        self.learn_parts(&records, &kept);
         let unknown = self.reader().unknown(&records, &kept);
         if !unknown.is_empty() {
             self.ask(&unknown);
@@ -243,11 +247,25 @@ impl Task {
         let rows = kept.len() as u64;
         let newest = kept.iter().map(|&row| records.timestamp(row as usize)).filter(|&ms| ms >= 0).max();
         let (bytes, next) = (records.bytes() as u64, next.0);
+        let causes = self.causes(&records);
         let batch = self.decode(records, kept).await;
-        let payload = Waiting { batch, permit, newest };
+        let payload = Waiting { batch, permit, newest, causes };
         let batch = Batch { partition, generation, first: first.0, next, rows, bytes, payload };
         self.decider.on_batch(batch, self.shared.context.clock.now());
         Ok(None)
+    }
+
+    /// The traces that some of the records belong to.
+    fn causes(&self, records: &Records) -> Vec<traces::Cause> {
+        let mut causes = Vec::new();
+        if self.meter.traces().is_on() {
+            let headers = records.find_headers(TRACEPARENT, MAX_CAUSES);
+            headers
+                .into_iter()
+                .filter_map(traces::Cause::of_header)
+                .for_each(|cause| cause.add_to(&mut causes));
+        }
+        causes
     }
 
     async fn decode(&mut self, records: Records, kept: Vec<u32>) -> RecordBatch {
@@ -268,6 +286,10 @@ impl Task {
         if !read.errors.is_empty() {
             let n: u64 = read.errors.iter().map(|(_, n)| n).sum();
             tracing::warn!(table = %self.topic.table, records = n, reasons = ?read.errors, "records kept as error rows");
+        }
+        if read.partly > 0 {
+            self.meter.schema_change("not_declared");
+            tracing::warn!(table = %self.topic.table, records = read.partly, "records hold fields that the declared schema lacks: their bytes are kept in `_raw`");
         }
         read.batch
     }
@@ -323,6 +345,7 @@ impl Task {
             topic_id: self.topic_id.clone(),
             plan,
             schema: (schema != *table.schema()).then_some(schema),
+            traces: self.meter.traces().clone(),
         };
         self.committing_since = now.0;
         self.commit = Some(runtime::tasks::spawn("bronze-commit", land(table, work)));

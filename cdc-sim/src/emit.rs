@@ -199,7 +199,7 @@ mod tests {
     fn a_stream_that_is_no_table_is_refused_by_name() {
         let kafka = Kafka::new(stream::KafkaSettings::default());
         let settings =
-            stream::RegistrySettings { url: "http://localhost:1".to_owned(), user: None, password: None };
+            stream::RegistrySettings { url: "http://localhost:1".to_owned(), ..Default::default() };
         let streams = [("customer".to_owned(), "t".parse().expect("a topic name"))];
         let refused = Sink::try_new(kafka, Registry::new(settings), streams, Meters::new()).err();
         assert!(

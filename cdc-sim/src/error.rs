@@ -32,6 +32,23 @@ pub enum Error {
         /// Why.
         source: stream::registry::Error,
     },
+    /// A setting that shapes the log's records, where changes go into a database.
+    #[error(
+        "`{setting}` spoils records on their way to Kafka: it has no meaning for a database; leave it out"
+    )]
+    NoSpoiling {
+        /// Which.
+        setting: &'static str,
+    },
+    /// PostgreSQL did not do as asked.
+    #[error("cannot apply the workload to the database")]
+    Database(#[from] pgwire_replication::PgWireError),
+    /// The database holds what these settings did not make.
+    #[error("the database {why}: give the simulator an empty one, made by compose/postgres/*.sql")]
+    OtherDatabase {
+        /// How that shows.
+        why: String,
+    },
     /// Someone else wrote to the end of a partition.
     #[error(
         "the last record of `{topic}` partition {partition}, offset {offset}, has no `lp.seq` header: \
@@ -82,9 +99,13 @@ impl Error {
             Self::Stream(error) => error.reaction(),
             Self::Registry { source, .. } => source.reaction(),
             Self::Behind | Self::Unacknowledged => Reaction::Reload,
-            Self::NoTable { .. } | Self::NoTopic { .. } | Self::NotOurs { .. } | Self::OtherLog { .. } => {
-                Reaction::Halt
-            }
+            Self::Database(_) => Reaction::Retry,
+            Self::NoTable { .. }
+            | Self::NoTopic { .. }
+            | Self::NotOurs { .. }
+            | Self::OtherLog { .. }
+            | Self::NoSpoiling { .. }
+            | Self::OtherDatabase { .. } => Reaction::Halt,
         }
     }
 }

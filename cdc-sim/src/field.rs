@@ -37,6 +37,10 @@ pub trait Field {
     /// Appends the canonical text: what `CAST(column AS VARCHAR)` gives, microseconds for an
     /// instant.
     fn text(&self, out: &mut Vec<u8>);
+    /// Appends a literal of PostgreSQL's SQL.
+    fn sql(&self, out: &mut Vec<u8>) {
+        self.text(out);
+    }
 }
 
 /// Cents.
@@ -121,6 +125,11 @@ impl Field for Date {
             out.extend_from_slice(&[b'-', b'0' + part / 10, b'0' + part % 10]);
         }
     }
+    fn sql(&self, out: &mut Vec<u8>) {
+        out.push(b'\'');
+        self.text(out);
+        out.push(b'\'');
+    }
 }
 impl Field for Instant {
     const KIND: Kind = Kind::Instant;
@@ -129,6 +138,24 @@ impl Field for Instant {
     }
     fn text(&self, out: &mut Vec<u8>) {
         wire::digits(self.0, out);
+    }
+    fn sql(&self, out: &mut Vec<u8>) {
+        self.literal(out);
+    }
+}
+impl Instant {
+    /// `'2013-01-01 09:30:00.000000+00'`.
+    fn literal(self, out: &mut Vec<u8>) {
+        const DAY: i64 = 86_400_000_000;
+        out.push(b'\'');
+        // A day of any instant of 64 bits fits 32.
+        Date(self.0.div_euclid(DAY) as i32).text(out);
+        let micros = self.0.rem_euclid(DAY);
+        let (seconds, rest) = (micros / 1_000_000, micros % 1_000_000);
+        let (hours, minutes) = (seconds / 3_600, seconds / 60 % 60);
+        out.extend_from_slice(
+            format!(" {hours:02}:{minutes:02}:{:02}.{rest:06}+00'", seconds % 60).as_bytes(),
+        );
     }
 }
 impl Field for bool {
@@ -159,6 +186,19 @@ impl Field for Text {
             Self::Digits(n) => wire::digits(i64::from(*n), out),
         }
     }
+    fn sql(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Static(text) => quoted(text, out),
+            Self::Shared(text) => quoted(text, out),
+            Self::Digits(n) => quoted(&n.to_string(), out),
+        }
+    }
+}
+/// A text within quotes, those in it doubled.
+fn quoted(text: &str, out: &mut Vec<u8>) {
+    out.push(b'\'');
+    out.extend_from_slice(text.replace('\'', "''").as_bytes());
+    out.push(b'\'');
 }
 impl<F: Field> Field for Option<F> {
     const KIND: Kind = F::KIND;
@@ -176,6 +216,12 @@ impl<F: Field> Field for Option<F> {
         match self {
             None => out.push(b'~'),
             Some(value) => value.text(out),
+        }
+    }
+    fn sql(&self, out: &mut Vec<u8>) {
+        match self {
+            None => out.extend_from_slice(b"NULL"),
+            Some(value) => value.sql(out),
         }
     }
 }

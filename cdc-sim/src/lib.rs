@@ -12,6 +12,7 @@
 //! | [`block`] | records in the order of the log: late events, duplicates, poison |
 //! | [`generator`], [`discard`] | the log as a stream of blocks; into nowhere |
 //! | [`pace`] | when events are sent |
+//! | `script`, [`database`] | the same changes as SQL; into a PostgreSQL |
 //! | [`resume`], [`emit`], `sender`, `subjects` | what each partition holds already, and sending the rest |
 //!
 //! The log is a pure function of its settings: the same seed gives the same bytes. Time in it is the
@@ -22,6 +23,7 @@ mod accounts;
 mod billing;
 pub mod block;
 pub mod calendar;
+pub mod database;
 pub mod discard;
 pub mod emit;
 pub mod error;
@@ -38,6 +40,7 @@ pub mod resume;
 pub mod rng;
 pub mod row;
 pub mod schema;
+mod script;
 mod sender;
 pub mod settings;
 mod subjects;

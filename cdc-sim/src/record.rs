@@ -12,6 +12,7 @@ use crate::field::Instant;
 use crate::oracle::{Oracle, State};
 use crate::row::Row;
 use crate::schema::{CONNECTOR, DATABASE, SERVER, SOURCE_VERSION, Shape};
+use crate::script::{Script, Statements};
 use crate::settings::SchemaChange;
 use crate::tables::{TABLES, Table};
 use crate::wire;
@@ -59,6 +60,8 @@ pub struct Recorder {
     changes: Vec<Change>,
     bytes: Vec<u8>,
     frames: Vec<[Vec<u8>; 2]>,
+    /// The same changes as SQL, where that is asked for.
+    script: Option<Script>,
 }
 
 /// The open database transaction.
@@ -90,7 +93,20 @@ impl Recorder {
             changes: Vec::new(),
             bytes: Vec::new(),
             frames: Table::ALL.into_iter().map(source_frames).collect(),
+            script: None,
         }
+    }
+    /// Records changes as SQL too.
+    pub fn scripted(self) -> Self {
+        Self { script: Some(Script::default()), ..self }
+    }
+    /// Takes the transactions recorded as SQL, and what all so far make of the tables. The records go.
+    pub fn take_script(&mut self) -> (Vec<Statements>, State) {
+        while self.pending() > 0 {
+            self.take_block();
+        }
+        self.states.clear();
+        (self.script.as_mut().map(Script::take).unwrap_or_default(), *self.oracle.state())
     }
     /// Opens the next transaction, committed at `committed`.
     pub fn begin(&mut self, committed: Instant) {
@@ -101,6 +117,9 @@ impl Recorder {
         transaction.shape = shape;
         transaction.changes = 0;
         transaction.by_table = [0; TABLES];
+        if let Some(script) = &mut self.script {
+            script.begin(shape);
+        }
         let mut id = wire::Digits::default();
         let mut lsn = wire::Digits::default();
         let (id, lsn) = (id.of(transaction.id), lsn.of(self.lsn));
@@ -140,6 +159,9 @@ impl Recorder {
         let sequence = self.oracle.state().events();
         let table = R::TABLE as usize;
         let shape = self.transaction.shape;
+        if let Some(script) = &mut self.script {
+            script.change(sequence, before, after, shape);
+        }
         let out = &mut self.bytes;
 
         let key_start = out.len();

@@ -45,6 +45,8 @@ pub trait Row {
     }
     /// Appends the Avro record. `added`: with the columns of the schema change.
     fn avro(&self, added: bool, out: &mut Vec<u8>);
+    /// Appends the columns as SQL literals, a call each. `added`: as for [`Row::avro`].
+    fn sql(&self, added: bool, column: &mut dyn FnMut(&'static str, &[u8]));
     /// Appends the canonical text: see [`crate::oracle`].
     fn canonical(&self, out: &mut Vec<u8>);
 }
@@ -98,6 +100,16 @@ macro_rules! table {
                 self.$key.avro(out);
                 $(if added || !table!(@added $($change)?) {
                     self.$column.avro(out);
+                })+
+            }
+            fn sql(&self, added: bool, column: &mut dyn FnMut(&'static str, &[u8])) {
+                let mut literal = Vec::new();
+                self.$key.sql(&mut literal);
+                column(stringify!($key), &literal);
+                $(if added || !table!(@added $($change)?) {
+                    literal.clear();
+                    self.$column.sql(&mut literal);
+                    column(stringify!($column), &literal);
                 })+
             }
             #[inline]

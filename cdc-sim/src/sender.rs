@@ -47,7 +47,7 @@ impl Sender {
     /// A new producer: the old one, if any, is never used again.
     pub(crate) async fn begin(settings: &Settings, sink: &Sink, resume: Resume) -> Result<Self, Error> {
         let mut kafka = sink.kafka.settings().clone();
-        kafka.config.insert("enable.gapless.guarantee".to_owned(), "true".to_owned());
+        kafka.config.insert("enable.gapless.guarantee".to_owned(), "true".into());
         let meters = Table::ALL.map(|table| {
             let meter = sink.topics.of(table).map(|_| sink.meters.stage("source", table.name()));
             if let Some(meter) = &meter {

@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use cdc_sim::{Pattern, SchemaChange, Share};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::logs::LogFormat;
+
 /// A streaming medallion lakehouse: topics become bronze, silver and gold Delta tables, exactly once.
 #[derive(Debug, Parser)]
 #[command(name = "lakepulse", version, max_term_width = 100)]
@@ -21,10 +23,10 @@ pub struct Cli {
 #[derive(Debug, Clone, Args)]
 pub struct Common {
     /// Folder of the project: `lakepulse.yaml`, `topics.yaml`, `sources/`, `models/`, `schemas/`.
-    #[arg(long, global = true, value_name = "DIR", default_value = ".")]
+    #[arg(long, global = true, value_name = "DIR", default_value = ".", env = "LAKEPULSE_PROJECT")]
     pub project: PathBuf,
     /// Which target of `lakepulse.yaml` to run on.
-    #[arg(long, global = true, value_name = "NAME", default_value = "embedded")]
+    #[arg(long, global = true, value_name = "NAME", default_value = "embedded", env = "LAKEPULSE_TARGET")]
     pub target: String,
     /// Only these tables: a name, `+name` with what is upstream, `name+` with what is downstream.
     #[arg(long, global = true, value_name = "SELECTOR")]
@@ -33,8 +35,24 @@ pub struct Common {
     #[arg(long, global = true)]
     pub json: bool,
     /// Where metrics and health are served. Port 0 takes a free one.
-    #[arg(long, global = true, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "ADDRESS",
+        default_value = "127.0.0.1:0",
+        env = "LAKEPULSE_LISTEN"
+    )]
     pub listen: SocketAddr,
+    /// How logs are written to standard error. What is logged is said by `LAKEPULSE_LOG`, as `info`.
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        value_name = "FORMAT",
+        default_value_t = LogFormat::Human,
+        env = "LAKEPULSE_LOG_FORMAT"
+    )]
+    pub log_format: LogFormat,
 }
 
 #[derive(Debug, Subcommand)]
@@ -46,6 +64,9 @@ pub enum Verb {
         /// Write JSON Schemas of the YAML files into this folder, for editors.
         #[arg(long, value_name = "DIR")]
         schemas: Option<PathBuf>,
+        /// Write Prometheus rules into this file: recording and alerting, from what topics and models say.
+        #[arg(long, value_name = "FILE")]
+        rules: Option<PathBuf>,
     },
     /// Print what `apply` would do to topics, subjects, tables and models.
     Plan {
@@ -55,7 +76,8 @@ pub enum Verb {
     },
     /// Make topics, subjects, tables and models what the project says. Safe to run again.
     Apply,
-    /// Run everything in one process.
+    /// Run everything in one process. On services of your own the simulator runs only when one of its
+    /// options is given.
     Up {
         #[command(flatten)]
         workload: Workload,
@@ -73,6 +95,10 @@ pub enum Verb {
     Sim {
         #[command(flatten)]
         workload: Workload,
+        /// Apply the workload to this PostgreSQL instead, as `postgres://user:password@host:port/database`;
+        /// `${env:NAME}` keeps the password off the command line. Its tables are made by compose/postgres.
+        #[arg(long, value_name = "URL", conflicts_with = "discard")]
+        into: Option<String>,
         /// Generate as fast as possible into a sink that discards the records, and print the rate.
         #[arg(long)]
         discard: bool,
@@ -88,10 +114,17 @@ pub enum Verb {
     Silver(Stage),
     /// Silver into gold tables and gold topics.
     Gold(Stage),
+    /// Ask the process that serves health at `--listen` whether it is ready. Exit 1 when it is not.
+    Health,
     /// Versions, rows, positions and lag of every table.
     Status,
     /// Prove from the data alone that nothing was lost or doubled.
     Verify,
+    /// Try every service of the target for what LakePulse depends on, and say what is wrong and what to do.
+    ///
+    /// Makes one small topic, `_lakepulse.NAME.doctor`, and a few objects in the lake, and deletes them
+    /// again. Exit 1 when a check fails.
+    Doctor,
     /// Delete the files and log entries of tables that nobody needs any more, and compact bronze.
     ///
     /// Kept is everything since the oldest position of those who follow a table, and everything of the
@@ -144,6 +177,22 @@ pub struct Workload {
     pub summary: Option<PathBuf>,
 }
 
+impl Workload {
+    /// Whether the command line says anything about the simulator.
+    pub fn is_asked_for(&self) -> bool {
+        let Self { seed, events, rate, pattern, disorder, duplicates, poison, schema_change, summary } = self;
+        seed.is_some()
+            || events.is_some()
+            || rate.is_some()
+            || pattern.is_some()
+            || disorder.is_some()
+            || duplicates.is_some()
+            || poison.is_some()
+            || schema_change.is_some()
+            || summary.is_some()
+    }
+}
+
 #[derive(Debug, Subcommand)]
 pub enum IngestSource {
     /// CSV and JSON Lines files dropped into a folder, each once.
@@ -157,6 +206,21 @@ pub enum IngestSource {
         #[arg(long, value_name = "T")]
         dead_letters: Option<String>,
         /// Exit once every file that is there has been published.
+        #[arg(long)]
+        until_drained: bool,
+    },
+    /// A PostgreSQL database: the rows of its tables once, then every change.
+    Postgres {
+        /// Which source of `sources/`, where several have `connector: postgres`.
+        source: Option<String>,
+        /// Read this table again, as `schema.table`: rows that went while nobody read go from silver too.
+        #[arg(long, value_name = "TABLE")]
+        snapshot: Vec<String>,
+        /// Go on though it is another database than before, or its slot is lost: a new epoch begins, and
+        /// every table is read again.
+        #[arg(long)]
+        new_epoch: bool,
+        /// Exit once everything is published that was committed when this began.
         #[arg(long)]
         until_drained: bool,
     },

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use catalog::{Connection, Source};
 use cdc_sim::{Share, Sink, Summary};
 use ingest::files::Feed;
@@ -19,6 +19,15 @@ pub fn simulated(wiring: &Wiring) -> Option<&Source> {
 /// What the source's file says, overridden by the command line.
 pub fn settings(source: &Source, workload: &Workload) -> cdc_sim::Settings {
     let Connection::WwiSim(declared) = &source.connection else { return cdc_sim::Settings::default() };
+    overridden(declared, workload)
+}
+
+/// What the command line says alone.
+pub fn undeclared(workload: &Workload) -> cdc_sim::Settings {
+    overridden(&catalog::WwiSim::default(), workload)
+}
+
+fn overridden(declared: &catalog::WwiSim, workload: &Workload) -> cdc_sim::Settings {
     let share = |given: Option<Share>, declared: f64| {
         // A declared share was checked to lie between 0 and 1.
         given.unwrap_or_else(|| Share::millionths((declared * 1e6).round() as u32))
@@ -94,4 +103,57 @@ pub fn folders(wiring: &Wiring, once: bool) -> Vec<Feed> {
         })
     };
     catalog.sources.values().filter_map(feed).collect()
+}
+
+/// What a database source works with.
+pub fn databases_context(wiring: &Wiring) -> ingest::postgres::Context {
+    ingest::postgres::Context {
+        project: wiring.project.clone(),
+        kafka: wiring.kafka.clone(),
+        registry: wiring.registry.clone(),
+        meters: wiring.meters.clone(),
+        clock: wiring.clock.clone(),
+    }
+}
+
+/// The databases that the project reads. With `once`, what is committed now and no more.
+pub fn databases(wiring: &Wiring, once: bool) -> Result<Vec<ingest::postgres::Feed>> {
+    let catalog = &wiring.project.catalog;
+    let feed = |source: &Source| {
+        let Connection::Postgres(postgres) = &source.connection else { return None };
+        let slot = postgres.slot.clone().unwrap_or_else(|| {
+            let name = format!("lakepulse_{}_{}", wiring.project.name, source.name).to_lowercase();
+            name.replace(|c: char| !c.is_ascii_alphanumeric(), "_")
+        });
+        let topics = source
+            .streams
+            .iter()
+            .filter_map(|(table, topic)| Some((table.clone(), catalog.contract(topic)?)));
+        let url = postgres.url.resolve().with_context(|| format!("`url` of source `{}`", source.name));
+        Some(url.map(|url| ingest::postgres::Feed {
+            source: source.name.clone(),
+            url,
+            slot,
+            publication: postgres.publication.clone(),
+            heartbeat: postgres.heartbeat,
+            tables: topics.collect(),
+            once,
+        }))
+    };
+    catalog.sources.values().filter_map(feed).collect()
+}
+
+/// The database of that name; the only one, where none is given.
+pub fn database(wiring: &Wiring, name: Option<&str>, once: bool) -> Result<ingest::postgres::Feed> {
+    let mut feeds = databases(wiring, once)?;
+    let names = feeds.iter().map(|feed| feed.source.clone()).collect::<Vec<_>>().join("`, `");
+    feeds.retain(|feed| name.is_none_or(|name| feed.source == name));
+    match (feeds.pop(), feeds.is_empty()) {
+        (Some(feed), true) => Ok(feed),
+        (Some(_), false) => Err(anyhow!("name one of the project's databases: `{names}`")),
+        (None, _) if names.is_empty() => {
+            Err(anyhow!("the project declares no source with `connector: postgres` under sources/"))
+        }
+        (None, _) => Err(anyhow!("the project has no such database; it has `{names}`")),
+    }
 }

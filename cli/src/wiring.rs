@@ -1,18 +1,20 @@
 //! From arguments to a project and the systems its target names.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use catalog::Project;
+use catalog::{Fault, KafkaTarget, Project, RegistryTarget, Setting, SettingError};
 use lake::{Lake, LakeSettings};
 use model::Exit;
 use runtime::health::Board;
-use runtime::{Clock, Ids, Meters, RandomIds, WallClock};
+use runtime::{Clock, Ids, Meters, RandomIds, Traces, WallClock};
 use stream::embedded::Host;
 use stream::{Kafka, KafkaSettings, Registry, RegistrySettings};
 
 use crate::args::Common;
 use crate::failure::Failure;
+use crate::{learn, mask};
 
 /// A checked project and open connections to what its target names.
 pub struct Wiring {
@@ -36,28 +38,10 @@ impl Wiring {
         let project = project(common).await?;
         let ids: Arc<dyn Ids> = Arc::new(RandomIds);
         let lake = lake(&project, ids.clone()).await?;
-        let (host, kafka, registry) = match (&project.target.kafka, &project.target.registry) {
-            (Some(kafka), Some(registry)) => {
-                let (bootstrap, config) = kafka.resolve().context("the target's `kafka`")?;
-                let user = registry.user.as_ref().map(catalog::Setting::resolve).transpose();
-                let password = registry.password.as_ref().map(catalog::Setting::resolve).transpose();
-                let registry = RegistrySettings {
-                    url: registry.url.resolve().context("the target's `registry.url`")?,
-                    user: user.context("the target's `registry.user`")?,
-                    password: password.context("the target's `registry.password`")?,
-                };
-                (None, KafkaSettings { bootstrap, config, transactions: true }, registry)
-            }
-            _ => {
-                let host =
-                    Host::join(&project.state_dir()).await.context("cannot start the embedded broker")?;
-                let kafka = KafkaSettings {
-                    bootstrap: host.bootstrap.clone(),
-                    config: Default::default(),
-                    transactions: true,
-                };
-                let registry =
-                    RegistrySettings { url: host.registry_url.clone(), user: None, password: None };
+        let (host, kafka, registry) = match services(&project)? {
+            Some((kafka, registry)) => (None, kafka, registry),
+            None => {
+                let (host, kafka, registry) = embedded(&project).await?;
                 (Some(host), kafka, registry)
             }
         };
@@ -66,33 +50,44 @@ impl Wiring {
             format!("registry {}", registry.url),
             format!("lake     {}", project.lake().context("the target's `lake`")?.0),
         ];
+        let (kafka, registry) = (Kafka::new(kafka), Registry::new(registry));
+        let project = learn::columns(common, project, &lake, &kafka, &registry).await?;
         Ok(Self {
             project,
-            kafka: Kafka::new(kafka),
-            registry: Registry::new(registry),
+            kafka,
+            registry,
             lake,
             host,
             addresses,
             clock: Arc::new(WallClock),
             ids,
-            meters: Meters::new(),
+            meters: Meters::traced(Traces::from_environment().context("cannot start tracing")?),
             board: Board::default(),
         })
     }
     /// Waits for checkpoints under way, and lets go of the embedded broker when this process hosts it.
     pub async fn close(self) {
         self.lake.settle().await;
+        self.meters.traces().shut_down().await;
         if let Some(host) = self.host {
             host.stop().await;
         }
     }
 }
 
-/// Loads and checks the project. Prints every fault and ends with exit 3 when there is one.
-#[allow(clippy::print_stderr, clippy::print_stdout, reason = "faults are the verb's output")]
+/// Loads and checks the project, asking nobody.
 pub async fn project(common: &Common) -> Result<Arc<Project>, Failure> {
-    match catalog::load(&common.project, &common.target).await {
-        Ok(project) => Ok(Arc::new(project)),
+    checked(catalog::load(&common.project, &common.target).await)
+}
+
+/// A project without faults. Prints every fault and ends with exit 3 when there is one.
+#[allow(clippy::print_stderr, clippy::print_stdout, reason = "faults are the verb's output")]
+pub fn checked(loaded: Result<Project, Vec<Fault>>) -> Result<Arc<Project>, Failure> {
+    match loaded {
+        Ok(project) => {
+            mask::know(project.secrets());
+            Ok(Arc::new(project))
+        }
         Err(faults) => {
             for fault in &faults {
                 eprintln!("{fault}");
@@ -103,9 +98,53 @@ pub async fn project(common: &Common) -> Result<Arc<Project>, Failure> {
     }
 }
 
+/// How to reach the target's own broker and registry. `None`: they are embedded.
+pub fn services(project: &Project) -> anyhow::Result<Option<(KafkaSettings, RegistrySettings)>> {
+    let (Some(kafka), Some(registry)) = (&project.target.kafka, &project.target.registry) else {
+        return Ok(None);
+    };
+    Ok(Some((self::kafka(kafka)?, self::registry(registry)?)))
+}
+
+/// The project's own broker and registry, hosted by this process if no other does.
+pub async fn embedded(project: &Project) -> anyhow::Result<(Host, KafkaSettings, RegistrySettings)> {
+    let host = Host::join(&project.state_dir()).await.context("cannot start the embedded broker")?;
+    let kafka =
+        KafkaSettings { bootstrap: host.bootstrap.clone(), config: Default::default(), transactions: true };
+    let registry = RegistrySettings { url: host.registry_url.clone(), ..RegistrySettings::default() };
+    Ok((host, kafka, registry))
+}
+
+fn kafka(target: &KafkaTarget) -> anyhow::Result<KafkaSettings> {
+    let (bootstrap, config) = target.resolve().context("the target's `kafka`")?;
+    Ok(KafkaSettings { bootstrap, config, transactions: true })
+}
+
+fn registry(target: &RegistryTarget) -> anyhow::Result<RegistrySettings> {
+    let given = |setting: &Option<Setting>| setting.as_ref().map(Setting::resolve).transpose();
+    let all = || -> Result<RegistrySettings, SettingError> {
+        let path = |setting| -> Result<_, SettingError> { Ok(given(setting)?.map(PathBuf::from)) };
+        Ok(RegistrySettings {
+            url: target.address()?,
+            user: given(&target.user)?,
+            password: target.password.as_ref().map(Setting::secret).transpose()?,
+            ca: path(&target.ca)?,
+            identity: path(&target.certificate)?.zip(path(&target.key)?),
+        })
+    };
+    all().context("the target's `registry`")
+}
+
+/// Where the lake is and how to reach it.
+pub fn lake_settings(project: &Project) -> anyhow::Result<LakeSettings> {
+    let (url, options) = project.lake().context("the target's `lake`")?;
+    Ok(LakeSettings { url, options })
+}
+
 /// The lake of the project's target, without any broker.
 pub async fn lake(project: &Project, ids: Arc<dyn Ids>) -> Result<Lake, Failure> {
-    let (url, options) = project.lake().context("the target's `lake`")?;
-    let opened = Lake::connect(LakeSettings { url: url.clone(), options }, ids).await;
+    let settings = lake_settings(project)?;
+    let url = settings.url.clone();
+    let opened = Lake::connect(settings, ids).await;
     Ok(opened.with_context(|| format!("cannot open the lake at `{url}`"))?)
 }

@@ -61,6 +61,12 @@ unpack_wheel() {
 
 maven() { mvn -B -q --strict-checksums "$@"; }
 
+# A file of Maven's, of a pinned checksum: folder, file, SHA-256, coordinates. Leaves the shell in the folder.
+maven_file() {
+    maven "$maven_dependency_plugin:copy" -DoutputDirectory="$1" -Dartifact="$4" \
+        && cd "$1" && sha256sum -c - <<<"$3  $2"
+}
+
 # Puts the home of a Java that is new enough into `found_java`: `JAVA_HOME`, the one on the path, what Debian
 # keeps, else our own.
 find_java() {

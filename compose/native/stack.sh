@@ -6,15 +6,21 @@
 #   _setup    what must be in it (bucket, tables); may run again         _ready    asks it for what must be in it
 
 readonly services=(kafka registry minio postgres alertmanager prometheus)
+# Started only when they are named; from then on they are among all.
+readonly extras=(connect)
 
 # Sets `chosen`: the services named, or all.
 choose() {
-    local name
+    local name known=("${services[@]}" "${extras[@]}")
     for name in "$@"; do
-        [[ " ${services[*]} " == *" $name "* ]] || die "no service \`$name\`; there are: ${services[*]}"
+        [[ " ${known[*]} " == *" $name "* ]] || die "no service \`$name\`; there are: ${known[*]}"
     done
     chosen=("$@")
-    [ $# -gt 0 ] || chosen=("${services[@]}")
+    [ $# -eq 0 ] || return 0
+    chosen=("${services[@]}")
+    for name in "${extras[@]}"; do
+        [ ! -f "$root/run/$name.pid" ] || chosen+=("$name")
+    done
 }
 
 stack_up() {
@@ -22,6 +28,7 @@ stack_up() {
     local -a fresh=()
     load_secrets
     need curl curl
+    make_certificates
     for service in "${chosen[@]}"; do "${service}_install"; done
     for service in "${chosen[@]}"; do
         if our_pid "$service" >/dev/null; then continue; fi
@@ -119,5 +126,31 @@ stack_logs() {
     exec tail "${flags[@]}" "${files[@]}"
 }
 
+# Runs a script of compose/ that containers run, too.
+shared() { "$compose/$1" "${@:2}"; }
+
 # Whether a request succeeds: a URL, further arguments of curl.
 answers() { curl --silent --fail --max-time 5 --noproxy "*" --output /dev/null "$@"; }
+
+# What the services are started and asked with, an argument a line: the very functions that do it, in a shell
+# where the words that act only print. ../docker-compose.yaml is compared with it.
+stack_commands() {
+    local service found_java=/java scratch
+    # One of them opens its data, which need not be there.
+    scratch="$(mktemp -d)"
+    mkdir -p "$scratch/data/postgres"
+    for service in "${chosen[@]}"; do
+        (
+            exec() { [ $# -eq 0 ] || printf "$service starts %s\\n" "${@:2}"; }
+            cd() { :; }
+            postgres_home() { echo /postgresql; }
+            answers() { printf "$service asks %s\\n" "$@"; }
+            postgres_client() { printf "$service asks %s\\n" "$1" -h 127.0.0.1 -p "$postgres_port" -U postgres "${@:2}"; }
+            shared() { printf "$service asks %s\\n" "$@"; }
+            root="$scratch" LAKE_ACCESS_KEY='' LAKE_SECRET_KEY='' POSTGRES_PASSWORD=''
+            "${service}_exec"
+            "${service}_alive"
+        )
+    done
+    rm -r "$scratch"
+}

@@ -3,6 +3,10 @@
 # own checksums; what is unpacked by us is pinned here by SHA-256. PostgreSQL and Prometheus are those of
 # the machine's Debian release, which signs them.
 
+# Kafka's metrics for Prometheus.
+jmx_exporter_version="1.0.1"
+jmx_exporter_sha256="7d61f737fd661610ccc14aea79764faa1ea94a340cbc8f0029b3d2edea3d80c1"
+
 registry_version="3.3.3"
 registry_sha256="8bc6751c76d963734224b01d5e7f84ccb3cb61c87d3bd77c36c35f10a5cbed63"
 
@@ -10,6 +14,9 @@ registry_sha256="8bc6751c76d963734224b01d5e7f84ccb3cb61c87d3bd77c36c35f10a5cbed6
 minio_version="v0.0.0-20260212201848-7aac2a2c5b7c"
 
 alertmanager_version="v0.28.1"
+
+debezium_version="3.3.1.Final"
+debezium_sha256="d7aaa6ff7f408bb082c43d46b5720087ea29e01502097c4f9622038117100fae"
 
 # Taken only where the machine has no Java or Go that is new enough.
 java_least=21

@@ -15,6 +15,7 @@ use std::time::Duration;
 use lake::{Commit, Expect, Landing, Remove, Table};
 use model::{Positions, ProjectName, Reaction, TableName};
 use runtime::Backoff;
+use runtime::traces::{Cause, TRACEPARENT};
 use serde_json::{Map, json};
 
 use crate::difference::Difference;
@@ -43,6 +44,8 @@ pub struct Story<'a> {
     pub arrived: Option<i64>,
     /// What was found of the rows it writes.
     pub verdicts: Vec<Verdict>,
+    /// The span of this commit.
+    pub cause: Option<Cause>,
 }
 
 /// Writes a difference, or with none the pins alone, and sets the positions.
@@ -89,6 +92,9 @@ pub(crate) fn base(set: Positions, expect: Expect, story: &Story<'_>) -> Commit 
     info.insert("method".to_owned(), json!(story.method));
     if story.arrived.is_some() {
         info.insert(NEWEST_ARRIVAL.to_owned(), json!(story.arrived));
+    }
+    if let Some(cause) = &story.cause {
+        info.insert(TRACEPARENT.to_owned(), cause.to_string().into());
     }
     let broken: Map<String, serde_json::Value> =
         story.verdicts.iter().filter(|v| v.failed > 0).map(|v| (v.name.clone(), json!(v.failed))).collect();

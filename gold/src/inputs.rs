@@ -6,6 +6,7 @@ use arrow::array::RecordBatch;
 use lake::{Lake, LogEntry, Table};
 use model::{AppId, Positions, TableName, Version};
 use query::affected::{Change, Input as Source, Inputs as World, Maintenance};
+use runtime::traces::{Cause, TRACEPARENT};
 
 use crate::error::{Error, OfTable as _, Result};
 use crate::refresh::Input;
@@ -31,6 +32,8 @@ pub enum Between {
         changes: BTreeMap<TableName, Change>,
         /// The newest Kafka timestamp behind them, milliseconds.
         arrived: Option<i64>,
+        /// The commits that brought them, where those were traced.
+        causes: Vec<Cause>,
     },
     /// It cannot be told, or is too much to tell: compute everything, for this reason.
     Unknown(String),
@@ -94,7 +97,7 @@ impl Inputs {
         limit: usize,
         maintenance: &Maintenance,
     ) -> Result<Between> {
-        let (mut rows, mut changes, mut arrived) = (0, BTreeMap::new(), None);
+        let (mut rows, mut changes, mut arrived, mut causes) = (0, BTreeMap::new(), None, Vec::new());
         for (name, after) in from {
             let Some(open) = self.open.get(name) else { continue };
             let versions = match open.changes(Some(*after), open.version()).await {
@@ -107,6 +110,7 @@ impl Inputs {
             for version in &versions {
                 let change = open.read_change(version).await.of(&self.table)?;
                 arrived = arrived.max(said(version.entry(), NEWEST_ARRIVAL));
+                cause(version.entry()).into_iter().for_each(|cause| cause.add_to(&mut causes));
                 rows += count(&change.added) + count(&change.removed);
                 if rows > limit {
                     return Ok(Between::Unknown(format!("more than {limit} rows changed")));
@@ -126,7 +130,7 @@ impl Inputs {
                 }
             }
         }
-        Ok(Between::Rows { changes, arrived })
+        Ok(Between::Rows { changes, arrived, causes })
     }
 
     /// The newest Kafka timestamp among the rows behind `pins`, milliseconds.
@@ -162,6 +166,11 @@ impl Inputs {
 /// What a commit says of itself under `key`.
 pub(crate) fn said(entry: &LogEntry, key: &str) -> Option<i64> {
     entry.info.get(key).and_then(serde_json::Value::as_i64)
+}
+
+/// The span of a commit, where it was traced.
+pub(crate) fn cause(entry: &LogEntry) -> Option<Cause> {
+    entry.info.get(TRACEPARENT).and_then(|text| Cause::parse(text.as_str()?))
 }
 
 fn last(table: &Table) -> Version {

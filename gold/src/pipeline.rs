@@ -14,6 +14,7 @@ use futures::future::BoxFuture;
 use lake::{Compaction, Keys, Landing, Table};
 use model::{ClockMs, Reaction, TableName, Version};
 use query::affected::Affected;
+use runtime::traces::{Cause, Role};
 use runtime::{Backoff, CancellationToken, Meter, State};
 use tokio::sync::Notify;
 
@@ -23,7 +24,7 @@ use crate::error::{Error, OfTable as _, Result};
 use crate::inputs::{Between, Inputs};
 use crate::judge::{Judge, Verdict};
 use crate::measures::{self, Due};
-use crate::refresh::{Decision, Standing, Step, decide, floor, pins, pins_due};
+use crate::refresh::{Decision, Input, Standing, Step, decide, floor, pins, pins_due};
 use crate::run::Context;
 use crate::table::{Query, create, plan};
 
@@ -74,6 +75,8 @@ struct Refresh {
     method: String,
     /// The newest Kafka timestamp behind what changed, milliseconds.
     arrived: Option<i64>,
+    /// The commits that brought it, where those were traced.
+    causes: Vec<Cause>,
 }
 
 /// What a refresh found to write.
@@ -122,12 +125,15 @@ impl Keeper {
             now.planned_at = decision.as_of;
         }
         let started = self.ctx.clock.now();
+        let begun = self.meter.traces().begin();
         let refresh = self.refresh(&now, &decision).await?;
+        let mut causes = Vec::new();
         let fill = decision.step == Step::Fill;
         let idle = decision.step == Step::Idle;
         let found = match refresh {
             None => None,
-            Some(Refresh { fresh, held, method, arrived }) => {
+            Some(Refresh { fresh, held, method, arrived, causes: behind }) => {
+                causes = behind;
                 let (schema, keys) = (now.table.schema().clone(), self.model.keys.clone());
                 let (table, judge) = (name.clone(), now.judge.clone());
                 let compared = runtime::cpu::run(move || {
@@ -152,6 +158,8 @@ impl Keeper {
             self.held = Some(now);
             return Ok(if idle { Outcome::Idle } else { Outcome::Unchanged });
         }
+        let mut span = begun.span("gold commit", Role::Writes, &causes);
+        span.says("lakepulse.table", name.to_string());
         let mut story = Story {
             project: &self.ctx.project.name,
             op: self.ctx.ids.ulid(),
@@ -160,7 +168,9 @@ impl Keeper {
             as_of: decision.as_of,
             arrived: None,
             verdicts: Vec::new(),
+            cause: span.cause(),
         };
+        span.says("lakepulse.op", story.op.clone());
         let (mut rows_in, mut rows_out, mut difference) = (0, 0, None);
         if let Some(found) = found {
             rows_out = found.difference.append.num_rows();
@@ -168,13 +178,23 @@ impl Keeper {
             (story.method, story.arrived, story.verdicts) = (found.method, found.arrived, found.verdicts);
             difference = Some(found.difference);
         }
+        // Pins alone: what came changes no row, and the table is as fresh as what it has seen. For a metric
+        // no refresh fails.
+        let seen = match story.arrived {
+            Some(_) => None,
+            None => now.inputs.newest_arrival(now.table.positions()).await.ok().flatten(),
+        };
         match commit(&mut now.table, difference, set, &story).await? {
             Landing::Moved => {
+                span.failed(&"another process has moved the table on");
                 self.meter.conflict();
                 Ok(Outcome::Overtaken)
             }
             Landing::Landed(version) => {
+                span.says("lakepulse.version", version.position());
+                span.says("lakepulse.method", story.method.clone());
                 now.checked.clear();
+                let (rows, files) = (now.table.rows(), now.table.files());
                 self.commits += 1;
                 self.held = Some(now);
                 self.pinned = Some(clock);
@@ -183,14 +203,17 @@ impl Keeper {
                 self.meter.records_out(rows_out as u64);
                 let committed = self.ctx.clock.now().0;
                 self.meter.commit(seconds(committed - started.0));
-                if let Some(arrived) = story.arrived {
-                    self.meter.freshness(seconds(committed - arrived));
+                match story.arrived {
+                    Some(arrived) => self.meter.fresh(committed, arrived),
+                    None => seen.into_iter().for_each(|seen| self.meter.newest(seen)),
                 }
+                self.meter.holds(rows, files);
                 self.tell(&story.verdicts);
                 if changed || fill {
                     self.due.owe();
                 }
-                tracing::info!(table = %name, version = version.0, rows = rows_out, method = story.method, "gold committed");
+                let (op, method, pins) = (&story.op, &story.method, Pins(&inputs));
+                tracing::info!(table = %name, version = version.0, op, rows = rows_out, method, %pins, "gold committed");
                 Ok(if changed || fill { Outcome::Changed(version) } else { Outcome::Pinned(version) })
             }
         }
@@ -273,7 +296,7 @@ impl Keeper {
                 match now.inputs.between(from, limit, &now.query.maintenance).await? {
                     Between::Unknown(why) => format!("full: {why}"),
                     Between::Rows { changes, .. } if changes.is_empty() => return Ok(None),
-                    Between::Rows { changes, arrived } => {
+                    Between::Rows { changes, arrived, causes } => {
                         let world = now.inputs.world(changes)?;
                         match now.query.maintenance.affected(&world).await.of(name)? {
                             Affected::All(why) => format!("full: {why}"),
@@ -284,7 +307,7 @@ impl Keeper {
                                 let method = format!("affected keys: {}", keys.num_rows());
                                 let keys = Keys { columns: self.model.keys.clone(), rows: keys };
                                 let held = now.table.find(&keys, &self.columns(now)).await.of(name)?;
-                                return Ok(Some(Refresh { fresh, held, method, arrived }));
+                                return Ok(Some(Refresh { fresh, held, method, arrived, causes }));
                             }
                         }
                     }
@@ -295,11 +318,22 @@ impl Keeper {
         let fresh = now.query.maintenance.compute(&world, None).await.of(name)?;
         let held = now.table.scan(None).await.of(name)?;
         let arrived = now.inputs.newest_arrival(now.table.positions()).await?;
-        Ok(Some(Refresh { fresh, held, method: why, arrived }))
+        Ok(Some(Refresh { fresh, held, method: why, arrived, causes: Vec::new() }))
     }
 
     fn columns(&self, now: &Held) -> Vec<String> {
         now.table.schema().fields().iter().map(|f| f.name().clone()).collect()
+    }
+}
+
+/// The versions a commit was computed from, for a log line.
+struct Pins<'a>(&'a [Input]);
+impl std::fmt::Display for Pins<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for (at, Input { name, version, .. }) in self.0.iter().enumerate() {
+            write!(f, "{}{name}@{}", if at == 0 { "" } else { ", " }, version.0)?;
+        }
+        Ok(())
     }
 }
 

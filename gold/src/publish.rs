@@ -23,9 +23,11 @@ use arrow::array::RecordBatch;
 use bytes::Bytes;
 use lake::Table;
 use model::{TableId, TableName, TopicName, Version};
+use runtime::Traces;
+use runtime::traces::{Cause, Role};
 
 use crate::error::{Error, OfTable as _, Result};
-use crate::inputs::{NEWEST_ARRIVAL, said};
+use crate::inputs::{NEWEST_ARRIVAL, cause, said};
 
 pub mod encode;
 pub mod follow;
@@ -70,6 +72,8 @@ pub struct Record {
     pub version: Version,
     /// Whether it is the last of its version.
     pub last: bool,
+    /// The span that publishes it: on the first record of a transaction, where spans are made.
+    pub trace: Option<String>,
 }
 
 /// What to publish next.
@@ -110,6 +114,17 @@ pub fn next(
     })
 }
 
+/// Which part of a version is published, and after what.
+#[derive(Default)]
+struct Part<'a> {
+    /// Keys up to this one were published before.
+    behind: Option<&'a [u8]>,
+    /// Whether it is the whole table, not a difference.
+    whole: bool,
+    /// The commit that made the version, where it was traced.
+    cause: Option<Cause>,
+}
+
 /// What a call published.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Published {
@@ -127,6 +142,7 @@ pub struct Publisher<W> {
     wire: W,
     /// Records of one transaction.
     limit: usize,
+    traces: Traces,
     /// Where the topic is. `None`: to be read, with a new producer.
     standing: Option<Next>,
 }
@@ -134,7 +150,15 @@ pub struct Publisher<W> {
 impl<W: Wire> Publisher<W> {
     /// Publishes `table` on `topic` over `wire`, at most `limit` records a transaction.
     pub fn new(table: TableName, topic: TopicName, encoders: Encoders, wire: W, limit: usize) -> Self {
-        Self { table, topic, encoders: Arc::new(encoders), wire, limit: limit.max(1), standing: None }
+        let traces = Traces::default();
+        Self { table, topic, encoders: Arc::new(encoders), wire, limit: limit.max(1), traces, standing: None }
+    }
+
+    /// Says what it does as spans.
+    #[must_use]
+    pub fn traced(mut self, traces: Traces) -> Self {
+        self.traces = traces;
+        self
     }
 
     /// Publishes everything up to the version that `table` is open at. Returns what that was.
@@ -166,8 +190,8 @@ impl<W: Wire> Publisher<W> {
             next = match next {
                 Next::Whole(version, behind) => {
                     let rows = table.at(version).await.of(&self.table)?.scan(None).await.of(&self.table)?;
-                    sent.records +=
-                        self.version(table, version, rows, Vec::new(), behind.as_deref(), true).await?;
+                    let part = Part { behind: behind.as_deref(), whole: true, cause: None };
+                    sent.records += self.version(table, version, rows, Vec::new(), part).await?;
                     Next::After(version)
                 }
                 Next::Rest(version, behind) => {
@@ -175,9 +199,10 @@ impl<W: Wire> Publisher<W> {
                     for changed in table.changes(before, version).await.of(&self.table)? {
                         let change = table.read_change(&changed).await.of(&self.table)?;
                         sent.arrived = sent.arrived.max(said(changed.entry(), NEWEST_ARRIVAL));
-                        sent.records += self
-                            .version(table, version, change.added, change.removed, Some(&behind), false)
-                            .await?;
+                        let cause = cause(changed.entry());
+                        let part = Part { behind: Some(&behind), whole: false, cause };
+                        sent.records +=
+                            self.version(table, version, change.added, change.removed, part).await?;
                     }
                     Next::After(version)
                 }
@@ -186,13 +211,13 @@ impl<W: Wire> Publisher<W> {
                         let change = table.read_change(&changed).await.of(&self.table)?;
                         done = change.version;
                         sent.arrived = sent.arrived.max(said(changed.entry(), NEWEST_ARRIVAL));
-                        sent.records +=
-                            self.version(table, done, change.added, change.removed, None, false).await?;
+                        let part = Part { cause: cause(changed.entry()), ..Part::default() };
+                        sent.records += self.version(table, done, change.added, change.removed, part).await?;
                     }
                     if done < table.version() {
                         // Versions that changed no row: only progress moves.
                         done = table.version();
-                        self.version(table, done, Vec::new(), Vec::new(), None, false).await?;
+                        self.version(table, done, Vec::new(), Vec::new(), Part::default()).await?;
                     }
                     Next::After(done)
                 }
@@ -204,16 +229,16 @@ impl<W: Wire> Publisher<W> {
         }
     }
 
-    /// Publishes one version, behind `behind` where it was begun before.
+    /// Publishes one version, or the part of it that is left.
     async fn version(
         &mut self,
         table: &Table,
         version: Version,
         added: Vec<RecordBatch>,
         removed: Vec<RecordBatch>,
-        behind: Option<&[u8]>,
-        whole: bool,
+        part: Part<'_>,
     ) -> Result<usize> {
+        let Part { behind, whole, cause } = part;
         let (name, encoders, behind) =
             (self.table.clone(), Arc::clone(&self.encoders), behind.map(<[u8]>::to_vec));
         let net = runtime::cpu::run(move || Records::net(&encoders, added, &removed, behind.as_deref()));
@@ -232,6 +257,13 @@ impl<W: Wire> Publisher<W> {
             let progress = progress(None, true);
             return self.transaction(Vec::new(), &progress).await.map(|()| 0);
         }
+        let causes: Vec<Cause> = cause.into_iter().collect();
+        let mut span = self.traces.span("publish version", Role::Publishes, &causes);
+        span.says("messaging.system", "kafka");
+        span.says("messaging.destination.name", self.topic.as_str().to_owned());
+        span.says("messaging.batch.message_count", i64::try_from(count).unwrap_or(i64::MAX));
+        span.says("lakepulse.table", self.table.to_string());
+        span.says("lakepulse.version", version.position());
         let mut from = 0;
         while from < count {
             let to = count.min(from + self.limit);
@@ -247,6 +279,7 @@ impl<W: Wire> Publisher<W> {
                     table: id.clone(),
                     version,
                     last: from + i + 1 == count,
+                    trace: span.cause().filter(|_| i == 0).map(|cause| cause.to_string()),
                 })
                 .collect();
             let last_key = part.last().map(|r| r.key.to_vec());
@@ -262,6 +295,8 @@ impl<W: Wire> Publisher<W> {
             self.transaction(part, &progress).await?;
             from = to;
         }
+        let topic = self.topic.as_str();
+        tracing::info!(table = %self.table, version = version.0, topic, records = count, "version published");
         Ok(count)
     }
 

@@ -89,6 +89,7 @@ pub async fn rebuild(
             as_of,
             arrived: None,
             verdicts,
+            cause: None,
         };
         let mut commit = base(held.then(&pins(model.fingerprint, as_of, &now)), Expect::All(held), &story);
         let before = table.rows();

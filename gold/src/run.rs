@@ -14,7 +14,7 @@ use futures::stream::FuturesUnordered;
 use futures::{FutureExt as _, StreamExt as _};
 use lake::{Lake, Upkeep};
 use model::{TableName, Version};
-use runtime::{CancellationToken, Clock, Ids, Meters, State};
+use runtime::{CancellationToken, Clock, Ids, Meters};
 use stream::{Kafka, OwnerEvent, Registry};
 use tokio::sync::Notify;
 
@@ -131,7 +131,12 @@ pub async fn run(ctx: Context, mut owners: impl Ownership, stop: CancellationTok
                     if let Some(owned) = running.remove(&table) {
                         owned.stop.cancel();
                         halted.remove(&table);
-                        ctx.meters.stage("gold", &table.to_string()).state(State::Idle);
+                        let model = ctx.project.catalog.models.get(&table);
+                        let measures = model.iter().flat_map(|model| &model.measures);
+                        let measures: Vec<&str> = measures.map(|measure| measure.name.as_str()).collect();
+                        for stage in ["gold", "publish"] {
+                            ctx.meters.stage(stage, &table.to_string()).released(measures.iter().copied());
+                        }
                     }
                 }
                 Ok(OwnerEvent::Woken(table)) => {

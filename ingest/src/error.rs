@@ -45,6 +45,61 @@ pub enum Error {
         /// Which.
         path: PathBuf,
     },
+    /// PostgreSQL, or the way to it.
+    #[error("cannot read source `{name}`")]
+    Postgres {
+        /// The source.
+        name: String,
+        /// What the client or the server says.
+        source: Box<pgwire_replication::PgWireError>,
+    },
+    /// A database that cannot be read as it is.
+    #[error("source `{name}` cannot be read: {why}; {help}")]
+    Refused {
+        /// The source.
+        name: String,
+        /// What is in the way.
+        why: String,
+        /// What to do.
+        help: String,
+    },
+    /// Somebody reads the slot.
+    #[error(
+        "replication slot `{slot}` of source `{name}` is being read by server process {pid}: stop who reads it"
+    )]
+    SlotInUse {
+        /// The source.
+        name: String,
+        /// The slot.
+        slot: String,
+        /// Process of the server.
+        pid: String,
+    },
+    /// The database has another history than what is on the topics.
+    #[error(
+        "source `{name}` has another history than its topics: {why}; to go on as a new epoch, with every \
+         table read anew, run `lakepulse ingest postgres {name} --new-epoch`"
+    )]
+    NewEpoch {
+        /// The source.
+        name: String,
+        /// How that shows.
+        why: String,
+    },
+    /// The server ended the stream.
+    #[error("the server ended the replication stream of source `{name}`")]
+    StreamEnded {
+        /// The source.
+        name: String,
+    },
+    /// The stream says what cannot be.
+    #[error("the replication stream of source `{name}` cannot be read")]
+    BadStream {
+        /// The source.
+        name: String,
+        /// What is wrong.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// A cursor that this version cannot read.
     #[error("cursor `{key}` cannot be read: {why}")]
     BadCursor {
@@ -61,12 +116,30 @@ impl Error {
             Self::Stream { source, .. } => source.reaction(),
             Self::Registry { source, .. } => source.reaction(),
             Self::File { .. } => Reaction::Retry,
-            Self::Changed { .. } => Reaction::Reload,
-            Self::BadTopic { .. } | Self::BadCursor { .. } => Reaction::Halt,
+            Self::Postgres { source, .. } => of_postgres(source),
+            Self::SlotInUse { .. } => Reaction::Retry,
+            Self::Changed { .. } | Self::StreamEnded { .. } => Reaction::Reload,
+            Self::BadTopic { .. }
+            | Self::BadCursor { .. }
+            | Self::Refused { .. }
+            | Self::NewEpoch { .. }
+            | Self::BadStream { .. } => Reaction::Halt,
         }
     }
     /// Whether the transactional id is not ours any more.
     pub(crate) fn is_fenced(&self) -> bool {
         matches!(self, Self::Stream { source: stream::Error::Fenced { .. }, .. })
     }
+}
+
+/// What a loop does after an error of PostgreSQL. Who may not log in, or names what is not there, waits in
+/// vain; a server that is away, starting or full comes back.
+fn of_postgres(error: &pgwire_replication::PgWireError) -> Reaction {
+    const IN_VAIN: [&str; 4] = ["28", "42", "3D", "0A"];
+    let text = error.to_string();
+    let state = text.split_once("SQLSTATE ").map_or("", |(_, rest)| rest);
+    if error.is_auth() || IN_VAIN.iter().any(|class| state.starts_with(class)) {
+        return Reaction::Halt;
+    }
+    Reaction::Retry
 }

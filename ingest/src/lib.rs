@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | [`settings`], [`error`] | what an operator may change; what stops a source |
 //! | [`files`] | CSV and JSON Lines in a watched folder, each file once |
+//! | [`postgres`] | a PostgreSQL database: its rows once, then every change |
 //! | [`shape`] | rows of text or JSON to Avro of a topic's schema |
 //!
 //! Words: a *cursor* says how far a source was read; it is a record on the project's cursors topic, in
@@ -14,6 +15,7 @@
 
 pub mod error;
 pub mod files;
+pub mod postgres;
 pub mod settings;
 pub mod shape;
 

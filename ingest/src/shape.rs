@@ -15,7 +15,7 @@
 //! | bytes | none | base64 is not guessed: the text's own bytes |
 //! | null | `null` | empty, where null is allowed and text is not |
 
-mod scalar;
+pub(crate) mod scalar;
 
 use apache_avro::Schema;
 use apache_avro::schema::{RecordSchema, UnionSchema};
@@ -83,6 +83,11 @@ impl Shape {
         let writer = GenericDatumWriter::builder(&self.schema).build().map_err(refused)?;
         writer.write_value_to_vec(value).map_err(refused)
     }
+}
+
+/// A default as a schema's text has it.
+pub(crate) fn default(schema: &Schema, json: &Json) -> Result<Value, BadRow> {
+    value(schema, json, "default")
 }
 
 fn record(schema: &RecordSchema, row: &Map<String, Json>, path: &str) -> Result<Value, BadRow> {

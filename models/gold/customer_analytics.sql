@@ -7,6 +7,12 @@ tick: 1d
 freshness: 15m
 expect:
   scores_in_range: { valid: "recency_score BETWEEN 1 AND 5 AND frequency_score BETWEEN 1 AND 5 AND monetary_score BETWEEN 1 AND 5", else: fail }
+  customers: { measure: count(*), at_least: 1, else: warn }
+  champions: { measure: "count(*) FILTER (WHERE segment = 'Champion')", at_least: 0, else: warn }
+  loyal: { measure: "count(*) FILTER (WHERE segment = 'Loyal')", at_least: 0, else: warn }
+  at_risk: { measure: "count(*) FILTER (WHERE segment IN ('At Risk', 'Cannot Lose'))", at_least: 0, else: warn }
+  lifetime_value: { measure: sum(historical_clv), at_least: 0, else: warn }
+  mean_churn_probability: { measure: avg(churn_probability), at_least: 0, at_most: 1, else: warn }
   churn_is_a_probability: { valid: churn_probability IS NULL OR churn_probability BETWEEN 0 AND 1, else: fail }
 columns:
   revenue: { description: "Ordered quantity times unit price, without tax." }

@@ -6,6 +6,10 @@ publish: lakepulse.gold.daily_sales_metrics
 freshness: 15m
 expect:
   sells_something: { valid: orders > 0 AND revenue >= 0, else: warn }
+  # Measures are what the business dashboard shows.
+  revenue: { measure: sum(revenue), at_least: 0, else: warn }
+  orders: { measure: sum(orders), at_least: 0, else: warn }
+  average_order_value: { measure: sum(revenue) / sum(orders), at_least: 0, else: warn }
 columns:
   revenue: { description: "Ordered quantity times unit price, without tax." }
   average_order_value: { description: Never average it again. Divide sums. }

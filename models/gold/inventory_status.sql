@@ -5,6 +5,10 @@ description: What lies in the warehouse, how long it lasts, and what to order.
 publish: lakepulse.gold.inventory_status
 tick: 1d
 freshness: 15m
+expect:
+  stock_value: { measure: sum(stock_value), at_least: 0, else: warn }
+  out_of_stock: { measure: "count(*) FILTER (WHERE status = 'out of stock')", at_least: 0, else: warn }
+  to_reorder: { measure: "count(*) FILTER (WHERE status = 'reorder')", at_least: 0, else: warn }
 columns:
   units_ordered_28d: { description: Ordered by customers in the last 28 days. }
   days_of_cover: { description: How long the stock lasts at that rate. Null when nothing was ordered. }

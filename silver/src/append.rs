@@ -17,7 +17,7 @@ use crate::decide::{Decision, replaced, result};
 use crate::error::{Fitting as _, Result};
 use crate::event::{Event, Outcome, Outcomes, Seq, Verdict};
 use crate::fold::{Image, Mark, Version as Row};
-use crate::judge::{Desk, Rules};
+use crate::judge::{Asked, Desk, Rules};
 use crate::table::read_seqs;
 
 /// What names an event.
@@ -45,7 +45,7 @@ pub struct Appender {
     events: Vec<Event>,
     outcomes: Outcomes,
     quarantine: Vec<RecordBatch>,
-    warned: AHashMap<String, u64>,
+    asked: AHashMap<String, Asked>,
     held: AHashMap<Name, Seq>,
     /// The same rows by their coordinates.
     placed: AHashMap<Name, Seq>,
@@ -60,7 +60,7 @@ impl Appender {
             events: Vec::new(),
             outcomes: Outcomes::default(),
             quarantine: Vec::new(),
-            warned: AHashMap::new(),
+            asked: AHashMap::new(),
             held: AHashMap::new(),
             placed: AHashMap::new(),
         })
@@ -71,8 +71,8 @@ impl Appender {
         let judged = self.rules.judge(bronze, &mut self.desk, keep_aside.then_some(version))?;
         self.outcomes += judged.outcomes;
         self.quarantine.extend(judged.quarantine);
-        for (name, rows) in judged.warned {
-            *self.warned.entry(name).or_default() += rows;
+        for (name, asked) in judged.asked {
+            self.asked.entry(name).or_default().add(&asked);
         }
         self.events.extend(judged.events);
         Ok(())
@@ -141,7 +141,7 @@ impl Appender {
             upserts: (upserts.num_rows() > 0).then_some(upserts),
             quarantine: self.quarantine,
             outcomes: self.outcomes,
-            warned: self.warned.into_iter().collect(),
+            asked: self.asked.into_iter().collect(),
             ..Decision::default()
         })
     }

@@ -14,7 +14,7 @@ use arrow::array::{
     StringArray, StringBuilder, StructArray, new_null_array,
 };
 use arrow::compute::kernels::zip::zip;
-use arrow::compute::{CastOptions, cast_with_options, or};
+use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, Schema, SchemaRef, TimestampMicrosecondType};
 use arrow::error::ArrowError;
 use catalog::{Envelope, Topic};
@@ -22,6 +22,7 @@ use catalog::{Envelope, Topic};
 use crate::event::Seq;
 
 mod columns;
+mod flat;
 mod headers;
 mod order;
 mod time;
@@ -206,22 +207,23 @@ impl Reader {
         let decoded = bronze.column_by_name("_schema_id");
         let is_error = |row: usize| failed.is_some_and(|c| c.is_valid(row));
         let fields = bronze.schema();
-        let values = fields.fields().iter().zip(bronze.columns()).take_while(|(f, _)| !is_meta(f.name()));
+        let values = fields.fields().iter().zip(bronze.columns()).filter(|(f, _)| !is_meta(f.name()));
         let values: Vec<&ArrayRef> = values.map(|(_, column)| column).collect();
         // A value without a registered schema is told from none by its columns.
         let has_value = |row: usize| {
             decoded.is_some_and(|c| c.is_valid(row)) || values.iter().any(|column| column.is_valid(row))
         };
         if self.envelope != Envelope::Debezium {
-            let deleted = self.flat_deletes(bronze);
+            let flat = flat::Marks::of(self.envelope, bronze)?;
             let op = |row: usize| match () {
                 () if is_error(row) => Op::Error,
                 // Without an envelope a null value is the delete itself.
-                () if !has_value(row) => Op::Delete,
-                () if deleted.as_ref().is_some_and(|d| d.value(row)) => Op::Delete,
-                () => Op::Create,
+                () if !has_value(row) => flat.without_value(),
+                () => flat.op(row),
             };
-            return Ok(((0..rows).map(op).collect(), Vec::new()));
+            let ops: Vec<Op> = (0..rows).map(op).collect();
+            let last = (0..rows).filter(|row| ops[*row] == Op::Read && flat.ends_snapshot(*row)).collect();
+            return Ok((ops, last));
         }
         let codes = text(bronze.column_by_name("op"))?;
         let after = bronze.column_by_name("after");
@@ -243,27 +245,9 @@ impl Reader {
         };
         let ops: Vec<Op> = (0..rows).map(op).collect();
         let snapshot = text(path(bronze, "source.snapshot").as_ref())?;
-        let last = |row: &usize| {
-            let says = snapshot.as_ref().filter(|s| s.is_valid(*row)).map(|s| s.value(*row));
-            ops[*row] == Op::Read && matches!(says, Some("last" | "last_in_data_collection"))
-        };
+        let last = |row: &usize| ops[*row] == Op::Read && ends_snapshot(snapshot.as_ref(), *row);
         let last = (0..rows).filter(last).collect();
         Ok((ops, last))
-    }
-
-    /// Rows of a flattened topic that say they are deletes.
-    fn flat_deletes(&self, bronze: &RecordBatch) -> Option<BooleanArray> {
-        if self.envelope != Envelope::DebeziumFlat {
-            return None;
-        }
-        let says = |name: &str, value: &str| {
-            let column = text(bronze.column_by_name(name)).ok().flatten()?;
-            Some(column.iter().map(|v| Some(v == Some(value))).collect::<BooleanArray>())
-        };
-        match (says("__deleted", "true"), says("__op", "d")) {
-            (Some(a), Some(b)) => or(&a, &b).ok(),
-            (a, b) => a.or(b),
-        }
     }
 
     /// The columns of the row itself, before placeholders are taken out; for a delete only those of
@@ -301,7 +285,12 @@ impl Reader {
             }
             let of_key =
                 is_key.then(|| self.delete_key(keys, before, name, field.data_type(), rows)).transpose()?;
-            let of_key = of_key.unwrap_or_else(|| new_null_array(field.data_type(), rows));
+            let of_key = match of_key {
+                // A flattened delete is a row, and of its columns those of the key are true.
+                Some(_) if self.envelope == Envelope::DebeziumFlat && keys.is_none() => Arc::clone(&own),
+                Some(of_key) => of_key,
+                None => new_null_array(field.data_type(), rows),
+            };
             columns.push(zip(&deletes, &of_key, &own)?);
         }
         Ok(columns)
@@ -340,7 +329,7 @@ impl Reader {
         rows: usize,
     ) -> Result<(ListArray, AHashMap<usize, BooleanArray>), ArrowError> {
         let mut marks = AHashMap::new();
-        if self.envelope == Envelope::Debezium {
+        if self.envelope != Envelope::None {
             for (at, column) in columns.iter_mut().enumerate() {
                 let Some(mask) = placeholders(column)? else { continue };
                 *column = zip(&mask, &new_null_array(column.data_type(), rows), &*column)?;
@@ -367,6 +356,12 @@ impl Reader {
         }
         Ok((list.finish(), marks))
     }
+}
+
+/// Whether a row is the last that a snapshot read of its table.
+fn ends_snapshot(snapshot: Option<&StringArray>, row: usize) -> bool {
+    let says = snapshot.filter(|s| s.is_valid(row)).map(|s| s.value(row));
+    matches!(says, Some("last" | "last_in_data_collection"))
 }
 
 #[cfg(test)]

@@ -22,6 +22,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use lake::{Commit, Expect, Keys, Lake, Landing, Remove, Table, TableSpec};
 use model::{AppId, Positions, ProjectName, Reaction, TableName, Version};
+use runtime::traces::{Cause, TRACEPARENT};
 use runtime::{Backoff, CancellationToken, Ids};
 use serde_json::{Map, json};
 
@@ -73,6 +74,8 @@ pub struct Span {
     pub newest_event_ms: Option<i64>,
     /// The newest Kafka timestamp of its rows, for whoever shows how fresh the next table is.
     pub newest_arrival_ms: Option<i64>,
+    /// The span of this commit.
+    pub cause: Option<Cause>,
 }
 
 /// Lands decisions of one table.
@@ -174,6 +177,9 @@ impl Committer {
             info.insert("outcomes".to_owned(), json!(outcomes));
             info.insert("newest_event_ms".to_owned(), json!(span.newest_event_ms));
             info.insert("newest_arrival_ms".to_owned(), json!(span.newest_arrival_ms));
+            if let Some(cause) = &span.cause {
+                info.insert(TRACEPARENT.to_owned(), cause.to_string().into());
+            }
         }
         let replaces = !matches!(rows.remove, Remove::Nothing);
         let commit = Commit {
@@ -190,7 +196,11 @@ impl Committer {
         let mut pauses = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
         loop {
             match table.commit(&commit).await {
-                Ok(Landing::Landed(version)) => return Ok(version),
+                Ok(Landing::Landed(version)) => {
+                    let (input, from, to) = (&span.bronze, span.from, span.to.0);
+                    tracing::info!(table = %name, version = version.0, op = commit.op, %input, from, to, "silver committed");
+                    return Ok(version);
+                }
                 Ok(Landing::Moved) => return Err(Error::Moved { table: name }),
                 // Whether it landed is unknown: the same commit again finds out.
                 Err(source) if source.reaction() == Reaction::Retry && !self.stop.is_cancelled() => {

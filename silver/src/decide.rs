@@ -23,7 +23,7 @@ use model::Version;
 use crate::error::{Fitting as _, OfTable as _, Result};
 use crate::event::{Event, KeyId, Outcome, Outcomes, RowRef, Seq, Truncate};
 use crate::fold::{Before, Fold, Gone, Image, Mark, NeedsHistory, State, Version as Row};
-use crate::judge::{Desk, Rules};
+use crate::judge::{Asked, Desk, Rules};
 use crate::memory::{self, Memory, Note};
 use crate::pool::Comparing;
 use crate::table::{self, CARRIED, END, START};
@@ -62,7 +62,7 @@ pub struct Decider {
     truncates: Vec<Truncate>,
     outcomes: Outcomes,
     quarantine: Vec<RecordBatch>,
-    warned: AHashMap<String, u64>,
+    asked: AHashMap<String, Asked>,
     hand: AHashMap<KeyId, Hand>,
     settled: Vec<(KeyId, State)>,
     event_outcomes: Vec<Outcome>,
@@ -82,7 +82,7 @@ impl Decider {
             truncates: Vec::new(),
             outcomes: Outcomes::default(),
             quarantine: Vec::new(),
-            warned: AHashMap::new(),
+            asked: AHashMap::new(),
             hand: AHashMap::new(),
             settled: Vec::new(),
             event_outcomes: Vec::new(),
@@ -96,8 +96,8 @@ impl Decider {
         let judged = self.rules.judge(bronze, &mut self.desk, keep_aside.then_some(version))?;
         self.outcomes += judged.outcomes;
         self.quarantine.extend(judged.quarantine);
-        for (name, rows) in judged.warned {
-            *self.warned.entry(name).or_default() += rows;
+        for (name, asked) in judged.asked {
+            self.asked.entry(name).or_default().add(&asked);
         }
         self.events.extend(judged.events);
         for truncate in judged.truncates {

@@ -33,6 +33,7 @@ mod compile;
 mod robust;
 mod verdict;
 
+pub use verdict::Asked;
 use verdict::{Facts, LeftOut};
 
 /// What a model says, compiled for one bronze schema. Cheap to clone.
@@ -82,8 +83,8 @@ pub struct Judged {
     pub outcomes: Outcomes,
     /// Rows put aside: the columns of `changes(…)`, where they stand, and why.
     pub quarantine: Option<RecordBatch>,
-    /// For each expectation that only warns, how many rows break it.
-    pub warned: Vec<(String, u64)>,
+    /// What each expectation said of the rows.
+    pub asked: Vec<(String, Asked)>,
 }
 
 impl Rules {
@@ -105,7 +106,7 @@ impl Rules {
             robust::mask(&changes.view, matches, |row, e| drop(faults.insert(row, format!("WHERE: {e}"))));
         let projected = self.project(&changes, &passes, &mut faults)?;
         let left_out = self.left_out(&changes)?;
-        let broken = self.broken(&changes, &projected, &passes, &left_out)?;
+        let (broken, passed) = self.broken(&changes, &projected, &passes, &left_out)?;
 
         let columns: Vec<ArrayRef> = self.keys.iter().map(|&at| Arc::clone(projected.column(at))).collect();
         let null_keys = any_null(&columns, bronze.num_rows());
@@ -113,7 +114,8 @@ impl Rules {
         let keys = (!columns.is_empty()).then(encode).transpose()?;
         let old_keys = self.old_keys(&changes, &left_out, desk)?;
         let batch = desk.pool.add(projected);
-        let facts = Facts { changes: &changes, passes, faults, left_out, broken, null_keys, old_keys };
+        let facts =
+            Facts { changes: &changes, passes, faults, left_out, broken, passed, null_keys, old_keys };
         self.sort_out(&facts, keys.as_ref(), batch, desk, aside)
     }
 
@@ -130,7 +132,7 @@ impl Rules {
         let redriven: AHashMap<usize, Arc<str>> = changes.redriven.iter().cloned().collect();
         let times = changes.view.column_by_name("_ts").map(|c| c.as_primitive::<TimestampMicrosecondType>());
         let time = |row: usize| times.and_then(|c| c.is_valid(row).then(|| c.value(row)));
-        let mut judged = Judged { warned: self.warnings(facts), ..Judged::default() };
+        let mut judged = Judged { asked: self.asked(facts), ..Judged::default() };
         judged.events.reserve(changes.ops.len());
         for &row in &changes.last_of_snapshot {
             judged.truncates.push(Truncate { seq: snapshot_start(&changes.seqs[row]), at: time(row) });

@@ -8,11 +8,12 @@ use catalog::{Model, Otherwise};
 use lake::{Lake, Table};
 use model::TableName;
 use query::expectations::{Bounds, measure};
+use runtime::Meter;
 
 use crate::error::{Error, OfTable as _, Result};
 
 /// Takes every measure of `model` over this version of its table.
-pub async fn take(lake: &Lake, model: &Model, table: &Table) -> Result<()> {
+pub async fn take(lake: &Lake, model: &Model, table: &Table, meter: &Meter) -> Result<()> {
     if model.measures.is_empty() {
         return Ok(());
     }
@@ -27,6 +28,9 @@ pub async fn take(lake: &Lake, model: &Model, table: &Table) -> Result<()> {
     }
     for rule in &model.measures {
         let value = measure(&ctx, &rule.query).await.of(name)?;
+        if let Some(value) = value {
+            meter.measured(&rule.name, value);
+        }
         let bounds = Bounds { at_least: rule.at_least, at_most: rule.at_most };
         if bounds.hold(value) {
             continue;

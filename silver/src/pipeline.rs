@@ -7,9 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
-use catalog::{Kind, Model};
+use catalog::{Kind, Model, Otherwise};
 use lake::Compaction;
 use model::{Reaction, TableName};
+use runtime::traces::Role;
 use runtime::{Backoff, CancellationToken, Meter, State};
 use tokio::sync::{Notify, Semaphore};
 
@@ -154,6 +155,10 @@ impl Pipeline {
         let (arrived, newest_event) = (batch.arrived(), batch.newest_event(&open.rules)?);
         self.meter.records_in(records as u64);
         let (upto, torn) = (batch.upto, deleted > position);
+        let mut trace = self.meter.traces().span("silver commit", Role::Writes, &batch.causes);
+        trace.says("lakepulse.table", self.name.to_string());
+        trace.says("lakepulse.input", open.rules.bronze.to_string());
+        trace.says("lakepulse.input.version", upto.position());
         let decision = if open.rules.kind == Kind::Append {
             self.append(open, batch, aside).await?
         } else {
@@ -169,16 +174,27 @@ impl Pipeline {
             plan: self.model()?.fingerprint,
             newest_event_ms: newest_event.map(|at| at.div_euclid(1000)),
             newest_arrival_ms: arrived.map(|at| at.div_euclid(1000)),
+            cause: trace.cause(),
         };
-        let version = self.committer.land(&open.rules, &mut open.tables, &span, decision).await?;
+        let landed = self.committer.land(&open.rules, &mut open.tables, &span, decision).await;
+        match &landed {
+            Ok(version) => trace.says("lakepulse.version", version.position()),
+            Err(error) => trace.failed(error),
+        }
+        drop(trace);
+        let version = landed?;
         open.memory = learnt;
         let now = self.ctx.clock.now();
         self.meter.commit(seconds(now.0 - started.0));
         self.meter.version(version);
         self.meter.records_out(outcomes.applied);
         if let Some(arrived) = arrived {
-            self.meter.freshness(seconds(now.0 - arrived / 1000));
+            self.meter.fresh(now.0, arrived.div_euclid(1000));
         }
+        if let Some(newest) = newest_event {
+            self.meter.event_time_lag(seconds(now.0 - newest.div_euclid(1000)));
+        }
+        self.meter.holds(open.tables.main.rows(), open.tables.main.files());
         tracing::debug!(table = %self.name, version = version.0, upto = upto.0, records, "batch committed");
         for downstream in self.ctx.project.catalog.downstream(&self.name) {
             self.ctx.announce.announce(&downstream.name, &self.name, version);
@@ -268,9 +284,12 @@ impl Pipeline {
         self.meter.quarantined(outcomes.quarantined);
         self.meter.late("superseded", outcomes.superseded);
         self.meter.late("repeat", outcomes.repeat);
-        for (expectation, rows) in &decision.warned {
-            self.meter.expectation(expectation, "failed", *rows);
-            tracing::warn!(table = %self.name, expectation, rows, "expectation does not hold");
+        for (expectation, asked) in &decision.asked {
+            self.meter.expectation(expectation, "passed", asked.passed);
+            self.meter.expectation(expectation, asked.outcome(), asked.broken);
+            if asked.broken > 0 && asked.otherwise == Otherwise::Warn {
+                tracing::warn!(table = %self.name, expectation, rows = asked.broken, "expectation does not hold");
+            }
         }
         if decision.refolded > 0 {
             tracing::debug!(table = %self.name, keys = decision.refolded, "keys folded again from bronze");
@@ -282,7 +301,7 @@ impl Pipeline {
         let now = self.ctx.clock.now().0;
         let pause = i64::try_from(self.ctx.settings.measure.as_millis()).unwrap_or(i64::MAX);
         if self.measured.is_none_or(|at| now.saturating_sub(at) >= pause) {
-            measures::take(&self.ctx.lake, self.model()?, &open.tables.main).await?;
+            measures::take(&self.ctx.lake, self.model()?, &open.tables.main, &self.meter).await?;
             self.measured = Some(now);
         }
         self.commits += 1;

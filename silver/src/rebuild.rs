@@ -90,6 +90,7 @@ pub async fn rebuild(catalog: &Catalog, model: &Model, by: &Committer) -> Result
         plan: model.fingerprint,
         newest_event_ms: new.newest_event.map(|at| at.div_euclid(1000)),
         newest_arrival_ms: None,
+        cause: None,
     };
     if tables.quarantine.is_some() || !new.quarantine.is_empty() {
         let schema = rules.quarantine_schema();

@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use catalog::{Catalog, Project};
 use lake::{Followers, Lake, Upkeep};
 use model::{TableName, Version};
-use runtime::{CancellationToken, Clock, Ids, Meters, State};
+use runtime::{CancellationToken, Clock, Ids, Meters};
 use stream::OwnerEvent;
 use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinHandle;
@@ -124,7 +124,10 @@ pub async fn run(ctx: Context, mut owners: impl Ownership, stop: CancellationTok
                 if let Some(owned) = running.remove(&table) {
                     owned.stop.cancel();
                     note(&mut halted, &table, owned.task).await;
-                    ctx.meters.stage("silver", &table.to_string()).state(State::Idle);
+                    let model = ctx.project.catalog.models.get(&table);
+                    let measures = model.iter().flat_map(|model| &model.measures);
+                    let meter = ctx.meters.stage("silver", &table.to_string());
+                    meter.released(measures.map(|measure| measure.name.as_str()));
                 }
             }
             Ok(OwnerEvent::Woken(table)) => {

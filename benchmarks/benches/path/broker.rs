@@ -1,6 +1,7 @@
-//! The embedded broker of a project as a process of its own, so that its CPU is nobody else's.
+//! The broker of a project: that of its target, or the embedded one as a process of its own, so that its
+//! CPU is nobody else's.
 //!
-//! It is this program in the role [`HOST`]. It says where it listens on its standard output, and ends
+//! That process is this program in the role [`HOST`]. It says where it listens on its standard output, and ends
 //! when its standard input is closed: it never outlives the benchmark.
 
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -13,6 +14,7 @@ use stream::embedded::{Host, Role};
 use stream::{Kafka, KafkaSettings};
 
 use crate::process::Process;
+use crate::project::{self, Project};
 
 /// The role of the process that hosts.
 pub const HOST: &str = "host";
@@ -23,13 +25,24 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A running broker.
 pub struct Broker {
-    process: Process,
+    /// `None`: somebody else's.
+    process: Option<Process>,
     bootstrap: String,
 }
 
 impl Broker {
-    /// Hosts the services of the project in `dir`. Returns once they answer.
-    pub async fn start(dir: &Path) -> Result<Self> {
+    /// The broker of a project. An embedded one is started; returns once it answers.
+    pub async fn of(project: &Project) -> Result<Self> {
+        if project::embedded() {
+            return Self::start(project.path()).await;
+        }
+        let open = project.open().await?;
+        let kafka = open.project.target.kafka.as_ref().context("the target names no `kafka`")?;
+        Ok(Self { process: None, bootstrap: kafka.resolve()?.0 })
+    }
+
+    /// Hosts the services of the project in `dir`.
+    async fn start(dir: &Path) -> Result<Self> {
         let mut command = Command::new(std::env::current_exe()?);
         command.env(crate::ROLE, HOST).arg(dir).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut process = Process::start("broker", &mut command, dir)?;
@@ -43,7 +56,7 @@ impl Broker {
             process.ended(PATIENCE).await?;
             bail!("the broker ended before it said where it listens");
         }
-        Ok(Self { process, bootstrap })
+        Ok(Self { process: Some(process), bootstrap })
     }
 
     /// `host:port`.
@@ -56,15 +69,21 @@ impl Broker {
         kafka(&self.bootstrap)
     }
 
-    /// CPU time so far.
-    pub fn cpu(&self) -> Result<Duration> {
-        self.process.cpu()
+    /// CPU time so far, of a broker that is ours.
+    pub fn cpu(&self) -> Result<Option<Duration>> {
+        self.process.as_ref().map(Process::cpu).transpose()
     }
 
-    /// Closes the services and waits until they are.
-    pub async fn stop(mut self) -> Result<()> {
-        drop(self.process.child().stdin.take());
-        self.process.ended(PATIENCE).await.map(drop)
+    /// CPU time since an earlier look.
+    pub fn spent(&self, before: Option<Duration>) -> Result<Option<Duration>> {
+        Ok(self.cpu()?.zip(before).map(|(now, before)| now.saturating_sub(before)))
+    }
+
+    /// Closes the services that are ours and waits until they are.
+    pub async fn stop(self) -> Result<()> {
+        let Some(mut process) = self.process else { return Ok(()) };
+        drop(process.child().stdin.take());
+        process.ended(PATIENCE).await.map(drop)
     }
 }
 

@@ -20,7 +20,7 @@ use stream::{Admin, Records};
 
 use crate::broker::Broker;
 use crate::process::Cost;
-use crate::project::{Open, Project};
+use crate::project::{self, Open, Project};
 use crate::report::{Grid, grouped, mebibytes, quantile, rate, seconds};
 
 const EVENTS: u64 = 60_000;
@@ -61,11 +61,15 @@ pub struct Freshness {
 /// Runs the reference project for half a minute and looks at what it left behind.
 pub async fn measure(binary: &Path) -> Result<Freshness> {
     let project = Project::copy(binary)?;
+    if !project::embedded() {
+        // An embedded `up` applies by itself.
+        project.run(&["apply"]).await?;
+    }
     let (events, rate) = (EVENTS.to_string(), RATE.to_string());
     let up = ["up", "--plain", "--until-drained", "--seed", "9", "--events", &events, "--rate", &rate];
     let cost = project.run(&up).await?;
     let open = project.open().await?;
-    let broker = Broker::start(project.path()).await?;
+    let broker = Broker::of(&project).await?;
     let traced = trace(&open, &broker).await;
     broker.stop().await?;
     let (journeys, lost, versions) = traced?;
@@ -200,13 +204,14 @@ impl Freshness {
         let [bronze, silver, gold] = self.versions;
         grid.print(&format!(
             "Freshness: {} events at {RATE}/s, commits every {} s, everything in one process \
-             ({} of wall, {:.0} events/s over all of it, {} CPU s, peak RSS {}, broker and simulator included)",
+             ({} of wall, {:.0} events/s over all of it, {} CPU s, peak RSS {}, {}simulator included)",
             grouped(EVENTS),
             self.commit_seconds,
             seconds(self.cost.wall),
             rate(EVENTS, self.cost.wall),
             seconds(self.cost.cpu),
             mebibytes(self.cost.peak),
+            if project::embedded() { "broker and " } else { "" },
         ));
         println!(
             "  from a record's Kafka timestamp; versions {bronze} bronze, {silver} silver, {gold} gold; \

@@ -6,7 +6,7 @@
 //! | `freshness` | from a record's Kafka timestamp to the gold record it changed, at a steady rate |
 //! | `upsert` | replacing 1,000 keys in 1 M and in 4 M rows, in this process |
 //! | `project` | a copy of the reference project, and the release binary run on it |
-//! | `broker` | the embedded broker as a process of its own |
+//! | `broker` | the embedded broker as a process of its own, or the target's |
 //! | `raw` | reading topics to their ends, records counted and dropped |
 //! | `process` | what a process costs: wall, CPU, peak memory |
 //! | `report` | aligned tables |
@@ -17,8 +17,10 @@
 //! start of a process to its end: loading the project, joining a group, opening tables and the last look
 //! of `--until-drained` are in it. Slow numbers fail nothing; wrong row counts and errors do.
 //!
-//! `LAKEPULSE_BENCH_EVENTS` is the number of change events (default 1,000,000). Arguments name parts to
-//! run alone: `stages`, `freshness`, `upsert`.
+//! `LAKEPULSE_BENCH_EVENTS` is the number of change events (default 1,000,000). `LAKEPULSE_BENCH_TARGET`
+//! is the target of `lakepulse.yaml` to run on (default `embedded`; for `compose`, see compose/native), of
+//! which `upsert` knows nothing: it is on local files and left out unless asked for. Arguments name parts
+//! to run alone: `stages`, `freshness`, `upsert`.
 
 mod broker;
 mod freshness;
@@ -30,10 +32,6 @@ mod stages;
 mod upsert;
 
 use anyhow::{Context as _, Result, ensure};
-
-/// What the binary allocates with: raw consume and upsert are compared with it.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Says which part of the benchmark a child process is.
 const ROLE: &str = "LAKEPULSE_BENCH_ROLE";
@@ -62,7 +60,8 @@ async fn bench(args: &[String]) -> Result<()> {
     if let Some(unknown) = asked.iter().find(|part| !PARTS.contains(part)) {
         anyhow::bail!("no part `{unknown}`; there are {}", PARTS.join(", "));
     }
-    let wanted = |part| asked.is_empty() || asked.contains(&part);
+    let everywhere = |part| part != "upsert" || project::embedded();
+    let wanted = |part| asked.contains(&part) || (asked.is_empty() && everywhere(part));
     let events = match std::env::var(EVENTS) {
         Ok(text) => text.parse().with_context(|| format!("`{EVENTS}` is `{text}`, not a number"))?,
         Err(_) => 1_000_000,

@@ -1,4 +1,7 @@
 //! A copy of the reference project in a temporary folder, and the release binary run on it.
+//!
+//! On a target that is not embedded it shares services with others, so it gets names of its own there.
+//! What it leaves is under these names.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -30,6 +33,19 @@ pub fn binary() -> Result<PathBuf> {
     }
 }
 
+/// Where it runs: a target of `lakepulse.yaml`.
+const TARGET: &str = "LAKEPULSE_BENCH_TARGET";
+const EMBEDDED: &str = "embedded";
+
+/// The target that the environment names.
+fn target() -> String {
+    std::env::var(TARGET).ok().filter(|name| !name.is_empty()).unwrap_or_else(|| EMBEDDED.to_owned())
+}
+/// Whether broker, registry and lake are in our own hands.
+pub fn embedded() -> bool {
+    target() == EMBEDDED
+}
+
 /// A copy of the reference project.
 pub struct Project {
     dir: TempDir,
@@ -40,9 +56,14 @@ impl Project {
     /// Copies it, without any data.
     pub fn copy(binary: &Path) -> Result<Self> {
         let dir = tempfile::Builder::new().prefix("lakepulse-bench-").tempdir()?;
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("the workspace's folder")?;
-        for part in ["lakepulse.yaml", "topics.yaml", "sources", "models", "schemas"] {
-            copy(&root.join(part), &dir.path().join(part))?;
+        testkit::reference::copy(dir.path())?;
+        if !embedded() {
+            let folder = dir.path().file_name().context("a folder has a name")?.to_string_lossy();
+            let id = folder.trim_start_matches("lakepulse-").to_lowercase();
+            testkit::reference::rename(dir.path(), "lakepulse", &id)?;
+            let settings = dir.path().join("lakepulse.yaml");
+            let text = fs::read_to_string(&settings)?;
+            fs::write(&settings, text.replace("s3://lake", &format!("s3://lake/{id}")))?;
         }
         Ok(Self { dir, binary: binary.to_owned() })
     }
@@ -59,13 +80,14 @@ impl Project {
         let out = File::create(self.path().join(format!("{name}.out")))?;
         let mut command = Command::new(&self.binary);
         command.args(args).arg("--project").arg(self.path()).current_dir(self.path());
+        command.args(["--target", &target()]);
         command.stdin(Stdio::null()).stdout(out);
         Process::start(name, &mut command, self.path())?.ended(PATIENCE).await
     }
 
     /// Reads its files, and connects to its lake.
     pub async fn open(&self) -> Result<Open> {
-        let loaded = catalog::load(self.path(), "embedded").await;
+        let loaded = catalog::load(self.path(), &target()).await;
         let project = loaded.map_err(|faults| {
             let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
             anyhow::anyhow!("the reference project is not valid:\n{}", faults.join("\n"))
@@ -93,17 +115,4 @@ impl Open {
         let rows = self.table(name).await?.rows();
         rows.with_context(|| format!("a file of table `{name}` does not say how many rows it has"))
     }
-}
-
-fn copy(from: &Path, to: &Path) -> Result<()> {
-    if !from.is_dir() {
-        fs::copy(from, to).with_context(|| format!("cannot copy `{}`", from.display()))?;
-        return Ok(());
-    }
-    fs::create_dir_all(to)?;
-    for entry in fs::read_dir(from).with_context(|| format!("cannot read `{}`", from.display()))? {
-        let entry = entry?;
-        copy(&entry.path(), &to.join(entry.file_name()))?;
-    }
-    Ok(())
 }

@@ -32,8 +32,8 @@ struct Stage {
     cost: Cost,
     /// From its start to its first commit that changed rows.
     first: Option<Duration>,
-    /// CPU of the broker meanwhile.
-    broker: Duration,
+    /// CPU of the broker meanwhile, if it is ours.
+    broker: Option<Duration>,
 }
 
 /// All of them.
@@ -46,7 +46,7 @@ pub struct Stages {
 /// Runs every stage over `events` changes.
 pub async fn measure(binary: &Path, events: u64) -> Result<Stages> {
     let project = Project::copy(binary)?;
-    let broker = Broker::start(project.path()).await?;
+    let broker = Broker::of(&project).await?;
     project.run(&["apply"]).await?;
     let open = project.open().await?;
     let topics: Vec<TopicName> = open.project.catalog.topics.keys().cloned().collect();
@@ -54,7 +54,7 @@ pub async fn measure(binary: &Path, events: u64) -> Result<Stages> {
 
     let before = broker.cpu()?;
     let cost = project.run(&["sim", "--events", &events.to_string(), "--seed", "7"]).await?;
-    let spent = broker.cpu()? - before;
+    let spent = broker.spent(before)?;
     stages.push(Stage {
         name: "sim",
         did: "events",
@@ -70,7 +70,7 @@ pub async fn measure(binary: &Path, events: u64) -> Result<Stages> {
 
     let before = broker.cpu()?;
     let cost = project.run(&["bronze", "--until-drained"]).await?;
-    let spent = broker.cpu()? - before;
+    let spent = broker.spent(before)?;
     let mut rows = 0;
     let mut first = None;
     for topic in open.project.catalog.topics.values() {
@@ -107,7 +107,7 @@ async fn consume(
 ) -> Result<(Count, Stage)> {
     let before = broker.cpu()?;
     let (read, cost) = raw::measure(broker.bootstrap(), topics, project.path()).await?;
-    let spent = broker.cpu()? - before;
+    let spent = broker.spent(before)?;
     Ok((
         read,
         Stage { name, did: "records", count: read.records, rows: None, cost, first: None, broker: spent },
@@ -119,7 +119,7 @@ async fn consume(
 async fn silver(project: &Project, open: &Open, broker: &Broker) -> Result<Stage> {
     let before = broker.cpu()?;
     let cost = project.run(&["silver", "--until-drained"]).await?;
-    let broker = broker.cpu()? - before;
+    let broker = broker.spent(before)?;
     let (mut count, mut rows, mut first) = (0, 0, None);
     for model in open.project.catalog.silver() {
         rows += open.rows(&model.name).await?;
@@ -135,7 +135,7 @@ async fn silver(project: &Project, open: &Open, broker: &Broker) -> Result<Stage
 async fn gold(project: &Project, open: &Open, broker: &Broker) -> Result<Stage> {
     let before = broker.cpu()?;
     let cost = project.run(&["gold", "--until-drained"]).await?;
-    let broker = broker.cpu()? - before;
+    let broker = broker.spent(before)?;
     let (mut count, mut rows, mut first) = (0, 0, None);
     for model in open.project.catalog.gold() {
         for input in open.project.catalog.stored_inputs(&model.name) {
@@ -193,7 +193,7 @@ impl Stages {
                 mebibytes(stage.cost.peak),
                 stage.first.map_or("-".to_owned(), seconds),
                 stage.rows.map_or("-".to_owned(), grouped),
-                seconds(stage.broker),
+                stage.broker.map_or("-".to_owned(), seconds),
             ]);
         }
         grid.print(&format!(

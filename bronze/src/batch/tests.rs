@@ -207,7 +207,7 @@ fn json_without_a_schema_is_kept_as_text_and_must_be_json() {
     let fields: Fields = vec![Field::new("value", DataType::Utf8, true)].into();
     let log =
         log([Some(br#"{"a":1}"#.to_vec()), Some(b"{".to_vec()), Some(b"\xff".to_vec()), None, Some(vec![])]);
-    let read = Reader::new(Format::Json, layout(&fields)).read(origin(), &log, &all(&log));
+    let read = Reader::new(Format::Text, layout(&fields)).read(origin(), &log, &all(&log));
     let values = read.batch.column(0).as_string::<i32>();
     assert_eq!(values.value(0), r#"{"a":1}"#);
     assert_eq!(values.null_count(), 4);

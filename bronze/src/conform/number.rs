@@ -40,7 +40,8 @@ pub(super) fn dates(array: &ArrayRef, misfits: &mut Vec<Misfit>) -> ArrayRef {
     }))
 }
 
-fn micros(micros: Option<i64>) -> Result<i64, Reason> {
+/// Microseconds that a reader of the table can show.
+pub(super) fn micros(micros: Option<i64>) -> Result<i64, Reason> {
     let years = i64::from(FIRST_DAY) * MICROS_A_DAY..(i64::from(LAST_DAY) + 1) * MICROS_A_DAY;
     micros.filter(|micros| years.contains(micros)).ok_or(Reason::Time)
 }

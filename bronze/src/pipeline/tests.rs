@@ -13,6 +13,8 @@ use stream::embedded::Host;
 use stream::{KafkaSettings, Outgoing, Producer, RegistrySettings, TopicSpec};
 use tokio::task::JoinHandle;
 
+mod json;
+
 use super::*;
 use crate::Loss;
 use crate::assemble::column;
@@ -48,6 +50,10 @@ struct Running {
 impl Bench {
     /// A project of these topics, three partitions each, all with the first schema and a key.
     async fn new(topics: &[&str]) -> Self {
+        Self::with(topics, "schema: schemas/order.avsc, key: [id]").await
+    }
+    /// As [`Bench::new`], under another contract.
+    async fn with(topics: &[&str], contract: &str) -> Self {
         let dir = tempfile::tempdir().expect("a folder");
         let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).expect("writable");
         std::fs::create_dir(dir.path().join("schemas")).expect("writable");
@@ -56,7 +62,7 @@ impl Bench {
         let mut text = "version: 1\ntopics:\n".to_owned();
         for topic in topics {
             text.push_str(&format!(
-                "  shop.{topic}: {{ schema: schemas/order.avsc, key: [id], partitions: 3, table: bronze.{topic}, compatibility: none }}\n"
+                "  shop.{topic}: {{ {contract}, partitions: 3, table: bronze.{topic}, compatibility: none }}\n"
             ));
         }
         write("topics.yaml", &text);
@@ -64,7 +70,7 @@ impl Bench {
         let host = Host::join(&dir.path().join(".lakepulse")).await.expect("a broker");
         let bootstrap = host.bootstrap.clone();
         let kafka = Kafka::new(KafkaSettings { bootstrap, transactions: true, ..KafkaSettings::default() });
-        let settings = RegistrySettings { url: host.registry_url.clone(), user: None, password: None };
+        let settings = RegistrySettings { url: host.registry_url.clone(), ..Default::default() };
         let bench = Self { host, kafka, registry: Registry::new(settings), project: Arc::new(project), dir };
         for topic in topics {
             bench.create(topic).await;

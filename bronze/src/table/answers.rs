@@ -9,6 +9,7 @@ use crate::commit::Outcome;
 impl Task {
     /// Partitions are ours. What was read of them before does not count: the table says where to go on.
     pub(super) async fn on_assigned(&mut self, partitions: Vec<(i32, u64)>) -> Result<(), Error> {
+        self.meter.rebalanced();
         // Noted before anything can fail: who opens the table anew begins with what is noted.
         for (partition, generation) in &partitions {
             self.release(*partition);
@@ -135,7 +136,10 @@ impl Task {
         self.meter.version(version);
         self.meter.commit(now.0.saturating_sub(self.committing_since) as f64 / 1_000.0);
         if let Some(newest) = newest {
-            self.meter.freshness(now.0.saturating_sub(newest).max(0) as f64 / 1_000.0);
+            self.meter.fresh(now.0, newest);
+        }
+        if let Some(table) = &self.table {
+            self.meter.holds(table.rows(), table.files());
         }
         for range in ranges.iter().filter(|range| self.assigned.contains_key(&range.partition)) {
             self.report(range.partition);

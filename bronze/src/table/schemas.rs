@@ -1,14 +1,18 @@
-//! Schemas that came from the registry: what they mean for the table, and for what waits for them.
+//! Schemas that came from the registry, or with the values: what they mean for the table, and for what waits for them.
 
 use std::sync::Arc;
 
-use catalog::avro::bronze_schema;
+use arrow::datatypes::Schema;
+use catalog::ValueFormat;
+use catalog::avro::{self, avro_from_connect, bronze_schema};
+use stream::Records;
 
 use super::Task;
 use crate::assemble::Layout;
 use crate::batch::{Known, Unknown};
 use crate::decode::{Decoder, Refusal};
 use crate::evolve;
+use crate::json::{self, Dialect};
 use crate::lookup::{Found, Part};
 
 impl Task {
@@ -34,45 +38,123 @@ impl Task {
         }
     }
 
-    /// Widens the table if the schema has columns that it lacks; the next commit makes it so.
     fn value_schema(&mut self, id: u32, json: &Arc<str>) -> Known {
-        let wanted = match bronze_schema(&self.topic, json) {
-            Ok(wanted) => wanted,
-            Err(error) => return self.refuse(Refusal::BadSchema { id, why: error.to_string() }),
+        let bad = |why: String| Known::Refused(Refusal::BadSchema { id, why });
+        let wanted = bronze_schema(&self.topic, json).map_err(|error| error.to_string());
+        let decoder = Decoder::try_new(id, json.clone()).map_err(|error| error.to_string());
+        let known = match (wanted, decoder) {
+            (Err(why), _) | (Ok(_), Err(why)) => bad(why),
+            (Ok(wanted), Ok(decoder)) => match self.make_room(&wanted) {
+                Ok(()) => Known::Ready(Box::new(decoder)),
+                Err(why) => Known::Refused(Refusal::Incompatible { id, why }),
+            },
         };
-        let decoder = match Decoder::try_new(id, json.clone()) {
-            Ok(decoder) => decoder,
-            Err(error) => return self.refuse(Refusal::BadSchema { id, why: error.to_string() }),
-        };
-        let Some(reader) = &mut self.reader else { return Known::Refused(Refusal::UnknownSchema(id)) };
-        match evolve::widen(reader.layout().schema(), &wanted) {
-            Err(clash) => return self.refuse(Refusal::Incompatible { id, why: clash.to_string() }),
-            Ok(Some(wider)) => {
-                let columns = wider.fields().len() - reader.layout().schema().fields().len();
-                tracing::info!(table = %self.topic.table, schema_id = id, columns, "schema widens the table");
-                self.meter.schema_change("widened");
-                reader.widen(Layout::new(wider));
-            }
-            Ok(None) => {}
+        if let Known::Refused(refusal) = &known {
+            self.refused(refusal);
         }
-        Known::Ready(Box::new(decoder))
+        known
     }
 
     fn key_schema(&mut self, id: u32, json: &Arc<str>) -> Known {
-        let json = match self.topic.key.as_slice() {
-            [column] => as_record(json, column),
-            _ => json.clone(),
-        };
+        let (json, _) = self.key_record(json);
         match Decoder::try_new(id, json) {
             Ok(decoder) => Known::Ready(Box::new(decoder)),
-            Err(error) => self.refuse(Refusal::BadSchema { id, why: error.to_string() }),
+            Err(error) => {
+                let refusal = Refusal::BadSchema { id, why: error.to_string() };
+                self.refused(&refusal);
+                Known::Refused(refusal)
+            }
         }
     }
 
-    fn refuse(&self, refusal: Refusal) -> Known {
+    /// A key's schema as that of a record, and whether it was none.
+    fn key_record(&self, json: &Arc<str>) -> (Arc<str>, bool) {
+        let record = match self.topic.key.as_slice() {
+            [column] => as_record(json, column),
+            _ => json.clone(),
+        };
+        let is_bare = record != *json;
+        (record, is_bare)
+    }
+
+    /// Widens the table if the schema has columns that it lacks; the next commit makes it so.
+    fn make_room(&mut self, wanted: &Schema) -> Result<(), String> {
+        let Some(reader) = &mut self.reader else { return Ok(()) };
+        if let Some(wider) =
+            evolve::widen(reader.layout().schema(), wanted).map_err(|clash| clash.to_string())?
+        {
+            let columns = wider.fields().len() - reader.layout().schema().fields().len();
+            tracing::info!(table = %self.topic.table, columns, "schema widens the table");
+            self.meter.schema_change("widened");
+            reader.widen(Layout::new(wider));
+        }
+        Ok(())
+    }
+
+    /// Puts the topic's own schemas where values that are JSON are read by them. A schema that was only
+    /// found out is not believed of a value that names none.
+    pub(super) fn declare(&mut self) {
+        let is_json = self.topic.value == ValueFormat::Json;
+        let value = self.topic.value_schema.clone().filter(|_| is_json && self.topic.declared);
+        let key = self.topic.key_schema.clone().filter(|_| self.topic.value != ValueFormat::Avro);
+        let value = value.map(|schema| self.dialect(Part::Value, 0, Ok(schema.to_string())));
+        let key = key.map(|schema| self.dialect(Part::Key, 0, Ok(schema.to_string())));
+        let Some(reader) = &mut self.reader else { return };
+        if let Some(value) = value {
+            reader.value_parts.declare(value);
+        }
+        if let Some(key) = key {
+            reader.key_parts.declare(key);
+        }
+    }
+
+    /// Looks at the schemas that came with these records for the first time.
+    pub(super) fn learn_parts(&mut self, records: &Records, kept: &[u32]) {
+        let (values, keys) = self.reader().fresh(records, kept);
+        for (part, fresh) in
+            values.into_iter().map(|f| (Part::Value, f)).chain(keys.into_iter().map(|f| (Part::Key, f)))
+        {
+            let number = match part {
+                Part::Value => self.reader().value_parts.next(),
+                Part::Key => self.reader().key_parts.next(),
+            };
+            let known = self.dialect(part, number, avro_from_connect(&fresh.part));
+            let Some(reader) = &mut self.reader else { return };
+            match part {
+                Part::Value => reader.value_parts.learn(fresh, known),
+                Part::Key => reader.key_parts.learn(fresh, known),
+            }
+        }
+    }
+
+    fn dialect(&mut self, part: Part, number: u32, schema: Result<String, avro::Error>) -> json::Known {
+        match schema.map_err(|error| error.to_string()).and_then(|s| self.fitted(part, number, &s.into())) {
+            Ok(dialect) => json::Known::Ready(Box::new(dialect)),
+            Err(why) => {
+                let refusal = Refusal::SchemaPart { why };
+                self.refused(&refusal);
+                json::Known::Refused(refusal)
+            }
+        }
+    }
+
+    fn fitted(&mut self, part: Part, number: u32, schema: &Arc<str>) -> Result<Dialect, String> {
+        let made = |schema: &Arc<str>, is_bare| {
+            Dialect::try_new(number, schema, is_bare).map_err(|error| error.to_string())
+        };
+        if part == Part::Key {
+            let (record, is_bare) = self.key_record(schema);
+            return made(&record, is_bare);
+        }
+        let wanted = bronze_schema(&self.topic, schema).map_err(|error| error.to_string())?;
+        let dialect = made(schema, false)?;
+        self.make_room(&wanted)?;
+        Ok(dialect)
+    }
+
+    fn refused(&self, refusal: &Refusal) {
         tracing::error!(table = %self.topic.table, reason = %refusal, "schema refused: its records become error rows");
         self.meter.schema_change("refused");
-        Known::Refused(refusal)
     }
 }
 

@@ -35,7 +35,7 @@ impl Services {
             ..KafkaSettings::default()
         });
         let registry =
-            Registry::new(RegistrySettings { url: host.registry_url.clone(), user: None, password: None });
+            Registry::new(RegistrySettings { url: host.registry_url.clone(), ..Default::default() });
         let specs = Table::ALL.map(|table| TopicSpec {
             name: topic(table),
             partitions: PARTITIONS,

@@ -3,9 +3,9 @@
 //! In the order of the plan: topics, subjects, tables upstream first. Each step may be done twice; a
 //! crash between two of them leaves the rest for the next `apply`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use anyhow::{Context as _, Result as Anyhow, bail};
+use anyhow::{Context as _, Result as Anyhow, anyhow, bail};
 use arrow::datatypes::SchemaRef;
 use catalog::Model;
 use catalog::plan::{Class, Object, Step};
@@ -17,6 +17,7 @@ use stream::{Admin, TopicSpec, internal};
 use super::plan;
 use crate::args::Common;
 use crate::failure::Failure;
+use crate::reach;
 use crate::wiring::Wiring;
 
 /// Does what `plan` prints.
@@ -42,6 +43,33 @@ pub async fn prepare(wiring: &Wiring) -> Anyhow<()> {
         }
     }
     Ok(())
+}
+
+/// On services nothing is made unless asked, so whoever needs topics there says which are missing and who
+/// makes them. `needed` besides the project's own; `component` waits while Kafka cannot be reached. `false`:
+/// `quit` came first.
+pub async fn applied(
+    wiring: &Wiring,
+    component: &str,
+    needed: impl IntoIterator<Item = &TopicName>,
+    quit: &CancellationToken,
+) -> Result<bool, Failure> {
+    let needed: BTreeSet<TopicName> =
+        own_topics(wiring).into_iter().map(|spec| spec.name).chain(needed.into_iter().cloned()).collect();
+    let absent = async || Admin::try_new(&wiring.kafka)?.absent(&needed).await;
+    let Some(absent) = reach::kafka(wiring, component, quit, absent).await? else { return Ok(false) };
+    if absent.is_empty() {
+        return Ok(true);
+    }
+    let target = &wiring.project.target.name;
+    let absent: Vec<String> = absent.iter().map(|topic| format!("`{topic}`")).collect();
+    Err(Failure::new(
+        Exit::Halted,
+        anyhow!(
+            "target `{target}` has no topic {}; nothing is created there unless asked: run `lakepulse apply --target {target}`, `plan` shows what it does",
+            absent.join(", ")
+        ),
+    ))
 }
 
 fn own_topics(wiring: &Wiring) -> Vec<TopicSpec> {

@@ -4,17 +4,29 @@ use std::time::Duration;
 
 use anyhow::anyhow;
 use ingest::files::Feed;
+use ingest::postgres::Asked;
 use model::{Exit, TopicName};
+use runtime::{Phase, Tasks};
 
 use crate::args::{Common, IngestSource};
 use crate::failure::Failure;
+use crate::launch::{self, Ended, Show};
+use crate::view::{Preview, View};
 use crate::wiring::Wiring;
 use crate::{interrupt, sources};
 
 /// Publishes until stopped, or until the folder has been published when so asked.
 #[allow(clippy::print_stdout, reason = "this is the verb's output")]
 pub async fn run(common: &Common, source: IngestSource) -> Result<Exit, Failure> {
-    let IngestSource::Files { dir, topic, dead_letters, until_drained } = source;
+    let (dir, topic, dead_letters, until_drained) = match source {
+        IngestSource::Files { dir, topic, dead_letters, until_drained } => {
+            (dir, topic, dead_letters, until_drained)
+        }
+        IngestSource::Postgres { source, snapshot, new_epoch, until_drained } => {
+            let asked = Asked { snapshot: snapshot.into_iter().collect(), new_epoch };
+            return database(common, source.as_deref(), asked, until_drained).await;
+        }
+    };
     let name = |text: String| text.parse::<TopicName>().map_err(|error| Failure::new(Exit::Usage, error));
     let dead_letters = dead_letters.unwrap_or_else(|| format!("{topic}.dlq"));
     let (topic, dead_letter) = (name(topic)?, name(dead_letters)?);
@@ -27,15 +39,64 @@ pub async fn run(common: &Common, source: IngestSource) -> Result<Exit, Failure>
     declared(&dead_letter)?;
     let poll = Duration::from_millis(200);
     let feed = Feed { dir, format: None, topic: declared(&topic)?, dead_letter, poll, once: until_drained };
+    let quit = interrupt::token();
     if wiring.host.is_some() {
         super::apply::prepare(&wiring).await?;
+    } else if !super::apply::applied(&wiring, "ingest", [&feed.topic.name, &feed.dead_letter], &quit).await? {
+        return Ok(Exit::Done);
     }
-    let published = ingest::files::run(sources::files(&wiring), feed, interrupt::token()).await;
+    let published = ingest::files::run(sources::files(&wiring), feed, quit).await;
     wiring.close().await;
     let published = published.map_err(|error| Failure::new(Exit::Halted, error))?;
     println!(
         "{} files, {} rows published, {} lines to the dead letters",
         published.files, published.records, published.bad_lines
+    );
+    Ok(Exit::Done)
+}
+
+/// How long each phase may take to stop.
+const GRACE: Duration = Duration::from_secs(3);
+
+/// Publishes the changes of a database.
+#[allow(clippy::print_stdout, reason = "this is the verb's output")]
+async fn database(
+    common: &Common,
+    name: Option<&str>,
+    asked: Asked,
+    until_drained: bool,
+) -> Result<Exit, Failure> {
+    let wiring = Wiring::open(common).await?;
+    let quit = interrupt::token();
+    let mut tasks: Tasks<Ended> = Tasks::default();
+    let published = async {
+        let feed = sources::database(&wiring, name, until_drained)?;
+        if wiring.host.is_some() {
+            super::apply::prepare(&wiring).await?;
+        }
+        // A source that runs for months is watched: lag and the size of its slot are scraped.
+        let show = Show { title: "ingest", view: View::Plain, preview: Preview::default() };
+        launch::telemetry(common, &wiring, show, &quit, &mut tasks).await?;
+        let stop = tasks.stop(Phase::Sources);
+        let context = sources::databases_context(&wiring);
+        let following = ingest::postgres::run(context, feed, asked, stop.clone());
+        tokio::pin!(following);
+        let published = tokio::select! {
+            published = &mut following => published,
+            () = quit.cancelled() => {
+                stop.cancel();
+                following.await
+            }
+        };
+        published.map_err(|error| Failure::new(Exit::Halted, error))
+    }
+    .await;
+    let _ = tasks.shut_down(GRACE).await;
+    wiring.close().await;
+    let published = published?;
+    println!(
+        "{} records published, {} changes that their schema cannot hold",
+        published.records, published.bad
     );
     Ok(Exit::Done)
 }

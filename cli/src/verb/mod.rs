@@ -1,7 +1,9 @@
 //! One file a verb.
 
 mod apply;
+mod doctor;
 mod explain;
+mod health;
 mod ingest;
 mod init;
 mod maintain;
@@ -25,19 +27,23 @@ pub async fn run(cli: Cli) -> Result<Exit, Failure> {
     let common = cli.common;
     match cli.verb {
         Verb::Init => init::run(&common),
-        Verb::Validate { schemas } => validate::run(&common, schemas.as_deref()).await,
+        Verb::Validate { schemas, rules } => {
+            validate::run(&common, schemas.as_deref(), rules.as_deref()).await
+        }
         Verb::Plan { detailed_exitcode } => plan::run(&common, detailed_exitcode).await,
         Verb::Apply => apply::run(&common).await,
         Verb::Up { workload, until_drained, no_sources, plain } => {
             up::run(&common, up::Options { workload, until_drained, no_sources, plain }).await
         }
-        Verb::Sim { workload, discard } => sim::run(&common, &workload, discard).await,
+        Verb::Sim { workload, into, discard } => sim::run(&common, &workload, into.as_deref(), discard).await,
         Verb::Ingest { source } => ingest::run(&common, source).await,
         Verb::Bronze(options) => stage::run(&common, Stage::Bronze, &options).await,
         Verb::Silver(options) => stage::run(&common, Stage::Silver, &options).await,
         Verb::Gold(options) => stage::run(&common, Stage::Gold, &options).await,
+        Verb::Health => health::run(&common).await,
         Verb::Status => status::run(&common).await,
         Verb::Verify => verify::run(&common).await,
+        Verb::Doctor => doctor::run(&common).await,
         Verb::Maintain => maintain::run(&common).await,
         Verb::Explain { table } => explain::run(&common, &table).await,
         Verb::Query { sql, format } => query::run(&common, &sql, format).await,

@@ -36,6 +36,13 @@ async fn drive(common: &Common, wiring: &Wiring, stage: Stage, options: &Options
     wiring.board.say(stage.name(), Status::Starting);
     let show = Show { title: stage.name(), view: View::Plain, preview: Preview::default() };
     launch::telemetry(common, wiring, show, &quit, &mut tasks).await?;
+    if wiring.host.is_none() {
+        let applied = super::apply::applied(wiring, stage.name(), [], &quit).await;
+        if !matches!(applied, Ok(true)) {
+            tasks.shut_down(GRACE).await;
+            return applied.map(|_| Exit::Done);
+        }
+    }
     let draining = CancellationToken::new();
     let select = tables(&wiring.project.catalog, &common.select)?;
     launch::stage(wiring, stage, &select, &draining, &quit, &mut tasks).await?;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::anyhow;
+use catalog::{Connection, Source};
 use model::Exit;
 use runtime::health::Status;
 use runtime::{CancellationToken, Phase, Tasks};
@@ -59,6 +60,14 @@ async fn drive(common: &Common, wiring: &Arc<Wiring>, options: Options) -> Resul
     tasks.spawn("preview", Phase::Telemetry, preview::keep(wiring.clone(), preview.clone(), stop));
     let show = Show { title: "LakePulse", view: View::choose(options.plain), preview };
     launch::telemetry(common, wiring, show, &quit, &mut tasks).await?;
+    if wiring.host.is_none() {
+        let fed = fed_by(wiring, &options).flat_map(|source| source.streams.values());
+        let applied = super::apply::applied(wiring, "up", fed, &quit).await;
+        if !matches!(applied, Ok(true)) {
+            tasks.shut_down(GRACE).await;
+            return applied.map(|_| Exit::Done);
+        }
+    }
     let draining = CancellationToken::new();
     let select = select::tables(&wiring.project.catalog, &common.select)?;
     for stage in Stage::ALL {
@@ -94,6 +103,15 @@ async fn drive(common: &Common, wiring: &Arc<Wiring>, options: Options) -> Resul
     outcome.and_then(|exit| first_failure(last).map_or(Ok(exit), Err))
 }
 
+/// The sources that run here. On services nothing is simulated unless the command line says how much.
+fn fed_by<'a>(wiring: &'a Wiring, options: &Options) -> impl Iterator<Item = &'a Source> {
+    let simulates = wiring.host.is_some() || options.workload.is_asked_for();
+    let none = options.no_sources;
+    let runs =
+        move |source: &&Source| !none && (simulates || !matches!(source.connection, Connection::WwiSim(_)));
+    wiring.project.catalog.sources.values().filter(runs)
+}
+
 /// Tokens that the sources cancel when they have come to their end.
 struct Running(Vec<CancellationToken>);
 impl Running {
@@ -113,7 +131,8 @@ fn start_sources(
     if options.no_sources {
         return Ok(running);
     }
-    if let Some(source) = sources::simulated(wiring) {
+    let simulated = fed_by(wiring, options).find(|source| matches!(source.connection, Connection::WwiSim(_)));
+    if let Some(source) = simulated {
         if options.until_drained && sources::settings(source, &options.workload).events.is_none() {
             let endless = anyhow!("the simulated source never ends: say how many with `--events N`");
             return Err(Failure::new(Exit::Usage, endless));
@@ -133,6 +152,18 @@ fn start_sources(
         let context = sources::files(wiring);
         tasks.spawn(format!("files {}", feed.dir.display()), Phase::Sources, async move {
             ingest::files::run(context, feed, stop)
+                .await
+                .map_err(|error| Failure::new(Exit::Halted, error))?;
+            done.cancel();
+            Ok(())
+        });
+    }
+    for feed in sources::databases(wiring, options.until_drained)? {
+        let (done, stop) = (CancellationToken::new(), tasks.stop(Phase::Sources));
+        running.0.push(done.clone());
+        let context = sources::databases_context(wiring);
+        tasks.spawn(format!("postgres {}", feed.source), Phase::Sources, async move {
+            ingest::postgres::run(context, feed, Default::default(), stop)
                 .await
                 .map_err(|error| Failure::new(Exit::Halted, error))?;
             done.cancel();

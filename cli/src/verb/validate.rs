@@ -7,11 +7,11 @@ use model::Exit;
 
 use crate::args::Common;
 use crate::failure::Failure;
-use crate::wiring;
+use crate::{rules, wiring};
 
 /// Ends with 3 when there is a fault.
 #[allow(clippy::print_stdout, reason = "this is the verb's output")]
-pub async fn run(common: &Common, schemas: Option<&Path>) -> Result<Exit, Failure> {
+pub async fn run(common: &Common, schemas: Option<&Path>, file: Option<&Path>) -> Result<Exit, Failure> {
     if let Some(dir) = schemas {
         std::fs::create_dir_all(dir).with_context(|| format!("cannot create `{}`", dir.display()))?;
         for (name, schema) in catalog::json_schema::all() {
@@ -22,6 +22,11 @@ pub async fn run(common: &Common, schemas: Option<&Path>) -> Result<Exit, Failur
         }
     }
     let project = wiring::project(common).await?;
+    if let Some(file) = file {
+        std::fs::write(file, rules::text(&project))
+            .with_context(|| format!("cannot write `{}`", file.display()))?;
+        println!("wrote {}", file.display());
+    }
     let catalog = &project.catalog;
     println!(
         "{}: {} topics, {} sources, {} models, no fault",

@@ -20,18 +20,21 @@ minio_exec() {
     # Metrics without a token: it listens to this machine only.
     export MINIO_ROOT_USER="$LAKE_ACCESS_KEY" MINIO_ROOT_PASSWORD="$LAKE_SECRET_KEY"
     export MINIO_PROMETHEUS_AUTH_TYPE=public MINIO_UPDATE=off
-    exec setsid "$root/install/minio-$minio_version/minio" server "$root/data/minio" \
+    local -a certificates=()
+    if secured; then certificates=(--certs-dir "$tls/minio"); fi
+    exec setsid "$root/install/minio-$minio_version/minio" server "$root/data/minio" "${certificates[@]}" \
         --address "127.0.0.1:$minio_port" --console-address "127.0.0.1:$minio_console_port"
 }
-minio_alive() { answers "http://127.0.0.1:$minio_port/minio/health/ready"; }
-
-# A signed request for the bucket; prints the status. Keys go by standard input: arguments are public.
-minio_bucket() {
-    local keys="$LAKE_ACCESS_KEY:$LAKE_SECRET_KEY"
-    keys="${keys//\\/\\\\}"
-    printf 'user = "%s"\n' "${keys//\"/\\\"}" \
-        | curl --silent --config - --max-time 10 --noproxy '*' --aws-sigv4 aws:amz:us-east-1:s3 \
-            --output /dev/null --write-out '%{http_code}' "$@" "http://127.0.0.1:$minio_port/$bucket"
+# Address, and how it is trusted.
+minio_url() { if secured; then echo "https://127.0.0.1:$minio_port"; else echo "http://127.0.0.1:$minio_port"; fi; }
+minio_trust() { if secured; then printf -- '--cacert\n%s\n' "$tls/ca.pem"; fi; }
+minio_alive() {
+    local -a trust
+    mapfile -t trust < <(minio_trust)
+    answers "${trust[@]}" "$(minio_url)/minio/health/ready"
 }
-minio_setup() { [ "$(minio_bucket --head)" = 200 ] || [ "$(minio_bucket --request PUT)" = 200 ]; }
-minio_ready() { minio_alive && [ "$(minio_bucket --head)" = 200 ]; }
+
+# Runs curl, or what runs it, trusting this server.
+minio_trusting() { if secured; then CURL_CA_BUNDLE="$tls/ca.pem" "$@"; else "$@"; fi; }
+minio_setup() { minio_trusting shared minio/bucket "$(minio_url)/$bucket"; }
+minio_ready() { minio_alive && minio_trusting shared minio/bucket -n "$(minio_url)/$bucket"; }

@@ -16,6 +16,7 @@ prometheus_prepare() {
     cp -r "$compose/prometheus/prometheus.yml" "$compose/prometheus/rules" "$prometheus_etc/"
     # shellcheck disable=SC2086
     prometheus_targets lakepulse $scrape
+    prometheus_targets kafka "127.0.0.1:$kafka_metrics_port"
     prometheus_targets minio "127.0.0.1:$minio_port"
     prometheus_targets registry "127.0.0.1:$registry_management_port"
     prometheus_targets alertmanager "127.0.0.1:$alertmanager_port"
@@ -41,4 +42,11 @@ prometheus_setup() { answers "http://127.0.0.1:$prometheus_port/-/reload" --requ
 prometheus_ready() {
     prometheus_alive && curl --silent --fail --max-time 5 --noproxy '*' \
         "http://127.0.0.1:$prometheus_port/api/v1/rules" | grep -q LakePulseHalted
+}
+
+# `stack promtool test rules FILE`: paths are the caller's.
+prometheus_promtool() {
+    make_folder
+    prometheus_install
+    "$(prometheus_program promtool)" "$@"
 }

@@ -16,9 +16,7 @@ registry_install() {
 }
 install_registry() {
     local archive="apicurio-registry-app-$registry_version-all.tar.gz"
-    maven "$maven_dependency_plugin:copy" -DoutputDirectory="$1" \
-        -Dartifact="io.apicurio:apicurio-registry-app:$registry_version:tar.gz:all" \
-        && cd "$1" && sha256sum -c - <<<"$registry_sha256  $archive" \
+    maven_file "$1" "$archive" "$registry_sha256" "io.apicurio:apicurio-registry-app:$registry_version:tar.gz:all" \
         && tar -xzf "$archive" && rm "$archive"
 }
 
@@ -32,6 +30,6 @@ registry_exec() {
         -Dapicurio.datasource.url="jdbc:h2:file:$root/data/registry/registry" \
         -jar quarkus-run.jar
 }
-registry_alive() { answers "http://127.0.0.1:$registry_port/apis/ccompat/v7/subjects"; }
+registry_alive() { shared registry/alive "$registry_port"; }
 registry_setup() { :; }
 registry_ready() { registry_alive; }

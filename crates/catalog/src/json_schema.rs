@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::shape::files::{ALL, FILES, WWI_SIM};
+use crate::shape::files::{ALL, FILES, POSTGRES, WWI_SIM};
 use crate::shape::{Shape, Type};
 
 #[cfg(test)]
@@ -22,7 +22,11 @@ fn file(name: &str, shape: &Shape) -> Value {
         if name == "source" {
             entries.insert(
                 "allOf".to_owned(),
-                json!([settings("wwi-sim", &WWI_SIM), settings("files", &FILES)]),
+                json!([
+                    settings("wwi-sim", &WWI_SIM),
+                    settings("files", &FILES),
+                    settings("postgres", &POSTGRES)
+                ]),
             );
         }
     }
@@ -40,7 +44,10 @@ fn settings(connector: &str, shape: &Shape) -> Value {
 fn object(shape: &Shape) -> Value {
     let mut properties = Map::new();
     for key in shape.keys {
-        let mut value = of(&key.kind);
+        let mut value = match key.kind {
+            Type::Secret => json!({ "type": "string", "pattern": r"\$\{(env|file):" }),
+            ref kind => of(kind),
+        };
         if let Value::Object(entries) = &mut value {
             entries.insert("description".to_owned(), json!(key.doc));
         }
@@ -63,7 +70,10 @@ fn of(kind: &Type) -> Value {
     let text = |pattern: &str| json!({ "type": "string", "pattern": pattern });
     match kind {
         // A plain scalar of YAML may look like a number and is read as its text.
-        Type::Text | Type::Setting | Type::Secret => json!({ "type": ["string", "number", "boolean"] }),
+        // Of a map of secrets, only those are whose names say so.
+        Type::Text | Type::Setting | Type::Path | Type::Secret => {
+            json!({ "type": ["string", "number", "boolean"] })
+        }
         Type::Flag => json!({ "enum": [true, false, "on", "off", "yes", "no"] }),
         Type::Whole(least, most) => {
             let mut schema = json!({ "type": "integer", "minimum": least });

@@ -38,6 +38,6 @@ pub use models::{ColumnNote, Expectation, Kind, Measure, Model, Otherwise, TestC
 pub use project::{
     ClockKind, CommitLimits, KafkaTarget, LakeTarget, Project, RegistryTarget, Target, TopicDefaults,
 };
-pub use setting::{Setting, SettingError};
-pub use source::{Connection, FileFormat, Files, Pattern, Source, WwiSim};
+pub use setting::{Nature, Setting, SettingError};
+pub use source::{Connection, FileFormat, Files, Pattern, Postgres, Source, WwiSim};
 pub use topic::{Envelope, Topic, TopicPattern, ValueFormat};

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use model::ProjectName;
+use model::{ProjectName, Secret};
 use url::Url;
 
-use crate::{Catalog, Fault, Setting, SettingError};
+use crate::{Catalog, Connection, Fault, Setting, SettingError};
 
 /// A folder of files that passed every check.
 #[derive(Debug, Clone)]
@@ -20,6 +20,8 @@ pub struct Project {
     pub clock: ClockKind,
     /// When a stage commits.
     pub commit: CommitLimits,
+    /// How long stages may stand still before records pass them.
+    pub lag_budget: Duration,
     /// Where everything runs.
     pub target: Target,
     /// Topics, sources and models.
@@ -28,12 +30,27 @@ pub struct Project {
     pub notices: Vec<Fault>,
 }
 impl Project {
+    /// Every secret that the target and the sources refer to, as far as they can be looked up: for whoever
+    /// takes them out of what others write.
+    pub fn secrets(&self) -> Vec<Secret> {
+        let mut secrets = self.target.secrets();
+        for source in self.catalog.sources.values() {
+            if let Connection::Postgres(postgres) = &source.connection
+                && let Ok(url) = postgres.url.resolve()
+            {
+                let parsed = Url::parse(&url).ok();
+                secrets.extend(parsed.as_ref().and_then(Url::password).map(Secret::new));
+                secrets.push(Secret::new(url));
+            }
+        }
+        secrets
+    }
     /// Where a project keeps what is its own and not to be committed: `.lakepulse/`.
     pub fn state_dir(&self) -> PathBuf {
         self.dir.join(".lakepulse")
     }
     /// Where the lake is, and the options of its store, with every reference looked up.
-    pub fn lake(&self) -> Result<(Url, BTreeMap<String, String>), SettingError> {
+    pub fn lake(&self) -> Result<(Url, BTreeMap<String, Secret>), SettingError> {
         let Some(lake) = &self.target.lake else {
             let root = self.state_dir().join("lake");
             let root = std::path::absolute(&root).unwrap_or(root);
@@ -42,7 +59,14 @@ impl Project {
             return Ok((url, BTreeMap::new()));
         };
         let url = Url::parse(&lake.url.resolve()?).map_err(|source| SettingError::NotAUrl { source })?;
-        Ok((url, resolve_all(&lake.options)?))
+        let options = resolve_all(&lake.options)?;
+        let endpoint = options.get("aws_endpoint").and_then(|endpoint| Url::parse(endpoint.reveal()).ok());
+        for (key, url) in [("lake.url", Some(&url)), ("lake.endpoint", endpoint.as_ref())] {
+            if url.is_some_and(|url| url.password().is_some()) {
+                return Err(SettingError::PasswordInUrl { key });
+            }
+        }
+        Ok((url, options))
     }
 }
 
@@ -89,6 +113,16 @@ pub struct Target {
     pub topics: TopicDefaults,
 }
 
+impl Target {
+    /// Every secret it refers to, as far as they can be looked up.
+    fn secrets(&self) -> Vec<Secret> {
+        let kafka = self.kafka.iter().flat_map(|kafka| kafka.config.values());
+        let registry = self.registry.iter().filter_map(|registry| registry.password.as_ref());
+        let lake = self.lake.iter().flat_map(|lake| lake.options.values());
+        kafka.chain(registry).chain(lake).filter(|s| s.is_secret()).filter_map(|s| s.secret().ok()).collect()
+    }
+}
+
 /// How to reach a Kafka cluster.
 #[derive(Debug, Clone)]
 pub struct KafkaTarget {
@@ -99,7 +133,7 @@ pub struct KafkaTarget {
 }
 impl KafkaTarget {
     /// Bootstrap addresses and client settings with every reference looked up.
-    pub fn resolve(&self) -> Result<(String, BTreeMap<String, String>), SettingError> {
+    pub fn resolve(&self) -> Result<(String, BTreeMap<String, Secret>), SettingError> {
         Ok((self.bootstrap.resolve()?, resolve_all(&self.config)?))
     }
 }
@@ -113,6 +147,22 @@ pub struct RegistryTarget {
     pub user: Option<Setting>,
     /// Password for basic authentication.
     pub password: Option<Setting>,
+    /// File of certificates to trust.
+    pub ca: Option<Setting>,
+    /// File of the client's certificate.
+    pub certificate: Option<Setting>,
+    /// File of the client's private key.
+    pub key: Option<Setting>,
+}
+impl RegistryTarget {
+    /// Its address, every reference looked up.
+    pub fn address(&self) -> Result<String, SettingError> {
+        let url = self.url.resolve()?;
+        if Url::parse(&url).is_ok_and(|url| url.password().is_some()) {
+            return Err(SettingError::PasswordInUrl { key: "registry.url" });
+        }
+        Ok(url)
+    }
 }
 
 /// How to reach the lake's store.
@@ -120,7 +170,7 @@ pub struct RegistryTarget {
 pub struct LakeTarget {
     /// `s3://bucket/prefix` or `file:///path`.
     pub url: Setting,
-    /// Options of the store by object_store's names.
+    /// Options of the store by object_store's names, and `ca`: a file of certificates to trust.
     pub options: BTreeMap<String, Setting>,
 }
 
@@ -135,6 +185,6 @@ pub struct TopicDefaults {
     pub config: BTreeMap<String, String>,
 }
 
-fn resolve_all(settings: &BTreeMap<String, Setting>) -> Result<BTreeMap<String, String>, SettingError> {
-    settings.iter().map(|(key, setting)| Ok((key.clone(), setting.resolve()?))).collect()
+fn resolve_all(settings: &BTreeMap<String, Setting>) -> Result<BTreeMap<String, Secret>, SettingError> {
+    settings.iter().map(|(key, setting)| Ok((key.clone(), setting.secret()?))).collect()
 }

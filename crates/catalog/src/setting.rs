@@ -1,4 +1,5 @@
-//! A text of a target that may refer to what is not in the project: `${env:NAME}`, `${file:PATH}`.
+//! A text of a target that may refer to what is not in the project: `${env:NAME}`, `${env:NAME:-default}`,
+//! `${file:PATH}`.
 //!
 //! References are looked up when the setting is used, never when the project is loaded: `validate`
 //! works where the secrets are not, and no value of one is ever held by a [`crate::Project`].
@@ -6,17 +7,30 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use model::Secret;
+
 /// A text as written, with its references not yet looked up.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Setting {
     parts: Vec<Part>,
-    sensitive: bool,
+    nature: Nature,
+}
+
+/// What a setting is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Nature {
+    /// Anyone may see it.
+    Public,
+    /// Its literal parts are never shown.
+    Secret,
+    /// A path, below this folder unless absolute.
+    Below(PathBuf),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Part {
     Literal(String),
-    Env(String),
+    Env { name: String, default: Option<String> },
     File(PathBuf),
 }
 
@@ -24,7 +38,7 @@ enum Part {
 #[derive(Debug, thiserror::Error)]
 pub enum SettingError {
     /// The environment has no such variable.
-    #[error("environment variable `{name}` is not set")]
+    #[error("environment variable `{name}` is not set; set it, or give the reference a default")]
     NoVariable {
         /// Its name.
         name: String,
@@ -49,6 +63,12 @@ pub enum SettingError {
         /// Why.
         source: url::ParseError,
     },
+    /// A URL with a password in it, which would be shown with every message that names the service.
+    #[error("`{key}` holds a password; write it without, and give the password in a key of its own")]
+    PasswordInUrl {
+        /// Which key.
+        key: &'static str,
+    },
 }
 impl SettingError {
     /// What a loop does after it: only a person sets a variable or writes a file.
@@ -58,9 +78,12 @@ impl SettingError {
 }
 
 impl Setting {
-    /// Reads references out of `text`; paths of files are below `dir` unless absolute. A sensitive
-    /// setting never shows its literal parts.
-    pub fn parse(text: &str, dir: &Path, sensitive: bool) -> Result<Self, SettingError> {
+    /// Reads references out of `text`; paths of files are below `dir` unless absolute. What is malformed
+    /// is not repeated where the setting is a secret.
+    pub fn parse(text: &str, dir: &Path, nature: Nature) -> Result<Self, SettingError> {
+        let malformed = |text: String| SettingError::Malformed {
+            text: if nature == Nature::Secret { "${…".to_owned() } else { text },
+        };
         let mut parts = Vec::new();
         let mut rest = text;
         while let Some(start) = rest.find("${") {
@@ -68,36 +91,50 @@ impl Setting {
                 parts.push(Part::Literal(rest[..start].to_owned()));
             }
             let inner = &rest[start + 2..];
-            let malformed = || SettingError::Malformed { text: format!("${{{inner}") };
-            let end = inner.find('}').ok_or_else(malformed)?;
+            let end = inner.find('}').ok_or_else(|| malformed(format!("${{{inner}")))?;
             parts.push(match inner[..end].split_once(':') {
-                Some(("env", name)) if !name.is_empty() => Part::Env(name.to_owned()),
+                Some(("env", name)) => match name.split_once(":-") {
+                    Some((name, default)) if !name.is_empty() => {
+                        Part::Env { name: name.to_owned(), default: Some(default.to_owned()) }
+                    }
+                    None if !name.is_empty() => Part::Env { name: name.to_owned(), default: None },
+                    _ => return Err(malformed(format!("${{{}}}", &inner[..end]))),
+                },
                 Some(("file", path)) if !path.is_empty() => Part::File(dir.join(path)),
-                _ => return Err(SettingError::Malformed { text: format!("${{{}}}", &inner[..end]) }),
+                _ => return Err(malformed(format!("${{{}}}", &inner[..end]))),
             });
             rest = &inner[end + 1..];
         }
         if !rest.is_empty() || parts.is_empty() {
             parts.push(Part::Literal(rest.to_owned()));
         }
-        Ok(Self { parts, sensitive })
+        Ok(Self { parts, nature })
     }
     /// A plain text that refers to nothing.
     pub fn literal(text: impl Into<String>) -> Self {
-        Self { parts: vec![Part::Literal(text.into())], sensitive: false }
+        Self { parts: vec![Part::Literal(text.into())], nature: Nature::Public }
     }
     /// The text with every reference looked up. A file's last line break is dropped.
     pub fn resolve(&self) -> Result<String, SettingError> {
         self.resolve_with(|name| std::env::var(name).ok())
     }
-    /// As [`Setting::resolve`], with another environment.
+    /// As [`Setting::resolve`], for a value that is not to be shown.
+    pub fn secret(&self) -> Result<Secret, SettingError> {
+        self.resolve().map(Secret::new)
+    }
+    /// As [`Setting::resolve`], with another environment. As in a shell, a default also stands for a
+    /// variable that is empty.
     pub fn resolve_with(&self, env: impl Fn(&str) -> Option<String>) -> Result<String, SettingError> {
         let mut text = String::new();
         for part in &self.parts {
             match part {
                 Part::Literal(literal) => text.push_str(literal),
-                Part::Env(name) => {
+                Part::Env { name, default: None } => {
                     text += &env(name).ok_or_else(|| SettingError::NoVariable { name: name.clone() })?;
+                }
+                Part::Env { name, default: Some(default) } => {
+                    let set = env(name).filter(|value| !value.is_empty());
+                    text += set.as_deref().unwrap_or(default);
                 }
                 Part::File(path) => {
                     let held = std::fs::read_to_string(path)
@@ -106,7 +143,14 @@ impl Setting {
                 }
             }
         }
-        Ok(text)
+        match &self.nature {
+            Nature::Below(dir) => Ok(dir.join(text).to_string_lossy().into_owned()),
+            Nature::Public | Nature::Secret => Ok(text),
+        }
+    }
+    /// Whether its value is not to be shown.
+    pub fn is_secret(&self) -> bool {
+        self.nature == Nature::Secret
     }
     /// Whether it refers to nothing, so that it can be checked at load time.
     pub(crate) fn as_literal(&self) -> Option<&str> {
@@ -115,15 +159,25 @@ impl Setting {
             _ => None,
         }
     }
+    /// Whether the value itself stands in the file: it refers to nothing, or to a variable with a default.
+    pub(crate) fn is_written_out(&self) -> bool {
+        let refers = |part: &Part| !matches!(part, Part::Literal(_));
+        let defaults =
+            |part: &Part| matches!(part, Part::Env { default: Some(text), .. } if !text.is_empty());
+        !self.parts.iter().any(refers) || self.parts.iter().any(defaults)
+    }
 }
-/// References as written, literal parts hidden where sensitive.
+/// References as written, literal parts hidden where it is a secret.
 impl fmt::Display for Setting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let hidden = self.nature == Nature::Secret;
         for part in &self.parts {
             match part {
-                Part::Literal(_) if self.sensitive => f.write_str("***")?,
+                Part::Literal(_) if hidden => f.write_str("***")?,
                 Part::Literal(text) => f.write_str(text)?,
-                Part::Env(name) => write!(f, "${{env:{name}}}")?,
+                Part::Env { name, default: None } => write!(f, "${{env:{name}}}")?,
+                Part::Env { name, default: Some(_) } if hidden => write!(f, "${{env:{name}:-***}}")?,
+                Part::Env { name, default: Some(default) } => write!(f, "${{env:{name}:-{default}}}")?,
                 Part::File(path) => write!(f, "${{file:{}}}", path.display())?,
             }
         }
@@ -141,7 +195,7 @@ mod tests {
     use super::*;
 
     fn setting(text: &str) -> Setting {
-        Setting::parse(text, Path::new("/project"), true).expect("well written")
+        Setting::parse(text, Path::new("/project"), Nature::Secret).expect("well written")
     }
 
     #[test]
@@ -149,27 +203,64 @@ mod tests {
         let env = |name: &str| (name == "USER").then(|| "ada".to_owned());
         assert_eq!(setting("u=${env:USER};").resolve_with(env).expect("set"), "u=ada;");
         let missing = setting("${env:NOBODY}").resolve_with(env).expect_err("not set");
-        assert_eq!(missing.to_string(), "environment variable `NOBODY` is not set");
+        assert!(missing.to_string().starts_with("environment variable `NOBODY` is not set"));
+    }
+
+    #[test]
+    fn a_default_stands_for_a_variable_that_is_not_set_or_empty() {
+        let env = |name: &str| match name {
+            "PORT" => Some("39092".to_owned()),
+            "EMPTY" => Some(String::new()),
+            _ => None,
+        };
+        let resolved = |text: &str| setting(text).resolve_with(env).expect("has a default");
+        assert_eq!(resolved("localhost:${env:PORT:-9092}"), "localhost:39092");
+        assert_eq!(resolved("${env:NONE:-http://localhost:8081/a-b}"), "http://localhost:8081/a-b");
+        assert_eq!(resolved("${env:EMPTY:-x}${env:NONE:-}"), "x");
     }
 
     #[test]
     fn a_file_gives_its_text_without_the_last_line_break() {
         let dir = tempfile::tempdir().expect("a temporary folder");
         std::fs::write(dir.path().join("key"), "s3cret\n").expect("writable");
-        let setting = Setting::parse("${file:key}", dir.path(), true).expect("well written");
+        let setting = Setting::parse("${file:key}", dir.path(), Nature::Secret).expect("well written");
         assert_eq!(setting.resolve().expect("readable"), "s3cret");
     }
 
     #[test]
-    fn no_value_shows_in_debug() {
+    fn a_path_is_below_the_folder_unless_absolute() {
+        let path = |text: &str| {
+            let nature = Nature::Below("/project".into());
+            Setting::parse(text, Path::new("/"), nature).expect("well written").resolve().expect("literal")
+        };
+        assert_eq!(path("certs/ca.pem"), "/project/certs/ca.pem");
+        assert_eq!(path("/etc/ca.pem"), "/etc/ca.pem");
+    }
+
+    #[test]
+    fn no_value_shows_in_debug_or_in_an_error() {
         assert_eq!(format!("{:?}", setting("hunter2")), "***");
         assert_eq!(format!("{:?}", setting("${env:KEY}")), "${env:KEY}");
+        assert_eq!(format!("{:?}", setting("${env:KEY:-hunter2}")), "${env:KEY:-***}");
+        assert_eq!(setting("${env:NONE_SUCH:-hunter2}").secret().expect("a default").to_string(), "***");
+        let bad = Setting::parse("${hunter2", Path::new("."), Nature::Secret).expect_err("malformed");
+        assert!(!format!("{bad} {bad:?}").contains("hunter2"), "{bad:?}");
+    }
+
+    #[test]
+    fn a_value_is_written_out_unless_only_a_reference_holds_it() {
+        for text in ["hunter2", "", "${env:KEY:-hunter2}"] {
+            assert!(setting(text).is_written_out(), "{text}");
+        }
+        for text in ["${env:KEY}", "${file:key}", "${env:KEY:-}", "Bearer ${env:KEY}"] {
+            assert!(!setting(text).is_written_out(), "{text}");
+        }
     }
 
     #[test]
     fn what_is_no_reference_is_refused() {
-        for bad in ["${env:", "${vault:x}", "${}", "${env:}"] {
-            assert!(Setting::parse(bad, Path::new("."), false).is_err(), "{bad}");
+        for bad in ["${env:", "${vault:x}", "${}", "${env:}", "${env::-x}"] {
+            assert!(Setting::parse(bad, Path::new("."), Nature::Public).is_err(), "{bad}");
         }
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use indexmap::IndexMap;
 use model::TopicName;
 
-use crate::Location;
+use crate::{Location, Setting};
 
 /// One file of `sources/`.
 #[derive(Debug, Clone)]
@@ -34,6 +34,8 @@ pub enum Connection {
     WwiSim(WwiSim),
     /// A watched folder.
     Files(Files),
+    /// A PostgreSQL database.
+    Postgres(Postgres),
     /// A connector this version knows by name only.
     Other,
 }
@@ -83,6 +85,19 @@ pub enum Pattern {
     Bulk,
     /// In heaps with pauses between.
     Burst,
+}
+
+/// A PostgreSQL database whose changes are published. Its streams are tables, `schema.table`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Postgres {
+    /// `postgres://user:password@host:port/database`.
+    pub url: Setting,
+    /// Name of the replication slot. `None`: from the project's name and the source's.
+    pub slot: Option<String>,
+    /// Name of the publication.
+    pub publication: String,
+    /// How often the slot moves on while no table changes.
+    pub heartbeat: Duration,
 }
 
 /// A folder whose files are published, each once.

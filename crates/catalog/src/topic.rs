@@ -21,8 +21,11 @@ pub struct Topic {
     pub value: ValueFormat,
     /// What a value wraps around the row.
     pub envelope: Envelope,
-    /// Avro schema of the value as JSON. `None`: learned from the registry.
+    /// Avro schema of the value as JSON. `None`: learned from the registry, or from the records.
     pub value_schema: Option<Arc<str>>,
+    /// Whether `value_schema` is what its contract says, and not what was found out. Only a declared one
+    /// is believed of JSON that says nothing of its types.
+    pub declared: bool,
     /// Avro schema of the key as JSON: the declared one, else derived from `key` and the value's
     /// schema. `None`: learned from the registry, or the topic has no key.
     pub key_schema: Option<Arc<str>>,
@@ -78,9 +81,15 @@ impl Topic {
         avro::bronze_schema(&topic, value)?;
         Ok(topic)
     }
-    /// Whether the columns of its bronze table can only be learned from the registry.
+    /// Whether the columns of its bronze table can only be learned: of Avro from the registry, of JSON in
+    /// an envelope from the schema part of its records.
     pub fn is_unlearned(&self) -> bool {
-        self.value_schema.is_none() && self.value == ValueFormat::Avro
+        let learns = match self.value {
+            ValueFormat::Avro => true,
+            ValueFormat::Json => self.envelope != Envelope::None,
+            ValueFormat::Bytes => false,
+        };
+        self.value_schema.is_none() && learns
     }
 }
 
@@ -102,7 +111,8 @@ pub enum ValueFormat {
     /// Avro in Confluent framing.
     #[default]
     Avro,
-    /// JSON text.
+    /// JSON text: columns by the topic's schema or by the one each record carries; without schema and
+    /// envelope the one column `value`.
     Json,
     /// Bytes that mean nothing to us.
     Bytes,

@@ -13,7 +13,7 @@
 //! | [`maintain`](mod@maintain) | the upkeep that deletes, and who still needs what |
 //! | [`digest`] | hashes of rows that anyone can recompute |
 //! | `provider` | a snapshot as a DataFusion table |
-//! | `store`, `probe` | the object store below, and the race that shows whether it can be trusted |
+//! | `store`, [`probe`] | the object store below, and the race that shows whether it can be trusted |
 //! | `log`, `snapshot`, `positions`, `file` | the log, and what is true at one version of it |
 //! | `schema`, `conform` | Arrow types and Delta types; rows of one schema as rows of another |
 //! | [`stage`], `encode`, `stats` | rows to parquet files that no commit names yet |
@@ -40,7 +40,7 @@ pub mod lake;
 mod log;
 pub mod maintain;
 mod positions;
-mod probe;
+pub mod probe;
 mod provider;
 mod read;
 mod schema;

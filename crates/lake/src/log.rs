@@ -18,6 +18,7 @@ use futures::TryStreamExt as _;
 use model::{AppId, Positions, Version};
 use object_store::ObjectMeta;
 use object_store::path::Path;
+use parquet::errors::ParquetError;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
@@ -223,12 +224,12 @@ impl Log {
             Some(version) => builder.at_version(version),
             None => builder,
         };
-        let kernel = builder.build(engine).map_err(|e| self.bad(e))?;
+        let kernel = builder.build(engine).map_err(|e| self.failed(e))?;
         let actions = ["add", "remove", "metaData", "protocol", "txn"];
-        let wanted = get_commit_schema().project(&actions).map_err(|e| self.bad(e))?;
+        let wanted = get_commit_schema().project(&actions).map_err(|e| self.failed(e))?;
         let mut replay = Replay::default();
-        for batch in kernel.log_segment().read_actions(engine, wanted).map_err(|e| self.bad(e))? {
-            let actions = batch.map_err(|e| self.bad(e))?.actions;
+        for batch in kernel.log_segment().read_actions(engine, wanted).map_err(|e| self.failed(e))? {
+            let actions = batch.map_err(|e| self.failed(e))?.actions;
             let rows = ArrowEngineData::try_from_engine_data(actions).map_err(|e| self.bad(e))?;
             // As JSON a checkpoint's rows are the very lines of an entry: one reader for both.
             let mut json =
@@ -238,6 +239,22 @@ impl Log {
             self.parse(&json.into_inner().into())?.into_iter().for_each(|line| replay.older(line));
         }
         replay.finish(&self.table, kernel.version())
+    }
+
+    /// A fault of the store passes, a log that cannot be read does not: the kernel tells of both.
+    fn failed(&self, error: delta_kernel::Error) -> Error {
+        match error {
+            delta_kernel::Error::ObjectStore(source) => unreachable(&self.folder(), source),
+            delta_kernel::Error::Backtraced { source, .. } => self.failed(*source),
+            // So a checkpoint's reader says it.
+            delta_kernel::Error::Parquet(ParquetError::External(source)) => {
+                match source.downcast::<object_store::Error>() {
+                    Ok(source) => unreachable(&self.folder(), *source),
+                    Err(source) => self.bad(source),
+                }
+            }
+            error => self.bad(error),
+        }
     }
 
     pub fn bad(&self, source: impl Into<Cause>) -> Error {

@@ -5,14 +5,65 @@
 //! without a quorum, so the probe shows a store that never honours the condition, not one that
 //! sometimes forgets it.
 
-use bytes::Bytes;
-use futures::future::join_all;
-use object_store::ObjectStoreExt as _;
+use std::collections::BTreeMap;
 
-use crate::store::{Created, Store, unreachable};
-use crate::{Error, Result};
+use bytes::Bytes;
+use futures::future::{join_all, try_join_all};
+use model::ClockMs;
+use object_store::ObjectStoreExt as _;
+use object_store::path::Path;
+use runtime::Clock;
+
+use crate::lake::list;
+use crate::store::{Created, Store, client, unreachable};
+use crate::{Error, LakeSettings, Result};
 
 const RACERS: usize = 16;
+/// How often a race is run when someone asks: a store may forget the condition only now and then.
+const ROUNDS: usize = 10;
+/// How many objects are written and listed.
+const OBJECTS: usize = 32;
+
+/// What a store did when it was tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tried {
+    /// Races of [`race`] that had one winner.
+    pub rounds: usize,
+    /// How many raced each time.
+    pub racers: usize,
+    /// Objects written, then listed at once.
+    pub written: usize,
+    /// Those of them that the listing left out.
+    pub unlisted: usize,
+    /// What the store's clock said of one, in whole seconds, between two looks at ours.
+    pub stamped: (ClockMs, ClockMs, ClockMs),
+}
+
+/// Tries what the commit protocol and the log's readers rest on, on objects made for that below the lake.
+/// A store that lets two creates of one object succeed is [`Error::ConditionIgnored`].
+pub async fn try_out(settings: &LakeSettings, clock: &dyn Clock) -> Result<Tried> {
+    let (scheme, url) = settings.check()?;
+    let store = Store::over(url.clone(), client(settings, scheme, &url)?)?;
+    for _ in 0..ROUNDS {
+        race(&store).await?;
+    }
+    let folder = store.root.clone().join("_lakepulse");
+    let mark = uuid::Uuid::new_v4();
+    let paths: Vec<Path> = (0..OBJECTS).map(|n| folder.clone().join(format!("doctor-{mark}-{n}"))).collect();
+    let before = clock.now();
+    try_join_all(paths.iter().map(|path| store.put(path, Bytes::from_static(b"x")))).await?;
+    let after = clock.now();
+    let listed = list(&store, &folder).await?;
+    let found: BTreeMap<&Path, i64> =
+        listed.iter().map(|object| (&object.location, object.last_modified.timestamp_millis())).collect();
+    let unlisted = paths.iter().filter(|path| !found.contains_key(path)).count();
+    let stamp = paths.iter().filter_map(|path| found.get(path)).max();
+    for path in &paths {
+        store.objects.delete(path).await.map_err(|error| unreachable(path, error))?;
+    }
+    let stamp = stamp.map_or(before, |at| ClockMs(*at));
+    Ok(Tried { rounds: ROUNDS, racers: RACERS, written: OBJECTS, unlisted, stamped: (before, stamp, after) })
+}
 
 /// Races creates of one new object below the lake; exactly one may win.
 pub(crate) async fn race(store: &Store) -> Result<()> {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use model::Secret;
 use url::Url;
 
 use crate::{Error, Result};
@@ -11,12 +12,13 @@ use crate::{Error, Result};
 pub struct LakeSettings {
     /// `file:///…`, `memory:///` or `s3://bucket/prefix`.
     pub url: Url,
-    /// Options of the store. For S3: `endpoint`, `access_key`, `secret_key`, `region`, or any name
-    /// that the object store client knows. Empty for local files.
-    pub options: BTreeMap<String, String>,
+    /// Options of the store. For S3: `endpoint`, `access_key`, `secret_key`, `region`, `ca` (a file of
+    /// certificates to trust), or any name that the object store client knows. Without keys, those of
+    /// the environment: variables, web identity, container or instance. Empty for local files.
+    pub options: BTreeMap<String, Secret>,
 }
 
-/// Options hold secrets: their names are shown, never their values.
+/// Of options only the names are shown.
 impl std::fmt::Debug for LakeSettings {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let names: Vec<&String> = self.options.keys().collect();

@@ -17,12 +17,14 @@ use delta_kernel::Engine;
 use deltalake::logstore::{LogStore as _, StorageConfig, default_logstore};
 use futures::stream::BoxStream;
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
+use object_store::client::{HttpClient, HttpConnector, ReqwestConnector};
 use object_store::local::LocalFileSystem;
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{
-    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
-    ObjectStoreExt as _, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, RetryConfig,
+    Certificate, ClientOptions, CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta,
+    ObjectStore, ObjectStoreExt as _, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult,
+    RetryConfig,
 };
 use url::Url;
 
@@ -170,24 +172,53 @@ fn s3(settings: &LakeSettings, url: &Url, retry: RetryConfig) -> Result<Arc<dyn 
     // Without keys of its own the lake takes what the environment offers, as any S3 tool does.
     let mut builder = if keyed { AmazonS3Builder::new() } else { AmazonS3Builder::from_env() };
     builder = builder.with_url(url.as_str()).with_retry(retry);
-    if !settings.options.contains_key("region") {
+    if builder.get_config_value(&AmazonS3ConfigKey::Region).is_none() {
         builder = builder.with_region("us-east-1");
     }
     for (name, value) in &settings.options {
         let known = match name.as_str() {
             "access_key" => "access_key_id",
             "secret_key" => "secret_access_key",
+            "ca" => continue,
             other => other,
         };
         let key: AmazonS3ConfigKey =
             known.parse().map_err(|_| bad(format!("option `{name}` is not known to the S3 client")))?;
-        if key == AmazonS3ConfigKey::Endpoint && value.starts_with("http://") {
+        if key == AmazonS3ConfigKey::Endpoint && value.reveal().starts_with("http://") {
             builder = builder.with_allow_http(true);
         }
-        builder = builder.with_config(key, value);
+        builder = builder.with_config(key, value.reveal());
     }
-    let client = builder.build().map_err(|e| bad(e.to_string()))?;
-    Ok(Arc::new(client))
+    let hidden = |error: object_store::Error| {
+        bad(settings.options.values().fold(error.to_string(), |text, value| value.hide_in(&text)))
+    };
+    if let Some(ca) = settings.options.get("ca") {
+        builder = builder.with_http_connector(Trusting { ca: trusted(ca.reveal()).map_err(bad)? });
+    }
+    Ok(Arc::new(builder.build().map_err(hidden)?))
+}
+
+/// Certificates of a file.
+fn trusted(path: &str) -> Result<Vec<Certificate>, String> {
+    let help = "`ca` is a file of certificates in PEM";
+    let pem = std::fs::read(path).map_err(|error| format!("cannot read `{path}`: {error}; {help}"))?;
+    match Certificate::from_pem_bundle(&pem) {
+        Ok(ca) if ca.is_empty() => Err(format!("there is no certificate in `{path}`; {help}")),
+        Ok(ca) => Ok(ca),
+        Err(error) => Err(format!("cannot use `{path}`: {error}; {help}")),
+    }
+}
+
+/// Makes connections that trust further certificates, all other options as they are.
+#[derive(Debug)]
+struct Trusting {
+    ca: Vec<Certificate>,
+}
+impl HttpConnector for Trusting {
+    fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
+        let trust = |options: ClientOptions, ca: &Certificate| options.with_root_certificate(ca.clone());
+        ReqwestConnector::default().connect(&self.ca.iter().fold(options.clone(), trust))
+    }
 }
 
 /// Sends creates through `once` and everything else through `store`.
@@ -248,5 +279,19 @@ impl ObjectStore for CreateOnce {
     }
     async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> object_store::Result<()> {
         self.store.copy_opts(from, to, options).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_of_authorities_that_is_none_is_named() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("ca.pem").display().to_string();
+        assert!(trusted(&path).is_err_and(|fault| fault.contains(&path) && fault.contains("cannot read")));
+        std::fs::write(&path, "no certificate").expect("written");
+        assert!(trusted(&path).is_err_and(|fault| fault.contains("there is no certificate")));
     }
 }

@@ -7,6 +7,7 @@
 //! | [`position`] | `AppId`, `Positions`: how far a table has read each of its inputs |
 //! | [`sequence`] | `Sequence`: the order of changes of one key |
 //! | [`reaction`] | `Reaction`: what a loop does after an error |
+//! | [`secret`] | `Secret`: a value that is never shown |
 //! | [`exit`] | `Exit`: exit codes of the binary |
 //!
 //! Never here: tokio, arrow, a client of anything. Every other crate may name this one.
@@ -15,6 +16,7 @@ pub mod exit;
 pub mod names;
 pub mod position;
 pub mod reaction;
+pub mod secret;
 pub mod sequence;
 pub mod units;
 
@@ -22,5 +24,6 @@ pub use exit::Exit;
 pub use names::{BadName, ProjectName, TableId, TableName, TopicId, TopicName};
 pub use position::{AppId, Positions};
 pub use reaction::Reaction;
+pub use secret::Secret;
 pub use sequence::Sequence;
 pub use units::{ClockMs, EventMs, Offset, Version};

@@ -8,6 +8,7 @@
 //! | [`tasks`] | `Tasks`, `Phase`: who joins whom, and in what order they stop |
 //! | [`retry`] | `Backoff` |
 //! | [`meters`] | `Meters`, `Meter`: the one place that knows a metric's name |
+//! | [`traces`] | `Traces`, `Span`, `Cause`: OpenTelemetry, a span a batch or commit |
 //! | [`health`] | `/health`, `/health/ready`, `/health/live`, `/metrics` |
 //!
 //! Only this crate calls `tokio::spawn`. It knows no Kafka, no Delta, no project.
@@ -19,6 +20,7 @@ pub mod ids;
 pub mod meters;
 pub mod retry;
 pub mod tasks;
+pub mod traces;
 
 pub use clock::{Clock, ManualClock, WallClock};
 pub use ids::{Ids, RandomIds, SeededIds};
@@ -26,3 +28,4 @@ pub use meters::{Meter, Meters, State};
 pub use retry::Backoff;
 pub use tasks::{Phase, Tasks};
 pub use tokio_util::sync::CancellationToken;
+pub use traces::Traces;

@@ -6,81 +6,17 @@ use std::sync::Arc;
 
 use model::Version;
 use parking_lot::Mutex;
+use prometheus::core::Collector;
 use prometheus::{
     Encoder, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
-/// Every metric there is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Metric {
-    /// Records read from the input.
-    RecordsIn,
-    /// Records or rows written to the output.
-    RecordsOut,
-    /// Rows that went to quarantine.
-    Quarantined,
-    /// Records that could not be decoded, by reason.
-    DecodeErrors,
-    /// Records the input has beyond the position.
-    Lag,
-    /// Age of the newest event that is in the output.
-    Freshness,
-    /// Duration of commits.
-    CommitDuration,
-    /// Commits that met another writer.
-    Conflicts,
-    /// Version of the table.
-    TableVersion,
-    /// Rows that came late or twice.
-    Late,
-    /// Schema changes, by decision.
-    SchemaChanges,
-    /// Rows judged by an expectation, by outcome.
-    Expectations,
-    /// What a measure of a table gave last, in the measure's own unit.
-    Measure,
-    /// State of the pipeline: 0 starting, 1 running, 2 idle, 3 drained, 4 halted.
-    State,
-}
-impl Metric {
-    /// Name as scraped.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::RecordsIn => "lakepulse_records_in_total",
-            Self::RecordsOut => "lakepulse_records_out_total",
-            Self::Quarantined => "lakepulse_quarantined_records_total",
-            Self::DecodeErrors => "lakepulse_decode_errors_total",
-            Self::Lag => "lakepulse_consumer_lag_records",
-            Self::Freshness => "lakepulse_freshness_seconds",
-            Self::CommitDuration => "lakepulse_commit_duration_seconds",
-            Self::Conflicts => "lakepulse_commit_conflicts_total",
-            Self::TableVersion => "lakepulse_table_version",
-            Self::Late => "lakepulse_late_records_total",
-            Self::SchemaChanges => "lakepulse_schema_changes_total",
-            Self::Expectations => "lakepulse_expectation_records_total",
-            Self::Measure => "lakepulse_measure_value",
-            Self::State => "lakepulse_pipeline_state",
-        }
-    }
-    const fn help(self) -> &'static str {
-        match self {
-            Self::RecordsIn => "Records read from the input",
-            Self::RecordsOut => "Records or rows written to the output",
-            Self::Quarantined => "Rows that went to quarantine",
-            Self::DecodeErrors => "Records that could not be decoded",
-            Self::Lag => "Records the input holds beyond the position of the output",
-            Self::Freshness => "Age of the newest event in the output when it was committed",
-            Self::CommitDuration => "Duration of commits",
-            Self::Conflicts => "Commits that met another writer",
-            Self::TableVersion => "Version of the table",
-            Self::Late => "Rows that came late or twice, by outcome",
-            Self::SchemaChanges => "Schema changes met, by decision",
-            Self::Expectations => "Rows judged by an expectation, by outcome",
-            Self::Measure => "What a measure of the table gave last",
-            Self::State => "State of the pipeline: 0 starting, 1 running, 2 idle, 3 drained, 4 halted",
-        }
-    }
-}
+use crate::Traces;
+
+mod names;
+mod process;
+
+pub use names::Metric;
 
 /// What a pipeline is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,9 +42,9 @@ struct Inner {
     registry: Registry,
     counters: BTreeMap<Metric, IntCounterVec>,
     gauges: BTreeMap<Metric, IntGaugeVec>,
-    freshness: GaugeVec,
-    measures: GaugeVec,
+    numbers: BTreeMap<Metric, GaugeVec>,
     commits: HistogramVec,
+    traces: Traces,
     pipelines: Mutex<BTreeMap<(&'static str, String), Meter>>,
 }
 
@@ -118,61 +54,60 @@ impl Default for Meters {
     }
 }
 impl Meters {
-    /// An empty registry.
+    /// An empty registry, and what the system says of the process. No traces.
     pub fn new() -> Self {
+        Self::traced(Traces::default())
+    }
+    /// The same, for a process whose pipelines also say what they do as spans.
+    pub fn traced(traces: Traces) -> Self {
         let registry = Registry::new();
-        let plain: &[&str] = &["stage", "table"];
-        let by = |extra: &'static str| vec!["stage", "table", extra];
-        let counter = |metric: Metric, labels: &[&str]| {
-            let vec = IntCounterVec::new(Opts::new(metric.name(), metric.help()), labels)
-                .expect("names and labels above are legal");
-            registry.register(Box::new(vec.clone())).expect("each name is registered once");
-            (metric, vec)
-        };
-        let gauge = |metric: Metric| {
-            let vec = IntGaugeVec::new(Opts::new(metric.name(), metric.help()), plain)
-                .expect("names and labels above are legal");
-            registry.register(Box::new(vec.clone())).expect("each name is registered once");
-            (metric, vec)
-        };
-        let counters = BTreeMap::from([
-            counter(Metric::RecordsIn, plain),
-            counter(Metric::RecordsOut, plain),
-            counter(Metric::Quarantined, plain),
-            counter(Metric::Conflicts, plain),
-            counter(Metric::DecodeErrors, &by("reason")),
-            counter(Metric::Late, &by("outcome")),
-            counter(Metric::SchemaChanges, &by("decision")),
-            counter(Metric::Expectations, &["stage", "table", "expectation", "outcome"]),
-        ]);
-        let gauges = BTreeMap::from([gauge(Metric::Lag), gauge(Metric::TableVersion), gauge(Metric::State)]);
-        let number = |metric: Metric, labels: &[&str]| {
-            let vec = GaugeVec::new(Opts::new(metric.name(), metric.help()), labels)
-                .expect("names and labels above are legal");
-            registry.register(Box::new(vec.clone())).expect("each name is registered once");
-            vec
-        };
-        let (freshness, measures) =
-            (number(Metric::Freshness, plain), number(Metric::Measure, &by("measure")));
+        let opts = |metric: Metric| Opts::new(metric.name(), metric.help());
+        let counters = Metric::COUNTERS.map(|metric| {
+            let made = IntCounterVec::new(opts(metric), metric.labels());
+            (metric, registered(&registry, made))
+        });
+        let gauges = Metric::WHOLE.map(|metric| {
+            let made = IntGaugeVec::new(opts(metric), metric.labels());
+            (metric, registered(&registry, made))
+        });
+        let numbers = Metric::NUMBERS.map(|metric| {
+            let made = GaugeVec::new(opts(metric), metric.labels());
+            (metric, registered(&registry, made))
+        });
         let buckets = vec![0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
-        let commits = HistogramVec::new(
-            HistogramOpts::new(Metric::CommitDuration.name(), Metric::CommitDuration.help()).buckets(buckets),
-            plain,
-        )
-        .expect("names and labels above are legal");
-        registry.register(Box::new(commits.clone())).expect("each name is registered once");
-        let info = IntGaugeVec::new(Opts::new("lakepulse_build_info", "Version of the binary"), &["version"])
-            .expect("names and labels above are legal");
-        registry.register(Box::new(info.clone())).expect("each name is registered once");
+        let commits = Metric::CommitDuration;
+        let opts = HistogramOpts::new(commits.name(), commits.help()).buckets(buckets);
+        let commits = registered(&registry, HistogramVec::new(opts, commits.labels()));
+        let info = Opts::new("lakepulse_build_info", "Version of the binary");
+        let info = registered(&registry, IntGaugeVec::new(info, &["version"]));
         info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
-        let pipelines = Mutex::default();
-        Self(Arc::new(Inner { registry, counters, gauges, freshness, measures, commits, pipelines }))
+        registry.register(Box::new(process::Process::new())).expect("each name is registered once");
+        Self(Arc::new(Inner {
+            registry,
+            counters: counters.into(),
+            gauges: gauges.into(),
+            numbers: numbers.into(),
+            commits,
+            traces,
+            pipelines: Mutex::default(),
+        }))
     }
     /// The meter of one pipeline; the same one for the same names.
     pub fn stage(&self, stage: &'static str, table: &str) -> Meter {
         let mut pipelines = self.0.pipelines.lock();
-        let make = || Meter { all: self.clone(), stage, table: table.into() };
+        let make = || {
+            let meter = Meter { all: self.clone(), stage, table: table.into() };
+            // A counter that begins to exist with its first event hides that event from `increase`.
+            for metric in [Metric::Quarantined, Metric::Conflicts, Metric::RecordsIn, Metric::RecordsOut] {
+                meter.count(metric, 0);
+            }
+            meter
+        };
         pipelines.entry((stage, table.to_owned())).or_insert_with(make).clone()
+    }
+    /// Where spans go.
+    pub fn traces(&self) -> &Traces {
+        &self.0.traces
     }
     /// All meters, ordered by stage and table.
     pub fn pipelines(&self) -> Vec<Meter> {
@@ -186,6 +121,12 @@ impl Meters {
             Err(error) => format!("# cannot encode metrics: {error}\n"),
         }
     }
+}
+
+fn registered<C: Collector + Clone + 'static>(registry: &Registry, made: prometheus::Result<C>) -> C {
+    let made = made.expect("names and labels are legal");
+    registry.register(Box::new(made.clone())).expect("each name is registered once");
+    made
 }
 
 /// The metrics of one pipeline: a stage and the table it writes.
@@ -203,6 +144,10 @@ impl Meter {
     /// The table (or topic) written.
     pub fn table(&self) -> &str {
         &self.table
+    }
+    /// Where its spans go.
+    pub fn traces(&self) -> &Traces {
+        self.all.traces()
     }
     /// Counts records read.
     pub fn records_in(&self, n: u64) {
@@ -228,7 +173,7 @@ impl Meter {
     pub fn schema_change(&self, decision: &str) {
         self.count_by(Metric::SchemaChanges, decision, 1);
     }
-    /// Counts rows that an expectation was asked about: `passed`, `failed`.
+    /// Counts rows that an expectation was asked about: `passed`, `failed`, `dropped`, `quarantined`.
     pub fn expectation(&self, name: &str, outcome: &str, n: u64) {
         if let Some(vec) = self.all.0.counters.get(&Metric::Expectations) {
             vec.with_label_values(&[self.stage, &*self.table, name, outcome]).inc_by(n);
@@ -236,7 +181,13 @@ impl Meter {
     }
     /// Sets what a measure of the table gave.
     pub fn measured(&self, name: &str, value: f64) {
-        self.all.0.measures.with_label_values(&[self.stage, &*self.table, name]).set(value);
+        if let Some(vec) = self.all.0.numbers.get(&Metric::Measure) {
+            vec.with_label_values(&[self.stage, &*self.table, name]).set(value);
+        }
+    }
+    /// Counts an assignment of partitions.
+    pub fn rebalanced(&self) {
+        self.count(Metric::Rebalances, 1);
     }
     /// Counts a commit that met another writer.
     pub fn conflict(&self) {
@@ -254,9 +205,54 @@ impl Meter {
     pub fn lag(&self, records: i64) {
         self.set(Metric::Lag, records);
     }
-    /// Sets the age of the newest event committed.
-    pub fn freshness(&self, seconds: f64) {
-        self.all.0.freshness.with_label_values(&[self.stage, &self.table]).set(seconds);
+    /// Sets how many bytes of a source's log are not on the topics.
+    pub fn source_lag(&self, bytes: u64) {
+        self.set(Metric::SourceLag, bytes.cast_signed());
+    }
+    /// Sets how many bytes of its log a source keeps for us.
+    pub fn slot_size(&self, bytes: i64) {
+        self.set(Metric::SlotSize, bytes);
+    }
+    /// Says when the newest record that is in the output was put on its topic. Both are milliseconds of
+    /// one clock, Kafka's.
+    #[allow(clippy::cast_precision_loss, reason = "milliseconds of our time, for a metric")]
+    pub fn fresh(&self, now_ms: i64, newest_ms: i64) {
+        self.number(Metric::Freshness, now_ms.saturating_sub(newest_ms).max(0) as f64 / 1000.0);
+        self.newest(newest_ms);
+    }
+    /// Says the same of an output whose rows did not change, since what came changes none of them.
+    #[allow(clippy::cast_precision_loss, reason = "milliseconds of our time, for a metric")]
+    pub fn newest(&self, newest_ms: i64) {
+        self.number(Metric::NewestRecord, newest_ms as f64 / 1000.0);
+    }
+    /// Sets the age of the newest event by its own time.
+    pub fn event_time_lag(&self, seconds: f64) {
+        self.number(Metric::EventTimeLag, seconds);
+    }
+    /// Sets what the table holds. `rows` is `None` where a writer did not say how many it wrote.
+    pub fn holds(&self, rows: Option<u64>, (files, bytes): (usize, u64)) {
+        let whole = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+        self.set(Metric::TableFiles, whole(files as u64));
+        self.set(Metric::TableBytes, whole(bytes));
+        if let Some(rows) = rows {
+            self.set(Metric::TableRows, whole(rows));
+        }
+    }
+    /// The table is another process's: what only its owner knows is not said here any more. Measures are
+    /// named by whoever knows them.
+    pub fn released<'a>(&self, measures: impl IntoIterator<Item = &'a str>) {
+        self.state(State::Idle);
+        // What is not there needs no removing.
+        for metric in [Metric::Lag, Metric::TableRows, Metric::TableFiles, Metric::TableBytes] {
+            drop(self.all.0.gauges[&metric].remove_label_values(&[self.stage, &*self.table]));
+        }
+        for metric in [Metric::Freshness, Metric::NewestRecord, Metric::EventTimeLag] {
+            drop(self.all.0.numbers[&metric].remove_label_values(&[self.stage, &*self.table]));
+        }
+        for name in measures {
+            let labels = [self.stage, &*self.table, name];
+            drop(self.all.0.numbers[&Metric::Measure].remove_label_values(&labels));
+        }
     }
     /// Sets what the pipeline is doing.
     pub fn state(&self, state: State) {
@@ -280,7 +276,8 @@ impl Meter {
     }
     /// Age of the newest event committed, seconds.
     pub fn freshness_seconds(&self) -> f64 {
-        self.all.0.freshness.with_label_values(&[self.stage, &self.table]).get()
+        let freshness = self.all.0.numbers.get(&Metric::Freshness);
+        freshness.map_or(0.0, |vec| vec.with_label_values(&[self.stage, &*self.table]).get())
     }
 
     fn count(&self, metric: Metric, n: u64) {
@@ -291,6 +288,11 @@ impl Meter {
     fn count_by(&self, metric: Metric, label: &str, n: u64) {
         if let Some(vec) = self.all.0.counters.get(&metric) {
             vec.with_label_values(&[self.stage, &*self.table, label]).inc_by(n);
+        }
+    }
+    fn number(&self, metric: Metric, value: f64) {
+        if let Some(vec) = self.all.0.numbers.get(&metric) {
+            vec.with_label_values(&[self.stage, &*self.table]).set(value);
         }
     }
     fn set(&self, metric: Metric, value: i64) {
@@ -319,6 +321,29 @@ mod tests {
         );
         assert!(text.contains(r#"reason="truncated""#), "{text}");
         assert!(text.contains(r#"expectation="has_id",outcome="failed""#), "{text}");
+        assert!(text.contains("process_resident_memory_bytes"), "{text}");
         assert_eq!((meter.total(Metric::RecordsIn), meter.gauge(Metric::TableVersion)), (3, 7));
+    }
+
+    #[test]
+    fn a_released_table_says_nothing_that_only_its_owner_knows() {
+        let meters = Meters::new();
+        let meter = meters.stage("gold", "gold.daily");
+        meter.records_out(5);
+        meter.lag(9);
+        meter.fresh(5_000, 3_000);
+        meter.holds(Some(7), (1, 100));
+        meter.measured("revenue", 12.0);
+        let said = |name: &str| meters.text().lines().any(|line| line.starts_with(name));
+        let owners = [
+            "lakepulse_consumer_lag",
+            "lakepulse_newest_record",
+            "lakepulse_table_rows",
+            "lakepulse_measure",
+        ];
+        assert!(owners.into_iter().all(said), "{}", meters.text());
+        meter.released(["revenue", "never taken"]);
+        assert!(!owners.into_iter().any(said), "{}", meters.text());
+        assert!(said("lakepulse_records_out_total"), "a counter of what was done stays");
     }
 }

@@ -15,7 +15,7 @@ use runtime::Backoff;
 use crate::aside::{self, Parked};
 use crate::error::Failure;
 use crate::ffi::{self, End};
-use crate::logs::Logged;
+use crate::logs::{self, Logged};
 use crate::{Error, Kafka, Result};
 
 /// How long one request may take.
@@ -56,8 +56,8 @@ impl Admin {
     /// A client for the cluster. Connects when first used.
     pub fn try_new(kafka: &Kafka) -> Result<Self> {
         use rdkafka::config::FromClientConfigAndContext as _;
-        let client = AdminClient::from_config_and_context(&kafka.admin(), Logged)
-            .map_err(|error| Error::Settings { reason: error.to_string() })?;
+        let client = AdminClient::from_config_and_context(&kafka.admin(), Logged::default())
+            .map_err(|error| Error::settings(&error))?;
         Ok(Self { client: Arc::new(Parked::new(client)) })
     }
 
@@ -83,7 +83,7 @@ impl Admin {
             .client
             .create_topics(&topics, &options())
             .await
-            .map_err(|e| unreachable("create topics", &e))?;
+            .map_err(|e| self.unreachable("create topics", &e))?;
         for outcome in outcomes {
             match outcome {
                 Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
@@ -116,7 +116,7 @@ impl Admin {
             ffi::topics(client.inner(), std::slice::from_ref(&asked), PATIENCE)
         })
         .await?
-        .map_err(|failure| Error::of("describe topics", &failure))?;
+        .map_err(|failure| self.of("describe topics", failure))?;
         match described.into_iter().find(|found| found.name == topic.as_str()) {
             None => Ok(None),
             Some(found) => match found.found {
@@ -125,6 +125,30 @@ impl Admin {
                 Err(failure) => Err(Error::of("describe topics", &failure)),
             },
         }
+    }
+
+    /// Those of `topics` that do not exist, in their order.
+    pub async fn absent<'a>(
+        &self,
+        topics: impl IntoIterator<Item = &'a TopicName>,
+    ) -> Result<Vec<TopicName>> {
+        let mut absent = Vec::new();
+        for topic in topics {
+            if self.describe(topic).await?.is_none() {
+                absent.push(topic.clone());
+            }
+        }
+        Ok(absent)
+    }
+
+    /// Names of all topics that we may see.
+    pub async fn topics(&self) -> Result<Vec<TopicName>> {
+        let client = self.client.clone();
+        let metadata =
+            aside::run("kafka-topics", move || client.inner().fetch_metadata(None, PATIENCE)).await?;
+        let metadata = metadata.map_err(|error| self.unreachable("list topics", &error))?;
+        // Kafka lets in no other names than ours are.
+        Ok(metadata.topics().iter().filter_map(|topic| topic.name().parse().ok()).collect())
     }
 
     /// Start and end of the log of every partition; the end counts open transactions.
@@ -138,7 +162,7 @@ impl Admin {
                 Err(failure) if failure.is_leaderless() && tokio::time::Instant::now() < deadline => {
                     tokio::time::sleep(backoff.pause()).await;
                 }
-                Err(failure) => return Err(Error::of("list offsets", &failure)),
+                Err(failure) => return Err(self.of("list offsets", failure)),
             }
         }
     }
@@ -162,7 +186,7 @@ impl Admin {
             .client
             .delete_topics(&[topic.as_str()], &options())
             .await
-            .map_err(|e| unreachable("delete topics", &e))?;
+            .map_err(|e| self.unreachable("delete topics", &e))?;
         for outcome in outcomes {
             match outcome {
                 Ok(_)
@@ -171,6 +195,17 @@ impl Admin {
             }
         }
         Ok(())
+    }
+
+    /// Forgets a group that nobody is in.
+    pub async fn delete_group(&self, group: &str) -> Result<()> {
+        let outcomes = self.client.delete_groups(&[group], &options()).await;
+        let outcomes = outcomes.map_err(|e| self.unreachable("delete a group", &e))?;
+        let refused = outcomes.into_iter().find_map(Result::err);
+        refused.map_or(Ok(()), |(_, code)| {
+            let failure = Failure { code: code as i32, text: code.to_string() };
+            Err(Error::of("delete a group", &failure))
+        })
     }
 
     /// The topic's settings, defaults included.
@@ -184,7 +219,7 @@ impl Admin {
             .client
             .describe_configs(&asked, &options())
             .await
-            .map_err(|e| unreachable("describe the settings of a topic", &e))?;
+            .map_err(|e| self.unreachable("describe the settings of a topic", &e))?;
         let mut config = BTreeMap::new();
         for outcome in outcomes {
             match outcome {
@@ -201,6 +236,13 @@ impl Admin {
         }
         Ok(config)
     }
+
+    fn of(&self, action: &'static str, failure: Failure) -> Error {
+        Error::of(action, &self.client.inner().context().behind(failure))
+    }
+    fn unreachable(&self, action: &'static str, error: &rdkafka::error::KafkaError) -> Error {
+        self.of(action, logs::of(error, &error.to_string()))
+    }
 }
 
 fn backoff() -> Backoff {
@@ -209,11 +251,6 @@ fn backoff() -> Backoff {
 
 fn options() -> AdminOptions {
     AdminOptions::new().request_timeout(Some(PATIENCE)).operation_timeout(Some(PATIENCE))
-}
-
-fn unreachable(action: &'static str, error: &rdkafka::error::KafkaError) -> Error {
-    let code = error.rdkafka_error_code().map_or(0, |code| code as i32);
-    Error::of(action, &Failure { code, text: error.to_string() })
 }
 
 fn refused(topic: &str, action: &'static str, code: RDKafkaErrorCode) -> Error {

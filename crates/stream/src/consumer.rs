@@ -144,7 +144,7 @@ impl Consumer {
 
     /// Reads these partitions, without a group. Returns at once, also while no broker answers.
     pub fn assign(kafka: &Kafka, partitions: Vec<(TopicName, i32, Offset)>, limits: Limits) -> Result<Self> {
-        let group = kafka.settings().config.get("group.id").map_or("lakepulse", String::as_str);
+        let group = kafka.settings().config.get("group.id").map_or("lakepulse", model::Secret::reveal);
         Self::run(kafka, group, limits, |worker| worker.assign(partitions))
     }
 

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use model::{Reaction, TopicName};
+use model::{Reaction, Secret, TopicName};
+use rdkafka::error::KafkaError;
 
 /// Result of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -21,6 +22,16 @@ pub enum Error {
         "cannot reach kafka to {action}: {reason}; check that it runs, and `kafka.bootstrap` of the target"
     )]
     Unreachable {
+        /// What was tried.
+        action: &'static str,
+        /// What the library says.
+        reason: String,
+    },
+    /// No secure connection. The client goes on trying by itself.
+    #[error(
+        "no secure connection to kafka to {action}: {reason}; check `kafka.security` of the target: `protocol`, and `ca` where the authority is your own"
+    )]
+    Insecure {
         /// What was tried.
         action: &'static str,
         /// What the library says.
@@ -140,6 +151,7 @@ impl Error {
     pub fn reaction(&self) -> Reaction {
         match self {
             Self::Unreachable { .. }
+            | Self::Insecure { .. }
             | Self::Topic { .. }
             | Self::Unreadable { .. }
             | Self::TimedOut { .. }
@@ -155,16 +167,33 @@ impl Error {
         }
     }
 
+    /// From what the library says of the settings it was given. Their values are left out.
+    pub(crate) fn settings(error: &KafkaError) -> Self {
+        Self::Settings { reason: refusal(error) }
+    }
+
     /// From a code of the client library or the protocol, for an action on no particular topic.
     pub(crate) fn of(action: &'static str, failure: &Failure) -> Self {
         let reason = failure.to_string();
         if failure.is_denied() {
             Self::Denied { action, reason }
+        } else if failure.code == code::SSL {
+            Self::Insecure { action, reason }
         } else if failure.code == code::FATAL {
             Self::Broken { reason }
         } else {
             Self::Unreachable { action, reason }
         }
+    }
+}
+
+/// What is wrong with a client's settings, without the value that is.
+pub(crate) fn refusal(error: &KafkaError) -> String {
+    match error {
+        KafkaError::ClientConfig(_, says, name, value) => {
+            format!("{} (`{name}`)", Secret::new(value.as_str()).hide_in(says))
+        }
+        error => error.to_string(),
     }
 }
 
@@ -179,6 +208,7 @@ pub(crate) mod code {
     pub const PARTITION_EOF: i32 = -191;
     pub const RESOLVE: i32 = -193;
     pub const TRANSPORT: i32 = -195;
+    pub const TIMED_OUT: i32 = -185;
     pub const UNKNOWN_TOPIC: i32 = -188;
     pub const OFFSET_OUT_OF_RANGE: i32 = 1;
     pub const UNKNOWN_TOPIC_OR_PART: i32 = 3;

@@ -24,7 +24,12 @@ pub fn cursors(project: &ProjectName) -> TopicName {
     name(project, "cursors")
 }
 
-/// All of them, to be created.
+/// What [`crate::trial`] tries things on; there only meanwhile.
+pub fn trial(project: &ProjectName) -> TopicName {
+    name(project, "doctor")
+}
+
+/// All that stay, to be created.
 pub fn specs(project: &ProjectName, replication: i32) -> Vec<TopicSpec> {
     let spec = |name: TopicName, partitions: i32, config: &[(&str, &str)]| TopicSpec {
         name,

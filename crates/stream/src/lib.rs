@@ -13,6 +13,7 @@
 //! | [`internal`] | our own topics |
 //! | [`hash`] | Kafka's murmur2: which partition a key goes to |
 //! | [`registry`] | schema registry client and wire framing |
+//! | [`trial`] | what a cluster really does, tried on a topic made for that |
 //! | [`embedded`] | broker and registry inside the process |
 //!
 //! The rules kept here: a consumer group says who has a partition and never where to read from; the
@@ -40,6 +41,7 @@ pub mod registry;
 pub mod settings;
 #[cfg(test)]
 mod tests;
+pub mod trial;
 
 pub use admin::{Admin, TopicInfo, TopicSpec};
 pub use commits::{Announcer, OwnerEvent, Owners};

@@ -43,16 +43,52 @@ fn says_why(failure: &Failure) -> bool {
     connecting.contains(&failure.code) && !failure.text.contains("isconnected")
 }
 
-/// Context of a safe client that only logs.
-pub(crate) struct Logged;
+/// Context of a safe client: logs, and remembers why there is no connection. A call that fails because of
+/// that says only that it took too long.
+#[derive(Default)]
+pub(crate) struct Logged {
+    why: Mutex<Option<Failure>>,
+}
+impl Logged {
+    /// `failure` of a call, or what is behind it.
+    pub fn behind(&self, failure: Failure) -> Failure {
+        // An admin's request that timed out has no code.
+        let vague = [0, code::TRANSPORT, code::TIMED_OUT].contains(&failure.code);
+        self.why.lock().clone().filter(|_| vague).unwrap_or(failure)
+    }
+}
 
 impl rdkafka::ClientContext for Logged {
     fn log(&self, level: rdkafka::config::RDKafkaLogLevel, facility: &str, detail: &str) {
         line(level as i32, facility, detail);
+        // An admin client is told of its errors in no other way.
+        if facility == "FAIL" {
+            *self.why.lock() = Some(failed_connection(detail));
+        }
     }
     fn error(&self, error: KafkaError, reason: &str) {
-        failed(&of(&error, reason));
+        let failure = of(&error, reason);
+        failed(&failure);
+        if says_why(&failure) {
+            *self.why.lock() = Some(failure);
+        }
     }
+}
+
+/// What a line about a failed connection says: `[thrd:NAME]: ADDRESS: what happened`.
+fn failed_connection(detail: &str) -> Failure {
+    let text = match detail.split_once("]: ") {
+        Some((thread, text)) if thread.starts_with("[thrd:") => text,
+        _ => detail,
+    };
+    let code = if text.contains("SASL authentication error") || text.contains("Authentication failed") {
+        code::AUTHENTICATION
+    } else if text.contains("SSL handshake") {
+        code::SSL
+    } else {
+        code::TRANSPORT
+    };
+    Failure { code, text: text.to_owned() }
 }
 
 /// What a safe client is told of itself.
@@ -74,5 +110,27 @@ mod tests {
         assert!(!told(-195, "127.0.0.1:9092/0: Disconnected (after 31ms in state UP)"));
         assert!(!told(-187, "1/1 brokers are down"));
         assert!(!told(code::FATAL, "fenced by newer producer instance"));
+    }
+
+    #[test]
+    fn a_call_that_took_too_long_says_what_was_behind_it() {
+        let context = Logged::default();
+        let vague = Failure { code: code::TIMED_OUT, text: "Local: Timed out".to_owned() };
+        assert_eq!(context.behind(vague.clone()), vague);
+        let told = |detail: &str| {
+            rdkafka::ClientContext::log(&context, rdkafka::config::RDKafkaLogLevel::Error, "FAIL", detail);
+            context.behind(vague.clone())
+        };
+        let denied = told(
+            "[thrd:sasl_ssl://k:1/bootstrap]: sasl_ssl://k:1/bootstrap: SASL authentication error: Authentication failed during authentication (after 12ms in state AUTH_REQ)",
+        );
+        assert!(denied.is_denied() && denied.text.starts_with("sasl_ssl://k:1"), "{denied}");
+        assert_eq!(
+            told("[thrd:x]: ssl://k:1: SSL handshake failed: certificate verify failed").code,
+            code::SSL
+        );
+        assert_eq!(told("k:1: Connect to ipv4#127.0.0.1:1 failed: Connection refused").code, code::TRANSPORT);
+        let definite = Failure { code: code::UNKNOWN_TOPIC, text: "unknown".to_owned() };
+        assert_eq!(context.behind(definite.clone()), definite);
     }
 }

@@ -86,7 +86,7 @@ impl Producer {
         let tally = Arc::<Tally>::default();
         let reports = Reports::new(tally.clone());
         let client = ThreadedProducer::from_config_and_context(&kafka.producer(id), reports)
-            .map_err(|error| Error::Settings { reason: error.to_string() })?;
+            .map_err(|error| Error::settings(&error))?;
         Ok(Self { client: Arc::new(Parked::new(client)), tally, transactional_id: id.map(str::to_owned) })
     }
 

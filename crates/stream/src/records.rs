@@ -150,6 +150,19 @@ impl Records {
         self.headers(i).filter(|(n, _)| *n == name).last().and_then(|(_, value)| value)
     }
 
+    /// Values of headers with this name, `most` of them at most, in the order of the records. One search over
+    /// all bytes, not a look at each record: bytes of a key or value that look like such a header count, too, so
+    /// this is for values that say of themselves what they are.
+    pub fn find_headers(&self, name: &str, most: usize) -> Vec<&[u8]> {
+        let mut pattern = length(name.len()).to_le_bytes().to_vec();
+        pattern.extend_from_slice(name.as_bytes());
+        let value = |at: usize| {
+            let (size, rest) = self.arena[at + pattern.len()..].split_first_chunk::<4>()?;
+            rest.get(..u32::from_le_bytes(*size) as usize)
+        };
+        memchr::memmem::find_iter(&self.arena, &pattern).filter_map(value).take(most).collect()
+    }
+
     /// Keeps the first `at` records, returns the others.
     #[must_use]
     pub fn split_off(&mut self, at: usize) -> Self {

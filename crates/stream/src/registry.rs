@@ -7,7 +7,7 @@
 //! ([`Error::UnknownSchema`]), and that too may change, so the caller decides when to ask again.
 //!
 //! A schema with references is resolved here, once: callers get one text that needs no other.
-//! The HTTP client is `object_store`'s, which this workspace carries anyway.
+//! The HTTP client is the one of `object_store`, which this workspace carries anyway.
 
 mod frame;
 mod http;
@@ -16,9 +16,10 @@ mod resolve;
 mod tests;
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use model::Reaction;
+use model::{Reaction, Secret};
 use parking_lot::RwLock;
 use serde::Deserialize;
 use serde_json::json;
@@ -27,23 +28,18 @@ pub use frame::{FrameError, frame, unframe};
 use http::Http;
 
 /// Where the registry is and who asks.
-#[derive(Clone, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct RegistrySettings {
     /// `http://host:port`, with any path the API lies under.
     pub url: String,
     /// User name of basic authentication.
     pub user: Option<String>,
     /// Its password.
-    pub password: Option<String>,
-}
-
-impl std::fmt::Debug for RegistrySettings {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("RegistrySettings")
-            .field("url", &self.url)
-            .field("user", &self.user)
-            .finish_non_exhaustive()
-    }
+    pub password: Option<Secret>,
+    /// File of certificates to trust besides those of the system.
+    pub ca: Option<PathBuf>,
+    /// Files of the client's own certificate and its private key.
+    pub identity: Option<(PathBuf, PathBuf)>,
 }
 
 /// What can go wrong between us and a registry.
@@ -66,6 +62,18 @@ pub enum Error {
         url: String,
         /// What the connection said.
         source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// It does not know us, or does not let us (401, 403).
+    #[error(
+        "the schema registry at `{url}` refuses us ({status}): {message}; check `registry.user` and `registry.password` of the target"
+    )]
+    Denied {
+        /// The address asked.
+        url: String,
+        /// HTTP status.
+        status: u16,
+        /// Its words.
+        message: String,
     },
     /// It answered that it cannot answer now (429 or 5xx).
     #[error("the schema registry at `{url}` answered {status}: {message}")]
@@ -91,7 +99,7 @@ pub enum Error {
         /// The registry's reason.
         reason: String,
     },
-    /// Any other refusal: authentication, an invalid schema, an operation it does not offer.
+    /// Any other refusal: an invalid schema, an operation it does not offer.
     #[error("the schema registry refused `{what}` with {status} (code {code}): {message}")]
     Refused {
         /// What was asked.
@@ -119,6 +127,7 @@ impl Error {
         match self {
             Self::Unreachable { .. } | Self::Busy { .. } => Reaction::Retry,
             Self::Address { .. }
+            | Self::Denied { .. }
             | Self::UnknownSchema { .. }
             | Self::Incompatible { .. }
             | Self::Refused { .. }
@@ -273,13 +282,31 @@ impl Registry {
 
     /// The compatibility level set for `subject`; nothing if it follows the registry's own.
     pub async fn compatibility(&self, subject: &str) -> Result<Option<String>, Error> {
+        self.level(&["config", subject]).await
+    }
+
+    /// The level of subjects that have none of their own; nothing if the registry does not say.
+    pub async fn default_compatibility(&self) -> Result<Option<String>, Error> {
+        self.level(&["config"]).await
+    }
+
+    async fn level(&self, path: &[&str]) -> Result<Option<String>, Error> {
         #[derive(Deserialize)]
         struct Level {
             #[serde(rename = "compatibilityLevel")]
             level: String,
         }
-        let answer = self.http.send::<Level>("GET", &["config", subject], &[], None).await;
+        let answer = self.http.send::<Level>("GET", path, &[], None).await;
         Ok(found(answer)?.map(|answer| answer.level))
+    }
+
+    /// `READWRITE`, `READONLY` and the like; nothing if the registry has no such thing.
+    pub async fn mode(&self) -> Result<Option<String>, Error> {
+        #[derive(Deserialize)]
+        struct Mode {
+            mode: String,
+        }
+        Ok(found(self.http.send::<Mode>("GET", &["mode"], &[], None).await)?.map(|answer| answer.mode))
     }
 
     /// All subjects.

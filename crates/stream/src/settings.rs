@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use model::Secret;
 use rdkafka::ClientConfig;
 
 /// A cluster as the operator described it.
@@ -15,14 +16,14 @@ pub struct KafkaSettings {
     /// `host:port[,host:port…]`.
     pub bootstrap: String,
     /// Further settings, by librdkafka's names.
-    pub config: BTreeMap<String, String>,
+    pub config: BTreeMap<String, Secret>,
     /// Whether the brokers can do transactions. Without them [`crate::Producer::transactional`]
     /// makes an idempotent producer whose commit is a flush.
     pub transactions: bool,
 }
 
 impl std::fmt::Debug for KafkaSettings {
-    /// Names of settings only: values may be secrets.
+    /// Of further settings the names only.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("KafkaSettings")
             .field("bootstrap", &self.bootstrap)
@@ -54,8 +55,12 @@ impl Kafka {
         for (name, value) in defaults {
             config.set(*name, *value);
         }
+        // OpenSSL comes with the binary and knows no system's folder of authorities: it is looked for.
+        if !self.0.config.keys().any(|name| name.starts_with("ssl.ca.")) {
+            config.set("ssl.ca.location", "probe");
+        }
         for (name, value) in &self.0.config {
-            config.set(name, value);
+            config.set(name, value.reveal());
         }
         config.set("bootstrap.servers", &self.0.bootstrap);
         for (name, value) in fixed {
@@ -120,7 +125,7 @@ mod tests {
     #[test]
     fn an_operator_cannot_switch_off_what_keeps_records() {
         let config = [("auto.offset.reset", "latest"), ("check.crcs", "false"), ("fetch.wait.max.ms", "7")]
-            .map(|(name, value)| (name.to_owned(), value.to_owned()));
+            .map(|(name, value)| (name.to_owned(), Secret::new(value)));
         let settings = KafkaSettings { config: config.into_iter().collect(), ..KafkaSettings::default() };
         let made = Kafka::new(settings).consumer("g", 1 << 20);
         assert_eq!(made.get("auto.offset.reset"), Some("error"));
@@ -130,8 +135,19 @@ mod tests {
 
     #[test]
     fn secrets_are_not_shown() {
-        let config = BTreeMap::from([("sasl.password".to_owned(), "canary".to_owned())]);
+        let config = BTreeMap::from([("sasl.password".to_owned(), Secret::new("canary"))]);
         let settings = KafkaSettings { config, ..KafkaSettings::default() };
         assert!(!format!("{:?}", Kafka::new(settings)).contains("canary"));
+    }
+
+    #[test]
+    fn authorities_are_those_of_the_system_unless_some_are_given() {
+        let made = |config: &[(&str, &str)]| {
+            let config = config.iter().map(|(k, v)| ((*k).to_owned(), Secret::new(*v))).collect();
+            Kafka::new(KafkaSettings { config, ..KafkaSettings::default() }).admin()
+        };
+        assert_eq!(made(&[]).get("ssl.ca.location"), Some("probe"));
+        assert_eq!(made(&[("ssl.ca.location", "/my.pem")]).get("ssl.ca.location"), Some("/my.pem"));
+        assert_eq!(made(&[("ssl.ca.pem", "-----BEGIN")]).get("ssl.ca.location"), None);
     }
 }

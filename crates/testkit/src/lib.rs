@@ -2,5 +2,14 @@
 //!
 //! [`sabotage`]: breaks a finished lake from outside, in one named way, for tests that show that
 //! `verify` can fail.
+//! [`certificates`], [`front`]: an authority, and a door with TLS and a password before an HTTP service.
+//! [`bad_store`]: an object store that does not keep what S3 promises.
+//! [`proxy`]: a network that fails between a client and a real server.
+//! [`reference`]: the reference project in another folder, and under other names.
 
+pub mod bad_store;
+pub mod certificates;
+pub mod front;
+pub mod proxy;
+pub mod reference;
 pub mod sabotage;

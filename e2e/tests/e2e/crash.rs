@@ -11,10 +11,7 @@ fn killed_at_ten_moments_and_started_again_nothing_is_lost_or_doubled() {
     let args =
         ["up", "--plain", "--events", "60000", "--seed", "23", "--until-drained", "--summary", "s.json"];
     let commits = |project: &Project| -> usize {
-        ["bronze", "silver", "gold"]
-            .iter()
-            .map(|layer| count_commits(&project.dir.path().join(".lakepulse/lake").join(layer)))
-            .sum()
+        ["bronze", "silver", "gold"].iter().map(|layer| project.commits(layer)).sum()
     };
     let mut kills = 0;
     for round in 0..10 {
@@ -41,20 +38,8 @@ fn killed_at_ten_moments_and_started_again_nothing_is_lost_or_doubled() {
 fn an_interrupt_stops_everything_cleanly_within_ten_seconds() {
     let project = Project::reference();
     let running = project.start(&["up", "--plain", "--rate", "2000"]);
-    let gold = project.dir.path().join(".lakepulse/lake/gold");
-    until("gold commits", Duration::from_secs(120), || count_commits(&gold) > 6);
+    until("gold commits", Duration::from_secs(120), || project.commits("gold") > 6);
     running.interrupt();
     assert_eq!(running.wait(Duration::from_secs(10)), Some(0));
     project.run(&["verify"]).ok();
-}
-
-/// Commits of all tables below a folder.
-pub fn count_commits(layer: &std::path::Path) -> usize {
-    let Ok(tables) = std::fs::read_dir(layer) else { return 0 };
-    tables
-        .flatten()
-        .filter_map(|table| std::fs::read_dir(table.path().join("_delta_log")).ok())
-        .flat_map(|log| log.flatten())
-        .filter(|file| file.path().extension().is_some_and(|extension| extension == "json"))
-        .count()
 }

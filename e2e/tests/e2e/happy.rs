@@ -1,5 +1,7 @@
 //! From changes to gold, with and without disorder, duplicates and poison.
 
+use std::collections::BTreeMap;
+
 use cdc_sim::oracle::{Dialect, checksum_sql, revenue_sql};
 use cdc_sim::tables::Table;
 use serde_json::Value;
@@ -20,24 +22,33 @@ pub fn differences(project: &Project, summary: &str) -> Vec<String> {
     let oracle: Value = serde_json::from_str(&project.read(summary)).expect("the summary is JSON");
     let tables = oracle["tables"].as_object().expect("tables");
     assert_eq!(tables.len(), Table::ALL.len(), "{tables:?}");
-    let mut differences = Vec::new();
-    let mut compare = |what: String, found: Value, expected: &Value| {
-        if text(&found) != text(expected) {
-            differences.push(format!("{what}: {} instead of {}", text(&found), text(expected)));
-        }
+    let mut expected = BTreeMap::new();
+    let mut figures = Vec::new();
+    let mut compare = |what: String, sql: String, value: &Value| {
+        figures.push(format!("SELECT '{what}' AS what, CAST(({sql}) AS VARCHAR) AS value"));
+        expected.insert(what, text(value));
     };
     for table in Table::ALL {
-        let (name, expected) = (table.name(), &tables[table.name()]);
-        let rows = project.value(&format!("SELECT count(*) AS n FROM silver.{name}"));
-        compare(format!("rows of silver.{name}"), rows, &expected["live_rows"]);
-        let found = project.value(&checksum_sql(table, Dialect::DataFusion));
-        compare(format!("checksum of silver.{name}"), found, &expected["checksum"]);
+        let (name, of) = (table.name(), &tables[table.name()]);
+        let rows = format!("SELECT count(*) FROM silver.{name}");
+        compare(format!("rows of silver.{name}"), rows, &of["live_rows"]);
+        compare(
+            format!("checksum of silver.{name}"),
+            checksum_sql(table, Dialect::DataFusion),
+            &of["checksum"],
+        );
     }
-    let revenue = format!("SELECT CAST(revenue AS VARCHAR) AS revenue FROM ({}) AS sums", revenue_sql());
-    compare("revenue to the cent".to_owned(), project.value(&revenue), &oracle["totals"]["revenue"]);
-    let orders = project.value("SELECT count(*) AS n FROM silver.orders");
+    compare("revenue to the cent".to_owned(), revenue_sql().to_owned(), &oracle["totals"]["revenue"]);
+    let orders = "SELECT count(*) FROM silver.orders".to_owned();
     compare("orders".to_owned(), orders, &oracle["totals"]["orders"]);
-    differences
+    // All of them in one process.
+    let rows = project.query(&figures.join(" UNION ALL "));
+    assert_eq!(rows.len(), expected.len(), "{rows:?}");
+    let found = rows.iter().map(|row| (text(&row["what"]), text(&row["value"])));
+    found
+        .filter(|(what, value)| expected.get(what) != Some(value))
+        .map(|(what, value)| format!("{what}: {value} instead of {:?}", expected.get(&what)))
+        .collect()
 }
 
 /// Numbers and texts alike: decimals come as text or number, by format.

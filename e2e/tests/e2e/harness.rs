@@ -1,12 +1,16 @@
-//! A project in a folder of its own and the binary run in it.
+//! A project in a folder of its own and the binary run in it, on embedded services or on real ones.
 
+use std::cell::Cell;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
+
+use crate::stack::{Places, Stack};
 
 /// The binary under test: it lies beside this test's own folder, built by the same cargo call.
 pub fn binary() -> PathBuf {
@@ -21,21 +25,87 @@ pub struct Project {
     pub dir: TempDir,
     /// A folder of it may be a small disk.
     disk: Option<SmallDisk>,
+    real: Option<Real>,
 }
+
+/// A project's own part of real services that it shares with others.
+struct Real {
+    stack: Arc<Stack>,
+    /// Name of the project, first part of its topics' names, and its folder in the bucket.
+    id: String,
+    /// First part of its topics' names on embedded services.
+    prefix: &'static str,
+    /// Whether `apply` has run: real services have nothing of a project before.
+    applied: Cell<bool>,
+}
+
 impl Project {
-    /// The reference project of this repository.
+    /// The reference project of this repository, on the services that tests run on.
     pub fn reference() -> Self {
+        Self::copied().on_target("lakepulse")
+    }
+    /// The reference project on real services.
+    pub fn reference_on(stack: &Arc<Stack>, places: &Places, kafka: &str) -> Self {
+        Self::copied().on("lakepulse", stack, places, kafka)
+    }
+    fn copied() -> Self {
         let project = Self::empty();
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace");
-        for part in ["lakepulse.yaml", "topics.yaml", "sources", "models", "schemas"] {
-            copy(&root.join(part), &project.dir.path().join(part));
-        }
+        testkit::reference::copy(project.dir.path()).expect("copied");
         project
     }
     /// An empty folder.
     pub fn empty() -> Self {
         let dir = tempfile::Builder::new().prefix("lakepulse-e2e-").tempdir().expect("a temporary folder");
-        Self { dir, disk: None }
+        Self { dir, disk: None, real: None }
+    }
+    /// Moves a project whose topics' names begin with `prefix` to the services that tests run on.
+    pub fn on_target(self, prefix: &'static str) -> Self {
+        match Stack::chosen() {
+            Some(stack) => self.on(prefix, &stack, &stack.places(), ""),
+            None => self,
+        }
+    }
+    /// The same project with other settings: target `compose`, and names that no other project has.
+    /// `kafka` is said to Kafka's clients in addition.
+    pub fn on(mut self, prefix: &'static str, stack: &Arc<Stack>, places: &Places, kafka: &str) -> Self {
+        let folder = self.dir.path().file_name().expect("a folder has a name").to_string_lossy();
+        let id = format!("t{}", folder.trim_start_matches("lakepulse-e2e-").to_lowercase());
+        testkit::reference::rename(self.dir.path(), prefix, &id).expect("renamed");
+        // Everything before its own targets.
+        let settings = self.read("lakepulse.yaml");
+        let settings = settings.split("\ntargets:").next().expect("the first part");
+        let target = format!(
+            "targets:\n  compose:\n    kafka: {{ bootstrap: \"{}\", config: {{ {kafka} }} }}\n    \
+             registry: {{ url: \"http://{}/apis/ccompat/v7\" }}\n    \
+             lake: {{ url: \"s3://lake/{id}\", endpoint: \"http://{}\", \
+             access_key: \"${{env:LAKE_ACCESS_KEY}}\", secret_key: \"${{env:LAKE_SECRET_KEY}}\" }}\n    \
+             topics: {{ partitions: 6, replication: 1 }}\n",
+            places.kafka, places.registry, places.minio
+        );
+        self.write("lakepulse.yaml", &format!("{settings}\n{target}"));
+        self.real = Some(Real { stack: stack.clone(), id, prefix, applied: Cell::new(false) });
+        self
+    }
+    /// What a topic is named on the services that this project is on.
+    pub fn topic(&self, name: &str) -> String {
+        match &self.real {
+            Some(real) => name.replacen(real.prefix, &real.id, 1),
+            None => name.to_owned(),
+        }
+    }
+    /// Where the lake is in the bucket, and what the project is named.
+    pub fn id(&self) -> &str {
+        &self.real.as_ref().expect("it is on real services").id
+    }
+    /// Commits of all tables of a layer.
+    pub fn commits(&self, layer: &str) -> usize {
+        match &self.real {
+            Some(Real { stack, id, .. }) => {
+                let is_commit = |path: &&String| path.contains("/_delta_log/") && path.ends_with(".json");
+                stack.objects(&format!("{id}/{layer}")).iter().filter(is_commit).count()
+            }
+            None => count_commits(&self.dir.path().join(".lakepulse/lake").join(layer)),
+        }
     }
     /// Puts one of its folders on a disk of this many MiB. Only its own processes see it there.
     pub fn mount(&mut self, folder: &str, mib: u32) -> &SmallDisk {
@@ -69,14 +139,34 @@ impl Project {
             .arg(self.dir.path())
             .current_dir(self.dir.path())
             .stdin(Stdio::null());
+        if let Some(real) = &self.real {
+            command.envs(real.stack.keys()).args(["--target", "compose"]);
+        }
         command
+    }
+    /// Real services have nothing of a project before its first `apply`.
+    fn prepare(&self, verb: &str) {
+        let needs = ["up", "sim", "ingest", "bronze", "silver", "gold"].contains(&verb);
+        if let Some(real) = &self.real
+            && (needs || verb == "apply")
+            && !real.applied.replace(true)
+            && needs
+        {
+            self.run(&["apply"]).ok();
+        }
     }
     /// Runs to its end, with a deadline.
     pub fn run(&self, args: &[&str]) -> Ran {
+        self.run_with(args, &[])
+    }
+    /// The same, with variables of the environment.
+    pub fn run_with(&self, args: &[&str], environment: &[(&str, &str)]) -> Ran {
+        self.prepare(args.first().unwrap_or(&"none"));
         let log = self.dir.path().join(format!("run-{}.log", args.first().unwrap_or(&"none")));
         let (out, err) = (log.with_extension("out"), log.with_extension("err"));
         let mut child = self
             .command(args)
+            .envs(environment.iter().copied())
             .stdout(std::fs::File::create(&out).expect("created"))
             .stderr(std::fs::File::create(&err).expect("created"))
             .spawn()
@@ -87,13 +177,19 @@ impl Project {
     }
     /// Starts and goes on; killed with `kill -9` when dropped.
     pub fn start(&self, args: &[&str]) -> Running {
+        self.start_with(args, &[])
+    }
+    /// The same, with variables of the environment.
+    pub fn start_with(&self, args: &[&str], environment: &[(&str, &str)]) -> Running {
+        self.prepare(args.first().unwrap_or(&"none"));
         let err = std::fs::OpenOptions::new()
             .create(true)
             .append(true)
             .open(self.dir.path().join(format!("started-{}.err", args.first().unwrap_or(&"none"))))
             .expect("created");
-        let child = self.command(args).stdout(Stdio::null()).stderr(err).spawn().expect("the binary starts");
-        Running(child)
+        let mut command = self.command(args);
+        command.envs(environment.iter().copied()).stdout(Stdio::null()).stderr(err);
+        Running(command.spawn().expect("the binary starts"))
     }
     /// Runs a query and gives its rows.
     pub fn query(&self, sql: &str) -> Vec<Value> {
@@ -105,6 +201,15 @@ impl Project {
         let rows = self.query(sql);
         assert_eq!(rows.len(), 1, "{sql}: {rows:?}");
         rows[0].as_object().and_then(|row| row.values().next().cloned()).unwrap_or(Value::Null)
+    }
+}
+
+/// What a test that holds leaves on real services is in the way of the next; one that fails keeps it.
+impl Drop for Project {
+    fn drop(&mut self) {
+        if let Some(real) = self.real.as_ref().filter(|_| !std::thread::panicking()) {
+            real.stack.forget(&real.id);
+        }
     }
 }
 
@@ -219,7 +324,11 @@ impl Running {
     }
     /// Sends SIGINT, as Ctrl-C does.
     pub fn interrupt(&self) {
-        let _: Result<Output, _> = Command::new("kill").args(["-INT", &self.0.id().to_string()]).output();
+        self.signal("INT");
+    }
+    /// Sends a signal: `STOP` holds it where it is, `CONT` lets it go on.
+    pub fn signal(&self, name: &str) {
+        let _: Result<Output, _> = Command::new("kill").args(["-s", name, &self.0.id().to_string()]).output();
     }
     /// Its exit code, once it has ended by itself.
     pub fn wait(mut self, within: Duration) -> Option<i32> {
@@ -264,14 +373,13 @@ fn pause() {
     std::thread::sleep(Duration::from_millis(50));
 }
 
-fn copy(from: &Path, to: &Path) {
-    if from.is_dir() {
-        std::fs::create_dir_all(to).expect("created");
-        for entry in std::fs::read_dir(from).expect("a folder") {
-            let entry = entry.expect("an entry");
-            copy(&entry.path(), &to.join(entry.file_name()));
-        }
-    } else {
-        std::fs::copy(from, to).unwrap_or_else(|error| panic!("{}: {error}", from.display()));
-    }
+/// Commits of all tables below a folder.
+pub fn count_commits(layer: &Path) -> usize {
+    let Ok(tables) = std::fs::read_dir(layer) else { return 0 };
+    tables
+        .flatten()
+        .filter_map(|table| std::fs::read_dir(table.path().join("_delta_log")).ok())
+        .flat_map(|log| log.flatten())
+        .filter(|file| file.path().extension().is_some_and(|extension| extension == "json"))
+        .count()
 }

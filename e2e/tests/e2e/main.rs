@@ -1,4 +1,14 @@
-//! Through the binary, with the embedded broker, registry and lake: what the README promises.
+//! Through the binary: what the README promises. With the embedded broker, registry and lake, or, when
+//! the environment says so, the same tests on real services (`e2e/real`).
+//!
+//! | modules | run on |
+//! | --- | --- |
+//! | `bad_input`, `change`, `crash`, `happy`, `other_project`, `share` | both |
+//! | `catch`, `files`, `services`, `upkeep` | embedded: they reach for its files, its disk, its process |
+//! | `debezium`, `doctor`, `observe`, `settings`, `traces` | embedded: not tried on others yet |
+//! | `compose`, `postgres` | what they start themselves |
+//! | `secure` | a stack with TLS and passwords (`e2e/secure`) |
+//! | `real` | real services: their faults, and readers from outside |
 //!
 //! The simulator's summary is the oracle: what the tables must hold in the end is computed by the
 //! source, never by the code under test.
@@ -6,10 +16,22 @@
 mod bad_input;
 mod catch;
 mod change;
+mod compose;
 mod crash;
+mod database;
+mod debezium;
+mod doctor;
+mod files;
 mod happy;
 mod harness;
+mod observe;
 mod other_project;
+mod postgres;
+mod real;
+mod secure;
 mod services;
+mod settings;
 mod share;
+mod stack;
+mod traces;
 mod upkeep;

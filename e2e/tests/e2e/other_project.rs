@@ -2,7 +2,7 @@
 
 use crate::harness::Project;
 
-fn iot() -> Project {
+pub fn iot() -> Project {
     let project = Project::empty();
     project.write("lakepulse.yaml", "version: 1\nname: iot\nclock: events\n");
     project.write(
@@ -56,7 +56,7 @@ topics:
          {\"device_id\":\"d2\",\"celsius\":900.0,\"at\":\"2026-01-03T00:00:00Z\"}\n\
          {\"device_id\":\"d2\",\"celsius\":30.5,\"at\":\"2026-01-03T00:00:01Z\"}\n",
     );
-    project
+    project.on_target("iot")
 }
 
 #[test]
@@ -66,7 +66,16 @@ fn a_project_of_another_domain_runs_through_the_same_binary() {
     project.run(&["apply"]).ok();
     let ingest = |dir: &str, topic: &str| {
         project
-            .run(&["ingest", "files", dir, "--topic", topic, "--dead-letters", "iot.dead", "--until-drained"])
+            .run(&[
+                "ingest",
+                "files",
+                dir,
+                "--topic",
+                &project.topic(topic),
+                "--dead-letters",
+                &project.topic("iot.dead"),
+                "--until-drained",
+            ])
             .ok();
     };
     ingest("in/devices", "iot.devices");

@@ -11,8 +11,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::crash::count_commits;
-use crate::harness::{Project, Running, until};
+use crate::harness::{Project, Running, count_commits, until};
 
 /// How long a service may be away before its absence is told, and a pipeline may take to catch up.
 const SOON: Duration = Duration::from_secs(90);
@@ -21,16 +20,16 @@ const SOON: Duration = Duration::from_secs(90);
 const ORDERS: u64 = 30_000;
 
 /// A broker and a registry outside of the project under test.
-struct Services {
+pub struct Services {
     project: Project,
     process: Option<Running>,
     /// Where the broker listens, `host:port`.
-    kafka: String,
+    pub kafka: String,
     /// Where the registry listens.
-    registry: String,
+    pub registry: String,
 }
 impl Services {
-    fn start() -> Self {
+    pub fn start() -> Self {
         Self::of(Project::empty())
     }
     /// The broker keeps its files on a disk of limited size.
@@ -207,19 +206,24 @@ fn up(health: &str) -> [&str; 7] {
 }
 
 /// An address nobody listens on.
-fn free_address() -> String {
+pub fn free_address() -> String {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     listener.local_addr().expect("bound").to_string()
 }
 
 /// What `/health/ready` answers.
 fn ready(address: &str) -> Option<u16> {
+    get(address, "/health/ready")?.split(' ').nth(1)?.parse().ok()
+}
+
+/// What a plain HTTP server answers, headers and all. `None`: nobody does.
+pub fn get(address: &str, path: &str) -> Option<String> {
     let mut stream = TcpStream::connect(address).ok()?;
-    let request = format!("GET /health/ready HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
+    let request = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).ok()?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).ok()?;
-    answer.split(' ').nth(1)?.parse().ok()
+    Some(answer)
 }
 
 /// Starts what a list of words says.

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use crate::crash::count_commits;
 use crate::happy::{differences, matches_oracle};
 use crate::harness::{Project, until};
 
@@ -14,8 +13,7 @@ fn of_three_bronze_processes_one_is_killed_and_nothing_is_lost_or_doubled() {
     let bronze: Vec<_> = (0..3).map(|_| project.start(&["bronze"])).collect();
     let sim =
         project.start(&["sim", "--events", "60000", "--seed", "5", "--rate", "6000", "--summary", "s.json"]);
-    let layer = project.dir.path().join(".lakepulse/lake/bronze");
-    until("bronze commits", Duration::from_secs(120), || count_commits(&layer) > 30);
+    until("bronze commits", Duration::from_secs(120), || project.commits("bronze") > 30);
     let mut bronze = bronze.into_iter();
     bronze.next().expect("three were started").kill();
     assert_eq!(sim.wait(Duration::from_secs(300)), Some(0), "the simulator ends");

@@ -16,7 +16,6 @@ use super::Publisher;
 use super::encode::Encoders;
 use super::kafka::{KafkaWire, prepare};
 use crate::error::{Error, OfTable as _, Result};
-use crate::pipeline::seconds;
 use crate::run::Context;
 
 /// Follows one table.
@@ -51,7 +50,7 @@ impl Follower {
         let sent = publisher.step(&table).await?;
         self.meter.records_out(sent.records as u64);
         if let Some(arrived) = sent.arrived {
-            self.meter.freshness(seconds(self.ctx.clock.now().0 - arrived));
+            self.meter.fresh(self.ctx.clock.now().0, arrived);
         }
         self.meter.version(table.version());
         self.meter.state(if sent.records > 0 { State::Running } else { State::Idle });
@@ -75,7 +74,8 @@ impl Follower {
             self.topic.clone(),
         );
         let limit = self.ctx.settings.max_transaction;
-        Ok(Some((table, Publisher::new(self.table.clone(), self.topic.clone(), encoders, wire, limit))))
+        let publisher = Publisher::new(self.table.clone(), self.topic.clone(), encoders, wire, limit);
+        Ok(Some((table, publisher.traced(self.meter.traces().clone()))))
     }
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use model::{ProjectName, TableName, TopicName};
+use runtime::traces::TRACEPARENT;
 use stream::{Kafka, Outgoing, Producer};
 
 use super::{Progress, Record, Wire};
@@ -58,17 +59,20 @@ impl Wire for KafkaWire {
         let sent = runtime::cpu::run(move || {
             for record in &records {
                 let version = record.version.0.to_string();
-                let headers = [
+                let mut headers = vec![
                     ("lp.table_id", record.table.as_str().as_bytes()),
                     ("lp.version", version.as_bytes()),
-                    ("lp.last", b"true".as_slice()),
                 ];
+                if record.last {
+                    headers.push(("lp.last", b"true".as_slice()));
+                }
+                headers.extend(record.trace.iter().map(|trace| (TRACEPARENT, trace.as_bytes())));
                 producer.send(Outgoing {
                     topic: &topic,
                     partition: None,
                     key: Some(&record.key),
                     value: record.value.as_ref().map(Bytes::as_ref),
-                    headers: if record.last { &headers } else { &headers[..2] },
+                    headers: &headers,
                     timestamp: None,
                 })?;
             }

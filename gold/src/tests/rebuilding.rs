@@ -58,6 +58,7 @@ async fn a_table_that_was_tampered_with_differs_from_its_recomputation() {
         as_of: model::ClockMs(0),
         arrived: None,
         verdicts: vec![],
+        cause: None,
     };
     let expect = lake::Expect::All(table.positions().clone());
     let mut commit = crate::commit::base(table.positions().clone(), expect, &story);

@@ -159,6 +159,7 @@ pub fn project(models: &[(Kind, &str, &[&str], &str, i64)]) -> Project {
         name: "test".parse().expect("valid"),
         clock: ClockKind::Wall,
         commit: CommitLimits::default(),
+        lag_budget: Duration::from_secs(86_400),
         target: Target::default(),
         notices: vec![],
         catalog,

@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use catalog::{Envelope, Topic, ValueFormat};
 use model::TopicName;
+use runtime::Traces;
+use runtime::traces::{Role, TRACEPARENT};
 use stream::hash::partition_of;
 use stream::{Admin, Outgoing, Producer, frame, internal};
 
@@ -53,6 +55,7 @@ pub(super) struct Publisher {
     form: Arc<Form>,
     cursors_topic: TopicName,
     pub cursors: Cursors,
+    traces: Traces,
 }
 
 impl Publisher {
@@ -66,7 +69,8 @@ impl Publisher {
         let cursors_topic = internal::cursors(&context.project.name);
         let records = stream::latest(&context.kafka, &cursors_topic).await.map_err(failed)?;
         let cursors = Cursors::parse(topic, records)?;
-        Ok(Self { producer: Arc::new(producer), form: Arc::new(form), cursors_topic, cursors })
+        let traces = context.meters.traces().clone();
+        Ok(Self { producer: Arc::new(producer), form: Arc::new(form), cursors_topic, cursors, traces })
     }
 
     /// Publishes a file from its cursor to its end.
@@ -126,8 +130,16 @@ impl Publisher {
         let (producer, form) = (self.producer.clone(), self.form.clone());
         let (identity, dead_letter) = (file.identity.clone(), feed.dead_letter.clone());
         // Sending blocks while the client's queue is full.
-        let sent = runtime::cpu::run(move || send_lines(&producer, &form, &dead_letter, &identity, &lines));
+        let mut span = self.traces.span("publish lines", Role::Publishes, &[]);
+        let trace = span.cause().map(|cause| cause.to_string());
+        let sent = runtime::cpu::run(move || {
+            send_lines(&producer, &form, &dead_letter, &identity, &lines, trace.as_deref())
+        });
         let sent = sent.await.map_err(failed)?;
+        span.says("messaging.system", "kafka");
+        span.says("messaging.destination.name", topic.as_str().to_owned());
+        span.says("messaging.batch.message_count", sent.records.cast_signed());
+        span.says("lakepulse.file", file.name.clone());
         cursor.records += sent.records;
         cursor.bad_lines += sent.bad_lines;
         // Where transactions hide nothing, the cursor must not be seen before what it covers.
@@ -181,12 +193,16 @@ fn send_lines(
     dead_letter: &TopicName,
     identity: &str,
     lines: &[Line],
+    trace: Option<&str>,
 ) -> Result<Summary, stream::Error> {
     let mut sent = Summary::default();
     let dead = format!("{}/{identity}", form.topic.name);
     for line in lines {
         let number = line.number.to_string();
         let place = [(FILE, identity.as_bytes()), (LINE, number.as_bytes())];
+        // One record of a transaction is sampled: it stands for the others.
+        let sampled = trace.filter(|_| sent.records == 0).map(|trace| (TRACEPARENT, trace.as_bytes()));
+        let sampled = sampled.map(|header| [place[0], place[1], header]);
         let reason = match line.row.clone().and_then(|row| form.encode(&line.raw, &row)) {
             Ok(record) => {
                 let outgoing = Outgoing {
@@ -194,7 +210,7 @@ fn send_lines(
                     partition: record.partition,
                     key: record.key.as_deref(),
                     value: Some(&record.value),
-                    headers: &place,
+                    headers: sampled.as_ref().map_or(&place[..], |headers| &headers[..]),
                     timestamp: None,
                 };
                 match producer.send(outgoing) {

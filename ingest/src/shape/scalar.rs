@@ -7,7 +7,7 @@ use chrono::{DateTime, NaiveDate, NaiveDateTime};
 use serde_json::Value as Json;
 
 /// The value, or what it should have been.
-pub(super) fn value(schema: &Schema, json: &Json) -> Result<Value, String> {
+pub(crate) fn value(schema: &Schema, json: &Json) -> Result<Value, String> {
     let text = json.as_str();
     Ok(match schema {
         Schema::Boolean => match (json, text) {

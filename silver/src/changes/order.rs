@@ -6,7 +6,7 @@ use arrow::array::{Array as _, ArrayRef, AsArray as _, Int64Array, RecordBatch, 
 use arrow::datatypes::{DataType, Int64Type};
 use catalog::Envelope;
 
-use super::{Reader, path};
+use super::{Reader, flat, path};
 use crate::event::Seq;
 
 /// The parts of the sequence, a column each.
@@ -41,14 +41,17 @@ impl Order {
     }
 }
 
+/// A column as numbers; nulls where there is none, or it holds none.
+pub(super) fn number(column: Option<ArrayRef>, rows: usize) -> Int64Array {
+    let column = column.and_then(|c| arrow::compute::cast(&c, &DataType::Int64).ok());
+    column.map_or_else(|| Int64Array::new_null(rows), |c| c.as_primitive::<Int64Type>().clone())
+}
+
 impl Reader {
     /// The order of these rows.
     pub(super) fn order(&self, bronze: &RecordBatch) -> Order {
         let rows = bronze.num_rows();
-        let number = |column: Option<ArrayRef>| {
-            let column = column.and_then(|c| arrow::compute::cast(&c, &DataType::Int64).ok());
-            column.map_or_else(|| Int64Array::new_null(rows), |c| c.as_primitive::<Int64Type>().clone())
-        };
+        let number = |column: Option<ArrayRef>| number(column, rows);
         let own = |name: &str| number(bronze.column_by_name(name).cloned());
         let mut epoch = own("_epoch");
         if let (Some(declared), true) = (self.epoch, epoch.null_count() > 0) {
@@ -58,11 +61,13 @@ impl Reader {
             Envelope::Debezium => {
                 (number(path(bronze, "source.lsn")), number(path(bronze, "transaction.total_order")))
             }
-            Envelope::DebeziumFlat => {
-                let lsn = bronze.column_by_name("__lsn").or_else(|| bronze.column_by_name("__source_lsn"));
-                (number(lsn.cloned()), own("__transaction_total_order"))
+            Envelope::DebeziumFlat if flat::is_rewritten(bronze) => (
+                flat::number(bronze, &["__lsn", "__source_lsn"], rows),
+                flat::number(bronze, &["__total_order", "__transaction_total_order"], rows),
+            ),
+            Envelope::DebeziumFlat | Envelope::None => {
+                (Int64Array::new_null(rows), Int64Array::new_null(rows))
             }
-            Envelope::None => (Int64Array::new_null(rows), Int64Array::new_null(rows)),
         };
         let topic = bronze.column_by_name("_topic_id").and_then(|c| c.as_string_opt::<i32>().cloned());
         Order { epoch, lsn, tx_order, offset: own("_offset"), partition: own("_partition"), topic }

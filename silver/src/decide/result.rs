@@ -12,7 +12,7 @@ use super::{Decider, Hand};
 use crate::error::{Fitting as _, Result};
 use crate::event::{KeyId, Outcomes};
 use crate::fold::{Mark, State, Version as Row};
-use crate::judge::{Desk, Rules};
+use crate::judge::{Asked, Desk, Rules};
 use crate::memory::{self, KIND, Memory, Note};
 use crate::table::{START, seq_columns, table_schema, time_column};
 
@@ -33,8 +33,8 @@ pub struct Decision {
     pub memory: Memory,
     /// What became of the rows of the batch.
     pub outcomes: Outcomes,
-    /// Rows that break an expectation which only warns.
-    pub warned: Vec<(String, u64)>,
+    /// What each expectation said of rows.
+    pub asked: Vec<(String, Asked)>,
     /// Keys that were folded from their first event.
     pub refolded: usize,
 }
@@ -53,7 +53,7 @@ pub(super) fn assemble(
 ) -> Result<Decision> {
     let Decider { rules, desk, mut memory, truncates, mut outcomes, events, event_outcomes, hand, .. } =
         decider;
-    let (quarantine, warned) = (decider.quarantine, decider.warned);
+    let (quarantine, asked) = (decider.quarantine, decider.asked);
     for outcome in event_outcomes {
         outcomes.count(outcome);
     }
@@ -112,7 +112,7 @@ pub(super) fn assemble(
         quarantine,
         memory,
         outcomes,
-        warned: warned.into_iter().collect(),
+        asked: asked.into_iter().collect(),
         refolded: again.len(),
     })
 }

@@ -11,6 +11,33 @@ use crate::changes::Changes;
 use crate::error::{Error, Result};
 use crate::event::{KeyId, Unchanged, Verdict};
 
+/// What an expectation said of rows. Not exact after a crash: rows that are read again are counted again.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Asked {
+    /// Rows it holds for.
+    pub passed: u64,
+    /// Rows that break it.
+    pub broken: u64,
+    /// What becomes of those.
+    pub otherwise: Otherwise,
+}
+impl Asked {
+    /// Adds what was said of other rows.
+    pub fn add(&mut self, other: &Self) {
+        self.passed += other.passed;
+        self.broken += other.broken;
+        self.otherwise = other.otherwise;
+    }
+    /// What became of those that break it, as metrics say it.
+    pub fn outcome(&self) -> &'static str {
+        match self.otherwise {
+            Otherwise::Warn | Otherwise::Fail => "failed",
+            Otherwise::Drop => "dropped",
+            Otherwise::Quarantine => "quarantined",
+        }
+    }
+}
+
 /// What is known of the rows of one batch.
 pub(super) struct Facts<'a> {
     pub changes: &'a Changes,
@@ -22,6 +49,8 @@ pub(super) struct Facts<'a> {
     pub left_out: LeftOut,
     /// For each expectation, which break it.
     pub broken: Vec<BooleanArray>,
+    /// For each expectation, how many it holds for.
+    pub passed: Vec<u64>,
     /// Which have a key that is null.
     pub null_keys: Vec<bool>,
     /// The key that a row had before. `None`: there was one, but it cannot be read.
@@ -89,12 +118,15 @@ impl Rules {
         Ok((verdict, reasons))
     }
 
-    /// Expectations that only warn, each with how many rows break it.
-    pub(super) fn warnings(&self, facts: &Facts<'_>) -> Vec<(String, u64)> {
-        let rules = facts.broken.iter().zip(self.otherwise.iter()).zip(self.expectations.names());
-        let warns =
-            rules.filter(|((mask, otherwise), _)| **otherwise == Otherwise::Warn && mask.true_count() > 0);
-        warns.map(|((mask, _), name)| (name.to_owned(), mask.true_count() as u64)).collect()
+    /// What each expectation says of the rows.
+    pub(super) fn asked(&self, facts: &Facts<'_>) -> Vec<(String, Asked)> {
+        let found = facts.broken.iter().zip(&facts.passed).zip(self.otherwise.iter());
+        let asked = found.map(|((mask, &passed), &otherwise)| Asked {
+            passed,
+            broken: mask.true_count() as u64,
+            otherwise,
+        });
+        self.expectations.names().map(str::to_owned).zip(asked).collect()
     }
 
     /// For each row with values left out: which output columns they are, and whether the WHERE is.
@@ -145,16 +177,16 @@ impl Rules {
         Ok(Unchanged { columns, verdict: all("WHERE", &self.where_reads)? })
     }
 
-    /// For each expectation, the rows that break it. Rows that are no rows, that the WHERE rejects or
-    /// for which it reads a value that was left out do not.
+    /// For each expectation, the rows that break it, and how many it holds for. Rows that are no rows,
+    /// that the WHERE rejects or for which it reads a value that was left out are not asked.
     pub(super) fn broken(
         &self,
         changes: &Changes,
         projected: &RecordBatch,
         passes: &BooleanArray,
         left_out: &LeftOut,
-    ) -> Result<Vec<BooleanArray>> {
-        let mut all = Vec::with_capacity(self.expectations.len());
+    ) -> Result<(Vec<BooleanArray>, Vec<u64>)> {
+        let (mut all, mut passed) = (Vec::new(), Vec::new());
         for rule in 0..self.expectations.len() {
             let mut failed = Vec::new();
             let holds =
@@ -168,9 +200,15 @@ impl Rules {
                     && (passes.value(row) || left_out.is_some_and(|u| u.verdict))
                     && !left_out.is_some_and(|u| reads.iter().any(|&at| u.columns[at]))
             };
-            let breaks = |row: usize| Some(!holds.value(row) && judged(row));
-            all.push((0..projected.num_rows()).map(breaks).collect());
+            let mut passes = 0;
+            let mut breaks = |row: usize| {
+                let (holds, judged) = (holds.value(row), judged(row));
+                passes += u64::from(holds && judged);
+                Some(!holds && judged)
+            };
+            all.push((0..projected.num_rows()).map(&mut breaks).collect());
+            passed.push(passes);
         }
-        Ok(all)
+        Ok((all, passed))
     }
 }

@@ -4,6 +4,7 @@ use arrow::array::{ArrayRef, AsArray as _, RecordBatch};
 use arrow::datatypes::TimestampMicrosecondType;
 use lake::ChangedVersion;
 use model::Version;
+use runtime::traces::{Cause, TRACEPARENT};
 
 use super::{Open, Pipeline};
 use crate::error::{Fitting as _, OfTable as _, Result};
@@ -13,6 +14,8 @@ use crate::judge::Rules;
 pub(super) struct Batch {
     pub rows: Vec<(Version, Vec<RecordBatch>)>,
     pub upto: Version,
+    /// The commits of bronze that brought them, where those were traced.
+    pub causes: Vec<Cause>,
 }
 
 impl Batch {
@@ -62,12 +65,18 @@ impl Pipeline {
             open.pending = open.bronze.changes(consumed, newest).await.of(&self.name)?.into();
             open.listed = Some(newest);
         }
-        let mut batch = Batch { rows: Vec::new(), upto: open.listed.unwrap_or(open.bronze.version()) };
+        let mut batch = Batch {
+            rows: Vec::new(),
+            upto: open.listed.unwrap_or(open.bronze.version()),
+            causes: Vec::new(),
+        };
         let mut rows = 0;
         let columns = open.rules.reader.needs(open.bronze.schema());
         while let Some(version) = open.pending.pop_front() {
             let added = open.bronze.read_added(&version, &columns).await.of(&self.name)?;
             let at = version.entry().version;
+            let cause = version.entry().info.get(TRACEPARENT).and_then(|text| Cause::parse(text.as_str()?));
+            cause.into_iter().for_each(|cause| cause.add_to(&mut batch.causes));
             rows += added.iter().map(RecordBatch::num_rows).sum::<usize>();
             batch.rows.push((at, added));
             let full = rows >= self.ctx.settings.max_rows.get() && Some(at.position()) >= floor;

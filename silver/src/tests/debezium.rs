@@ -1,8 +1,10 @@
 //! Every message a real Debezium wrote for `tests-data/debezium/workload.sql`, folded: the table must
 //! end with PostgreSQL's own final rows, in whatever order and batches the messages come.
 
-use arrow::datatypes::Field;
-use catalog::Kind;
+use std::sync::Arc;
+
+use arrow::datatypes::{Field, Schema, SchemaRef};
+use catalog::{Envelope, Kind, Topic};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use serde_json::{Value, json};
@@ -16,6 +18,7 @@ fn messages(files: &[&str]) -> Vec<Value> {
     let mut rows = Vec::new();
     for file in files {
         let path = format!("{}/tests-data/debezium/{file}.jsonl", env!("CARGO_MANIFEST_DIR"));
+        let behind = rows.len() as i64;
         for line in std::fs::read_to_string(path).expect("a fixture").lines() {
             let record: Value = serde_json::from_str(line).expect("JSON");
             let inner = |name: &str| {
@@ -24,8 +27,9 @@ fn messages(files: &[&str]) -> Vec<Value> {
                 // With the converter's schema part the value lies below `payload`.
                 Some(value.get("payload").cloned().unwrap_or(value))
             };
-            let mut row = inner("payload").unwrap_or_else(|| json!({}));
-            let is_tombstone = record["payload"].is_null();
+            let value = inner("payload").filter(|value| !value.is_null());
+            let is_tombstone = value.is_none();
+            let mut row = value.unwrap_or_else(|| json!({}));
             let headers = record["headers"].as_array().cloned().unwrap_or_default();
             let headers: Vec<Value> = headers
                 .chunks(2)
@@ -37,8 +41,9 @@ fn messages(files: &[&str]) -> Vec<Value> {
             into.insert("_keys".to_owned(), inner("key").unwrap_or(Value::Null));
             into.insert("_headers".to_owned(), headers.into());
             into.insert("_topic_id".to_owned(), "t".into());
-            into.insert("_partition".to_owned(), 0.into());
-            into.insert("_offset".to_owned(), rows.len().into());
+            into.insert("_partition".to_owned(), record["partition"].clone());
+            let offset = record["offset"].as_i64().expect("an offset") + behind;
+            into.insert("_offset".to_owned(), offset.into());
             into.insert("_epoch".to_owned(), 1.into());
             into.insert("_schema_id".to_owned(), if is_tombstone { Value::Null } else { 1.into() });
             rows.push(row);
@@ -49,16 +54,38 @@ fn messages(files: &[&str]) -> Vec<Value> {
 
 struct Fixture {
     rules: Rules,
-    schema: arrow::datatypes::SchemaRef,
+    schema: SchemaRef,
     messages: Vec<Value>,
 }
 
 fn fixture(files: &[&str], row: &[Field], keys: &[&str], kind: Kind, select: &str) -> Fixture {
     let key: Vec<Field> = row.iter().filter(|f| keys.contains(&f.name().as_str())).cloned().collect();
-    let schema = bronze_schema(row, &key);
+    fixture_of(files, bronze_schema(row, &key), &topic(keys), keys, kind, select)
+}
+
+/// As [`fixture`], of a topic whose values are the rows themselves with these fields beside.
+fn flat(files: &[&str], row: &[Field], keys: &[&str], added: &[Field], select: &str) -> Fixture {
+    let key: Vec<Field> = row.iter().filter(|f| keys.contains(&f.name().as_str())).cloned().collect();
+    let enveloped = bronze_schema(row, &key);
+    let own = ["before", "after", "source", "transaction", "op", "ts_ms"];
+    let behind = enveloped.fields().iter().filter(|f| !own.contains(&f.name().as_str()));
+    let fields = row.iter().chain(added).map(|f| Arc::new(f.clone())).chain(behind.cloned());
+    let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+    let topic = Topic { envelope: Envelope::DebeziumFlat, ..topic(keys) };
+    fixture_of(files, schema, &topic, keys, Kind::Scd1, select)
+}
+
+fn fixture_of(
+    files: &[&str],
+    schema: SchemaRef,
+    topic: &Topic,
+    keys: &[&str],
+    kind: Kind,
+    select: &str,
+) -> Fixture {
     let sql = format!("SELECT {select} FROM changes(bronze.things)");
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
-    let rules = runtime.block_on(Modelling::new(kind, keys, &sql).rules(&topic(keys), &schema));
+    let rules = runtime.block_on(Modelling::new(kind, keys, &sql).rules(topic, &schema));
     Fixture { rules, schema, messages: messages(files) }
 }
 impl Fixture {
@@ -119,22 +146,75 @@ fn customers_end_as_in_postgresql() {
     assert_eq!((shelf.outcomes.tombstone, shelf.outcomes.error), (2, 0));
 }
 
+/// The customers at the very end.
+const LAST: [&str; 6] = [
+    "1|Customer 1|(01) 555-0100|vip|·|Jyk=",
+    "2|Customer 2|(09) 555-0199|·|6400|TlI=",
+    "3|Customer 3|x|·|6401|dXs=",
+    "50|Customer 5|(05) 555-0100|·|6400|AMPN",
+    "60|Ünïcødé 客户 \u{1}|·|·|·|·",
+    "61||·|·|·|/w==",
+];
+
 #[test]
 fn a_later_snapshot_and_what_follows_it_end_as_in_postgresql() {
-    let expected = [
-        "1|Customer 1|(01) 555-0100|vip|·|Jyk=",
-        "2|Customer 2|(09) 555-0199|·|6400|TlI=",
-        "3|Customer 3|x|·|6401|dXs=",
-        "50|Customer 5|(05) 555-0100|·|6400|AMPN",
-        "60|Ünïcødé 客户 \u{1}|·|·|·|·",
-        "61||·|·|·|/w==",
-    ];
     for files in
         [&["with-schema/public.customers"][..], &["plain/public.customers", "with-schema/public.customers"]]
     {
         let all = fixture(files, &customer(), &["customer_id"], Kind::Scd1, CUSTOMER);
-        all.ends_with(&CUSTOMER_COLUMNS, &expected);
+        all.ends_with(&CUSTOMER_COLUMNS, &LAST);
     }
+}
+
+#[test]
+fn without_transaction_metadata_and_over_partitions_the_end_is_the_same() {
+    // Customer 5 became 50 on another partition, at the same LSN and with nothing to order the two.
+    let customers = ["no-transactions/public.customers"];
+    let all = fixture(&customers, &customer(), &["customer_id"], Kind::Scd1, CUSTOMER);
+    let shelf = all.ends_with(&CUSTOMER_COLUMNS, &LAST);
+    assert!(texts(&shelf.table, "notes").iter().flatten().any(|n| n.starts_with("e4da3b7fbbce2345")));
+    let row = [long("order_line_id"), long("order_id"), long("quantity")];
+    let keys = ["order_id", "order_line_id"];
+    let lines = fixture(
+        &["no-transactions/public.order_lines"],
+        &row,
+        &keys,
+        Kind::Scd1,
+        "order_id, order_line_id, quantity",
+    );
+    lines.ends_with(&["order_id"], &[]);
+}
+
+/// The columns of a product that was flattened, and what was added to it.
+fn flat_products(file: &str, added: &[&str]) -> Fixture {
+    let row = [long("stock_item_id"), text("name"), text("price")];
+    let kind =
+        |name: &&str| if name.contains("op") || name.contains("deleted") { text(name) } else { long(name) };
+    let added: Vec<Field> = added.iter().map(kind).collect();
+    flat(&[file], &row, &["stock_item_id"], &added, "stock_item_id, name, price")
+}
+const PRODUCTS: [&str; 2] = ["1|Item 1|A+c=", "3|Item 3|AcI="];
+const PRODUCT: [&str; 3] = ["stock_item_id", "name", "price"];
+
+#[test]
+fn flattened_rows_with_rewritten_deletes_end_as_in_postgresql_in_any_order() {
+    let added = ["__deleted", "__op", "__lsn", "__source_ts_ms", "__transaction_total_order"];
+    flat_products("flat/public.products", &added).ends_with(&PRODUCT, &PRODUCTS);
+    let added: Vec<Field> =
+        vec![text("__deleted"), text("__op"), long("__lsn"), long("__transaction_total_order")];
+    let all = flat(&["flat/public.customers"], &customer(), &["customer_id"], &added, CUSTOMER);
+    let shelf = all.ends_with(&CUSTOMER_COLUMNS, &LAST);
+    assert_eq!((shelf.outcomes.tombstone, shelf.outcomes.error), (2, 0));
+}
+
+#[test]
+fn flattened_rows_whose_deletes_are_tombstones_are_ordered_by_offset() {
+    // The LSN of rows says nothing where deletes have none: with it no delete would count.
+    let all = flat_products("flat-tombstones/public.products", &["__op", "__lsn", "__source_ts_ms"]);
+    all.ends_with(&PRODUCT, &PRODUCTS);
+    let added = [text("__op"), long("__lsn")];
+    let all = flat(&["flat-tombstones/public.customers"], &customer(), &["customer_id"], &added, CUSTOMER);
+    all.ends_with(&CUSTOMER_COLUMNS, &LAST);
 }
 
 #[test]

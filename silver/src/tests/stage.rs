@@ -68,6 +68,7 @@ async fn world_with(kind: Kind, change: impl FnOnce(&mut Declared)) -> World {
         name: "test".parse().expect("a name"),
         clock: ClockKind::Wall,
         commit: CommitLimits::default(),
+        lag_budget: Duration::from_secs(86_400),
         target: Target::default(),
         catalog,
         notices: Vec::new(),

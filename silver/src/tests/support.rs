@@ -31,6 +31,7 @@ pub fn topic(key: &[&str]) -> Topic {
         value: ValueFormat::Avro,
         envelope: Envelope::Debezium,
         value_schema: None,
+        declared: false,
         key_schema: None,
         partition_by: key.clone(),
         key,

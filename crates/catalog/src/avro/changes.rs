@@ -5,17 +5,19 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 
 use super::schema::Error;
-use super::stored::timestamp_type;
+use super::stored::{meta_names, timestamp_type};
 use crate::{Envelope, Topic};
 
 /// Columns of `changes(…)` over a bronze table: those of `after` (of the value, without an envelope),
 /// key columns that only the record's key has, then `_op, _epoch, _lsn, _tx_order, _offset, _ts,
 /// _unchanged`. Everything is nullable.
 pub fn changes_schema(topic: &Topic, bronze: &Schema) -> Result<SchemaRef, Error> {
-    let meta_from = bronze.index_of("_keys").or_else(|_| bronze.index_of("_key"));
-    let value = &bronze.fields()[..meta_from.unwrap_or(bronze.fields().len())];
+    // A column that came while the table was there stands behind those that bronze adds.
+    let added = meta_names();
+    let is_own = |field: &&FieldRef| field.name() != "_keys" && !added.contains(field.name());
+    let value: Vec<FieldRef> = bronze.fields().iter().filter(is_own).cloned().collect();
     let mut fields: Vec<FieldRef> = match topic.envelope {
-        Envelope::None => value.to_vec(),
+        Envelope::None => value,
         Envelope::DebeziumFlat => value.iter().filter(|f| !f.name().starts_with("__")).cloned().collect(),
         Envelope::Debezium => {
             let after = value.iter().find(|field| field.name() == "after").map(|field| field.data_type());

@@ -14,6 +14,7 @@
 
 mod changes;
 mod compat;
+mod connect;
 mod schema;
 mod stored;
 #[cfg(test)]
@@ -22,6 +23,7 @@ mod write;
 
 pub use changes::{changes_schema, history_fields};
 pub use compat::{Compat, compatibility, is_ahead};
+pub use connect::{Form, avro_from_connect, in_form};
 pub use schema::Error;
 pub use stored::{bronze_schema, bronze_schema_of, meta_names, timestamp_type};
 pub use write::avro_from_arrow;

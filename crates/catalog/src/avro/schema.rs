@@ -6,6 +6,7 @@ use apache_avro::Schema;
 use apache_avro::schema::RecordSchema;
 use arrow::datatypes::{DataType, Field, Fields};
 
+use super::connect::{Form, in_form};
 use super::stored::stored_type;
 use crate::{Envelope, Topic};
 
@@ -17,6 +18,14 @@ pub enum Error {
     NotAvro {
         /// What the parser says.
         source: Box<apache_avro::Error>,
+    },
+    /// A schema part that Connect would not write, or a type of it that no table stores.
+    #[error("`{path}` is no schema of Kafka Connect that a table can store: {what}")]
+    NotConnect {
+        /// Dotted path of the field.
+        path: String,
+        /// What is wrong with it.
+        what: String,
     },
     /// A schema that is to become columns has to be a record.
     #[error("the schema is no record, so it has no columns")]
@@ -78,7 +87,8 @@ pub(crate) struct AvroSchema {
 }
 impl AvroSchema {
     pub fn parse(json: &str) -> Result<Self, Error> {
-        let root = Schema::parse_str(json).map_err(|source| Error::NotAvro { source: Box::new(source) })?;
+        let json = in_form(json, Form::Stored);
+        let root = Schema::parse_str(&json).map_err(|source| Error::NotAvro { source: Box::new(source) })?;
         let mut named = HashMap::new();
         name_types(&root, &mut named);
         Ok(Self { root, named })

@@ -32,15 +32,15 @@ pub fn bronze_schema(topic: &Topic, value_schema: &str) -> Result<SchemaRef, Err
     with_meta(columns, key_columns(topic, Some(&value))?)
 }
 
-/// As [`bronze_schema`] from what the topic itself knows: JSON without a schema is one text column
-/// `value`, bytes are one binary column `value`. `None`: only the registry knows.
+/// As [`bronze_schema`] from what the topic itself knows: JSON without schema and envelope is one text
+/// column `value`, bytes are one binary column `value`. `None`: only the registry knows, or the records.
 pub fn bronze_schema_of(topic: &Topic) -> Result<Option<SchemaRef>, Error> {
     let bare = |data_type| with_meta(vec![Field::new("value", data_type, true)], key_columns(topic, None)?);
     match (&topic.value_schema, topic.value) {
         (Some(schema), _) => bronze_schema(topic, schema).map(Some),
-        (None, ValueFormat::Json) => bare(DataType::Utf8).map(Some),
+        _ if topic.is_unlearned() => Ok(None),
         (None, ValueFormat::Bytes) => bare(DataType::Binary).map(Some),
-        (None, ValueFormat::Avro) => Ok(None),
+        (None, _) => bare(DataType::Utf8).map(Some),
     }
 }
 

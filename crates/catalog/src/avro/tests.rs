@@ -14,6 +14,7 @@ fn topic(envelope: Envelope, key: &[&str]) -> Topic {
         value: ValueFormat::Avro,
         envelope,
         value_schema: None,
+        declared: false,
         key_schema: None,
         key: key.iter().map(ToString::to_string).collect(),
         partition_by: Vec::new(),

@@ -101,6 +101,6 @@ fn settings_of_a_source_depend_on_its_connector() {
         .iter()
         .map(|c| &c["if"]["properties"]["connector"]["const"])
         .collect();
-    assert_eq!(named, ["wwi-sim", "files"]);
+    assert_eq!(named, ["wwi-sim", "files", "postgres"]);
     assert!(source["allOf"][0]["then"]["properties"]["settings"]["properties"]["seed"].is_object());
 }

@@ -26,6 +26,7 @@ mod publish;
 mod rules;
 mod settings;
 mod sources;
+mod targets;
 #[cfg(test)]
 mod tests;
 mod topics;
@@ -87,8 +88,8 @@ pub async fn load_with(dir: &Path, target: &str, learned: &Learned) -> Result<Pr
         models: planned.into_models(),
         tests,
     };
-    let settings::Settings { name, clock, commit, target } = settings;
-    Ok(Project { dir: dir.to_owned(), name, clock, commit, target, catalog, notices })
+    let settings::Settings { name, clock, commit, lag_budget, target } = settings;
+    Ok(Project { dir: dir.to_owned(), name, clock, commit, lag_budget, target, catalog, notices })
 }
 
 /// What every step reads and adds to.

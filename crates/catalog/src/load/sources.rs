@@ -13,9 +13,9 @@ use super::files::Found;
 use super::publish::Claims;
 use crate::fault::did_you_mean;
 use crate::shape::check::reread;
-use crate::shape::files::{FILES, SOURCE, WWI_SIM};
+use crate::shape::files::{FILES, POSTGRES, SOURCE, WWI_SIM};
 use crate::shape::object::Object;
-use crate::{Connection, FileFormat, Files, Location, Pattern, Source, WwiSim};
+use crate::{Connection, FileFormat, Files, Location, Nature, Pattern, Postgres, Setting, Source, WwiSim};
 
 pub(super) fn read(
     cx: &mut Context<'_>,
@@ -102,16 +102,21 @@ fn connection(
     let shape = match connector {
         "wwi-sim" => &WWI_SIM,
         "files" => &FILES,
+        "postgres" => &POSTGRES,
         _ => return Some(Connection::Other),
     };
     let before = cx.faults.len();
     let settings = reread(text, "settings", shape, file, cx.dir, &mut cx.faults);
     let connection = match (connector, settings) {
         ("wwi-sim", settings) => wwi_sim(cx, file, &settings.unwrap_or_else(|| Object::empty(&WWI_SIM))),
+        ("postgres", Some(settings)) => postgres(cx, file, object, &settings),
         (_, Some(settings)) => files(cx, file, &settings, contracts),
         (_, None) => {
             if cx.faults.len() == before {
-                let help = "say at least `dir` and `dead_letter`";
+                let help = match connector {
+                    "postgres" => "say at least `url`",
+                    _ => "say at least `dir` and `dead_letter`",
+                };
                 cx.faults.add_at(file, object.line_of("connector"), "missing key `settings`", help);
             }
             None
@@ -154,5 +159,35 @@ fn files(cx: &mut Context<'_>, file: &Path, settings: &Object, contracts: &Contr
             _ => FileFormat::JsonLines,
         }),
         poll: settings.duration("poll").unwrap_or(Duration::from_secs(1)),
+    }))
+}
+
+fn postgres(cx: &mut Context<'_>, file: &Path, object: &Object, settings: &Object) -> Option<Connection> {
+    let url = match Setting::parse(settings.text("url")?, cx.dir, Nature::Secret) {
+        Ok(url) => url,
+        Err(error) => {
+            let help = "write `${env:NAME}` or `${file:PATH}`";
+            cx.faults.add_at(file, settings.line_of("url"), error.to_string(), help);
+            return None;
+        }
+    };
+    for (stream, entry) in object.object("streams").iter().flat_map(|all| &all.entries) {
+        if stream.split('.').filter(|part| !part.is_empty()).count() != 2 {
+            let message = format!("stream `{stream}` is no table");
+            cx.faults.add_at(file, entry.line, message, "write `schema.table`, as `public.orders`");
+        }
+    }
+    let slot = settings.owned("slot");
+    if let Some(slot) = &slot
+        && !slot.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_'))
+    {
+        let message = format!("`{slot}` is no name of a replication slot");
+        cx.faults.add_at(file, settings.line_of("slot"), message, "use small letters, digits and `_`");
+    }
+    Some(Connection::Postgres(Postgres {
+        url,
+        slot,
+        publication: settings.owned("publication").unwrap_or_else(|| "lakepulse".to_owned()),
+        heartbeat: settings.duration("heartbeat").unwrap_or(Duration::from_secs(10)),
     }))
 }

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use rstest::rstest;
 
 use super::*;
-use crate::{Kind, Otherwise};
+use crate::{Connection, Kind, Otherwise};
 
 use super::fixture::{self, Files, valid};
 
@@ -24,7 +24,7 @@ async fn faults(files: &Files) -> Vec<String> {
 }
 
 /// Exactly one fault, at `place`, whose text holds every one of `holds`.
-async fn one_fault(files: Files, place: &str, holds: &[&str]) {
+pub(super) async fn one_fault(files: Files, place: &str, holds: &[&str]) {
     let found = faults(&files).await;
     assert_eq!(found.len(), 1, "one fault expected, got {found:#?}");
     assert!(found[0].starts_with(&format!("{place}: ")), "{} is not at {place}", found[0]);
@@ -180,6 +180,40 @@ async fn a_mistake_is_told_once_where_it_is_and_with_what_to_do(
     one_fault(valid().replace(file, was, is), place, holds).await;
 }
 
+/// A project whose only source is a PostgreSQL database.
+fn database() -> Files {
+    valid().with(
+        "sources/sim.yaml",
+        "version: 1\nconnector: postgres\nsettings:\n  url: ${env:SHOP}\n  slot: shop\nstreams:\n  \
+         public.orders: shop.cdc.orders\n",
+    )
+}
+
+#[tokio::test]
+async fn a_database_is_read_with_its_defaults_and_its_secret_stays_where_it_is() {
+    let dir = database().write();
+    let project = load(dir.path(), "embedded").await.expect("valid");
+    let Connection::Postgres(found) = &project.catalog.sources["sim"].connection else { panic!("postgres") };
+    assert_eq!((found.slot.as_deref(), &*found.publication), (Some("shop"), "lakepulse"));
+    assert_eq!(format!("{:?}", found.url), "${env:SHOP}");
+}
+
+#[rstest]
+#[case::no_url("  url: ${env:SHOP}\n", "", 4, &["missing key `url`"])]
+#[case::bad_reference("${env:SHOP}", "${vault:SHOP}", 4, &["is no reference"])]
+#[case::bad_slot("slot: shop", "slot: My-Slot", 5, &["no name of a replication slot"])]
+#[case::no_table("public.orders:", "orders:", 7, &["stream `orders` is no table", "`schema.table`"])]
+#[tokio::test]
+async fn a_mistake_about_a_database_is_told(
+    #[case] was: &str,
+    #[case] is: &str,
+    #[case] line: usize,
+    #[case] holds: &[&str],
+) {
+    let files = database().replace("sources/sim.yaml", was, is);
+    one_fault(files, &format!("sources/sim.yaml:{line}"), holds).await;
+}
+
 #[tokio::test]
 async fn rows_given_to_a_test_have_the_columns_of_their_table() {
     let files = valid().replace("models/gold/sales.test.yaml", "total: 5", "totl: 5");
@@ -241,11 +275,25 @@ async fn a_declared_gold_topic_keeps_its_partitions_and_must_fit() {
 }
 
 #[tokio::test]
-async fn a_schema_for_json_values_is_refused_as_nothing_reads_them_by_it() {
-    let notes = "  shop.notes: { value: json, schema: schemas/orders.avsc }\n";
-    one_fault(valid().append("topics.yaml", notes), "topics.yaml:17", &["JSON", "drop `schema`"]).await;
-    let notes = "  shop.notes: { value: json }\n";
-    assert_eq!(faults(&valid().append("topics.yaml", notes)).await, Vec::<String>::new());
+async fn json_has_the_columns_of_its_schema_or_one_text_or_is_learned() {
+    let load_topic = async |contract: &str| {
+        let dir = valid().append("topics.yaml", &format!("  shop.notes: {contract}\n")).write();
+        let project = load(dir.path(), "embedded").await.expect("valid");
+        project.catalog.topics[&topic("shop.notes")].clone()
+    };
+    let columns = |topic: &crate::Topic| {
+        let schema = crate::avro::bronze_schema_of(topic).expect("storable")?;
+        Some(schema.fields()[..2].iter().map(|f| f.name().clone()).collect::<Vec<_>>())
+    };
+    let declared = load_topic("{ value: json, schema: schemas/orders.avsc, key: [order_id] }").await;
+    assert!(declared.declared && !declared.is_unlearned());
+    assert_eq!(columns(&declared).expect("known")[0], "order_id");
+    let text = load_topic("{ value: json }").await;
+    assert_eq!(columns(&text), Some(vec!["value".to_owned(), "_key".to_owned()]));
+    for envelope in ["debezium", "debezium_flat"] {
+        let learned = load_topic(&format!("{{ value: json, envelope: {envelope} }}")).await;
+        assert!(learned.is_unlearned() && columns(&learned).is_none(), "{envelope}");
+    }
 }
 
 #[tokio::test]
@@ -327,41 +375,6 @@ async fn a_pattern_is_a_contract_for_topics_learned_later() {
     assert!(!project.catalog.models[&orders].unlearned);
     let with_table = files.replace("topics.yaml", "key: [order_id]", "key: [order_id], table: bronze.x");
     one_fault(with_table, "topics.yaml:2", &["stands for many tables"]).await;
-}
-
-#[tokio::test]
-async fn targets_are_checked_and_their_secrets_stay_where_they_are() {
-    let target = "  real:\n    kafka: { bootstrap: \"k:9092\", security: { protocol: sasl_ssl, password: \"${env:NO_SUCH}\" } }\n    registry: { url: \"http://r:8081\" }\n    lake: { url: \"s3://lake/x\", endpoint: \"http://m:9000\", secret_key: hunter2 }\n";
-    let files = valid().append("lakepulse.yaml", &format!("targets:\n{target}"));
-    let dir = files.write();
-    let project = load(dir.path(), "real").await.expect("valid");
-    assert!(!project.target.embedded);
-    let shown = format!("{project:?}");
-    assert!(!shown.contains("hunter2"), "a secret shows in Debug");
-    let (url, options) = project.lake().expect("no reference in it");
-    assert_eq!((url.as_str(), options["aws_secret_access_key"].as_str()), ("s3://lake/x", "hunter2"));
-    let missing = project.target.kafka.as_ref().expect("a cluster").resolve().expect_err("not set");
-    assert!(missing.to_string().contains("NO_SUCH"));
-    let unknown = load(dir.path(), "reel").await.expect_err("no such target");
-    assert!(unknown[0].to_string().contains("did you mean `real`?"), "{unknown:?}");
-    one_fault(
-        files.replace("lakepulse.yaml", "s3://lake/x", "gs://lake"),
-        "lakepulse.yaml:8",
-        &["begins with `gs:`"],
-    )
-    .await;
-    one_fault(
-        files.replace("lakepulse.yaml", "    registry: { url: \"http://r:8081\" }\n", ""),
-        "lakepulse.yaml:5",
-        &["has `kafka` and no `registry`"],
-    )
-    .await;
-    one_fault(
-        files.replace("lakepulse.yaml", "${env:NO_SUCH}", "${vault:x}"),
-        "lakepulse.yaml:6",
-        &["no reference"],
-    )
-    .await;
 }
 
 #[tokio::test]

@@ -167,6 +167,7 @@ impl Reader<'_, '_> {
             value,
             envelope,
             value_schema: None,
+            declared: false,
             key_schema: None,
             key,
             event_time,
@@ -185,7 +186,7 @@ impl Reader<'_, '_> {
     }
 
     /// The topic with the schemas it names or that were learned, and everything checked against them.
-    fn with_schemas(&mut self, topic: Topic, line: usize, object: &Object) -> Option<Topic> {
+    fn with_schemas(&mut self, mut topic: Topic, line: usize, object: &Object) -> Option<Topic> {
         let value_at = object.text("schema").map(|path| (path, object.line_of("schema")));
         let key_at = object.text("key_schema").map(|path| (path, object.line_of("key_schema")));
         let mut named = |at: Option<(&str, usize)>| match at {
@@ -199,13 +200,7 @@ impl Reader<'_, '_> {
             self.fault(line, format!("values of `{}` are bytes and have no columns", topic.name), help);
             return None;
         }
-        if topic.value == ValueFormat::Json && value.is_some() {
-            let help =
-                "drop `schema`: the text is in column `value`, for silver to take apart; or publish Avro";
-            let message = format!("values of `{}` are JSON, which no schema turns into columns", topic.name);
-            self.fault(object.line_of("schema").max(line), message, help);
-            return None;
-        }
+        topic.declared = value.is_some();
         let learned = self.learned.get(&topic.name);
         let value = value.or_else(|| learned.map(|learned| learned.value.clone()));
         let key = key.or_else(|| learned.and_then(|learned| learned.key.clone()));
@@ -236,7 +231,7 @@ impl Reader<'_, '_> {
             }
             topic.key_schema = Some(key.into());
         }
-        if topic.value != ValueFormat::Avro
+        if !topic.is_unlearned()
             && let Err(error) = avro::bronze_schema_of(&topic)
         {
             self.explain(&error, &topic, "", line, object);

@@ -7,10 +7,10 @@ use marked_yaml::types::{MarkedMappingNode, MarkedScalarNode};
 use marked_yaml::{Marker, Node, Span};
 
 use super::object::{Entry, Object, Value};
-use super::scalar::{expected, is_public, parse};
+use super::scalar::{expected, is_secret, parse};
 use super::{Shape, Type, yaml};
-use crate::Setting;
 use crate::fault::{Faults, did_you_mean};
+use crate::setting::{Nature, Setting};
 
 /// Reads the mapping that `text` is, `first_line` of `file` on. `dir` is the project's folder.
 pub(crate) fn read(
@@ -179,13 +179,7 @@ impl Checker<'_> {
         }
         let text = scalar.as_str().trim();
         let read = match kind {
-            Type::Setting | Type::Secret => {
-                // Of a map of settings, those that look like secrets are.
-                let sensitive = matches!(kind, Type::Secret) && !is_public(name);
-                Setting::parse(text, self.dir, sensitive).map(Value::Setting).map_err(|error| {
-                    (error.to_string(), "references are `${env:NAME}` and `${file:PATH}`".to_owned())
-                })
-            }
+            Type::Setting | Type::Secret | Type::Path => self.setting(text, kind, name).map(Value::Setting),
             _ => parse(text, kind).ok_or_else(|| {
                 let help = match kind {
                     Type::Choice(words) => did_you_mean(text, words.iter().copied()),
@@ -195,6 +189,26 @@ impl Checker<'_> {
             }),
         };
         read.map_err(|(message, help)| self.fault(at, message, help)).ok()
+    }
+
+    /// A setting, or what is wrong with it and what to write.
+    fn setting(&self, text: &str, kind: &Type, name: &str) -> Result<Setting, (String, String)> {
+        let nature = match kind {
+            Type::Secret if is_secret(name) => Nature::Secret,
+            Type::Path => Nature::Below(self.dir.to_owned()),
+            _ => Nature::Public,
+        };
+        let secret = nature == Nature::Secret;
+        let setting = Setting::parse(text, self.dir, nature).map_err(|error| {
+            let help = "references are `${env:NAME}`, `${env:NAME:-default}` and `${file:PATH}`";
+            (format!("`{name}`: {error}"), help.to_owned())
+        })?;
+        if secret && setting.is_written_out() {
+            let help =
+                "whoever reads the file has it: write `${env:NAME}`, or `${file:PATH}` for a file of its own";
+            return Err((format!("`{name}` is a secret that stands in the file"), help.to_owned()));
+        }
+        Ok(setting)
     }
 }
 

@@ -29,6 +29,12 @@ pub static PROJECT: Shape = Shape {
             "What `now()` in a gold model follows. Default: wall.",
         ),
         key("commit", Type::Object(&COMMIT), "When a stage commits: whichever is reached first."),
+        key(
+            "lag_budget",
+            Type::Duration,
+            "How long stages may stand still without losing records: `doctor` holds retention against it. \
+             Default: 1d.",
+        ),
         key("targets", Type::Map(&Type::Object(&TARGET)), "Services by the name that `--target` takes."),
     ],
 };
@@ -68,23 +74,29 @@ static SECURITY: Shape = Shape {
         ),
         key(
             "mechanism",
-            Type::Choice(&["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER", "GSSAPI"]),
+            Type::Choice(&["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"]),
             "How to authenticate.",
         ),
         key("username", Type::Setting, "Name for SASL."),
         key("password", Type::Secret, "Password for SASL."),
-        key("ca", Type::Setting, "File of certificates to trust."),
-        key("certificate", Type::Setting, "File of the client's certificate."),
-        key("key", Type::Setting, "File of the client's private key."),
+        CA,
+        CERTIFICATE,
+        KEY,
         key("key_password", Type::Secret, "Password of the private key."),
     ],
 };
+const CA: Key = key("ca", Type::Path, "File of certificates to trust. Default: those of the system.");
+const CERTIFICATE: Key = key("certificate", Type::Path, "File of the client's certificate.");
+const KEY: Key = key("key", Type::Path, "File of the client's private key.");
 static REGISTRY: Shape = Shape {
     title: "schema registry",
     keys: &[
         required("url", Type::Setting, "Its address."),
         key("user", Type::Setting, "Name for basic authentication."),
         key("password", Type::Secret, "Password for basic authentication."),
+        CA,
+        CERTIFICATE,
+        KEY,
     ],
 };
 static LAKE: Shape = Shape {
@@ -92,9 +104,14 @@ static LAKE: Shape = Shape {
     keys: &[
         required("url", Type::Setting, "`s3://bucket/prefix` or `file:///path`."),
         key("endpoint", Type::Setting, "Address of the store where it is not AWS."),
-        key("region", Type::Setting, "Region of the bucket."),
-        key("access_key", Type::Secret, "Id of the access key."),
+        key("region", Type::Setting, "Region of the bucket. Default: AWS_REGION, else us-east-1."),
+        key(
+            "access_key",
+            Type::Secret,
+            "Id of the access key. Default: the environment, web identity, container or instance role.",
+        ),
         key("secret_key", Type::Secret, "The secret of the access key."),
+        CA,
         key("options", Type::Map(&Type::Secret), "Further options by object_store's names."),
     ],
 };
@@ -144,7 +161,11 @@ static TOPIC: Shape = Shape {
         DESCRIPTION,
         OWNER,
         TAGS,
-        key("schema", Type::Text, "Avro schema file of the value. Default: learned from the registry."),
+        key(
+            "schema",
+            Type::Text,
+            "Avro schema file of the value. Default: learned from the registry; of JSON in an envelope, from its schema part.",
+        ),
         key("key_schema", Type::Text, "Avro schema file of the key. Default: the key columns of the value."),
         ENVELOPE,
         VALUE,
@@ -219,6 +240,16 @@ pub static FILES: Shape = Shape {
         required("dead_letter", Type::Topic, "Topic for bad lines."),
         key("format", Type::Choice(&["csv", "jsonl"]), "What files hold. Default: their ending says."),
         key("poll", Type::Duration, "How often the folder is looked at. Default: 1s."),
+    ],
+};
+/// `settings:` of a `postgres` source. Its streams are tables, `schema.table`.
+pub static POSTGRES: Shape = Shape {
+    title: "settings of postgres",
+    keys: &[
+        required("url", Type::Text, "`postgres://user:password@host:port/database`; give it as `${env:…}`."),
+        key("slot", Type::Text, "Replication slot. Default: `lakepulse_`, project, `_`, source."),
+        key("publication", Type::Text, "Publication. Default: lakepulse."),
+        key("heartbeat", Type::Duration, "How often the slot moves on while no table changes. Default: 10s."),
     ],
 };
 

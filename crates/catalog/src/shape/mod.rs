@@ -46,8 +46,11 @@ pub enum Type {
     Text,
     /// A text that may hold `${env:X}` and `${file:…}`.
     Setting,
-    /// A setting that is never shown.
+    /// A setting that is never shown, and never stands in the file itself. In a map, those whose names
+    /// say so are.
     Secret,
+    /// A setting that is a path, below the project's folder unless absolute.
+    Path,
     /// true or false; `on` and `off` too.
     Flag,
     /// A whole number between two bounds.

@@ -8,12 +8,17 @@ use super::Type;
 use super::object::Value;
 use crate::fault::listed;
 
-/// Client settings that hold no secret may be shown.
-pub(super) fn is_public(name: &str) -> bool {
+/// Whether a setting of this name holds a secret, by the words of librdkafka's and object_store's names.
+/// What only says where one is found may be shown.
+pub(super) fn is_secret(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
-    !["password", "secret", "key", "token", "credential", "username", "jaas", "sasl"]
-        .iter()
-        .any(|word| name.contains(word))
+    let words: Vec<&str> = name.split(|c: char| !c.is_ascii_alphanumeric()).collect();
+    let has = |any: &[&str]| words.iter().any(|word| any.contains(word));
+    if words.last().is_some_and(|last| ["location", "file", "url", "uri", "path"].contains(last)) {
+        return false;
+    }
+    has(&["password", "passphrase", "secret", "token", "credential", "credentials", "jaas"])
+        || (has(&["key"]) && has(&["access", "private", "customer", "pem"]))
 }
 
 pub(super) fn parse(text: &str, kind: &Type) -> Option<Value> {
@@ -47,7 +52,13 @@ pub(super) fn parse(text: &str, kind: &Type) -> Option<Value> {
         Type::Choice(words) => Value::Text(words.iter().find(|word| **word == text)?.to_string()),
         Type::Topic => Value::Text(text.parse::<TopicName>().ok()?.into()),
         Type::Table => Value::Text(text.parse::<TableName>().ok()?.into()),
-        Type::Setting | Type::Secret | Type::List(_) | Type::Map(_) | Type::Object(_) | Type::Any => {
+        Type::Setting
+        | Type::Secret
+        | Type::Path
+        | Type::List(_)
+        | Type::Map(_)
+        | Type::Object(_)
+        | Type::Any => {
             return None;
         }
     })
@@ -76,7 +87,9 @@ fn size(text: &str) -> Option<u64> {
 
 pub(super) fn expected(kind: &Type) -> String {
     match kind {
-        Type::Text | Type::Setting | Type::Secret => "a text".to_owned(),
+        Type::Text | Type::Setting => "a text".to_owned(),
+        Type::Secret => "`${env:NAME}` or `${file:PATH}`".to_owned(),
+        Type::Path => "a path".to_owned(),
         Type::Flag => "`true` or `false`".to_owned(),
         Type::Whole(least, i64::MAX) => format!("a whole number from {least} on"),
         Type::Whole(least, most) if least == most => format!("`{least}`"),
@@ -92,5 +105,44 @@ pub(super) fn expected(kind: &Type) -> String {
         Type::List(_) => "a list".to_owned(),
         Type::Map(_) | Type::Object(_) => "a mapping".to_owned(),
         Type::Any => "a value".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_secrets_are_told_from_names_of_places() {
+        for name in [
+            "password",
+            "key_password",
+            "secret_key",
+            "access_key",
+            "client_secret",
+            "sasl.password",
+            "ssl.key.pem",
+            "ssl.keystore.password",
+            "sasl.oauthbearer.client.secret",
+            "sasl.oauthbearer.assertion.private.key.passphrase",
+            "aws_secret_access_key",
+            "aws_access_key_id",
+            "aws_session_token",
+            "aws_sse_customer_key_base64",
+        ] {
+            assert!(is_secret(name), "{name}");
+        }
+        for name in [
+            "sasl.mechanism",
+            "sasl.username",
+            "ssl.key.location",
+            "ssl.ca.pem",
+            "sasl.oauthbearer.token.endpoint.url",
+            "aws_web_identity_token_file",
+            "aws_sse_kms_key_id",
+            "fetch.wait.max.ms",
+        ] {
+            assert!(!is_secret(name), "{name}");
+        }
     }
 }

@@ -42,6 +42,8 @@ pub(super) struct FaultStore {
     late: tokio::sync::Mutex<Option<(Path, PutPayload, PutOptions)>>,
     /// Creates overwrite, as on a store that ignores the condition.
     forgetful: AtomicBool,
+    /// Nothing can be read.
+    silent: AtomicBool,
 }
 
 impl FaultStore {
@@ -51,6 +53,7 @@ impl FaultStore {
             faults: Mutex::default(),
             late: tokio::sync::Mutex::default(),
             forgetful: AtomicBool::new(false),
+            silent: AtomicBool::new(false),
         }
     }
     /// The next creates of log entries meet these, in this order.
@@ -59,6 +62,10 @@ impl FaultStore {
     }
     pub fn forget_conditions(&self) {
         self.forgetful.store(true, Ordering::SeqCst);
+    }
+    /// Whether reads get no answer from now on.
+    pub fn answer(&self, answers: bool) {
+        self.silent.store(!answers, Ordering::SeqCst);
     }
     /// Whether every planned fault has happened: a test whose faults did not happen shows nothing.
     pub fn all_happened(&self) -> bool {
@@ -127,6 +134,9 @@ impl ObjectStore for FaultStore {
         self.inner.put_multipart_opts(path, options).await
     }
     async fn get_opts(&self, path: &Path, options: GetOptions) -> Result<GetResult> {
+        if self.silent.load(Ordering::SeqCst) {
+            return Err(unanswered());
+        }
         self.inner.get_opts(path, options).await
     }
     async fn get_ranges(&self, path: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {

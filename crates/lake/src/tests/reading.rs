@@ -169,3 +169,15 @@ async fn sql_over_a_version_without_a_file_to_read_gives_no_rows() {
     assert_eq!(number(&table, "SELECT count(*) FROM t WHERE id > 1000").await, 0, "every file is left out");
     assert_eq!(number(&table, join).await, 0);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_that_does_not_answer_is_not_a_log_that_cannot_be_read() {
+    let site = site().await;
+    let mut table = site.create().await;
+    upsert(&mut table, [], rows(0..10, 0)).await;
+    site.faults.answer(false);
+    let found = table.at(Version(0)).await;
+    assert!(matches!(found, Err(Error::Unreachable { .. })), "{:?}", found.err());
+    site.faults.answer(true);
+    assert!(table.at(Version(0)).await.is_ok());
+}

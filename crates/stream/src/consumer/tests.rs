@@ -348,7 +348,7 @@ async fn lag_is_stored_for_people_and_never_read_back() {
 
 #[test]
 fn a_setting_the_library_does_not_know_is_an_error() {
-    let config = [("no.such.setting".to_owned(), "1".to_owned())].into();
+    let config = [("no.such.setting".to_owned(), "1".into())].into();
     let kafka = Kafka::new(crate::KafkaSettings { config, ..kafka("x:1").settings().clone() });
     let made = Consumer::assign(&kafka, Vec::new(), Limits::default());
     assert!(matches!(made.err(), Some(Error::Settings { reason }) if reason.contains("no.such.setting")));

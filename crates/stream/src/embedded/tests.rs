@@ -18,6 +18,8 @@ use super::{Host, Role};
 use crate::admin::{Admin, TopicSpec};
 use crate::settings::{Kafka, KafkaSettings};
 
+mod coordinator;
+
 const DEADLINE: Duration = Duration::from_secs(30);
 
 /// Deliveries, by payload order.

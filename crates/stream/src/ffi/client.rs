@@ -19,7 +19,7 @@ use super::ask::{End, Replies, Reply};
 use super::batch::Batch;
 use super::list::{List, copied};
 use super::{check, owned, raw, take_error};
-use crate::error::{Failure, code};
+use crate::error::{Failure, code, refusal};
 use crate::logs;
 
 /// What a callback left behind.
@@ -56,7 +56,7 @@ unsafe impl Send for Client {}
 impl Client {
     /// A client in the group that `config` names. `batch`: the most messages a call may take.
     pub fn try_new(config: &ClientConfig, batch: usize) -> Result<Self, String> {
-        let native = config.create_native_config().map_err(|error| error.to_string())?;
+        let native = config.create_native_config().map_err(|error| refusal(&error))?;
         let mailbox = Box::<Mailbox>::default();
         let mut text = [0 as c_char; 512];
         let native = ManuallyDrop::new(native);

@@ -46,7 +46,7 @@ async fn records_survive_a_broker_that_comes_back() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_queue_makes_the_sender_wait_and_then_tells() {
-    let config = [("queue.buffering.max.messages".to_owned(), "10".to_owned())].into();
+    let config = [("queue.buffering.max.messages".to_owned(), "10".into())].into();
     let kafka = Kafka::new(crate::KafkaSettings { config, ..nowhere().settings().clone() });
     let t = topic("t");
     let producer = Producer::idempotent(&kafka).await.expect("needs no broker");

@@ -59,3 +59,22 @@ fn a_replay_is_cut_at_the_offset_even_if_that_was_skipped() {
     assert!(batch.is_empty());
     assert_eq!(batch.bytes(), 0);
 }
+
+#[test]
+fn headers_are_found_by_name_without_a_look_at_each_record() {
+    let mut records = empty();
+    for offset in 0..100 {
+        let number = offset.to_string();
+        let headers: &[(&str, Option<&[u8]>)] = match offset {
+            40 | 70 => &[("other", None), ("traceparent", Some(number.as_bytes()))],
+            50 => &[("traceparent", None), ("tracestate", Some(b"x"))],
+            _ => &[],
+        };
+        // A text that only mentions the name is none.
+        let value = Some(b"traceparent".as_slice());
+        records.push(&Record { offset: Offset(offset), timestamp: 0, key: None, value, headers });
+    }
+    assert_eq!(records.find_headers("traceparent", 8), [b"40", b"70"]);
+    assert_eq!(records.find_headers("traceparent", 1), [b"40"]);
+    assert!(records.find_headers("tracepare", 8).is_empty());
+}

@@ -284,12 +284,13 @@ async fn credentials_and_a_base_path_go_with_every_question() {
     let registry = Registry::new(RegistrySettings {
         url: format!("{}/apis/ccompat/v7/", stub.url),
         user: Some("me".to_owned()),
-        password: Some("secret".to_owned()),
+        password: Some("secret".into()),
+        ..Default::default()
     });
     registry.subjects().await.expect("answered");
     let expected = ("/apis/ccompat/v7/subjects".to_owned(), Some("Basic bWU6c2VjcmV0".to_owned()));
     assert_eq!(*stub.asked.lock(), [expected]);
-    assert!(matches!(registry.subjects().await, Err(Error::Refused { status: 401, .. })));
+    assert!(matches!(registry.subjects().await, Err(Error::Denied { status: 401, .. })));
     assert!(!format!("{:?}", registry.http.settings()).contains("secret"));
 }
 

@@ -352,11 +352,10 @@ impl Storage for Store {
             }
         }
         let version = Version::from(&Uuid::new_v4());
-        // The coordinator lets a leader leave a group that is forming and goes on waiting for it: nobody
-        // else would ever be given partitions. What it is told is outdated it reads again.
-        let (detail, led_by_nobody) = without_departed_leader(detail);
+        // What the coordinator is told is outdated it reads again, and answers anew.
+        let (detail, mended) = mended(detail);
         state.groups.insert(group.to_owned(), (detail.clone(), version.clone()));
-        if led_by_nobody {
+        if mended {
             return Err(UpdateError::Outdated { current: Box::new(detail), version });
         }
         Ok(version)
@@ -523,14 +522,29 @@ fn alter(store: &Store, resource: &AlterConfigsResource) -> Result<(), Refusal> 
     store.configure(&topic, config)
 }
 
-/// The group, with no leader if that is no member any more; and whether it was so.
-fn without_departed_leader(mut detail: GroupDetail) -> (GroupDetail, bool) {
+/// A group as it must be for its members to be given partitions, and whether it was not. The coordinator
+/// - lets a leader leave a group that is forming, and goes on waiting for it;
+/// - takes what a follower sends, which assigns nothing, for the leader's word when the leader is gone
+///   by then: the group would be formed, and nobody in it ever be given anything. One generation on,
+///   the follower is told to join again, and leads.
+fn mended(mut detail: GroupDetail) -> (GroupDetail, bool) {
     let members = &detail.members;
-    let departed = match &mut detail.state {
+    let by_nobody = match &mut detail.state {
         GroupState::Forming { leader, .. } => {
             leader.take_if(|leader| !members.contains_key(leader)).is_some()
         }
+        GroupState::Formed { protocol_type, protocol_name, assignments, .. }
+            if assignments.is_empty() && !members.is_empty() =>
+        {
+            detail.state = GroupState::Forming {
+                protocol_type: Some(std::mem::take(protocol_type)),
+                protocol_name: Some(std::mem::take(protocol_name)),
+                leader: None,
+            };
+            detail.generation_id += 1;
+            true
+        }
         GroupState::Formed { .. } => false,
     };
-    (detail, departed)
+    (detail, by_nobody)
 }

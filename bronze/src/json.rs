@@ -1,0 +1,252 @@
+//! Values that are JSON, by the schema that each carries or by the one its topic declares.
+//!
+//! Kafka Connect's JSON converter puts the schema beside every value: `{"schema": …, "payload": …}`, the
+//! same long text each time. It is parsed once; from then on a value is known by its first bytes. Without
+//! that part nothing says of a text whether it is a name or the digits of a decimal, so such a value is
+//! read only by a schema that a person has declared.
+//!
+//! Either way there is an Avro schema ([`catalog::avro::avro_from_connect`]), and a value goes the way of
+//! all others: its text is rewritten as a datum of that schema ([`write`]), which says exactly what is
+//! wrong with a bad one and leaves its neighbours alone, and the batch is decoded at once ([`Decoder`]).
+
+mod shape;
+#[cfg(test)]
+mod tests;
+mod write;
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use arrow::datatypes::Fields;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::assemble::Values;
+use crate::check::BadSchema;
+use crate::decode::{Decoder, Refusal};
+use shape::Shape;
+
+/// A topic with more schemas than this has a producer that makes one up for each value.
+const MOST_PARTS: usize = 1_000;
+/// Beginnings of values that are remembered. Others are parsed whole, which is right and slow.
+const MOST_HEADS: usize = 32;
+
+/// Reads what one schema describes.
+#[derive(Debug)]
+pub struct Dialect {
+    shape: Shape,
+    decoder: Decoder,
+}
+impl Dialect {
+    /// The reader of JSON values of an Avro schema. A `bare` value is the only field of that record.
+    pub fn try_new(number: u32, schema: &Arc<str>, bare: bool) -> Result<Self, BadSchema> {
+        let decoder = Decoder::try_new(number, schema.clone())?;
+        Ok(Self { shape: Shape::of(schema, bare)?, decoder })
+    }
+}
+
+/// What is known of a schema.
+#[derive(Debug)]
+pub enum Known {
+    /// Its values can be read.
+    Ready(Box<Dialect>),
+    /// They become error rows.
+    Refused(Refusal),
+}
+
+/// The schemas of a topic's values, or of its keys.
+#[derive(Debug, Default)]
+pub struct SchemaParts {
+    known: Vec<Known>,
+    declared: Option<u32>,
+    parts: HashMap<Box<str>, u32>,
+    heads: Vec<(Box<[u8]>, u32)>,
+}
+
+/// A schema part that nobody has looked at.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Fresh {
+    /// Its text.
+    pub part: String,
+    /// What values with it begin with, up to the payload.
+    head: Option<Vec<u8>>,
+}
+
+/// Where a value's schema is.
+enum Whose<'a> {
+    /// Numbered.
+    Known(u32),
+    /// In the value, not numbered yet.
+    Fresh { part: &'a str, head: Option<&'a [u8]> },
+    /// In the topic's contract, if anywhere.
+    Contract,
+}
+
+/// A value with its schema, as Connect writes it and nobody else.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Connect<'a> {
+    #[serde(borrow)]
+    schema: Option<&'a RawValue>,
+    #[serde(borrow)]
+    payload: Option<&'a RawValue>,
+}
+
+impl SchemaParts {
+    /// The number that the next schema gets.
+    pub fn next(&self) -> u32 {
+        self.known.len() as u32
+    }
+    /// What is known of the topic's own schema.
+    pub fn declare(&mut self, known: Known) {
+        self.declared = Some(self.next());
+        self.known.push(known);
+    }
+    /// What is known of a schema part.
+    pub fn learn(&mut self, fresh: Fresh, known: Known) {
+        let number = self.next();
+        self.known.push(known);
+        if let Some(head) = fresh.head.filter(|_| self.heads.len() < MOST_HEADS) {
+            self.heads.push((head.into(), number));
+        }
+        self.parts.insert(fresh.part.into(), number);
+    }
+
+    /// Schema parts of these values that nobody has looked at, each once.
+    pub fn fresh<'a>(&self, values: impl Iterator<Item = &'a [u8]>) -> Vec<Fresh> {
+        let mut found: Vec<Fresh> = Vec::new();
+        for value in values {
+            if let (Whose::Fresh { part, head }, _) = self.split(value)
+                && self.known.len() + found.len() < MOST_PARTS
+                && !found.iter().any(|fresh| fresh.part == part)
+            {
+                found.push(Fresh { part: part.to_owned(), head: head.map(<[u8]>::to_vec) });
+            }
+        }
+        found
+    }
+
+    /// A value's schema and the text of what it describes.
+    fn split<'a>(&self, value: &'a [u8]) -> (Whose<'a>, &'a [u8]) {
+        for (head, number) in &self.heads {
+            if let Some(payload) = value.strip_prefix(&**head).and_then(|rest| rest.strip_suffix(b"}")) {
+                return (Whose::Known(*number), payload);
+            }
+        }
+        // Nearly every value that has no schema part is told from one that has by its first bytes.
+        let text = value.trim_ascii_start();
+        let object = text.strip_prefix(b"{").map(<[u8]>::trim_ascii_start);
+        let begins = object.is_some_and(|o| o.starts_with(b"\"schema\"") || o.starts_with(b"\"payload\""));
+        let connect = if begins { serde_json::from_slice::<Connect<'a>>(value).ok() } else { None };
+        let Some(Connect { schema, payload }) = connect else { return (Whose::Contract, value) };
+        // Of nothing there is no schema to look at.
+        let Some(payload) = payload.map(|payload| payload.get().as_bytes()) else {
+            return (Whose::Contract, &b"null"[..]);
+        };
+        let Some(part) = schema.map(RawValue::get) else { return (Whose::Contract, payload) };
+        if let Some(number) = self.parts.get(part) {
+            return (Whose::Known(*number), payload);
+        }
+        // The head stands for the value only where the payload is the last thing in it.
+        let at = payload.as_ptr().addr() - value.as_ptr().addr();
+        let head = value.get(..at).filter(|_| value.get(at + payload.len()..) == Some(&b"}"[..]));
+        (Whose::Fresh { part, head }, payload)
+    }
+
+    /// Reads `len` values into `wanted` columns. `at` gives the value of a position; none has no row.
+    pub fn decode<'a>(
+        &mut self,
+        len: usize,
+        at: impl Fn(u32) -> Option<&'a [u8]>,
+        wanted: &Fields,
+    ) -> Values {
+        let mut values = Values { schema_ids: vec![None; len], ..Values::default() };
+        let mut arena = Vec::new();
+        let mut spans: Vec<Range<usize>> = vec![0..0; len];
+        let mut groups: Vec<(u32, Vec<u32>)> = Vec::new();
+        for row in 0..len as u32 {
+            let Some(value) = at(row) else { continue };
+            match self.rewrite(value, &mut arena) {
+                Ok(None) => {}
+                Ok(Some(Rewritten { number, span, is_whole })) => {
+                    if !is_whole {
+                        values.partly.push(row);
+                    }
+                    spans[row as usize] = span;
+                    match groups.iter_mut().find(|(group, _)| *group == number) {
+                        Some((_, rows)) => rows.push(row),
+                        None => groups.push((number, vec![row])),
+                    }
+                }
+                Err(refusal) => values.refused.push((row, refusal)),
+            }
+        }
+        for (number, rows) in groups {
+            let Some(Known::Ready(dialect)) = self.known.get_mut(number as usize) else { continue };
+            match dialect.decoder.decode(&rows, |row| &arena[spans[row as usize].clone()], wanted) {
+                Ok(part) => values.parts.push(part),
+                Err((column, error)) => {
+                    let refusal = Refusal::SchemaPart { why: format!("column `{column}`: {error}") };
+                    values.refused.extend(rows.iter().map(|&row| (row, refusal.clone())));
+                }
+            }
+        }
+        values
+    }
+
+    /// Appends a value to `arena` as a framed datum of its schema. `None`: it is JSON's `null`.
+    fn rewrite(&self, value: &[u8], arena: &mut Vec<u8>) -> Result<Option<Rewritten>, Refusal> {
+        if value.is_empty() {
+            return Err(Refusal::Empty);
+        }
+        let (whose, payload) = self.split(value);
+        if payload.trim_ascii() == b"null" {
+            return Ok(None);
+        }
+        let number = match whose {
+            Whose::Known(number) => number,
+            Whose::Fresh { .. } => {
+                let why = format!("the topic has more than {MOST_PARTS} of them");
+                return Err(Refusal::SchemaPart { why });
+            }
+            Whose::Contract => match self.declared {
+                Some(number) => number,
+                None => {
+                    serde_json::from_slice::<serde::de::IgnoredAny>(payload)
+                        .map_err(|e| Refusal::Json(e.to_string()))?;
+                    return Err(Refusal::NoSchemaPart);
+                }
+            },
+        };
+        match &self.known[number as usize] {
+            Known::Refused(refusal) => Err(refusal.clone()),
+            Known::Ready(dialect) => {
+                let start = arena.len();
+                stream::frame(dialect.decoder.id(), &[], arena);
+                match write::value(&dialect.shape, payload, arena) {
+                    Ok(is_whole) => Ok(Some(Rewritten { number, span: start..arena.len(), is_whole })),
+                    Err(refusal) => {
+                        arena.truncate(start);
+                        Err(refusal)
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The schema part of a value, where it has one.
+pub fn schema_part(value: &[u8]) -> Option<&str> {
+    match SchemaParts::default().split(value) {
+        (Whose::Fresh { part, .. }, _) => Some(part),
+        _ => None,
+    }
+}
+
+struct Rewritten {
+    number: u32,
+    span: Range<usize>,
+    /// Whether every field of it was in the schema.
+    is_whole: bool,
+}

@@ -1,0 +1,52 @@
+//! Takes secrets out of what the process writes: the last line of defence.
+//!
+//! Our own types never show them ([`model::Secret`]). What client libraries log at their lowest level, and what
+//! a server repeats in its answer, is not in our hands; it leaves the process through here.
+
+use std::io::{self, Write};
+use std::sync::{PoisonError, RwLock};
+
+use model::Secret;
+
+static KNOWN: RwLock<Vec<Secret>> = RwLock::new(Vec::new());
+
+/// Shorter ones would be found in ordinary words.
+const SHORTEST: usize = 4;
+
+/// Leaves these out from here on.
+pub fn know(secrets: Vec<Secret>) {
+    let mut known = KNOWN.write().unwrap_or_else(PoisonError::into_inner);
+    known.extend(secrets.into_iter().filter(|secret| secret.reveal().len() >= SHORTEST));
+    // One that holds another goes first, or a part of it would stay.
+    known.sort_by_key(|secret| std::cmp::Reverse(secret.reveal().len()));
+    known.dedup();
+}
+
+/// `text` without secrets.
+pub fn masked(text: &str) -> String {
+    let known = KNOWN.read().unwrap_or_else(PoisonError::into_inner);
+    known.iter().fold(text.to_owned(), |text, secret| secret.hide_in(&text))
+}
+
+/// Standard error without secrets. Each write is one event of the log, so none is cut in half.
+pub struct StandardError;
+impl Write for StandardError {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        io::stderr().write_all(masked(&String::from_utf8_lossy(bytes)).as_bytes())?;
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn known_secrets_are_left_out_the_longer_first_and_short_ones_kept() {
+        know(vec!["pine".into(), "pineapple".into(), "xyz".into()]);
+        assert_eq!(masked("key pineapple, pine; xyz"), "key ***, ***; xyz");
+    }
+}

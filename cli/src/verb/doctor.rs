@@ -1,0 +1,32 @@
+//! `lakepulse doctor`: every service of the target, tried.
+
+use model::Exit;
+
+use crate::args::Common;
+use crate::doctor::{self, Check, Verdict};
+use crate::failure::Failure;
+use crate::wiring;
+
+/// Prints a line a check as it is known, or all as JSON. Ends with 1 when one fails.
+#[allow(clippy::print_stdout, reason = "this is the verb's output")]
+pub async fn run(common: &Common) -> Result<Exit, Failure> {
+    let project = wiring::project(common).await?;
+    let say = |check: &Check| {
+        if !common.json {
+            println!("{check}");
+        }
+    };
+    let checks = doctor::examine(&project, say).await;
+    let count = |verdict| checks.iter().filter(|check| check.verdict == verdict).count();
+    let (failed, warned) = (count(Verdict::Fail), count(Verdict::Warn));
+    if common.json {
+        println!("{}", serde_json::to_string_pretty(&checks)?);
+    } else {
+        println!(
+            "{} checks on `{}`: {failed} failed, {warned} to look at",
+            checks.len(),
+            project.target.name
+        );
+    }
+    Ok(if failed == 0 { Exit::Done } else { Exit::Failed })
+}

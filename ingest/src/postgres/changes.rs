@@ -1,0 +1,213 @@
+//! Decides what the messages of a replication stream say: events of the tables that are read, each with
+//! its place in its transaction. No I/O, no clock.
+//!
+//! Every change of a transaction is counted, those of tables that are not read too: so a change has the
+//! same number each time it is read, whatever the source's settings were in between.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::encode::{Change, Event, Form, Origin, Place};
+use super::pgoutput::{Cell, Message, Old, Tuple};
+
+/// The transaction whose changes come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Transaction {
+    pub xid: u32,
+    /// Where it committed.
+    pub lsn: u64,
+    /// When, milliseconds.
+    pub at_ms: i64,
+}
+
+/// What has been said of tables and of the open transaction.
+#[derive(Debug)]
+pub struct Changes {
+    epoch: i64,
+    /// Tables by their id in the stream. `None`: not read.
+    forms: HashMap<u32, Option<Arc<Form>>>,
+    open: Option<Open>,
+}
+
+#[derive(Debug)]
+struct Open {
+    transaction: Transaction,
+    total: i64,
+    of_table: HashMap<u32, i64>,
+}
+
+/// A stream that says what it must not.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Disorder {
+    /// A change between two transactions.
+    #[error("the replication stream holds a change outside of any transaction")]
+    NoTransaction,
+    /// A change of a table that was never described.
+    #[error("the replication stream holds a change of table {0}, which it has not described")]
+    NoRelation(u32),
+}
+
+impl Changes {
+    /// Changes of one incarnation of the database.
+    pub fn new(epoch: i64) -> Self {
+        Self { epoch, forms: HashMap::new(), open: None }
+    }
+    /// What the rows of a table look like from here on; nothing for one that is not read.
+    pub fn describe(&mut self, relation: u32, form: Option<Arc<Form>>) {
+        self.forms.insert(relation, form);
+    }
+    /// Begins a transaction.
+    pub fn begin(&mut self, transaction: Transaction) {
+        self.open = Some(Open { transaction, total: 0, of_table: HashMap::new() });
+    }
+    /// Ends it.
+    pub fn commit(&mut self) {
+        self.open = None;
+    }
+    /// Whether a transaction is open.
+    pub fn is_open(&self) -> bool {
+        self.open.is_some()
+    }
+    /// Reads a message that describes no table.
+    pub fn read(&mut self, message: Message) -> Result<Vec<Event>, Disorder> {
+        let changes = match message {
+            Message::Relation(_) | Message::Other => return Ok(Vec::new()),
+            Message::Insert { relation, new } => {
+                vec![(relation, Change::Insert { new, moved_from: None })]
+            }
+            Message::Update { relation, old, new } => match old {
+                Some(old) if self.moved(relation, &old, &new) => vec![
+                    (relation, Change::Delete { old: old.clone(), moved_to: Some(new.clone()) }),
+                    (relation, Change::Insert { new, moved_from: Some(old) }),
+                ],
+                old => vec![(relation, Change::Update { old, new })],
+            },
+            Message::Delete { relation, old } => vec![(relation, Change::Delete { old, moved_to: None })],
+            Message::Truncate { relations } => {
+                relations.into_iter().map(|relation| (relation, Change::Truncate)).collect()
+            }
+        };
+        let mut events = Vec::with_capacity(changes.len());
+        for (relation, change) in changes {
+            events.extend(self.count(relation, change)?);
+        }
+        Ok(events)
+    }
+
+    /// Whether an update changes the key: then it is a delete and an insert, two changes. Without the
+    /// whole row before, PostgreSQL sends the old key just then; so that tells it too for a table that is
+    /// not read.
+    fn moved(&self, relation: u32, old: &Old, new: &Tuple) -> bool {
+        match (old, self.forms.get(&relation)) {
+            (Old::Key(_), Some(None) | None) => true,
+            (Old::Full(_), Some(None) | None) => false,
+            (Old::Key(old) | Old::Full(old), Some(Some(form))) => {
+                form.key.iter().any(|at| match (old.get(*at), new.get(*at)) {
+                    (_, Some(Cell::Unchanged)) => false,
+                    (old, new) => old != new,
+                })
+            }
+        }
+    }
+
+    fn count(&mut self, relation: u32, change: Change) -> Result<Option<Event>, Disorder> {
+        let open = self.open.as_mut().ok_or(Disorder::NoTransaction)?;
+        let form = self.forms.get(&relation).ok_or(Disorder::NoRelation(relation))?;
+        open.total += 1;
+        let of_table = open.of_table.entry(relation).or_insert(0);
+        *of_table += 1;
+        let Transaction { xid, lsn, at_ms } = open.transaction;
+        let origin = Origin::Transaction { xid, total: open.total, of_table: *of_table };
+        let place = Place { epoch: self.epoch, lsn, at_ms, origin };
+        Ok(form.as_ref().map(|form| Event { form: form.clone(), change, place }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use apache_avro::Schema;
+    use bytes::Bytes;
+
+    use super::super::encode::Written;
+    use super::super::kind::Kind;
+    use super::*;
+
+    const ORDERS: u32 = 5;
+    const UNREAD: u32 = 6;
+
+    fn tuple(cells: &[&str]) -> Tuple {
+        cells.iter().map(|text| Cell::Text(Bytes::copy_from_slice(text.as_bytes()))).collect()
+    }
+    fn changes() -> Changes {
+        let form = Form {
+            topic: "shop.orders".parse().expect("a topic name"),
+            partitions: 1,
+            server: "shop".to_owned(),
+            database: "shop".to_owned(),
+            schema: "public".to_owned(),
+            table: "orders".to_owned(),
+            columns: vec![("id".to_owned(), Kind::Int), ("note".to_owned(), Kind::Text(None))],
+            key: vec![0],
+            partition_by: Vec::new(),
+            key_form: None,
+            value_form: Written { id: 1, schema: Schema::Null },
+        };
+        let mut changes = Changes::new(3);
+        changes.describe(ORDERS, Some(Arc::new(form)));
+        changes.describe(UNREAD, None);
+        changes.begin(Transaction { xid: 77, lsn: 900, at_ms: 5 });
+        changes
+    }
+    fn places(events: &[Event]) -> Vec<(i64, i64)> {
+        let place = |event: &Event| match event.place.origin {
+            Origin::Transaction { total, of_table, .. } => (total, of_table),
+            Origin::Snapshot(_) => (0, 0),
+        };
+        events.iter().map(place).collect()
+    }
+
+    #[test]
+    fn changes_of_tables_that_are_not_read_are_counted() {
+        let mut changes = changes();
+        let insert = |relation| Message::Insert { relation, new: tuple(&["1", "a"]) };
+        assert!(changes.read(insert(UNREAD)).expect("in a transaction").is_empty());
+        let events = changes.read(insert(ORDERS)).expect("in a transaction");
+        assert_eq!(places(&events), [(2, 1)]);
+        assert_eq!((events[0].place.epoch, events[0].place.lsn), (3, 900));
+    }
+
+    #[test]
+    fn a_changed_key_is_a_delete_and_an_insert() {
+        for old in [Old::Key(tuple(&["1", ""])), Old::Full(tuple(&["1", "a"]))] {
+            let new = tuple(&["2", "a"]);
+            let message = Message::Update { relation: ORDERS, old: Some(old.clone()), new: new.clone() };
+            let events = changes().read(message).expect("in a transaction");
+            assert_eq!(places(&events), [(1, 1), (2, 2)]);
+            assert_eq!(events[0].change, Change::Delete { old: old.clone(), moved_to: Some(new.clone()) });
+            assert_eq!(events[1].change, Change::Insert { new, moved_from: Some(old) });
+        }
+    }
+
+    #[test]
+    fn an_update_that_keeps_its_key_is_one_change() {
+        let old = Some(Old::Full(tuple(&["1", "a"])));
+        let message = Message::Update { relation: ORDERS, old, new: tuple(&["1", "b"]) };
+        let events = changes().read(message).expect("in a transaction");
+        assert!(matches!(events[..], [Event { change: Change::Update { .. }, .. }]));
+    }
+
+    #[test]
+    fn a_truncate_is_one_change_of_each_table() {
+        let events = changes().read(Message::Truncate { relations: vec![UNREAD, ORDERS] });
+        assert_eq!(places(&events.expect("in a transaction")), [(2, 1)]);
+    }
+
+    #[test]
+    fn what_has_no_transaction_or_table_is_refused() {
+        let mut changes = changes();
+        let insert = |relation| Message::Insert { relation, new: tuple(&["1", "a"]) };
+        assert!(matches!(changes.read(insert(9)), Err(Disorder::NoRelation(9))));
+        changes.commit();
+        assert!(matches!(changes.read(insert(ORDERS)), Err(Disorder::NoTransaction)));
+    }
+}

@@ -1,0 +1,95 @@
+//! How far a database was read: one record on the cursors topic, in the transaction of what was read.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use pgwire_replication::Lsn;
+use serde::{Deserialize, Serialize};
+
+use crate::Error;
+
+/// Version of the cursor's JSON.
+const VERSION: u32 = 1;
+
+/// Which database it is. Another one under the same name has another history.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Incarnation {
+    /// The cluster's system identifier.
+    pub system: String,
+    /// Its timeline, which changes when a copy takes over.
+    pub timeline: u32,
+    /// Name of the database.
+    pub database: String,
+}
+
+/// How far a source is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cursor {
+    /// Version of this format.
+    version: u32,
+    /// The database that was read.
+    pub incarnation: Incarnation,
+    /// Which incarnation that is, in header `lp.epoch` of every record.
+    pub epoch: i64,
+    /// Every transaction that committed before this position is on the topics.
+    pub lsn: u64,
+    /// Tables whose rows as of some moment at or before `lsn` are on the topics.
+    pub tables: BTreeSet<String>,
+}
+impl Cursor {
+    /// At the start of an incarnation: nothing is on the topics.
+    pub fn begin(incarnation: Incarnation, epoch: i64) -> Self {
+        Self { version: VERSION, incarnation, epoch, lsn: 0, tables: BTreeSet::new() }
+    }
+    /// The source's own among all records of the cursors topic.
+    pub fn find(source: &str, records: &BTreeMap<Vec<u8>, Vec<u8>>) -> Result<Option<Self>, Error> {
+        let key = key(source);
+        let Some(value) = records.get(key.as_bytes()) else { return Ok(None) };
+        let bad = |why: String| Error::BadCursor { key: key.clone(), why };
+        let cursor: Self = serde_json::from_slice(value).map_err(|error| bad(error.to_string()))?;
+        if cursor.version != VERSION {
+            return Err(bad(format!("its version is {}, this program knows {VERSION}", cursor.version)));
+        }
+        Ok(Some(cursor))
+    }
+    /// As its record's value.
+    pub fn value(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("texts and numbers are JSON")
+    }
+    /// Where reading goes on.
+    pub fn lsn(&self) -> Lsn {
+        Lsn(self.lsn)
+    }
+}
+
+/// Key of a source's cursor.
+pub fn key(source: &str) -> String {
+    format!("postgres/{source}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn records(value: &[u8]) -> BTreeMap<Vec<u8>, Vec<u8>> {
+        BTreeMap::from([(key("shop").into_bytes(), value.to_vec())])
+    }
+
+    #[test]
+    fn a_cursor_comes_back_as_it_was_written() {
+        let incarnation = Incarnation { system: "7".to_owned(), timeline: 1, database: "shop".to_owned() };
+        let mut cursor = Cursor::begin(incarnation, 2);
+        cursor.lsn = 77;
+        cursor.tables.insert("public.orders".to_owned());
+        assert_eq!(Cursor::find("shop", &records(&cursor.value())).expect("read"), Some(cursor));
+        assert_eq!(Cursor::find("other", &records(b"{}")).expect("not ours"), None);
+    }
+
+    #[test]
+    fn the_format_of_version_1_is_read_and_a_later_one_is_not_guessed_at() {
+        let golden = r#"{"version":1,"incarnation":{"system":"7","timeline":1,"database":"shop"},"epoch":1,"lsn":9,"tables":["public.orders"]}"#;
+        let read = Cursor::find("shop", &records(golden.as_bytes())).expect("read").expect("there");
+        assert_eq!((read.lsn, read.epoch), (9, 1));
+        let later = golden.replace("\"version\":1", "\"version\":2");
+        assert!(Cursor::find("shop", &records(later.as_bytes())).is_err());
+    }
+}
