@@ -241,9 +241,10 @@ fn shared_folder() -> PathBuf {
     })
 }
 
-const PORTS: [&str; 6] = [
+const PORTS: [&str; 7] = [
     "KAFKA_PORT",
     "KAFKA_CONTROLLER_PORT",
+    "KAFKA_METRICS_PORT",
     "REGISTRY_PORT",
     "REGISTRY_MANAGEMENT_PORT",
     "MINIO_PORT",
