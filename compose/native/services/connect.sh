@@ -15,9 +15,8 @@ connect_install() {
 }
 install_debezium() {
     local archive="debezium-connector-postgres-$debezium_version-plugin.tar.gz"
-    maven "$maven_dependency_plugin:copy" -DoutputDirectory="$1" \
-        -Dartifact="io.debezium:debezium-connector-postgres:$debezium_version:tar.gz:plugin" \
-        && cd "$1" && sha256sum -c - <<<"$debezium_sha256  $archive" \
+    maven_file "$1" "$archive" "$debezium_sha256" \
+        "io.debezium:debezium-connector-postgres:$debezium_version:tar.gz:plugin" \
         && tar -xzf "$archive" && rm "$archive"
 }
 
