@@ -238,7 +238,9 @@ impl Admin {
     }
 
     fn of(&self, action: &'static str, failure: Failure) -> Error {
-        Error::of(action, &self.client.inner().context().behind(failure))
+        let client = self.client.inner();
+        ffi::told(client).into_iter().for_each(|told| client.context().take(told));
+        Error::of(action, &client.context().behind(failure))
     }
     fn unreachable(&self, action: &'static str, error: &rdkafka::error::KafkaError) -> Error {
         self.of(action, logs::of(error, &error.to_string()))

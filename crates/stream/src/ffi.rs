@@ -6,6 +6,7 @@
 //! | [`batch`] | its messages, borrowed until the batch is dropped |
 //! | [`ask`] | topic ids (`DescribeTopics`) and the ends of many partitions in one request (`ListOffsets`) |
 //! | [`list`] | topic partition lists |
+//! | [`told`] | what an admin client logs, which nobody hands over |
 //!
 //! What holds throughout:
 //!
@@ -22,6 +23,7 @@ mod ask;
 mod batch;
 mod client;
 mod list;
+mod told;
 
 use std::ffi::{CStr, c_char, c_int};
 
@@ -32,6 +34,7 @@ use crate::error::Failure;
 pub(crate) use ask::{Described, End, EndOf, Reply, offsets, topics};
 pub(crate) use batch::Message;
 pub(crate) use client::{Client, EARLIEST, Signal};
+pub(crate) use told::{Told, told};
 
 /// The same functions as in the bindings, with codes as integers.
 mod raw {

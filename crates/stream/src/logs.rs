@@ -6,6 +6,7 @@ use parking_lot::Mutex;
 use rdkafka::error::KafkaError;
 
 use crate::error::{Failure, code};
+use crate::ffi::Told;
 
 /// One line, with its syslog level. A lost connection is an error to the library; to us it is a
 /// warning, because the client connects again and nothing is lost.
@@ -43,13 +44,29 @@ fn says_why(failure: &Failure) -> bool {
     connecting.contains(&failure.code) && !failure.text.contains("isconnected")
 }
 
-/// Context of a safe client: logs, and remembers why there is no connection. A call that fails because of
-/// that says only that it took too long.
+/// What an admin client has told: why there is no connection. A call that fails because of that says only
+/// that it took too long.
 #[derive(Default)]
 pub(crate) struct Logged {
     why: Mutex<Option<Failure>>,
 }
 impl Logged {
+    /// Logs what was told, and remembers why there is no connection.
+    pub fn take(&self, told: Told) {
+        let why = match told {
+            Told::Line { level, facility, detail } => {
+                line(level, &facility, &detail);
+                (facility == "FAIL").then(|| failed_connection(&detail))
+            }
+            Told::Error(failure) => {
+                failed(&failure);
+                says_why(&failure).then_some(failure)
+            }
+        };
+        if why.is_some() {
+            *self.why.lock() = why;
+        }
+    }
     /// `failure` of a call, or what is behind it.
     pub fn behind(&self, failure: Failure) -> Failure {
         // An admin's request that timed out has no code.
@@ -57,23 +74,8 @@ impl Logged {
         self.why.lock().clone().filter(|_| vague).unwrap_or(failure)
     }
 }
-
-impl rdkafka::ClientContext for Logged {
-    fn log(&self, level: rdkafka::config::RDKafkaLogLevel, facility: &str, detail: &str) {
-        line(level as i32, facility, detail);
-        // An admin client is told of its errors in no other way.
-        if facility == "FAIL" {
-            *self.why.lock() = Some(failed_connection(detail));
-        }
-    }
-    fn error(&self, error: KafkaError, reason: &str) {
-        let failure = of(&error, reason);
-        failed(&failure);
-        if says_why(&failure) {
-            *self.why.lock() = Some(failure);
-        }
-    }
-}
+/// Takes nothing here: of an admin client the library calls none of this.
+impl rdkafka::ClientContext for Logged {}
 
 /// What a line about a failed connection says: `[thrd:NAME]: ADDRESS: what happened`.
 fn failed_connection(detail: &str) -> Failure {
@@ -118,7 +120,7 @@ mod tests {
         let vague = Failure { code: code::TIMED_OUT, text: "Local: Timed out".to_owned() };
         assert_eq!(context.behind(vague.clone()), vague);
         let told = |detail: &str| {
-            rdkafka::ClientContext::log(&context, rdkafka::config::RDKafkaLogLevel::Error, "FAIL", detail);
+            context.take(Told::Line { level: 3, facility: "FAIL".to_owned(), detail: detail.to_owned() });
             context.behind(vague.clone())
         };
         let denied = told(

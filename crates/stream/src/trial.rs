@@ -8,14 +8,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::{ClockMs, Offset, ProjectName, TopicName};
-use parking_lot::Mutex;
-use rdkafka::ClientContext;
 use rdkafka::admin::AdminClient;
 use rdkafka::config::{FromClientConfigAndContext as _, RDKafkaLogLevel};
 use runtime::Clock;
 use tokio::time::Instant;
 
 use crate::aside::{self, Parked};
+use crate::ffi::{self, Told};
 use crate::logs::{self, Logged};
 use crate::{
     Admin, Consumer, Error, Event, Kafka, Limits, Outgoing, Producer, Result, Start, TopicSpec, latest,
@@ -51,14 +50,19 @@ pub async fn cluster(kafka: &Kafka) -> Result<Cluster> {
     let mut config = kafka.admin();
     // The library says what a broker understands only in its log.
     config.set("debug", "feature").set_log_level(RDKafkaLogLevel::Debug);
-    let context = Overhearing::default();
-    let client =
-        AdminClient::from_config_and_context(&config, context).map_err(|error| Error::settings(&error))?;
+    let client = AdminClient::from_config_and_context(&config, Logged::default())
+        .map_err(|error| Error::settings(&error))?;
     let client = Parked::new(client);
     aside::run("kafka-cluster", move || {
-        let metadata = client.inner().fetch_metadata(None, PATIENCE).map_err(|error| {
+        let client = client.inner();
+        let metadata = client.fetch_metadata(None, PATIENCE);
+        // A broker is asked what it understands before anything else, so that is there by now.
+        let told = ffi::told(client);
+        let requests = told.iter().filter_map(request_versions).collect();
+        told.into_iter().for_each(|told| client.context().take(told));
+        let metadata = metadata.map_err(|error| {
             let failure = logs::of(&error, &error.to_string());
-            Error::of("describe the cluster", &client.inner().context().logged.behind(failure))
+            Error::of("describe the cluster", &client.context().behind(failure))
         })?;
         let copies = metadata.topics().iter().filter_map(|topic| {
             let least = |of: &dyn Fn(&rdkafka::metadata::MetadataPartition) -> usize| {
@@ -71,35 +75,16 @@ pub async fn cluster(kafka: &Kafka) -> Result<Cluster> {
         Ok(Cluster {
             brokers: metadata.brokers().iter().map(broker).collect(),
             copies: copies.collect(),
-            requests: client.inner().context().requests.lock().clone(),
+            requests,
         })
     })
     .await?
 }
 
-/// Listens to what the library logs about brokers.
-#[derive(Default)]
-struct Overhearing {
-    logged: Logged,
-    requests: Mutex<BTreeMap<i16, (i16, i16)>>,
-}
-impl ClientContext for Overhearing {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, detail: &str) {
-        if facility != "APIVERSION" {
-            return self.logged.log(level, facility, detail);
-        }
-        if let Some((request, versions)) = request_versions(detail) {
-            self.requests.lock().insert(request, versions);
-        }
-    }
-    fn error(&self, error: rdkafka::error::KafkaError, reason: &str) {
-        self.logged.error(error, reason);
-    }
-}
-
 /// `…:   ApiKey Fetch (1) Versions 4..17`
-fn request_versions(line: &str) -> Option<(i16, (i16, i16))> {
-    let (_, rest) = line.split_once("ApiKey ")?;
+fn request_versions(told: &Told) -> Option<(i16, (i16, i16))> {
+    let Told::Line { facility, detail, .. } = told else { return None };
+    let (_, rest) = detail.split_once("ApiKey ").filter(|_| facility == "APIVERSION")?;
     let (request, versions) = rest.split_once(") Versions ")?;
     let (least, most) = versions.trim().split_once("..")?;
     Some((request.rsplit_once('(')?.1.parse().ok()?, (least.parse().ok()?, most.parse().ok()?)))
@@ -256,10 +241,14 @@ mod tests {
 
     #[test]
     fn what_a_broker_understands_is_overheard() {
+        let versions = |detail: &str| {
+            let (facility, detail) = ("APIVERSION".to_owned(), detail.to_owned());
+            request_versions(&Told::Line { level: 7, facility, detail })
+        };
         let line = "[thrd:main]: localhost:9092/1:   ApiKey Fetch (1) Versions 4..17";
-        assert_eq!(request_versions(line), Some((1, (4, 17))));
-        assert_eq!(request_versions("[thrd:main]: Broker API support:"), None);
-        assert_eq!(request_versions("ApiKey Fetch (x) Versions 4..17"), None);
+        assert_eq!(versions(line), Some((1, (4, 17))));
+        assert_eq!(versions("[thrd:main]: Broker API support:"), None);
+        assert_eq!(versions("ApiKey Fetch (x) Versions 4..17"), None);
     }
 
     #[tokio::test(flavor = "multi_thread")]
@@ -268,6 +257,7 @@ mod tests {
         let cluster = soon(cluster(&shop.kafka)).await.expect("reachable");
         assert_eq!(cluster.copies.get("t"), Some(&Copies { all: 1, in_sync: 1 }));
         assert_eq!(cluster.brokers.len(), 1);
+        assert!(cluster.requests.contains_key(&22), "InitProducerId among {:?}", cluster.requests);
         let project: ProjectName = "shop".parse().expect("a name");
         let trial = soon(Bench::make(&shop.kafka, &project, 1)).await.expect("made");
         let seen = soon(trial.transactions(&runtime::WallClock)).await.expect("tried");
@@ -282,9 +272,9 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn a_cluster_that_is_away_is_an_error_to_be_tried_again() {
+    async fn a_cluster_that_is_away_is_an_error_that_says_why() {
         let error = soon(cluster(&nowhere())).await.expect_err("nobody answers");
         assert_eq!(error.reaction(), model::Reaction::Retry);
-        assert!(error.to_string().starts_with("cannot reach kafka"), "{error}");
+        assert!(error.to_string().contains("Connection refused"), "{error}");
     }
 }
