@@ -142,8 +142,6 @@ impl Publisher {
         span.says("lakepulse.file", file.name.clone());
         cursor.records += sent.records;
         cursor.bad_lines += sent.bad_lines;
-        // Where transactions hide nothing, the cursor must not be seen before what it covers.
-        self.producer.flush().await.map_err(failed)?;
         let (key, value) = (cursor::key(topic, &file.identity), cursor::value(cursor));
         let record = Outgoing {
             topic: &self.cursors_topic,
@@ -153,8 +151,7 @@ impl Publisher {
             headers: &[],
             timestamp: None,
         };
-        self.producer.send(record).map_err(failed)?;
-        self.producer.commit().await.map_err(failed)?;
+        self.producer.commit_with(record).await.map_err(failed)?;
         self.cursors.set(file, cursor.clone());
         Ok(sent)
     }

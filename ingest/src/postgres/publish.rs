@@ -106,8 +106,6 @@ impl Publisher {
             None => self.producer.begin().await.map_err(|source| self.failed(source))?,
             Some(_) => self.send(sent).await?,
         }
-        // Where transactions hide nothing, the cursor must not be seen before what it covers.
-        self.producer.flush().await.map_err(|source| self.failed(source))?;
         let (key, value) = (cursor::key(&self.source), cursor.value());
         let record = Outgoing {
             topic: &self.cursors_topic,
@@ -117,8 +115,7 @@ impl Publisher {
             headers: &[],
             timestamp: None,
         };
-        self.producer.send(record).map_err(|source| self.failed(source))?;
-        self.producer.commit().await.map_err(|source| self.failed(source))?;
+        self.producer.commit_with(record).await.map_err(|source| self.failed(source))?;
         (self.cursor, self.open) = (Some(cursor), None);
         Ok(())
     }
