@@ -190,7 +190,8 @@ pub fn avro_text(value: &Value) -> String {
         Value::String(v) | Value::Enum(_, v) => format!("{v:?}"),
         Value::Uuid(v) => format!("{:?}", v.to_string()),
         Value::Decimal(v) => {
-            let raw: Vec<u8> = v.clone().try_into().expect("bytes");
+            // A decimal of no bytes is zero; the library reads it, but cannot write it back.
+            let raw: Vec<u8> = v.clone().try_into().unwrap_or_default();
             let fill = if raw.first().is_some_and(|byte| byte & 0x80 != 0) { 0xff } else { 0 };
             let mut wide = [fill; 16];
             let from = raw.len().saturating_sub(16);

@@ -113,6 +113,23 @@ fn a_value_that_does_not_fit_loses_its_row_and_says_its_column() {
 }
 
 #[test]
+fn a_decimal_of_no_bytes_is_zero() {
+    let json = r#"{"type":"record","name":"R","fields":[
+        {"name":"money","type":{"type":"bytes","logicalType":"decimal","precision":38,"scale":4}}]}"#;
+    let payloads = [framed(ID, &[0]), framed(ID, &[2, 7])];
+    let wanted: Fields =
+        vec![arrow::datatypes::Field::new("money", arrow::datatypes::DataType::Decimal128(38, 4), true)]
+            .into();
+    let mut decoder = Decoder::try_new(ID, json.into()).expect("a schema");
+    let decoded = decoder.decode(&[0, 1], |at| &payloads[at as usize], &wanted).expect("types fit");
+    let read = payloads.iter().map(|payload| read(&schema(json), &payload[FRAME..]).expect("valid"));
+    let expected: Vec<String> = read.map(|value| avro_text(&value)).collect();
+    assert_eq!(expected, ["{money:0}", "{money:7}"]);
+    assert!(decoded.refused.is_empty(), "{:?}", decoded.refused);
+    assert_eq!([0, 1].map(|row| arrow_text(&decoded.columns[0], row)), ["0", "7"]);
+}
+
+#[test]
 fn a_body_of_no_bytes_is_a_row_of_its_own() {
     let json = r#"{"type":"record","name":"R","fields":[{"name":"nothing","type":"null"}]}"#;
     let payloads = [framed(ID, &[]), framed(ID, &[]), framed(ID, &[1])];
