@@ -91,7 +91,7 @@ scored AS (
         CASE
             WHEN revenue >= 400000 THEN 5
             WHEN revenue >= 200000 THEN 4
-            WHEN revenue >= 300000 THEN 3
+            WHEN revenue >= 100000 THEN 3
             WHEN revenue >= 30000 THEN 2
             ELSE 1
         END AS monetary_score,
