@@ -67,7 +67,12 @@ await() {
         sleep 0.2
     done
     "${service}_setup" >>"$root/logs/$service.log" 2>&1 || failed "$service" "could not be filled"
-    "${service}_ready" || failed "$service" "answers, but is not ready"
+    # A machine that has much to do may let it answer once and not again at once.
+    until "${service}_ready"; do
+        our_pid "$service" >/dev/null || failed "$service" "has ended"
+        [ "$SECONDS" -lt "$until" ] || failed "$service" "answers, but is not ready after $ready_seconds s"
+        sleep 0.2
+    done
 }
 failed() {
     tail -n 20 "$root/logs/$1.log" >&2
