@@ -17,6 +17,10 @@ use tempfile::TempDir;
 
 use crate::process::{Cost, Process};
 
+// The file alone: its crate brings macros for tests, for which cargo would compile hundreds of crates again.
+#[path = "../../../crates/testkit/src/reference.rs"]
+mod reference;
+
 /// Longer than any verb may take.
 const PATIENCE: Duration = Duration::from_secs(1_800);
 
@@ -56,11 +60,11 @@ impl Project {
     /// Copies it, without any data.
     pub fn copy(binary: &Path) -> Result<Self> {
         let dir = tempfile::Builder::new().prefix("lakepulse-bench-").tempdir()?;
-        testkit::reference::copy(dir.path())?;
+        reference::copy(dir.path())?;
         if !embedded() {
             let folder = dir.path().file_name().context("a folder has a name")?.to_string_lossy();
             let id = folder.trim_start_matches("lakepulse-").to_lowercase();
-            testkit::reference::rename(dir.path(), "lakepulse", &id)?;
+            reference::rename(dir.path(), "lakepulse", &id)?;
             let settings = dir.path().join("lakepulse.yaml");
             let text = fs::read_to_string(&settings)?;
             fs::write(&settings, text.replace("s3://lake", &format!("s3://lake/{id}")))?;

@@ -10,7 +10,8 @@ const PARTS: [&str; 5] = ["lakepulse.yaml", "topics.yaml", "sources", "models", 
 
 /// Copies it into a folder, without any data.
 pub fn copy(to: &Path) -> Result<()> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).context("the workspace's folder")?;
+    let mut above = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors();
+    let root = above.find(|folder| folder.join(PARTS[0]).is_file()).context("the workspace's folder")?;
     PARTS.iter().try_for_each(|part| copy_all(&root.join(part), &to.join(part)))
 }
 
