@@ -202,7 +202,8 @@ pub fn digest(batches: &[RecordBatch]) -> Sum {
 }
 
 /// What the commit says to people and to `verify`; no position is read from it.
-fn info(
+/// What `verify` and people are told of a commit.
+pub fn info(
     project: &ProjectName,
     topic: &TopicName,
     topic_id: &TopicId,

@@ -61,6 +61,13 @@ pub struct Range {
     generation: u64,
 }
 
+impl Range {
+    /// Offsets whose records nobody will ever read.
+    pub fn passed_over(partition: i32, from: i64, to: i64) -> Self {
+        Self { partition, position: Some(from), from, to, rows: 0, generation: 0 }
+    }
+}
+
 /// One commit: ranges by partition, and the batches in (partition, offset) order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan<B> {

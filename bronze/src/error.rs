@@ -78,7 +78,9 @@ pub enum Error {
         table: TableName,
     },
     /// Records are gone, or may be.
-    #[error("table `{table}` halts: {loss}; check what was lost, then `lakepulse accept-loss {topic}`")]
+    #[error(
+        "table `{table}` halts: {loss}; check what was lost; `lakepulse accept-loss {topic}` and a new start go on without it"
+    )]
     Loss {
         /// The table.
         table: TableName,
@@ -86,6 +88,25 @@ pub enum Error {
         topic: TopicName,
         /// What is lost.
         loss: Loss,
+    },
+    /// A loss after which offsets would stand for other records.
+    #[error(
+        "table `{table}`: {loss}; that cannot be accepted, its offsets would stand for other records. \
+         Bring the records back, or delete topic `{topic}`, make it anew by `lakepulse apply`, and accept that"
+    )]
+    NotAcceptable {
+        /// The table.
+        table: TableName,
+        /// Its topic.
+        topic: TopicName,
+        /// What is lost.
+        loss: Loss,
+    },
+    /// Another process committed while the loss was looked at.
+    #[error("table `{table}` has moved on meanwhile, nothing was changed; try again")]
+    Moved {
+        /// The table.
+        table: TableName,
     },
     /// The run is over and some tables stand still.
     #[error("halted: {}", tables.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))]
@@ -103,10 +124,12 @@ impl Error {
             Self::Registry { source, .. } => source.reaction(),
             // Whoever creates or registers it may be a moment behind us.
             Self::NoTopic { .. } | Self::NoSchema { .. } | Self::NoSchemaPart { .. } => Reaction::Retry,
-            Self::CommitTask { .. } => Reaction::Reload,
-            Self::NoTable { .. } | Self::BadContract { .. } | Self::Loss { .. } | Self::Halted { .. } => {
-                Reaction::Halt
-            }
+            Self::CommitTask { .. } | Self::Moved { .. } => Reaction::Reload,
+            Self::NoTable { .. }
+            | Self::BadContract { .. }
+            | Self::Loss { .. }
+            | Self::NotAcceptable { .. }
+            | Self::Halted { .. } => Reaction::Halt,
         }
     }
 }

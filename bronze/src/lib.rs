@@ -16,6 +16,7 @@
 //! | [`budget`] | how much waits in memory, and who waits at the broker |
 //! | [`learn()`] | the columns of a topic whose contract names none |
 //! | [`open`] | a topic's table, and whether the two belong together |
+//! | [`mod@accept`] | going on after a loss |
 //! | [`pipeline`] | the run: router, one task a table, drain |
 //! | [`progress`] | how far each partition is |
 //!
@@ -26,6 +27,7 @@
 //! Never here: a position remembered anywhere but in the table; a record passed over in silence; a
 //! decision by wall clock about what comes first.
 
+pub mod accept;
 pub mod assemble;
 pub mod batch;
 pub mod budget;
@@ -52,6 +54,7 @@ mod table;
 #[cfg(test)]
 mod testing;
 
+pub use accept::{Accepted, accept};
 pub use error::{Error, Loss};
 pub use learn::learn;
 pub use open::create_table;

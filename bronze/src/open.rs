@@ -4,6 +4,8 @@
 //! that no longer exists: what is on the new one is not what follows, so the table halts, until a
 //! person has ended the old topic in the table's property [`ENDED`].
 
+use std::collections::BTreeSet;
+
 use catalog::Topic;
 use catalog::avro::bronze_schema_of;
 use lake::{Lake, Table, TableSpec};
@@ -14,6 +16,9 @@ use crate::{Error, Loss, learn};
 
 /// Property of a bronze table: ids of former topics of its name, with commas, whose end was accepted.
 pub const ENDED: &str = "lakepulse.ended_topics";
+
+/// Property of a bronze table: the epoch of its records, unless they or the topic's contract say a later one.
+pub const EPOCH: &str = "lakepulse.epoch";
 
 /// A topic and its table.
 #[derive(Debug)]
@@ -37,7 +42,7 @@ pub(crate) async fn open(
     let found = admin.describe(&topic.name).await;
     let found = found.map_err(|source| Error::Stream { topic: topic.name.clone(), source })?;
     let found = found.ok_or_else(|| Error::NoTopic { topic: topic.name.clone() })?;
-    let topic = learned(lake, kafka, registry, topic.clone()).await?;
+    let mut topic = learned(lake, kafka, registry, topic.clone()).await?;
     let table = lake.table(&topic.table).await;
     let table = match table.map_err(|source| Error::Lake { table: topic.table.clone(), source })? {
         Some(table) => table,
@@ -50,10 +55,12 @@ pub(crate) async fn open(
         let source = lake::Error::ForeignTable { table: name, owner, project };
         return Err(Error::Lake { table: topic.table.clone(), source });
     }
-    if let Some(before) = former_topic(table.positions(), &found.id, table.property(ENDED)) {
+    let mut former = former_topics(table.positions(), &found.id, table.property(ENDED));
+    if let Some(before) = former.pop_first() {
         let loss = Loss::Recreated { before, now: found.id.to_string() };
         return Err(Error::Loss { table: topic.table.clone(), topic: topic.name.clone(), loss });
     }
+    topic.epoch = epoch_of(topic.epoch, table.property(EPOCH));
     Ok(Opened { topic_id: found.id, table, topic })
 }
 
@@ -83,14 +90,19 @@ async fn learned(lake: &Lake, kafka: &Kafka, registry: &Registry, topic: Topic) 
     topic.learn(&learned.value, learned.key.as_deref()).map_err(refused)
 }
 
-/// Another topic's id among the positions, unless its end was accepted.
-fn former_topic(positions: &Positions, now: &TopicId, ended: Option<&str>) -> Option<String> {
+/// The epoch of a table's next records: the later of what the contract and the table say.
+pub(crate) fn epoch_of(declared: Option<i64>, recorded: Option<&str>) -> Option<i64> {
+    declared.max(recorded.and_then(|epoch| epoch.parse().ok()))
+}
+
+/// Other topics' ids among the positions, but those whose end was accepted.
+pub(crate) fn former_topics(positions: &Positions, now: &TopicId, ended: Option<&str>) -> BTreeSet<String> {
     let ended: Vec<&str> = ended.unwrap_or_default().split(',').map(str::trim).collect();
     let ids = positions.0.keys().filter_map(|app| {
         let (id, partition) = app.as_str().strip_prefix("lp/")?.rsplit_once('/')?;
         partition.parse::<i32>().ok().map(|_| id)
     });
-    ids.filter(|id| *id != now.as_str() && !ended.contains(id)).map(str::to_owned).next()
+    ids.filter(|id| *id != now.as_str() && !ended.contains(id)).map(str::to_owned).collect()
 }
 
 #[cfg(test)]
@@ -104,6 +116,13 @@ mod tests {
     }
 
     #[test]
+    fn the_later_epoch_holds() {
+        assert_eq!(epoch_of(None, None), None);
+        assert_eq!(epoch_of(None, Some("1")), Some(1));
+        assert_eq!(epoch_of(Some(3), Some("2")), Some(3));
+    }
+
+    #[test]
     fn a_position_of_another_topic_is_found_unless_its_end_was_accepted() {
         let table: TableId = "t".parse().expect("an id");
         let positions = Positions::default()
@@ -111,7 +130,8 @@ mod tests {
             .with(AppId::partition(&id("new"), 0), 1)
             .with(AppId::compaction(), 1)
             .with(AppId::table(&table), 2);
-        assert_eq!(former_topic(&positions, &id("new"), None).as_deref(), Some("old"));
-        assert_eq!(former_topic(&positions, &id("new"), Some("older, old")), None);
+        let former = |ended| former_topics(&positions, &id("new"), ended);
+        assert_eq!(former(None), BTreeSet::from(["old".to_owned()]));
+        assert_eq!(former(Some("older, old")), BTreeSet::new());
     }
 }

@@ -130,6 +130,15 @@ pub enum Verb {
     /// Kept is everything since the oldest position of those who follow a table, and everything of the
     /// last seven days. Running stages do the same every few hours, and compact their own tables.
     Maintain,
+    /// Go on without what a topic has lost.
+    ///
+    /// A bronze table halts when records were deleted before they were read, or when its topic was deleted and
+    /// made anew. This looks at both, records in the table what is lost, and lets it go on behind that. What
+    /// tables further down hold of the lost records stays as it is until the same keys change again.
+    AcceptLoss {
+        /// The topic.
+        topic: String,
+    },
     /// How a table is kept, and why that way.
     Explain {
         /// The table.

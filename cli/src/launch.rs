@@ -169,6 +169,6 @@ async fn owners(
     owners.with_context(|| format!("cannot join group `{group}`"))
 }
 
-fn failure(reaction: Reaction, error: impl Into<anyhow::Error>) -> Failure {
+pub fn failure(reaction: Reaction, error: impl Into<anyhow::Error>) -> Failure {
     Failure::new(if reaction == Reaction::Halt { Exit::Halted } else { Exit::Failed }, error)
 }

@@ -394,6 +394,24 @@ async fn a_recreated_topic_halts_its_table_and_no_other() {
     assert!(matches!(running.end().await, Err(Error::Halted { tables }) if tables == [table("orders")]));
     assert_eq!(offsets(&bench.rows("orders").await), BTreeMap::from([(0, vec![(0, 2)])]));
     assert_eq!(offsets(&bench.rows("returns").await), BTreeMap::from([(1, vec![(0, 1)])]));
+
+    let lake = bench.lake().await;
+    let accept = async || {
+        let topic = &bench.project.catalog.topics[&name("orders")];
+        crate::accept(&lake, &bench.kafka, &bench.project, topic, runtime::Ids::ulid(&RandomIds)).await
+    };
+    let accepted = accept().await.expect("acceptable").expect("a loss");
+    assert!(matches!(accepted.losses.as_slice(), [Loss::Recreated { .. }]), "{accepted:?}");
+    assert!(accept().await.expect("acceptable").is_none(), "accepted once");
+    bench.drain().await;
+    let rows = bench.rows("orders").await;
+    let epochs = rows.iter().flat_map(|rows| {
+        let epochs = rows.column_by_name(column::EPOCH).expect("a column").as_primitive::<Int64Type>();
+        epochs.iter().collect::<Vec<_>>()
+    });
+    let mut epochs: Vec<Option<i64>> = epochs.collect();
+    epochs.sort();
+    assert_eq!(epochs, [None, None, Some(1), Some(1), Some(1)], "all of the new topic is newer");
     bench.host.stop().await;
 }
 

@@ -1,5 +1,6 @@
 //! One file a verb.
 
+mod accept_loss;
 mod apply;
 mod doctor;
 mod explain;
@@ -44,6 +45,7 @@ pub async fn run(cli: Cli) -> Result<Exit, Failure> {
         Verb::Status => status::run(&common).await,
         Verb::Verify => verify::run(&common).await,
         Verb::Doctor => doctor::run(&common).await,
+        Verb::AcceptLoss { topic } => accept_loss::run(&common, &topic).await,
         Verb::Maintain => maintain::run(&common).await,
         Verb::Explain { table } => explain::run(&common, &table).await,
         Verb::Query { sql, format } => query::run(&common, &sql, format).await,

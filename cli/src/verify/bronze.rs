@@ -90,6 +90,11 @@ pub async fn check(lake: &Lake, kafka: &Kafka, topic: &Topic) -> Result<Option<F
         "{rows} rows in {count} ranges of {} partitions, offsets and digests; {on_topic}",
         ranges.len()
     );
+    let accepted = log.iter().filter_map(|entry| Some(entry.info.get("accepted")?.as_array()?.len()));
+    let accepted: usize = accepted.sum();
+    if accepted > 0 {
+        finding.checked.push_str(&format!("; {accepted} losses accepted"));
+    }
     if older > 0 {
         finding.checked.push_str(&format!("; {older} rows of versions that are gone from the log"));
     }

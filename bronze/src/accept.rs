@@ -1,0 +1,152 @@
+//! Going on after a loss: an act of a person, recorded in the table.
+//!
+//! A loss is seen by comparing what the table says with what the broker says. Accepting it is one commit
+//! without rows. Records that were deleted before they were read: the position moves to where the log
+//! starts, by a range that states no rows. A topic that was made anew: its former id goes to [`ENDED`], and
+//! what is on it now belongs to a later epoch ([`EPOCH`]), because its offsets begin again.
+
+use std::collections::BTreeMap;
+
+use catalog::{Project, Topic};
+use lake::digest::Sum;
+use lake::{Commit, Expect, Lake, Landing, Remove, Table};
+use model::{AppId, Positions, TopicId, Version};
+use stream::admin::Watermarks;
+use stream::{Admin, Kafka};
+
+use crate::commit::info;
+use crate::decider::Range;
+use crate::open::{ENDED, EPOCH, epoch_of, former_topics};
+use crate::{Error, Loss};
+
+/// What was accepted.
+#[derive(Debug)]
+pub struct Accepted {
+    /// What is lost.
+    pub losses: Vec<Loss>,
+    /// The commit that says so.
+    pub version: Version,
+    /// The epoch of what is read from now on, where it is another one.
+    pub epoch: Option<i64>,
+}
+
+/// Accepts everything that is lost of a topic. `None`: nothing is.
+pub async fn accept(
+    lake: &Lake,
+    kafka: &Kafka,
+    project: &Project,
+    topic: &Topic,
+    op: String,
+) -> Result<Option<Accepted>, Error> {
+    let asked = |source| Error::Stream { topic: topic.name.clone(), source };
+    let failed = |source| Error::Lake { table: topic.table.clone(), source };
+    let admin = Admin::try_new(kafka).map_err(asked)?;
+    let found = admin.describe(&topic.name).await.map_err(asked)?;
+    let id = found.ok_or_else(|| Error::NoTopic { topic: topic.name.clone() })?.id;
+    let marks = admin.watermarks(&topic.name).await.map_err(asked)?;
+    let table = lake.table(&topic.table).await.map_err(failed)?;
+    let mut table = table.ok_or_else(|| Error::NoTable { table: topic.table.clone() })?;
+    let losses = losses(table.positions(), &id, table.property(ENDED), &marks);
+    if losses.is_empty() {
+        return Ok(None);
+    }
+    if let Some(loss) = losses.iter().find(|loss| matches!(loss, Loss::Truncated { .. })) {
+        let (table, topic) = (topic.table.clone(), topic.name.clone());
+        return Err(Error::NotAcceptable { table, topic, loss: loss.clone() });
+    }
+    let (commit, epoch) = commit(project, topic, &id, &table, &losses, op);
+    match table.commit(&commit).await.map_err(failed)? {
+        Landing::Landed(version) => Ok(Some(Accepted { losses, version, epoch })),
+        Landing::Moved => Err(Error::Moved { table: topic.table.clone() }),
+    }
+}
+
+/// Everything that a table can no longer read of its topic.
+fn losses(positions: &Positions, now: &TopicId, ended: Option<&str>, marks: &Watermarks) -> Vec<Loss> {
+    let former = former_topics(positions, now, ended);
+    let recreated = former.into_iter().map(|before| Loss::Recreated { before, now: now.to_string() });
+    let deleted = marks.iter().filter_map(|(partition, (low, high))| {
+        let (partition, position) = (*partition, positions.get(&AppId::partition(now, *partition))?);
+        if position < low.0 {
+            return Some(Loss::Retention { partition, from: position, to: low.0 });
+        }
+        (position > high.0).then_some(Loss::Truncated { partition, from: position, end: high.0 })
+    });
+    recreated.chain(deleted).collect()
+}
+
+/// One commit without rows, and the epoch that begins with it.
+fn commit(
+    project: &Project,
+    topic: &Topic,
+    id: &TopicId,
+    table: &Table,
+    losses: &[Loss],
+    op: String,
+) -> (Commit, Option<i64>) {
+    let (mut ranges, mut properties, mut epoch) = (Vec::new(), BTreeMap::new(), None);
+    let mut ended: Vec<&str> = table.property(ENDED).into_iter().collect();
+    for loss in losses {
+        match loss {
+            Loss::Retention { partition, from, to } => {
+                ranges.push(Range::passed_over(*partition, *from, *to));
+            }
+            Loss::Recreated { before, .. } => ended.push(before),
+            Loss::Truncated { .. } => {}
+        }
+    }
+    if losses.iter().any(|loss| matches!(loss, Loss::Recreated { .. })) {
+        let next = epoch_of(topic.epoch, table.property(EPOCH)).unwrap_or(0).saturating_add(1);
+        properties.insert(ENDED.to_owned(), ended.join(","));
+        properties.insert(EPOCH.to_owned(), next.to_string());
+        epoch = Some(next);
+    }
+    let app = |range: &Range| AppId::partition(id, range.partition);
+    let digests = vec![Sum::default(); ranges.len()];
+    let mut info = info(&project.name, &topic.name, id, &ranges, &digests);
+    let said: Vec<String> = losses.iter().map(ToString::to_string).collect();
+    info.insert("accepted".to_owned(), said.into());
+    let commit = Commit {
+        operation: "SET TBLPROPERTIES",
+        op,
+        expect: Expect::These(ranges.iter().map(|range| (app(range), range.position)).collect()),
+        set: ranges.iter().map(|range| (app(range), range.to)).collect(),
+        append: Vec::new(),
+        remove: Remove::Nothing,
+        schema: None,
+        properties,
+        info,
+    };
+    (commit, epoch)
+}
+
+#[cfg(test)]
+mod tests {
+    use model::Offset;
+
+    use super::*;
+
+    fn id(text: &str) -> TopicId {
+        text.parse().expect("an id")
+    }
+
+    #[test]
+    fn what_the_broker_no_longer_has_is_lost_and_what_was_accepted_is_not_lost_again() {
+        let positions = Positions::default()
+            .with(AppId::partition(&id("old"), 0), 7)
+            .with(AppId::partition(&id("older"), 0), 7)
+            .with(AppId::partition(&id("now"), 0), 5)
+            .with(AppId::partition(&id("now"), 1), 5)
+            .with(AppId::partition(&id("now"), 2), 5);
+        let marks = [(0, (2, 9)), (1, (6, 9)), (2, (0, 4)), (3, (3, 3))];
+        let marks = marks.map(|(partition, (low, high))| (partition, (Offset(low), Offset(high)))).into();
+        assert_eq!(
+            losses(&positions, &id("now"), Some("older"), &marks),
+            [
+                Loss::Recreated { before: "old".to_owned(), now: "now".to_owned() },
+                Loss::Retention { partition: 1, from: 5, to: 6 },
+                Loss::Truncated { partition: 2, from: 5, end: 4 },
+            ]
+        );
+    }
+}
