@@ -35,7 +35,9 @@ def plain(value):
 
 def rows(lines, keys):
     parsed = (json.loads(line, parse_float=Decimal) for line in lines.splitlines() if line)
-    parsed = ({name: plain(value) for name, value in row.items() if value is not None} for row in parsed)
+    # What begins with `_` is where the row comes from.
+    shown = lambda name, value: value is not None and not name.startswith("_")
+    parsed = ({name: plain(value) for name, value in row.items() if shown(name, value)} for row in parsed)
     return {tuple(str(row[key]) for key in keys): row for row in parsed}
 
 
