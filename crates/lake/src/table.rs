@@ -9,6 +9,7 @@ use bytes::Bytes;
 use datafusion::catalog::TableProvider;
 use futures::{StreamExt as _, TryStreamExt as _};
 use model::{Positions, TableId, TableName, Version};
+use url::Url;
 
 use crate::changes::{self, Change, ChangedVersion};
 use crate::checkpoint;
@@ -50,6 +51,10 @@ impl Table {
     /// The id it was created with. A recreated table has another.
     pub fn id(&self) -> &TableId {
         &self.snapshot().meta.id
+    }
+    /// Where its files are.
+    pub fn location(&self) -> &Url {
+        &self.log.url
     }
     /// The version of this snapshot.
     pub fn version(&self) -> Version {
