@@ -121,12 +121,21 @@ mod tests {
     }
 
     #[rstest]
-    #[case::spark(Engine::Spark, "CREATE SCHEMA IF NOT EXISTS `gold`",
-        "CREATE TABLE IF NOT EXISTS `gold`.`order` USING delta LOCATION 's3a://l/it\\'s'")]
-    #[case::trino(Engine::Trino, "CREATE SCHEMA IF NOT EXISTS \"my-lake\".\"gold\"",
-        "CALL \"my-lake\".system.register_table(schema_name => 'gold', table_name => 'order', table_location => 's3://l/it''s')")]
-    #[case::duckdb(Engine::Duckdb, "CREATE SCHEMA IF NOT EXISTS \"gold\"",
-        "CREATE OR REPLACE VIEW \"gold\".\"order\" AS SELECT * FROM delta_scan('s3://l/it''s')")]
+    #[case::spark(
+        Engine::Spark,
+        "CREATE SCHEMA IF NOT EXISTS `gold`",
+        "CREATE TABLE IF NOT EXISTS `gold`.`order` USING delta LOCATION 's3a://l/it\\'s'"
+    )]
+    #[case::trino(
+        Engine::Trino,
+        "CREATE SCHEMA IF NOT EXISTS \"my-lake\".\"gold\"",
+        "CALL \"my-lake\".system.register_table(schema_name => 'gold', table_name => 'order', table_location => 's3://l/it''s')"
+    )]
+    #[case::duckdb(
+        Engine::Duckdb,
+        "CREATE SCHEMA IF NOT EXISTS \"gold\"",
+        "CREATE OR REPLACE VIEW \"gold\".\"order\" AS SELECT * FROM delta_scan('s3://l/it''s')"
+    )]
     fn names_and_places_are_quoted_as_the_engine_reads_them(
         #[case] engine: Engine,
         #[case] schema: &str,
@@ -139,7 +148,8 @@ mod tests {
 
     #[test]
     fn a_schema_is_made_once_and_before_its_tables() {
-        let places = [place("gold.a", "s3://l/a"), place("gold.b", "s3://l/b"), place("silver.a", "s3://l/c")];
+        let places =
+            [place("gold.a", "s3://l/a"), place("gold.b", "s3://l/b"), place("silver.a", "s3://l/c")];
         let made = statements(Engine::Duckdb, "lake", &places);
         assert_eq!(made.len(), 5);
         assert!(made[0].ends_with("\"gold\"") && made[1].ends_with("\"silver\""), "{made:?}");

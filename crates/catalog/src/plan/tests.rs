@@ -147,7 +147,8 @@ async fn a_column_more_is_additive_and_a_column_less_breaks() {
 async fn a_change_feed_comes_with_the_table_or_not_at_all() {
     let quiet = project(&valid()).await;
     let sales = "models/gold/sales.sql";
-    let told = project(&valid().replace(sales, "publish: shop.sales", "publish: shop.sales\nchange_feed: on")).await;
+    let told =
+        project(&valid().replace(sales, "publish: shop.sales", "publish: shop.sales\nchange_feed: on")).await;
     let steps = plan(&told, &applied(&quiet));
     assert_eq!((steps.len(), steps[0].class), (1, Class::Incompatible));
     assert!(steps[0].to_string().contains("is off since it was created, not on"), "{}", steps[0]);

@@ -1,0 +1,80 @@
+//! Engines that nobody here wrote read a finished run, and a notebook draws it: `cargo xtask interop`.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use crate::harness::{Project, binary};
+use crate::stack::Stack;
+
+const ENGINES: [&str; 5] = ["deltalake", "polars", "duckdb", "trino", "spark"];
+
+fn folder(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+/// A program of `readers/` over a project, its words on our own output.
+fn reader(script: &str, stack: &Stack, project: &Project) -> Command {
+    let python = std::env::var_os("LAKEPULSE_E2E_PYTHON").expect("run this by `cargo xtask interop`");
+    let mut command = Command::new(python);
+    command
+        .arg(folder("readers").join(script))
+        .args(["--target", "compose", "--endpoint", &format!("http://{}", stack.places().minio)])
+        .envs(stack.keys());
+    command.arg("--json").arg(project.dir.path().join(script).with_extension("json"));
+    command
+}
+fn report(script: &str, project: &Project) -> Value {
+    let text = project.read(&Path::new(script).with_extension("json").to_string_lossy());
+    serde_json::from_str(&text).expect("JSON")
+}
+
+/// A run with everything in it that a reader may get wrong: slow enough that tables have many versions.
+fn finished(stack: &Arc<Stack>) -> Project {
+    let project = Project::reference_with(&folder("interop/models"), stack);
+    let settings = project.read("lakepulse.yaml");
+    assert!(settings.contains("interval: 1s"), "{settings}");
+    project.write("lakepulse.yaml", &settings.replace("interval: 1s", "interval: 200ms"));
+    let simulated = ["--events", "12000", "--seed", "7", "--rate", "60", "--schema-change", "6000"];
+    let injected = ["--disorder", "1%", "--duplicates", "1%", "--poison", "0.1%"];
+    let up = [&["up", "--plain", "--until-drained"], &simulated[..], &injected[..]].concat();
+    project.run(&up).ok();
+    project.run(&["verify"]).ok();
+    project
+}
+
+#[test]
+#[ignore = "needs Trino, Spark and Python: `cargo xtask interop`"]
+fn every_engine_reads_every_table_as_query_does() {
+    let stack = Stack::own();
+    stack.up("trino");
+    let project = finished(&stack);
+
+    let mut agree = reader("agree.py", &stack, &project);
+    agree.args(["--engines", &ENGINES.join(","), "--trino", &stack.trino()]);
+    let agreed = agree.arg(binary()).arg(project.dir.path()).status().expect("python runs");
+    assert!(agreed.success(), "engines differ");
+    let said = report("agree.py", &project);
+    for shape in ["vectors", "evolved", "compacted", "checkpoint", "partitioned", "copied", "feed"] {
+        assert!(said["shapes"][shape].as_u64() > Some(0), "no table with {shape}: {}", said["shapes"]);
+    }
+    assert!(said["shapes"]["compacted_vectors"].as_u64() > Some(0), "{}", said["shapes"]);
+    let tables = said["tables"].as_u64().expect("a number");
+    let done = |engine: &str, check: &str| {
+        let checks = said["checks"].as_array().expect("a list").iter();
+        checks.filter(|done| done["engine"] == engine && done["check"] == check).count() as u64
+    };
+    for engine in ENGINES {
+        assert_eq!(done(engine, "now"), tables, "{engine}");
+        assert_eq!(done(engine, "then"), if engine == "duckdb" { 0 } else { tables }, "{engine}");
+    }
+    assert_eq!(Some(done("spark", "feed")), said["shapes"]["feed"].as_u64());
+
+    let mut notebook = reader("notebook.py", &stack, &project);
+    let drawn = notebook.arg(binary()).arg(project.dir.path()).status().expect("python runs");
+    assert!(drawn.success(), "the notebook does not draw what is there");
+    let said = report("notebook.py", &project);
+    assert!(said["figures"].as_array().is_some_and(|figures| figures.len() >= 5), "{said}");
+}
