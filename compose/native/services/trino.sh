@@ -42,7 +42,7 @@ trino_exec() {
     local -a flags
     mapfile -t flags <"$compose/trino/jvm.config"
     LAKE_ENDPOINT="$(minio_url)"
-    export LAKE_ENDPOINT TRINO_RULES="$compose/trino/rules.json" TRINO_METASTORE="$root/data/trino/metastore"
+    export LAKE_ENDPOINT TRINO_RULES="$compose/trino/rules.json" TRINO_DATA="$root/data/trino"
     exec setsid "$found_java/bin/java" "${flags[@]}" -cp "$(trino_home)/lib/*" \
         -Dconfig="$trino_settings" io.trino.server.TrinoServer
 }
