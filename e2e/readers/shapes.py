@@ -32,7 +32,7 @@ class Shape:
     @classmethod
     def of(cls, setting, place):
         store, path = files(setting, place)
-        shape, columns = cls(), set()
+        shape, columns, copies, marks = cls(), set(), False, False
         found = store.get_file_info(fs.FileSelector(f"{path}/_delta_log"))
         entries = sorted(file.path for file in found if file.path.endswith(".json") and file.base_name[:20].isdigit())
         shape.version = int(entries[-1].rsplit("/", 1)[1][:20])
@@ -45,14 +45,14 @@ class Shape:
             compaction = any(line.get("commitInfo", {}).get("operation") == "OPTIMIZE" for line in lines)
             shape.compacted |= compaction
             shape.vectors |= any(add.get("deletionVector") for add in added)
-            shape.copied |= bool(removed and added and not compaction) and not any(
-                action.get("deletionVector") for action in added + removed
-            )
+            copies |= bool(removed and added and not compaction)
             for meta in (line["metaData"] for line in lines if "metaData" in line):
                 columns.add(meta["schemaString"])
                 shape.partitioned |= bool(meta["partitionColumns"])
                 shape.feed |= meta["configuration"].get("delta.enableChangeDataFeed") == "true"
+                marks |= meta["configuration"].get("delta.enableDeletionVectors") == "true"
         shape.evolved = len(columns) > 1
+        shape.copied = copies and not marks
         return shape
 
     def words(self):
