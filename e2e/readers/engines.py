@@ -203,11 +203,12 @@ class Trino(Engine):
                 statements = [
                     f"DELETE FROM {name}",
                     f"INSERT INTO {name} SELECT * FROM lake.{schema_name}.{table}",
-                    f'CREATE TABLE {catalog}."{schema_name}".copied AS SELECT 1 AS one',
                     f"CALL {catalog}.system.vacuum('{schema_name}', '{table}', '7d')",
                 ]
                 if (user, catalog) != ("lakepulse", "lake_register"):
+                    # In its own catalog who registers tables may make some, outside of the lake, and forget them.
                     statements += [
+                        f'CREATE TABLE {catalog}."{schema_name}".copied AS SELECT 1 AS one',
                         f"ALTER TABLE {name} EXECUTE optimize",
                         f"CALL {catalog}.system.unregister_table('{schema_name}', '{table}')",
                     ]
@@ -219,6 +220,15 @@ class Trino(Engine):
                         if "Access Denied" not in str(error):
                             through.append(f"{user}: {sql}: {error}")
         return through
+
+    def refuses_feed(self, place):
+        """Its reason not to read a change feed of ours, if it has one."""
+        schema_name, table = place.table.split(".")
+        try:
+            self.run(f"SELECT count(*) FROM TABLE(lake.system.table_changes('{schema_name}', '{table}', 0))")
+        except Exception as error:
+            return getattr(error, "message", str(error))
+        return None
 
 
 ENGINES = {engine.name: engine for engine in (Deltalake, Polars, Duckdb, Trino, Spark)}

@@ -46,8 +46,6 @@ trino_exec() {
     exec setsid "$found_java/bin/java" "${flags[@]}" -cp "$(trino_home)/lib/*" \
         -Dconfig="$trino_settings" io.trino.server.TrinoServer
 }
-trino_alive() {
-    [[ "$(curl --silent --max-time 5 --noproxy '*' "http://127.0.0.1:$trino_port/v1/info" || true)" == *'"starting":false'* ]]
-}
+trino_alive() { shared trino/alive "$trino_port"; }
 trino_setup() { :; }
 trino_ready() { trino_alive; }

@@ -292,7 +292,7 @@ fn services_are_asked_what_the_native_stack_asks_them() {
                 };
                 assert_eq!(path(&asked), native.last().and_then(|url| path(url)), "{service}");
             }
-            "kafka" | "registry" => {
+            "kafka" | "registry" | "trino" => {
                 // The very script: mounted, or copied into the image.
                 let native = native(&service, "asks");
                 assert_eq!(native[0], format!("{service}/alive"));
@@ -312,7 +312,7 @@ fn services_are_asked_what_the_native_stack_asks_them() {
                 assert_eq!(same(&check[1..]), same(&native));
             }
             // The profiles' own services are not what LakePulse waits for, and these end by themselves.
-            "trino" | "notebook" | "tracing" | "bucket" | "apply" | "sim" => {}
+            "notebook" | "tracing" | "bucket" | "apply" | "sim" => {}
             stage => assert_eq!(check, ["CMD", "lakepulse", "health"], "{stage}"),
         }
         let ends = matches!(service.as_str(), "apply" | "bucket" | "sim");
