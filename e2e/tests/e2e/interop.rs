@@ -3,10 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::harness::{Project, binary};
+use crate::harness::{Project, binary, until};
 use crate::stack::Stack;
 
 const ENGINES: [&str; 5] = ["deltalake", "polars", "duckdb", "trino", "spark"];
@@ -31,16 +32,26 @@ fn report(script: &str, project: &Project) -> Value {
     serde_json::from_str(&text).expect("JSON")
 }
 
-/// A run with everything in it that a reader may get wrong: slow enough that tables have many versions.
+/// Commits after which an upserted table was compacted and has checkpoints.
+const COMMITS: usize = 90;
+
+/// A run with everything in it that a reader may get wrong. How many commits a stage makes of the same events
+/// depends on the machine, so it goes on until there are enough.
 fn finished(stack: &Arc<Stack>) -> Project {
     let project = Project::reference_with(&folder("interop/models"), stack);
     let settings = project.read("lakepulse.yaml");
     assert!(settings.contains("interval: 1s"), "{settings}");
     project.write("lakepulse.yaml", &settings.replace("interval: 1s", "interval: 200ms"));
-    let simulated = ["--events", "12000", "--seed", "7", "--rate", "60", "--schema-change", "6000"];
+    let simulated = ["--seed", "7", "--rate", "60", "--schema-change", "2000"];
     let injected = ["--disorder", "1%", "--duplicates", "1%", "--poison", "0.1%"];
-    let up = [&["up", "--plain", "--until-drained"], &simulated[..], &injected[..]].concat();
-    project.run(&up).ok();
+    let up = project.start(&[&["up", "--plain"], &simulated[..], &injected[..]].concat());
+    let upserted = ["silver/orders", "silver/orders_by_month", "gold/customer_analytics"];
+    until("upserted tables have versions enough", Duration::from_secs(1800), || {
+        upserted.iter().all(|table| project.commits(table) >= COMMITS)
+    });
+    up.interrupt();
+    assert_eq!(up.wait(Duration::from_secs(60)), Some(0), "up stops when asked");
+    project.run(&["up", "--plain", "--no-sources", "--until-drained"]).ok();
     project.run(&["verify"]).ok();
     project
 }
