@@ -7,6 +7,7 @@ For each table and engine:
   now   the newest version: rows, exact sums of numbers, counts and distinct counts of texts, rows at both
         ends of a column of each type (what statistics could hide), a checksum of every value of every row
   then  a version half as old: rows and checksum
+  refuses  instead of all: a table that an engine is known to read wrongly has to be refused by it
   feed  where the table has a change feed: what was told since then, added to what was there, is what is there now
 
 Keys for S3 come from LAKE_ACCESS_KEY and LAKE_SECRET_KEY; jars for Spark from `compose/native/stack spark`.
@@ -204,6 +205,12 @@ def feed(engine, truth, before):
 
 def checked(engine, shape, truth, before):
     """Differences by check."""
+    if engine.cannot(shape):
+        try:
+            engine.ask(truth.place, None, "SELECT * FROM {t}")
+        except FileNotFoundError:
+            return {"refuses": []}
+        return {"refuses": ["it reads what it must not"]}
     checks = {"now": lambda: now(engine, truth)}
     if engine.travels:
         checks["then"] = lambda: same(engine, before, before.version)
@@ -260,7 +267,7 @@ def main():
 
     learned = [pool.submit(learn, place) for place in places]
     engines = {name: ENGINES[name](setting) for name in given.engines.split(",")}
-    print(f"{'table':<34} {'rows':>7} {'now@':>5} {'then@':>5} {'figures':>7}  {'with':<9}  "
+    print(f"{'table':<34} {'rows':>7} {'now@':>5} {'then@':>5} {'figures':>7}  {'with':<8}  "
           + "  ".join(f"{name:<14}" for name in engines))
     results, shapes = [], collections.Counter()
     # Engines side by side; one engine is asked one thing at a time.
@@ -281,7 +288,7 @@ def main():
                 for check, found in checks.items()
             ]
         print(f"{place.table:<34} {len(truth.rows):>7} {truth.version:>5} {before.version:>5} "
-              f"{len(truth.figures):>7}  {shape.letters():<9}  {'  '.join(cells)}", flush=True)
+              f"{len(truth.figures):>7}  {shape.letters():<8}  {'  '.join(cells)}", flush=True)
         for fault in faults:
             print(fault, flush=True)
     failed = any(result["faults"] for result in results)

@@ -33,6 +33,10 @@ class Engine:
     # Whether it has instants to the millisecond only.
     milliseconds = False
 
+    def cannot(self, shape):
+        """Whether it has to refuse such a table, since it would read it wrongly."""
+        return False
+
     def ask(self, place, version, sql, schema=None):
         """The answer as an Arrow table. `schema` is that of the answer, where the caller knows it."""
         raise NotImplementedError
@@ -69,6 +73,10 @@ class Polars(Engine):
         frame = polars.scan_delta(place.location, version=version, storage_options=self.options)
         answer = polars.SQLContext(t=frame).execute(sql.format(t="t"), eager=True)
         return answer.to_arrow(compat_level=polars.CompatLevel.oldest())
+
+    def cannot(self, shape):
+        # It looks for a file's vector by a path that is escaped once more, finds none, and shows deleted rows.
+        return shape.escaped and shape.vectors
 
     def instant(self, at):
         # Its SQL has no literal with a time zone.

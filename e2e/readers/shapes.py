@@ -18,6 +18,7 @@ class Shape:
     partitioned: bool = False
     copied: bool = False
     feed: bool = False
+    escaped: bool = False
 
     WORDS = (
         ("v", "vectors"),
@@ -27,6 +28,7 @@ class Shape:
         ("p", "partitioned"),
         ("w", "copied"),
         ("f", "feed"),
+        ("s", "escaped"),
     )
 
     @classmethod
@@ -44,6 +46,7 @@ class Shape:
             removed = [line["remove"] for line in lines if "remove" in line]
             compaction = any(line.get("commitInfo", {}).get("operation") == "OPTIMIZE" for line in lines)
             shape.compacted |= compaction
+            shape.escaped |= any("%" in add["path"] for add in added)
             shape.vectors |= any(add.get("deletionVector") for add in added)
             copies |= bool(removed and added and not compaction)
             for meta in (line["metaData"] for line in lines if "metaData" in line):

@@ -49,11 +49,12 @@ impl StagedFile {
 type Partition = Vec<Option<String>>;
 
 /// Encodes and uploads rows. Columns that `table` has are cast to its types, others are kept: a commit
-/// that widens the schema brings them in.
+/// that widens the schema brings them in. `vectors`: whether the table has any.
 pub(crate) async fn stage(
     log: &Log,
     table: &SchemaRef,
     partition_by: &[String],
+    vectors: bool,
     batches: Vec<RecordBatch>,
 ) -> Result<Vec<StagedFile>> {
     let (name, table, columns) = (log.table.clone(), table.clone(), partition_by.to_vec());
@@ -74,7 +75,7 @@ pub(crate) async fn stage(
     .await?;
     let mut staged = Vec::with_capacity(encoded.len());
     for (partition, schema, file) in encoded {
-        let path = path(partition_by, &partition);
+        let path = path(partition_by, &partition, vectors);
         let size = file.bytes.len();
         log.store.put(&at(&log.dir, &path)?, file.bytes.into()).await?;
         let add = Add {
@@ -228,17 +229,24 @@ fn chunks(batches: Vec<RecordBatch>) -> Vec<Vec<RecordBatch>> {
 
 /// A name that no file ever had, below a folder for each partition column.
 ///
-/// The log has the values, but there are readers that take them from the path, so every file of a table names
-/// all of them. Too long a name for a folder is left out with the others: such readers refuse the file then.
-fn path(partition_by: &[String], partition: &Partition) -> String {
+/// The log has the values, but Polars takes them from the path, so every file of a table names all of them. Too
+/// long a name for a folder is left out with the others: Polars refuses the table then. Where a value had to be
+/// escaped it would not find the file's vector and show deleted rows: a space in the name, which it does not
+/// find the file by either, makes it refuse that, too.
+fn path(partition_by: &[String], partition: &Partition, vectors: bool) -> String {
     let folder = |(column, value): (&String, &Option<String>)| {
         let value = value.as_deref().map_or_else(|| NO_VALUE.to_owned(), escaped);
         format!("{}={value}", escaped(column))
     };
     let folders: Vec<String> = partition_by.iter().zip(partition).map(folder).collect();
-    let named = folders.iter().all(|folder| folder.len() <= FOLDER_BYTES);
-    let mut parts = if named { folders } else { Vec::new() };
-    parts.push(format!("part-{}.parquet", uuid::Uuid::new_v4()));
+    let (mut parts, mut between) = (folders, '-');
+    if vectors && parts.iter().any(|folder| folder.contains('%')) {
+        between = ' ';
+    }
+    if parts.iter().any(|folder| folder.len() > FOLDER_BYTES) {
+        parts.clear();
+    }
+    parts.push(format!("part{between}{}.parquet", uuid::Uuid::new_v4()));
     parts.join("/")
 }
 
@@ -281,8 +289,10 @@ mod tests {
     fn a_path_names_every_partition_column() {
         let by = ["region".to_owned(), "day".to_owned()];
         let folders = |region: Option<&str>| {
-            let path = path(&by, &vec![region.map(str::to_owned), Some("2013-01-01".to_owned())]);
-            path.rsplit_once('/').map(|(folders, _)| folders.to_owned())
+            let path = path(&by, &vec![region.map(str::to_owned), Some("2013-01-01".to_owned())], true);
+            let (folders, file) = path.rsplit_once('/')?;
+            assert_eq!(file.starts_with("part "), folders.contains('%'), "{path}");
+            Some(folders.to_owned())
         };
         for (region, folder) in [
             (Some("Far West"), "region=Far%20West"),

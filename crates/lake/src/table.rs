@@ -141,13 +141,13 @@ impl Table {
 
     /// Encodes and uploads rows into files that no commit names yet.
     pub async fn stage(&self, batches: Vec<RecordBatch>) -> Result<Vec<StagedFile>> {
-        stage::stage(&self.log, self.schema(), self.partition_by(), batches).await
+        stage::stage(&self.log, self.schema(), self.partition_by(), self.snapshot().vectors, batches).await
     }
     /// [`Self::stage`] for a commit that replaces the table's columns by these: one with
     /// [`crate::Remove::Everything`] and this schema.
     pub async fn stage_as(&self, schema: &SchemaRef, batches: Vec<RecordBatch>) -> Result<Vec<StagedFile>> {
         let stored = schema::stored(&self.log.table, schema)?;
-        stage::stage(&self.log, &stored, self.partition_by(), batches).await
+        stage::stage(&self.log, &stored, self.partition_by(), self.snapshot().vectors, batches).await
     }
 
     /// Commits, or finds out that someone else moved on. After an error with

@@ -1,7 +1,7 @@
 /* lakepulse
 kind: scd1
 keys: [order_id]
-description: Orders in a partition a month, whose name holds a slash, with a change feed.
+description: Orders in a partition a month, with a change feed.
 partition_by: [order_month]
 cluster_by: [customer_id]
 change_feed: on
@@ -10,7 +10,7 @@ SELECT
     order_id,
     customer_id,
     order_date,
-    to_char(order_date, '%Y/%m') AS order_month,
+    to_char(order_date, '%Y-%m') AS order_month,
     picking_completed_when,
     last_edited_when
 FROM changes(bronze.cdc_orders)
