@@ -144,6 +144,17 @@ pub enum Verb {
         /// The table.
         table: String,
     },
+    /// Print the statements with which another engine learns where the tables are.
+    ///
+    /// With `--json`, the tables and their locations as that engine writes them. `--select` takes some.
+    Register {
+        /// Whose statements.
+        #[arg(long, value_enum)]
+        engine: Engine,
+        /// Trino's catalog.
+        #[arg(long, value_name = "NAME", default_value = "lake")]
+        catalog: String,
+    },
     /// Run a query over the lake.
     Query {
         /// SQL. A table may be followed by `VERSION AS OF n` or `TIMESTAMP AS OF '…'`.
@@ -241,6 +252,17 @@ pub struct Stage {
     /// Exit once everything that is in the input now has reached the end of this stage.
     #[arg(long)]
     pub until_drained: bool,
+}
+
+/// Another engine that reads the tables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Engine {
+    /// External tables of its session's catalog.
+    Spark,
+    /// Tables of a catalog of its Delta Lake connector.
+    Trino,
+    /// Views over its Delta extension.
+    Duckdb,
 }
 
 /// How rows are printed.

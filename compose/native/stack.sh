@@ -7,7 +7,7 @@
 
 readonly services=(kafka registry minio postgres alertmanager prometheus)
 # Started only when they are named; from then on they are among all.
-readonly extras=(connect)
+readonly extras=(connect trino)
 
 # Sets `chosen`: the services named, or all.
 choose() {

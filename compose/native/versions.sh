@@ -18,6 +18,15 @@ alertmanager_version="v0.28.1"
 debezium_version="3.3.1.Final"
 debezium_sha256="d7aaa6ff7f408bb082c43d46b5720087ea29e01502097c4f9622038117100fae"
 
+trino_release="476"
+trino_sha256="cfd5accde17e8ebd251eeeb78aed1f490e77bb3a164d95a0f454bf8a7c1cbd3f"
+trino_java_least=24
+
+# Spark's own version is that of e2e/readers/engines.txt, its jars' are in spark/pom.xml. It runs on neither an
+# older nor a newer Java.
+spark_java_least=17
+spark_java_most=21
+
 # Taken only where the machine has no Java or Go that is new enough.
 java_least=21
 java_version="25.0.2.1"

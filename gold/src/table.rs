@@ -68,6 +68,7 @@ pub async fn create(lake: &Lake, project: &ProjectName, model: &Model) -> Result
     let spec = TableSpec {
         partition_by: model.partition_by.clone(),
         deletion_vectors: model.deletion_vectors,
+        change_feed: model.change_feed,
         description: model.description.clone(),
         properties: model.properties(),
         positions: Positions::default().with(AppId::plan(), model.fingerprint),

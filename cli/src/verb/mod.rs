@@ -10,6 +10,7 @@ mod init;
 mod maintain;
 mod plan;
 pub mod query;
+mod register;
 mod sim;
 mod stage;
 mod status;
@@ -48,6 +49,7 @@ pub async fn run(cli: Cli) -> Result<Exit, Failure> {
         Verb::AcceptLoss { topic } => accept_loss::run(&common, &topic).await,
         Verb::Maintain => maintain::run(&common).await,
         Verb::Explain { table } => explain::run(&common, &table).await,
+        Verb::Register { engine, catalog } => register::run(&common, engine, &catalog).await,
         Verb::Query { sql, format } => query::run(&common, &sql, format).await,
     }
 }

@@ -84,6 +84,8 @@ pub struct Model {
     pub cluster_by: Vec<String>,
     /// Off buys readers that know none, at the price of copied files.
     pub deletion_vectors: bool,
+    /// Whether other engines may read the table's changes. Fixed for the table's life.
+    pub change_feed: bool,
     /// Older than this is worth an alarm.
     pub freshness: Option<Duration>,
     /// Column of `changes(…)` that orders a key's events, for topics without an envelope.

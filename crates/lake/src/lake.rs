@@ -23,6 +23,8 @@ use crate::{Error, LakeSettings, Result, Table, probe, schema, stage};
 
 /// Property that says whose a table is.
 pub const PROJECT: &str = "lakepulse.project";
+/// Delta's property that says that a table's changes may be read.
+pub const CHANGE_FEED: &str = "delta.enableChangeDataFeed";
 /// Attempts to create a table that the store may leave unanswered.
 const ATTEMPTS: usize = 5;
 
@@ -63,6 +65,9 @@ pub struct TableSpec {
     pub partition_by: Vec<String>,
     /// Whether rows are removed by vectors or by rewriting their files. Fixed for the table's life.
     pub deletion_vectors: bool,
+    /// Whether other engines may read its changes. They derive them from files and vectors, so a table
+    /// without vectors has none. Fixed for the table's life.
+    pub change_feed: bool,
     /// Whether rows are never removed. Such a table may have many writers.
     pub append_only: bool,
     /// For people.
@@ -81,6 +86,7 @@ impl TableSpec {
             schema,
             partition_by: Vec::new(),
             deletion_vectors: true,
+            change_feed: false,
             append_only: false,
             description: None,
             properties: BTreeMap::new(),
@@ -233,11 +239,16 @@ fn first_entry(table: &str, spec: &TableSpec, op: &str) -> Result<String> {
     }
     let features = |names: &[&str]| Some(names.iter().map(|n| (*n).to_owned()).collect());
     let protocol = if spec.deletion_vectors {
+        let mut written = vec!["deletionVectors", "appendOnly", "invariants"];
+        if spec.change_feed {
+            configuration.insert(CHANGE_FEED.to_owned(), "true".to_owned());
+            written.push("changeDataFeed");
+        }
         ProtocolLine {
             min_reader_version: 3,
             min_writer_version: 7,
             reader_features: features(&["deletionVectors"]),
-            writer_features: features(&["deletionVectors", "appendOnly", "invariants"]),
+            writer_features: features(&written),
         }
     } else {
         let (reader_features, writer_features) = (None, None);

@@ -49,11 +49,12 @@ impl StagedFile {
 type Partition = Vec<Option<String>>;
 
 /// Encodes and uploads rows. Columns that `table` has are cast to its types, others are kept: a commit
-/// that widens the schema brings them in.
+/// that widens the schema brings them in. `vectors`: whether the table has any.
 pub(crate) async fn stage(
     log: &Log,
     table: &SchemaRef,
     partition_by: &[String],
+    vectors: bool,
     batches: Vec<RecordBatch>,
 ) -> Result<Vec<StagedFile>> {
     let (name, table, columns) = (log.table.clone(), table.clone(), partition_by.to_vec());
@@ -74,7 +75,7 @@ pub(crate) async fn stage(
     .await?;
     let mut staged = Vec::with_capacity(encoded.len());
     for (partition, schema, file) in encoded {
-        let path = path(partition_by, &partition);
+        let path = path(partition_by, &partition, vectors);
         let size = file.bytes.len();
         log.store.put(&at(&log.dir, &path)?, file.bytes.into()).await?;
         let add = Add {
@@ -226,18 +227,40 @@ fn chunks(batches: Vec<RecordBatch>) -> Vec<Vec<RecordBatch>> {
     chunks
 }
 
-/// A name that no file ever had, in a folder that tells people the partition.
-fn path(partition_by: &[String], partition: &Partition) -> String {
-    let plain = |v: &str| v.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
-    let mut folders = String::new();
-    for (column, value) in partition_by.iter().zip(partition) {
-        match value.as_deref() {
-            Some(value) if plain(value) && plain(column) => folders.push_str(&format!("{column}={value}/")),
-            Some(_) => {}
-            None => folders.push_str(&format!("{column}=__HIVE_DEFAULT_PARTITION__/")),
-        }
+/// A name that no file ever had, below a folder for each partition column.
+///
+/// The log has the values, but Polars takes them from the path, so every file of a table names all of them. Too
+/// long a name for a folder is left out with the others: Polars refuses the table then. Where a value had to be
+/// escaped it would not find the file's vector and show deleted rows: a space in the name, which it does not
+/// find the file by either, makes it refuse that, too.
+fn path(partition_by: &[String], partition: &Partition, vectors: bool) -> String {
+    let folder = |(column, value): (&String, &Option<String>)| {
+        let value = value.as_deref().map_or_else(|| NO_VALUE.to_owned(), escaped);
+        format!("{}={value}", escaped(column))
+    };
+    let folders: Vec<String> = partition_by.iter().zip(partition).map(folder).collect();
+    let (mut parts, mut between) = (folders, '-');
+    if vectors && parts.iter().any(|folder| folder.contains('%')) {
+        between = ' ';
     }
-    format!("{folders}part-{}.parquet", uuid::Uuid::new_v4())
+    if parts.iter().any(|folder| folder.len() > FOLDER_BYTES) {
+        parts.clear();
+    }
+    parts.push(format!("part{between}{}.parquet", uuid::Uuid::new_v4()));
+    parts.join("/")
+}
+
+/// What Hive calls the partition of rows without a value.
+const NO_VALUE: &str = "__HIVE_DEFAULT_PARTITION__";
+/// File systems take 255, and put something behind a name while they write.
+const FOLDER_BYTES: usize = 200;
+
+/// A name or value as it may stand in a folder's name. Nothing is left in it that a URL would escape: Polars gets
+/// paths as URLs from delta-rs, and asks the store for them without undoing that.
+fn escaped(text: &str) -> String {
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.".contains(byte);
+    let write = |byte: u8| if plain(&byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") };
+    text.bytes().map(write).collect()
 }
 
 #[cfg(test)]
@@ -261,5 +284,24 @@ mod tests {
             [None, Some("1970-01-01"), Some("1970-01-02")]
         );
         assert_eq!([ids(0), ids(1), ids(2)], [vec![4], vec![2], vec![1, 3]]);
+    }
+    #[test]
+    fn a_path_names_every_partition_column() {
+        let by = ["region".to_owned(), "day".to_owned()];
+        let folders = |region: Option<&str>| {
+            let path = path(&by, &vec![region.map(str::to_owned), Some("2013-01-01".to_owned())], true);
+            let (folders, file) = path.rsplit_once('/')?;
+            assert_eq!(file.starts_with("part "), folders.contains('%'), "{path}");
+            Some(folders.to_owned())
+        };
+        for (region, folder) in [
+            (Some("Far West"), "region=Far%20West"),
+            (Some("a/b=c"), "region=a%2Fb%3Dc"),
+            (Some("50% \u{394}"), "region=50%25%20%CE%94"),
+            (None, "region=__HIVE_DEFAULT_PARTITION__"),
+        ] {
+            assert_eq!(folders(region), Some(format!("{folder}/day=2013-01-01")));
+        }
+        assert_eq!(folders(Some(&"\u{394}".repeat(40))), None, "no file system has names that long");
     }
 }

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use datafusion::catalog::TableProvider;
 use futures::{StreamExt as _, TryStreamExt as _};
 use model::{Positions, TableId, TableName, Version};
+use url::Url;
 
 use crate::changes::{self, Change, ChangedVersion};
 use crate::checkpoint;
@@ -50,6 +51,10 @@ impl Table {
     /// The id it was created with. A recreated table has another.
     pub fn id(&self) -> &TableId {
         &self.snapshot().meta.id
+    }
+    /// Where its files are.
+    pub fn location(&self) -> &Url {
+        &self.log.url
     }
     /// The version of this snapshot.
     pub fn version(&self) -> Version {
@@ -136,13 +141,13 @@ impl Table {
 
     /// Encodes and uploads rows into files that no commit names yet.
     pub async fn stage(&self, batches: Vec<RecordBatch>) -> Result<Vec<StagedFile>> {
-        stage::stage(&self.log, self.schema(), self.partition_by(), batches).await
+        stage::stage(&self.log, self.schema(), self.partition_by(), self.snapshot().vectors, batches).await
     }
     /// [`Self::stage`] for a commit that replaces the table's columns by these: one with
     /// [`crate::Remove::Everything`] and this schema.
     pub async fn stage_as(&self, schema: &SchemaRef, batches: Vec<RecordBatch>) -> Result<Vec<StagedFile>> {
         let stored = schema::stored(&self.log.table, schema)?;
-        stage::stage(&self.log, &stored, self.partition_by(), batches).await
+        stage::stage(&self.log, &stored, self.partition_by(), self.snapshot().vectors, batches).await
     }
 
     /// Commits, or finds out that someone else moved on. After an error with

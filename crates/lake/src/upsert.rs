@@ -114,6 +114,7 @@ async fn rewrite(
 ) -> Result<Vec<Add>> {
     let schema = &snapshot.meta.schema;
     let rows = shared.reader.rows(log, file, schema, Pick::Without(Arc::new(hidden))).await?;
-    let staged = stage::stage(log, schema, &snapshot.meta.line.partition_columns, rows).await?;
+    let staged =
+        stage::stage(log, schema, &snapshot.meta.line.partition_columns, snapshot.vectors, rows).await?;
     Ok(staged.into_iter().map(|file| file.add).collect())
 }

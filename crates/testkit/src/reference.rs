@@ -43,7 +43,8 @@ fn replace(path: &Path, text: &str, by: &str) -> Result<()> {
     Ok(())
 }
 
-fn copy_all(from: &Path, to: &Path) -> Result<()> {
+/// Copies a file or folder; a folder that is there gains what it lacks.
+pub fn copy_all(from: &Path, to: &Path) -> Result<()> {
     if !from.is_dir() {
         fs::copy(from, to).with_context(|| format!("cannot copy `{}`", from.display()))?;
         return Ok(());

@@ -211,6 +211,7 @@ fn images_have_the_versions_of_the_native_stack() {
         image("alertmanager"),
         format!("prom/alertmanager:{}", setting("versions.sh", "alertmanager_version"))
     );
+    assert_eq!(image("trino"), format!("trinodb/trino:{}", setting("versions.sh", "trino_release")));
     let build = |service: &str| entries(&services[service]["build"]["args"]);
     assert_eq!(text(&build("minio")["MINIO_VERSION"]), setting("versions.sh", "minio_version"));
     let agent = |name: &str| text(&build("kafka")[&format!("JMX_EXPORTER_{name}")]);
@@ -291,7 +292,7 @@ fn services_are_asked_what_the_native_stack_asks_them() {
                 };
                 assert_eq!(path(&asked), native.last().and_then(|url| path(url)), "{service}");
             }
-            "kafka" | "registry" => {
+            "kafka" | "registry" | "trino" => {
                 // The very script: mounted, or copied into the image.
                 let native = native(&service, "asks");
                 assert_eq!(native[0], format!("{service}/alive"));
@@ -311,7 +312,7 @@ fn services_are_asked_what_the_native_stack_asks_them() {
                 assert_eq!(same(&check[1..]), same(&native));
             }
             // The profiles' own services are not what LakePulse waits for, and these end by themselves.
-            "trino" | "notebook" | "tracing" | "bucket" | "apply" | "sim" => {}
+            "notebook" | "tracing" | "bucket" | "apply" | "sim" => {}
             stage => assert_eq!(check, ["CMD", "lakepulse", "health"], "{stage}"),
         }
         let ends = matches!(service.as_str(), "apply" | "bucket" | "sim");
@@ -328,6 +329,33 @@ fn the_bucket_is_made_by_the_script_of_the_native_stack() {
     assert!(read("native/services/minio.sh").contains("minio_setup() { minio_trusting shared minio/bucket "));
     let url = list(&bucket["command"]).swap_remove(0);
     assert!(url.ends_with(&format!("/{}", setting("settings.sh", "bucket"))), "{url}");
+}
+
+#[test]
+fn trino_has_the_settings_that_the_native_one_is_run_with() {
+    let trino = &services()["trino"];
+    let mounted = list(&trino["volumes"]);
+    let native = read("native/services/trino.sh");
+    let mut said = BTreeSet::new();
+    for file in ["catalog", "access-control.properties", "rules.json", "jvm.config"] {
+        assert!(mounted.contains(&format!("./trino/{file}:/etc/trino/{file}:ro")), "{file}: {mounted:?}");
+        assert!(native.contains(&format!("$compose/trino/{file}")), "the native one does without {file}");
+    }
+    for file in ["catalog/lake.properties", "catalog/lake_register.properties", "access-control.properties"] {
+        let settings = read(&format!("trino/{file}"));
+        let names = settings.split("${ENV:").skip(1).map(|rest| rest.split('}').next().expect("closed"));
+        said.extend(names.map(str::to_owned));
+    }
+    let given: BTreeSet<String> = entries(&trino["environment"]).into_keys().collect();
+    assert_eq!(given, said, "variables of the container, and those of the settings");
+    for name in said.iter().filter(|name| !name.ends_with("_KEY")) {
+        assert!(native.contains(&format!("{name}=")), "the native one does not set {name}");
+    }
+    // Its heap is the container's, too.
+    let flags: BTreeSet<String> = self::native("trino", "starts").into_iter().collect();
+    for flag in read("trino/jvm.config").lines() {
+        assert!(flags.contains(flag), "{flag} is not among {flags:?}");
+    }
 }
 
 #[test]
@@ -365,6 +393,7 @@ fn addresses_are_those_of_the_services_and_ports_those_of_the_native_stack() {
         ("postgres", vec!["postgres_port"]),
         ("prometheus", vec!["prometheus_port"]),
         ("alertmanager", vec!["alertmanager_port"]),
+        ("trino", vec!["trino_port"]),
     ] {
         let expected: Vec<String> = variables.into_iter().map(native).collect();
         assert_eq!(
@@ -395,6 +424,7 @@ fn addresses_are_those_of_the_services_and_ports_those_of_the_native_stack() {
             .map(|(a, b)| text(&target[a][b])),
     );
     addresses.extend(list(&services["bucket"]["command"]));
+    addresses.extend(["trino", "notebook"].map(|s| text(&services[s]["environment"]["LAKE_ENDPOINT"])));
     assert!(addresses.len() > 10, "{addresses:?}");
     for address in addresses {
         let address = address.trim_start_matches("http://");

@@ -48,6 +48,12 @@ impl Project {
     pub fn reference_on(stack: &Arc<Stack>, places: &Places, kafka: &str) -> Self {
         Self::copied().on("lakepulse", stack, places, kafka)
     }
+    /// The same, with more models than the reference has.
+    pub fn reference_with(models: &Path, stack: &Arc<Stack>) -> Self {
+        let project = Self::copied();
+        testkit::reference::copy_all(models, &project.dir.path().join("models")).expect("copied");
+        project.on("lakepulse", stack, &stack.places(), "")
+    }
     fn copied() -> Self {
         let project = Self::empty();
         testkit::reference::copy(project.dir.path()).expect("copied");

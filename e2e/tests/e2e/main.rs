@@ -8,6 +8,7 @@
 //! | `debezium`, `doctor`, `observe`, `settings`, `traces` | embedded: not tried on others yet |
 //! | `compose`, `postgres` | what they start themselves |
 //! | `secure` | a stack with TLS and passwords (`e2e/secure`) |
+//! | `interop` | servers of its own, Trino among them; Spark and Python (`cargo xtask interop`) |
 //! | `real` | real services: their faults, and readers from outside |
 //!
 //! The simulator's summary is the oracle: what the tables must hold in the end is computed by the
@@ -24,6 +25,7 @@ mod doctor;
 mod files;
 mod happy;
 mod harness;
+mod interop;
 mod observe;
 mod other_project;
 mod postgres;

@@ -146,6 +146,11 @@ impl Stack {
         Places { kafka: at("KAFKA", "9092"), registry: at("REGISTRY", "8081"), minio: at("MINIO", "9000") }
     }
 
+    /// Where Trino is found, once it was started.
+    pub fn trino(&self) -> String {
+        format!("127.0.0.1:{}", self.settings["LAKEPULSE_STACK_TRINO_PORT"])
+    }
+
     /// Kafka's administration.
     pub fn admin(&self) -> AdminClient<DefaultClientContext> {
         self.kafka_client().create().expect("settings are valid")
@@ -241,7 +246,7 @@ fn shared_folder() -> PathBuf {
     })
 }
 
-const PORTS: [&str; 7] = [
+const PORTS: [&str; 8] = [
     "KAFKA_PORT",
     "KAFKA_CONTROLLER_PORT",
     "KAFKA_METRICS_PORT",
@@ -249,6 +254,7 @@ const PORTS: [&str; 7] = [
     "REGISTRY_MANAGEMENT_PORT",
     "MINIO_PORT",
     "MINIO_CONSOLE_PORT",
+    "TRINO_PORT",
 ];
 
 /// A port nobody listens on, outside of the range that outgoing connections take theirs from: a server

@@ -122,6 +122,7 @@ pub fn model(
         partition_by: vec![],
         cluster_by: vec![],
         deletion_vectors: true,
+        change_feed: false,
         freshness: None,
         sequence_by: None,
         deletes_when: None,

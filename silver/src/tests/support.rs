@@ -134,6 +134,7 @@ impl Modelling {
             partition_by: Vec::new(),
             cluster_by: Vec::new(),
             deletion_vectors: true,
+            change_feed: false,
             freshness: None,
             sequence_by: None,
             deletes_when: None,

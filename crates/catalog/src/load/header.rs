@@ -161,6 +161,7 @@ fn fitting(cx: &mut Context<'_>, file: &Path, name: &TableName, kind: Kind, mut 
         ("partition_by", STORED),
         ("cluster_by", STORED),
         ("deletion_vectors", STORED),
+        ("change_feed", STORED),
         ("tick", &[Kind::Table]),
         ("publish", &[Kind::Table]),
         ("track_history", &[Kind::Scd2]),

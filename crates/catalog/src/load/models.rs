@@ -244,6 +244,7 @@ fn unplanned(draft: &Draft, parsed: &Parsed, inputs: Vec<TableName>) -> Model {
         partition_by: header.texts("partition_by"),
         cluster_by: header.texts("cluster_by"),
         deletion_vectors: header.flag("deletion_vectors").unwrap_or(true),
+        change_feed: header.flag("change_feed").unwrap_or(false),
         freshness: header.duration("freshness"),
         sequence_by: header.owned("sequence_by"),
         deletes_when: header.owned("deletes_when"),

@@ -160,6 +160,7 @@ async fn every_fault_of_every_file_is_told_in_one_run() {
 #[case::limit("models/gold/sales.sql", "GROUP BY 1, 2", "GROUP BY 1, 2 LIMIT 3", "models/gold/sales.sql:9", &["no function of its inputs", "LIMIT"])]
 #[case::track_history("models/silver/customers.sql", "track_history: [region]", "track_history: [rgion]", "models/silver/customers.sql:4", &["column `rgion` of `track_history`"])]
 #[case::key_for_another_kind("models/silver/orders.sql", "keys: [order_id]", "keys: [order_id]\npublish: shop.x", "models/silver/orders.sql:4", &["`publish` means nothing", "`table`"])]
+#[case::feed_without_vectors("models/silver/orders.sql", "keys: [order_id]", "keys: [order_id]\ndeletion_vectors: off\nchange_feed: on", "models/silver/orders.sql:5", &["change feed and no deletion vectors", "drop `deletion_vectors: off`"])]
 #[case::reserved_column("models/silver/orders.sql", "order_id,", "order_id, _lsn,", "models/silver/orders.sql:7", &["silver adds itself"])]
 #[case::column_note("models/silver/orders.sql", "keys: [order_id]", "keys: [order_id]\ncolumns: { totl: { pii: true } }", "models/silver/orders.sql:4", &["column `totl` of `columns`"])]
 #[case::publish_source_topic("models/gold/sales.sql", "publish: shop.sales", "publish: _lakepulse.shop.commits", "models/gold/sales.sql:4", &["our own"])]

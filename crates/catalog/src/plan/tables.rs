@@ -7,6 +7,9 @@ use super::{Class, Existing, ExistingTable, Object, Step, reached};
 use crate::models::HIDDEN;
 use crate::{Kind, Model, Project, Topic, avro};
 
+/// Delta's property of a table whose changes other engines may read.
+pub(super) const FEED: &str = "delta.enableChangeDataFeed";
+
 pub(super) fn steps(project: &Project, existing: &Existing) -> Vec<Step> {
     let bronze = project.catalog.topics.values().filter_map(|topic| bronze_step(project, existing, topic));
     let stored = project.catalog.models.values().filter(|m| m.kind != Kind::View && !m.unlearned);
@@ -72,6 +75,17 @@ fn model_step(project: &Project, existing: &Existing, model: &Model) -> Option<S
     if let Some(owner) = foreign(project, there) {
         let instead = Some("rename the model's file".to_owned());
         return Some(step(Class::Incompatible, false, vec![owner], instead));
+    }
+    let feed = there.properties.get(FEED).is_some_and(|on| on == "true");
+    if feed != model.change_feed {
+        let word = |on| if on { "on" } else { "off" };
+        let changes = vec![format!(
+            "its change feed is {} since it was created, not {}",
+            word(feed),
+            word(model.change_feed)
+        )];
+        let instead = Some("undo `change_feed`, or rename the model's file".to_owned());
+        return Some(step(Class::Incompatible, false, changes, instead));
     }
     if there.fingerprint == Some(model.fingerprint) {
         let changes = said(model, there);

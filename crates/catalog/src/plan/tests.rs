@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema};
 
+use super::tables::FEED;
 use super::*;
 use crate::load::fixture::{self, Files, valid};
 use crate::{Kind, avro};
@@ -140,6 +141,22 @@ async fn a_column_more_is_additive_and_a_column_less_breaks() {
     );
     let steps = plan(&small, &applied(&wide));
     assert_eq!(shown(&steps), ["breaking table `gold.sales`, rebuilt: `orders` is gone"]);
+}
+
+#[tokio::test]
+async fn a_change_feed_comes_with_the_table_or_not_at_all() {
+    let quiet = project(&valid()).await;
+    let sales = "models/gold/sales.sql";
+    let told =
+        project(&valid().replace(sales, "publish: shop.sales", "publish: shop.sales\nchange_feed: on")).await;
+    let steps = plan(&told, &applied(&quiet));
+    assert_eq!((steps.len(), steps[0].class), (1, Class::Incompatible));
+    assert!(steps[0].to_string().contains("is off since it was created, not on"), "{}", steps[0]);
+    let mut existing = applied(&told);
+    let table = existing.tables.get_mut(&name("gold.sales")).expect("there");
+    table.properties.insert(FEED.to_owned(), "true".to_owned());
+    assert_eq!(shown(&plan(&told, &existing)), Vec::<String>::new());
+    assert_eq!(plan(&quiet, &existing)[0].class, Class::Incompatible);
 }
 
 #[tokio::test]

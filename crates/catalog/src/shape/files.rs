@@ -278,6 +278,7 @@ pub static MODEL: Shape = Shape {
             Type::Flag,
             "Off buys readers that know none, at the price of copied files. Default: on.",
         ),
+        key("change_feed", Type::Flag, "Lets other engines read the table's changes. Default: off."),
         key("track_history", NAMES, "Columns whose change opens a version of an scd2 row. Default: all."),
         key("sequence_by", Type::Text, "Column that orders a key's events, where there is no envelope."),
         key(

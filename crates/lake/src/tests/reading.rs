@@ -62,6 +62,30 @@ async fn a_partitioned_table_keeps_its_column_order_and_reads_only_what_a_filter
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_partition_may_have_any_text_for_a_name() {
+    let site = site().await;
+    let spec = TableSpec { partition_by: vec!["name".into()], ..spec() };
+    let mut table = site.lake.create(&name("gold.p"), spec).await.expect("creates");
+    let names = [Some("Far West"), Some("a/b=c"), Some("50% \u{394}"), Some("%2F"), None];
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(Int64Array::from_iter_values(0..5)),
+        Arc::new(StringArray::from(names.to_vec())),
+        Arc::new(Int64Array::from(vec![0; 5])),
+    ];
+    let batch = RecordBatch::try_new(schema(), columns).expect("valid");
+    upsert(&mut table, [], batch).await;
+    table.checkpoint().await.expect("writes");
+    // Rows of two partitions go, by their files' names as the log has them.
+    upsert(&mut table, [1, 2], rows([], 1)).await;
+    for table in [table.clone(), open(&site.rival().await, &table).await] {
+        assert_eq!(table.rows(), Some(3));
+        let found = sql(&table, "SELECT string_agg(coalesce(name, 'none'), ' ' ORDER BY id) FROM t").await;
+        let found = arrow::util::display::array_value_to_string(found[0].column(0), 0).expect("prints");
+        assert_eq!(found, "Far West %2F none");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_file_older_than_a_nested_column_reads_it_as_null() {
     let site = site().await;
     let inner =

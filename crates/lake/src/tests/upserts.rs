@@ -44,6 +44,25 @@ async fn a_file_whose_rows_are_all_gone_leaves_the_table(#[case] vectors: bool) 
     assert_eq!(held(&table).await, []);
 }
 
+#[rstest]
+#[case::with_vectors(true, Some("true"))]
+#[case::without_vectors(false, None)]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_feed_is_said_where_vectors_can_tell_it(
+    #[case] deletion_vectors: bool,
+    #[case] said: Option<&str>,
+) {
+    let site = site().await;
+    let spec = TableSpec { deletion_vectors, change_feed: true, ..spec() };
+    let mut table = site.lake.create(&name("silver.t"), spec).await.expect("creates");
+    assert_eq!(table.property("delta.enableChangeDataFeed"), said);
+    let entry = table.log.store.get(&table.log.entry_path(0)).await.expect("reads").expect("there");
+    assert_eq!(String::from_utf8_lossy(&entry).contains("\"changeDataFeed\""), said.is_some());
+    upsert(&mut table, [], rows(0..3, 0)).await;
+    upsert(&mut table, [1], rows([1], 1)).await;
+    assert_eq!(held(&open(&site.rival().await, &table).await).await, pairs(&[rows([0, 2], 0), rows([1], 1)]));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn keys_that_no_file_can_hold_touch_nothing() {
     let site = site().await;

@@ -22,6 +22,11 @@ pub(super) fn check(cx: &mut Context<'_>, draft: &Draft, model: &Model, schema: 
             }
         }
     }
+    if model.change_feed && !model.deletion_vectors {
+        let message = format!("`{}` has a change feed and no deletion vectors", draft.name);
+        let help = "drop `deletion_vectors: off`: a copied file would tell each of its rows as gone and new";
+        cx.faults.add(&draft.at(draft.header.line_of("change_feed")), message, help);
+    }
     if let Some(columns) = draft.header.object("columns") {
         for (column, line, _) in columns.objects() {
             known_column(cx, draft, line, column, "columns", schema);
