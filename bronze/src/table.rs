@@ -329,7 +329,7 @@ impl Task {
     fn commit_if_due(&mut self) {
         let now = self.shared.context.clock.now();
         // Memory that others wait for is not kept until a commit is old enough.
-        if self.commit.is_some() || !(self.decider.is_due(now) || self.share.is_full() || self.is_last()) {
+        if self.commit.is_some() || !(self.decider.is_due(now) || self.share.is_full()) {
             return;
         }
         let Some(table) = self.table.take() else { return };
@@ -349,12 +349,6 @@ impl Task {
         };
         self.committing_since = now.0;
         self.commit = Some(runtime::tasks::spawn("bronze-commit", land(table, work)));
-    }
-
-    /// Whether nothing is to come that a commit could wait for.
-    fn is_last(&self) -> bool {
-        self.shared.context.draining.is_cancelled()
-            && self.assigned.keys().all(|partition| self.ends.contains_key(partition))
     }
 
     /// Gives a partition up: it is another's, or rests.
