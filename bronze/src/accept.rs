@@ -16,7 +16,7 @@ use stream::{Admin, Kafka};
 
 use crate::commit::info;
 use crate::decider::Range;
-use crate::open::{ENDED, EPOCH, epoch_of, former_topics};
+use crate::open::{ENDED, EPOCH, epoch_of, former_topics, ours};
 use crate::{Error, Loss};
 
 /// What was accepted.
@@ -46,6 +46,7 @@ pub async fn accept(
     let marks = admin.watermarks(&topic.name).await.map_err(asked)?;
     let table = lake.table(&topic.table).await.map_err(failed)?;
     let mut table = table.ok_or_else(|| Error::NoTable { table: topic.table.clone() })?;
+    ours(&table, &project.name)?;
     let losses = losses(table.positions(), &id, table.property(ENDED), &marks);
     if losses.is_empty() {
         return Ok(None);

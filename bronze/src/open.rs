@@ -49,12 +49,7 @@ pub(crate) async fn open(
         None if create => create_table(lake, project, &topic).await?,
         None => return Err(Error::NoTable { table: topic.table.clone() }),
     };
-    if table.project() != Some(project.as_str()) {
-        let owner = table.project().unwrap_or("(none)").to_owned();
-        let (name, project) = (topic.table.to_string(), project.to_string());
-        let source = lake::Error::ForeignTable { table: name, owner, project };
-        return Err(Error::Lake { table: topic.table.clone(), source });
-    }
+    ours(&table, project)?;
     let mut former = former_topics(table.positions(), &found.id, table.property(ENDED));
     if let Some(before) = former.pop_first() {
         let loss = Loss::Recreated { before, now: found.id.to_string() };
@@ -62,6 +57,17 @@ pub(crate) async fn open(
     }
     topic.epoch = epoch_of(topic.epoch, table.property(EPOCH));
     Ok(Opened { topic_id: found.id, table, topic })
+}
+
+/// Errs when the table is another project's.
+pub(crate) fn ours(table: &Table, project: &ProjectName) -> Result<(), Error> {
+    if table.project() == Some(project.as_str()) {
+        return Ok(());
+    }
+    let owner = table.project().unwrap_or("(none)").to_owned();
+    let (name, project) = (table.name().to_string(), project.to_string());
+    let source = lake::Error::ForeignTable { table: name, owner, project };
+    Err(Error::Lake { table: table.name().clone(), source })
 }
 
 /// Creates the table of a topic, empty; or opens what a rival created meanwhile.

@@ -376,10 +376,15 @@ async fn a_recreated_topic_halts_its_table_and_no_other() {
     assert_eq!(offsets(&bench.rows("returns").await), BTreeMap::from([(1, vec![(0, 1)])]));
 
     let lake = bench.lake().await;
-    let accept = async || {
-        let topic = &bench.project.catalog.topics[&name("orders")];
-        crate::accept(&lake, &bench.kafka, &bench.project, topic, runtime::Ids::ulid(&RandomIds)).await
+    let accept_in = async |project: &Project| {
+        let topic = &project.catalog.topics[&name("orders")];
+        crate::accept(&lake, &bench.kafka, project, topic, runtime::Ids::ulid(&RandomIds)).await
     };
+    let accept = async || accept_in(&bench.project).await;
+    let mut other = Project::clone(&bench.project);
+    other.name = "another".parse().expect("a name");
+    let refused = accept_in(&other).await.expect_err("the table is not that project's");
+    assert!(matches!(&refused, Error::Lake { source: lake::Error::ForeignTable { .. }, .. }), "{refused}");
     let accepted = accept().await.expect("acceptable").expect("a loss");
     assert!(matches!(accepted.losses.as_slice(), [Loss::Recreated { .. }]), "{accepted:?}");
     assert!(accept().await.expect("acceptable").is_none(), "accepted once");
