@@ -10,9 +10,9 @@ use std::collections::BTreeMap;
 use catalog::{Project, Topic};
 use lake::digest::Sum;
 use lake::{Commit, Expect, Lake, Landing, Remove, Table};
-use model::{AppId, Positions, TopicId, Version};
+use model::{AppId, Offset, Positions, TopicId, Version};
 use stream::admin::Watermarks;
-use stream::{Admin, Kafka};
+use stream::{Admin, Cause, Kafka};
 
 use crate::commit::info;
 use crate::decider::Range;
@@ -67,11 +67,9 @@ fn losses(positions: &Positions, now: &TopicId, ended: Option<&str>, marks: &Wat
     let former = former_topics(positions, now, ended);
     let recreated = former.into_iter().map(|before| Loss::Recreated { before, now: now.to_string() });
     let deleted = marks.iter().filter_map(|(partition, (low, high))| {
-        let (partition, position) = (*partition, positions.get(&AppId::partition(now, *partition))?);
-        if position < low.0 {
-            return Some(Loss::Retention { partition, from: position, to: low.0 });
-        }
-        (position > high.0).then_some(Loss::Truncated { partition, from: position, end: high.0 })
+        let position = positions.get(&AppId::partition(now, *partition))?;
+        let cause = Cause::of(Offset(position), *low, *high)?;
+        Some(Loss::of(&cause, *partition, position, now))
     });
     recreated.chain(deleted).collect()
 }
@@ -123,8 +121,6 @@ fn commit(
 
 #[cfg(test)]
 mod tests {
-    use model::Offset;
-
     use super::*;
 
     fn id(text: &str) -> TopicId {

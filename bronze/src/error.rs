@@ -1,7 +1,8 @@
 //! What stops a table or all of bronze, and what the loop does about it. A bad record is none of
 //! these: it is a row.
 
-use model::{Reaction, TableName, TopicName};
+use model::{Reaction, TableName, TopicId, TopicName};
+use stream::Cause;
 
 /// A fault of bronze.
 #[derive(Debug, thiserror::Error)]
@@ -167,4 +168,14 @@ pub enum Loss {
         /// The topic's id.
         now: String,
     },
+}
+impl Loss {
+    /// What a table loses of a partition that it has read up to `from`, of the topic with this id.
+    pub(crate) fn of(cause: &Cause, partition: i32, from: i64, topic: &TopicId) -> Self {
+        match cause {
+            Cause::LogStart(low) => Self::Retention { partition, from, to: low.0 },
+            Cause::LogEnd(end) => Self::Truncated { partition, from, end: end.0 },
+            Cause::Recreated(now) => Self::Recreated { before: topic.to_string(), now: now.to_string() },
+        }
+    }
 }

@@ -21,7 +21,7 @@ use lake::Table;
 use model::{AppId, Offset, Reaction, TopicId, Version};
 use runtime::traces::{self, MAX_CAUSES, TRACEPARENT};
 use runtime::{CancellationToken, Meter, State};
-use stream::{Cause, Records};
+use stream::Records;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;

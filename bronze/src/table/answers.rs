@@ -73,15 +73,10 @@ impl Task {
             self.begin_partition(partition, ours);
             return Ok(());
         }
-        let from = position.unwrap_or(0);
-        let loss = match &loss.cause {
-            Cause::LogStart(low) => Loss::Retention { partition, from, to: low.0 },
-            Cause::LogEnd(end) => Loss::Truncated { partition, from, end: end.0 },
-            Cause::Recreated(id) => {
-                let (before, now) = (self.topic_id.to_string(), id.to_string());
-                return Err(self.loss(Loss::Recreated { before, now }));
-            }
-        };
+        let loss = Loss::of(&loss.cause, partition, position.unwrap_or(0), &self.topic_id);
+        if matches!(loss, Loss::Recreated { .. }) {
+            return Err(self.loss(loss));
+        }
         // The partition rests; the table's others go on.
         tracing::error!(table = %self.topic.table, topic = %self.topic.name, partition, %loss, "records are lost, the partition halts");
         self.release(partition);

@@ -59,6 +59,17 @@ pub enum Cause {
     /// The topic was deleted and created again, and now has this id.
     Recreated(TopicId),
 }
+impl Cause {
+    /// Why a log that starts at `low` and ends at `high` does not hold `position`. Its end is in it, that is
+    /// where the next record comes. `None`: it does.
+    pub fn of(position: Offset, low: Offset, high: Offset) -> Option<Self> {
+        match position {
+            position if position < low => Some(Self::LogStart(low)),
+            position if position > high => Some(Self::LogEnd(high)),
+            _ => None,
+        }
+    }
+}
 
 /// Records that cannot be read any more. The partition rests; going on is a person's decision.
 #[derive(Debug, Clone, PartialEq, Eq)]

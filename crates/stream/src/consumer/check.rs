@@ -67,7 +67,7 @@ pub struct Table {
     high: ByPartition,
 }
 impl Table {
-    /// Whether the log holds `position`; its end is in it, that is where the next record comes.
+    /// Whether the log holds `position`.
     pub fn judge(
         &self,
         topic: &TopicName,
@@ -80,11 +80,7 @@ impl Table {
             None => Err(Failure { code: 0, text: "the broker did not answer for it".to_owned() }),
         };
         let (low, high) = (Offset(end(&self.low)?), Offset(end(&self.high)?));
-        Ok(match position {
-            position if position < low => Some(Cause::LogStart(low)),
-            position if position > high => Some(Cause::LogEnd(high)),
-            _ => None,
-        })
+        Ok(Cause::of(position, low, high))
     }
 }
 
