@@ -75,6 +75,17 @@ pub struct Permit {
     share: Share,
     bytes: usize,
 }
+impl Permit {
+    /// What it holds.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+    /// Both as one.
+    pub fn join(&mut self, mut other: Self) {
+        debug_assert!(Arc::ptr_eq(&self.share.table, &other.share.table), "of one table");
+        self.bytes += std::mem::take(&mut other.bytes);
+    }
+}
 impl Drop for Permit {
     fn drop(&mut self) {
         self.share.table.fetch_sub(self.bytes, Ordering::AcqRel);

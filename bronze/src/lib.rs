@@ -40,6 +40,7 @@ pub mod decode;
 mod drain;
 pub mod error;
 pub mod evolve;
+mod inbox;
 pub mod json;
 mod learn;
 pub mod ledger;

@@ -20,8 +20,9 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinHandle;
 
 use crate::budget::{Budget, Share};
+use crate::inbox::Inbox;
 use crate::open::open;
-use crate::router::{Command, Message, Route, Router};
+use crate::router::{Command, Route, Router};
 use crate::start::Starts;
 use crate::table::{Ours, Task};
 use crate::{Error, Progress, Settings};
@@ -98,7 +99,8 @@ pub async fn run(context: Context, stop: CancellationToken) -> Result<(), Error>
             opened: Some(opened.clone()),
         };
         let (progress, topic) = (shared.context.progress.clone(), topic.clone());
-        tasks.spawn(keeper.run(receiver, stop.clone()), move || progress.halt(&topic.table, &topic.name));
+        let inbox = Inbox::new(receiver, shared.context.settings.batch_records);
+        tasks.spawn(keeper.run(inbox, stop.clone()), move || progress.halt(&topic.table, &topic.name));
     }
     tasks.spawn(watch_lag(shared.clone(), admin, topics.clone(), stop.clone()), || {});
     tasks.spawn(look_after(&shared, &topics, stop.clone()), || {});
@@ -175,7 +177,7 @@ struct Keeper {
     opened: Option<UnboundedSender<()>>,
 }
 impl Keeper {
-    async fn run(mut self, mut inbox: UnboundedReceiver<Message>, stop: CancellationToken) {
+    async fn run(mut self, mut inbox: Inbox, stop: CancellationToken) {
         let meter = self.shared.context.meters.stage("bronze", &self.topic.table.to_string());
         let mut assigned = BTreeMap::new();
         let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
@@ -200,7 +202,7 @@ impl Keeper {
 
     async fn open_and_run(
         &mut self,
-        inbox: &mut UnboundedReceiver<Message>,
+        inbox: &mut Inbox,
         stop: &CancellationToken,
         assigned: &mut BTreeMap<i32, Ours>,
         backoff: &mut Backoff,
@@ -230,7 +232,7 @@ impl Keeper {
     }
 
     /// Stands still, loudly, and keeps nothing in memory.
-    fn halt(mut self, error: Error, inbox: UnboundedReceiver<Message>) {
+    fn halt(mut self, error: Error, inbox: Inbox) {
         let (table, topic) = (&self.topic.table, &self.topic.name);
         tracing::error!(%table, %topic, error = &error as &dyn std::error::Error, "table halts");
         self.opened = None;

@@ -22,7 +22,7 @@ use model::{AppId, Offset, Reaction, TopicId, Version};
 use runtime::traces::{self, MAX_CAUSES, TRACEPARENT};
 use runtime::{CancellationToken, Meter, State};
 use stream::Records;
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
@@ -32,6 +32,7 @@ use crate::budget::{Permit, Share};
 use crate::commit::{Finished, Waiting, Work, land};
 use crate::decider::{Batch, Decider, Limits};
 use crate::evolve;
+use crate::inbox::Inbox;
 use crate::ledger::{self, Ledger};
 use crate::lookup::Lookups;
 use crate::open::Opened;
@@ -134,11 +135,7 @@ impl Task {
     }
 
     /// Runs until `stop`, or until something is wrong.
-    pub async fn run(
-        &mut self,
-        inbox: &mut UnboundedReceiver<Message>,
-        stop: &CancellationToken,
-    ) -> Result<(), Error> {
+    pub async fn run(&mut self, inbox: &mut Inbox, stop: &CancellationToken) -> Result<(), Error> {
         self.meter.state(State::Running);
         self.declare();
         self.begin_again();
@@ -158,12 +155,12 @@ impl Task {
                     self.unpark().await?;
                 }
                 _ = tick.tick() => {}
-                message = inbox.recv(), if has_room => match message {
+                message = inbox.next(), if has_room => match message {
                     Some(message) => self.on_message(message).await?,
                     None => break,
                 },
             }
-            self.commit_if_due();
+            self.commit_if_due(inbox.is_empty());
         }
         self.stop().await;
         Ok(())
@@ -326,10 +323,12 @@ impl Task {
         Ok(())
     }
 
-    fn commit_if_due(&mut self) {
+    /// `all_read`: nothing more was handed over. Memory that others wait for is not kept until a commit is old
+    /// enough; but what fills it may be records that nobody has read yet, and those no commit frees.
+    fn commit_if_due(&mut self, all_read: bool) {
         let now = self.shared.context.clock.now();
-        // Memory that others wait for is not kept until a commit is old enough.
-        if self.commit.is_some() || !(self.decider.is_due(now) || self.share.is_full()) {
+        let is_due = self.decider.is_due(now) || (all_read && self.share.is_full());
+        if self.commit.is_some() || !is_due {
             return;
         }
         let Some(table) = self.table.take() else { return };

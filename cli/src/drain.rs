@@ -69,8 +69,9 @@ impl Drain<'_> {
                     table.positions().get(&AppId::partition(id, *partition)).is_some_and(|at| at >= end.0)
                 })
             };
-            let open = async || Ok(self.wiring.lake.table(&table).await?.as_ref().is_some_and(reached));
-            if !partitions.is_empty() && !self.until(open).await? {
+            let mut now = None;
+            let there = async || Ok(self.newest(&mut now, &table).await?.is_some_and(reached));
+            if !partitions.is_empty() && !self.until(there).await? {
                 return Ok(false);
             }
             self.wiring.meters.stage("bronze", &table.to_string()).state(State::Drained);
@@ -107,16 +108,28 @@ impl Drain<'_> {
         self.select.is_empty() || self.select.contains(table)
     }
 
+    /// The newest version of a table, by way of the one that was looked at last.
+    async fn newest<'t>(&self, held: &'t mut Option<Table>, name: &TableName) -> Result<Option<&'t Table>> {
+        *held = match held.take() {
+            Some(mut table) => {
+                table.refresh().await?;
+                Some(table)
+            }
+            None => self.wiring.lake.table(name).await?,
+        };
+        Ok(held.as_ref())
+    }
+
     /// Waits until `table` holds everything that `input` holds now.
     async fn caught_up(&self, table: &TableName, input: &TableName) -> Result<bool> {
         let lake = &self.wiring.lake;
-        let mut now = None;
+        let (mut now, mut held) = (None, None);
         self.until(async || {
             if now.is_none() {
                 now = lake.table(input).await?;
             }
             let Some(upstream) = &now else { return Ok(true) };
-            let Some(downstream) = lake.table(table).await? else { return Ok(false) };
+            let Some(downstream) = self.newest(&mut held, table).await? else { return Ok(false) };
             // A table of another plan holds something else, however far it has read.
             let plan = self.catalog().models.get(table).map(|model| model.fingerprint);
             if downstream.positions().get(&AppId::plan()) != plan {

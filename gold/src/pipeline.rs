@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arrow::array::RecordBatch;
 use catalog::{Model, project::ClockKind};
@@ -26,6 +26,7 @@ use crate::judge::{Judge, Verdict};
 use crate::measures::{self, Due};
 use crate::refresh::{Decision, Input, Standing, Step, decide, floor, pins, pins_due};
 use crate::run::Context;
+use crate::settings::Settings;
 use crate::table::{Query, create, plan};
 
 /// What a refresh did.
@@ -356,6 +357,7 @@ pub async fn keep(
     let meter = keeper.meter.clone();
     meter.state(State::Starting);
     while !stop.is_cancelled() {
+        let begun = Instant::now();
         // A refresh is not cut short: stopping waits for it, or drops the process.
         let mut outcome = keeper.step().await;
         if let Ok(Outcome::Changed(version)) = outcome {
@@ -366,11 +368,16 @@ pub async fn keep(
         {
             outcome = Err(error);
         }
+        let mut rested = Duration::ZERO;
         let pause = match outcome {
             Ok(outcome) => {
                 pauses.reset();
                 let busy = !matches!(outcome, Outcome::Idle | Outcome::Unchanged);
                 meter.state(if busy { State::Running } else { State::Idle });
+                if outcome != Outcome::Idle {
+                    let draining = keeper.ctx.draining.is_cancelled();
+                    rested = rest(&keeper.ctx.settings, begun.elapsed(), draining);
+                }
                 keeper.ctx.settings.poll
             }
             Err(error) if error.reaction() == Reaction::Halt => {
@@ -385,9 +392,42 @@ pub async fn keep(
         };
         tokio::select! {
             () = stop.cancelled() => {}
+            () = tokio::time::sleep(rested) => {}
+        }
+        tokio::select! {
+            () = stop.cancelled() => {}
             () = wake.notified() => {}
             () = tokio::time::sleep(pause) => {}
         }
     }
     Ok(())
+}
+
+/// How long a table rests after a refresh that took that long, while more changes gather. Where a refresh is
+/// slow the stages before it have fallen behind, or the machine is small: fewer and larger ones leave them
+/// room. Who waits for the end of it all waits no longer than that.
+fn rest(settings: &Settings, took: Duration, draining: bool) -> Duration {
+    let least = if draining { Duration::ZERO } else { settings.refresh.saturating_sub(took) };
+    took.min(settings.refresh * 4).max(least)
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case::quick(100, false, 900)]
+    #[case::quick_and_draining(100, true, 100)]
+    #[case::slow(700, false, 700)]
+    #[case::very_slow(60_000, true, 4_000)]
+    fn a_table_rests_as_long_as_it_worked_and_a_little_more(
+        #[case] took: u64,
+        #[case] draining: bool,
+        #[case] rested: u64,
+    ) {
+        let settings = Settings { refresh: Duration::from_secs(1), ..Settings::default() };
+        assert_eq!(rest(&settings, Duration::from_millis(took), draining), Duration::from_millis(rested));
+    }
 }

@@ -10,6 +10,9 @@ use serde::Deserialize;
 pub struct Settings {
     /// Look at the inputs at least this often, announced or not.
     pub poll: Duration,
+    /// Refresh a table at most this often while its inputs move. A refresh of few changes costs little
+    /// less than one of many, and a table of several inputs is told of each of them.
+    pub refresh: Duration,
     /// Commit pins under which no row changed at most this often. Idle pins hold back vacuum.
     pub pins: Duration,
     /// Take measures after a commit at most this often: each reads its columns of the whole table.
@@ -29,6 +32,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             poll: Duration::from_secs(1),
+            refresh: Duration::from_secs(1),
             pins: Duration::from_secs(30),
             measure: Duration::from_secs(10),
             compact_every: 32,

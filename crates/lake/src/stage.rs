@@ -7,7 +7,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray as _, RecordBatch, UInt32Array};
+use arrow::array::{Array, ArrayRef, AsArray as _, RecordBatch, Scalar, UInt32Array};
+use arrow::compute::kernels::cmp::not_distinct;
 use arrow::compute::take_record_batch;
 use arrow::datatypes::{DataType, Date32Type, Field, Fields, Schema, SchemaRef};
 use deltalake::kernel::Add;
@@ -109,14 +110,21 @@ fn split(
     batches: Vec<RecordBatch>,
 ) -> Result<Vec<(Partition, SchemaRef, Vec<RecordBatch>)>> {
     let mut parts: BTreeMap<Partition, (SchemaRef, Vec<RecordBatch>)> = BTreeMap::new();
+    let mut last: Option<(SchemaRef, SchemaRef)> = None;
     for batch in batches.into_iter().filter(|b| b.num_rows() > 0) {
         let bad = |source| Error::BadRows { table: name.to_owned(), source };
-        let schema = target(name, table, batch.schema_ref())?;
+        let schema = match &last {
+            Some((given, schema)) if given == batch.schema_ref() => schema.clone(),
+            _ => target(name, table, batch.schema_ref())?,
+        };
+        last = Some((batch.schema(), schema.clone()));
         let batch = conform::conform(&batch, &schema).map_err(bad)?;
         for (partition, rows) in partitions(name, partition_by, batch)? {
             let (widest, all) = parts.entry(partition).or_insert_with(|| (schema.clone(), Vec::new()));
             // Batches of one call may differ by a column that came up between them.
-            *widest = schema::widen(name, widest, rows.schema_ref())?;
+            if widest != rows.schema_ref() {
+                *widest = schema::widen(name, widest, rows.schema_ref())?;
+            }
             all.push(rows);
         }
     }
@@ -125,6 +133,9 @@ fn split(
 
 /// The types the columns of a batch take: the table's where it has them.
 fn target(name: &str, table: &SchemaRef, batch: &Schema) -> Result<SchemaRef> {
+    if table.fields() == batch.fields() {
+        return Ok(table.clone());
+    }
     let stored = schema::stored(name, batch)?;
     let field = |field: &Arc<Field>| match table.fields().find(field.name()) {
         Some((_, known)) if !known.data_type().is_nested() => known.clone(),
@@ -141,19 +152,29 @@ fn partitions(
     if partition_by.is_empty() {
         return Ok(vec![(Vec::new(), batch)]);
     }
-    let columns = partition_by
+    let arrays = partition_by
         .iter()
         .map(|column| {
             let none = || Error::NoColumn { table: name.to_owned(), column: column.clone() };
-            let array = batch.column_by_name(column).ok_or_else(none)?;
-            values(name, column, array)
+            batch.column_by_name(column).ok_or_else(none)
         })
         .collect::<Result<Vec<_>>>()?;
+    let texts = |rows: usize| {
+        let text = |(column, array): (&String, &&ArrayRef)| values(name, column, &array.slice(0, rows));
+        partition_by.iter().zip(&arrays).map(text).collect::<Result<Vec<_>>>()
+    };
+    // Of one day, as a rule.
+    if batch.num_rows() > 0 && arrays.iter().all(|array| is_constant(array)) {
+        let partition = texts(1)?.into_iter().flatten().collect();
+        return Ok(vec![(partition, batch)]);
+    }
+    let columns = texts(batch.num_rows())?;
     let mut rows: BTreeMap<Partition, Vec<u32>> = BTreeMap::new();
     for row in 0..batch.num_rows() {
         let partition = columns.iter().map(|c| c[row].clone()).collect();
         rows.entry(partition).or_default().push(u32::try_from(row).unwrap_or(u32::MAX));
     }
+    // An empty string and null are one partition of two values.
     if rows.len() == 1 {
         return Ok(rows.into_keys().map(|partition| (partition, batch.clone())).collect());
     }
@@ -162,6 +183,12 @@ fn partitions(
         Ok((partition, rows.map_err(|source| Error::BadRows { table: name.to_owned(), source })?))
     });
     taken.collect()
+}
+
+/// Whether all rows have one value. `false` where that cannot be told.
+fn is_constant(array: &ArrayRef) -> bool {
+    let first = Scalar::new(array.slice(0, 1));
+    not_distinct(array, &first).is_ok_and(|same| same.false_count() == 0)
 }
 
 /// Whether a table may be partitioned by a column of this type.
@@ -284,6 +311,17 @@ mod tests {
             [None, Some("1970-01-01"), Some("1970-01-02")]
         );
         assert_eq!([ids(0), ids(1), ids(2)], [vec![4], vec![2], vec![1, 3]]);
+    }
+    #[test]
+    fn rows_of_one_partition_stay_together() {
+        let nulls = Date32Array::from(vec![None, None]);
+        for (days, text) in [(Date32Array::from(vec![1, 1]), Some("1970-01-02")), (nulls, None)] {
+            let ids = Arc::new(Int64Array::from(vec![1, 2])) as ArrayRef;
+            let batch = RecordBatch::try_from_iter([("id", ids), ("day", Arc::new(days) as ArrayRef)]);
+            let parts = partitions("t", &["day".to_owned()], batch.expect("valid")).expect("cuts");
+            assert_eq!(parts.len(), 1);
+            assert_eq!((parts[0].0[0].as_deref(), parts[0].1.num_rows()), (text, 2));
+        }
     }
     #[test]
     fn a_path_names_every_partition_column() {
