@@ -13,7 +13,7 @@ use std::time::Duration;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use lake::digest::{Sum, row_hashes};
-use lake::{Commit, Expect, Landing, Table};
+use lake::{Commit, Expect, Landing, StagedFile, Table};
 use model::{AppId, Positions, ProjectName, Reaction, TopicId, TopicName, Version};
 use runtime::traces::{Cause, Role, TRACEPARENT};
 use runtime::{Backoff, Traces};
@@ -109,17 +109,12 @@ async fn attempt(table: &mut Table, work: Work, cause: Option<Cause>) -> lake::R
     let Work { op, project, topic, topic_id, plan, schema, .. } = work;
     let (batches, permits) = split(plan.batches);
     let digested = batches.clone();
-    let digests =
-        runtime::cpu::run(move || digested.iter().map(|part| digest(part)).collect::<Vec<_>>()).await;
+    let digests = runtime::cpu::run(move || digested.iter().map(|part| digest(part)).collect::<Vec<_>>());
     let rows: Vec<RecordBatch> = batches.into_iter().flatten().filter(|batch| batch.num_rows() > 0).collect();
-    let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
-    let append = loop {
-        match table.stage(rows.clone()).await {
-            Ok(files) => break files,
-            Err(error) if error.reaction() == Reaction::Retry => pause(&mut backoff, table, &error).await,
-            Err(error) => return Err(error),
-        }
-    };
+    // Of all that a commit waits for these two take longest, and neither needs the other.
+    let (digests, append) = tokio::join!(digests, staged(table, &rows));
+    let append = append?;
+    let mut backoff = backoff();
     // Encoded and uploaded: the rows are not needed any more, whatever the commit says.
     drop((rows, permits));
     let app = |range: &Range| AppId::partition(&topic_id, range.partition);
@@ -137,7 +132,6 @@ async fn attempt(table: &mut Table, work: Work, cause: Option<Cause>) -> lake::R
     if let Some(cause) = cause {
         commit.info.insert(TRACEPARENT.to_owned(), cause.to_string().into());
     }
-    backoff.reset();
     loop {
         match table.commit(&commit).await {
             Ok(Landing::Landed(version)) => {
@@ -152,6 +146,22 @@ async fn attempt(table: &mut Table, work: Work, cause: Option<Cause>) -> lake::R
             Err(error) => return Err(error),
         }
     }
+}
+
+/// Encodes and uploads. Tries until the store has the files.
+async fn staged(table: &Table, rows: &[RecordBatch]) -> lake::Result<Vec<StagedFile>> {
+    let mut backoff = backoff();
+    loop {
+        match table.stage(rows.to_vec()).await {
+            Ok(files) => return Ok(files),
+            Err(error) if error.reaction() == Reaction::Retry => pause(&mut backoff, table, &error).await,
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn backoff() -> Backoff {
+    Backoff::new(Duration::from_millis(100), Duration::from_secs(10))
 }
 
 /// Coordinates of records for a log line: `topic/partition[from,to)`.

@@ -51,6 +51,9 @@ pub struct Context {
     pub announcer: Option<Arc<Announcer>>,
     /// How far the partitions are, for whoever waits until they are drained.
     pub progress: Progress,
+    /// Cancelled once nothing is waited for but the end: what has been read up to the ends of the log is
+    /// committed at once, not when it is old enough.
+    pub draining: CancellationToken,
 }
 
 /// What the tasks of a run share.

@@ -327,7 +327,7 @@ impl Task {
     /// enough; but what fills it may be records that nobody has read yet, and those no commit frees.
     fn commit_if_due(&mut self, all_read: bool) {
         let now = self.shared.context.clock.now();
-        let is_due = self.decider.is_due(now) || (all_read && self.share.is_full());
+        let is_due = self.decider.is_due(now) || (all_read && (self.share.is_full() || self.is_last()));
         if self.commit.is_some() || !is_due {
             return;
         }
@@ -348,6 +348,13 @@ impl Task {
         };
         self.committing_since = now.0;
         self.commit = Some(runtime::tasks::spawn("bronze-commit", land(table, work)));
+    }
+
+    /// Whether nothing is to come that a commit could wait for, once all that was handed over is read: an end
+    /// that was reached before says nothing of what has come since.
+    fn is_last(&self) -> bool {
+        self.shared.context.draining.is_cancelled()
+            && self.assigned.keys().all(|partition| self.ends.contains_key(partition))
     }
 
     /// Gives a partition up: it is another's, or rests.

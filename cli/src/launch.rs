@@ -99,6 +99,7 @@ pub async fn stage(
                 select: (!select.is_empty()).then(|| select.to_vec()),
                 announcer: Some(announcer),
                 progress: bronze::Progress::default(),
+                draining: draining.clone(),
             };
             tasks.spawn("bronze", Phase::Stages, async move {
                 bronze::run(context, stop).await.map_err(|error| failure(error.reaction(), error))

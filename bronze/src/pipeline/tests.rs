@@ -39,6 +39,7 @@ struct Bench {
     kafka: Kafka,
     registry: Registry,
     project: Arc<Project>,
+    draining: CancellationToken,
 }
 
 struct Running {
@@ -71,7 +72,14 @@ impl Bench {
         let bootstrap = host.bootstrap.clone();
         let kafka = Kafka::new(KafkaSettings { bootstrap, transactions: true, ..KafkaSettings::default() });
         let settings = RegistrySettings { url: host.registry_url.clone(), ..Default::default() };
-        let bench = Self { host, kafka, registry: Registry::new(settings), project: Arc::new(project), dir };
+        let bench = Self {
+            host,
+            kafka,
+            registry: Registry::new(settings),
+            project: Arc::new(project),
+            draining: CancellationToken::new(),
+            dir,
+        };
         for topic in topics {
             bench.create(topic).await;
         }
@@ -129,6 +137,7 @@ impl Bench {
             select: None,
             announcer: None,
             progress: progress.clone(),
+            draining: self.draining.clone(),
         };
         let stop = CancellationToken::new();
         let task = runtime::tasks::spawn("bronze-test", run(context, stop.clone()));
@@ -247,6 +256,17 @@ async fn ranges(table: &lake::Table) -> (BTreeMap<i64, (i64, i64)>, u64, Sum) {
         }
     }
     (ranges, rows, sum)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_draining_nothing_waits_for_a_commit_to_be_old_enough() {
+    let mut bench = Bench::new(&["orders"]).await;
+    Arc::get_mut(&mut bench.project).expect("nobody has it yet").commit.interval = Duration::from_secs(3600);
+    let id = bench.register("orders", FIRST).await;
+    bench.send("orders", 1, &[order(id, 1), order(id, 2)]).await;
+    bench.draining.cancel();
+    bench.drain().await;
+    assert_eq!(offsets(&bench.rows("orders").await), BTreeMap::from([(1, vec![(0, 2)])]));
 }
 
 #[tokio::test(flavor = "multi_thread")]
