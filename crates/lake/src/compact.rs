@@ -84,7 +84,7 @@ fn choose_in(files: Vec<&Arc<DataFile>>, compaction: &Compaction) -> Option<Vec<
     let small = |file: &DataFile| bytes(file) < compaction.target_bytes / 2;
     let (mut hollows, mut smalls): (Vec<_>, Vec<_>) = files.into_iter().partition(|file| hollow(file));
     smalls.retain(|file| small(file));
-    together(&mut smalls, bytes);
+    together(&mut smalls, weight);
     if smalls.len() < compaction.min_files.max(2) {
         smalls.clear();
     }
@@ -102,19 +102,26 @@ fn choose_in(files: Vec<&Arc<DataFile>>, compaction: &Compaction) -> Option<Vec<
     gains.then_some(step)
 }
 
-/// Leaves out files that are more than twice as large as all smaller ones together. What is rewritten
+/// Leaves out files that are more than twice as heavy as all lighter ones together. What is rewritten
 /// grows by half at least, so a row is rewritten a few times until its file is large, however often
 /// small files come.
-fn together(files: &mut Vec<&Arc<DataFile>>, bytes: impl Fn(&DataFile) -> u64) {
-    files.sort_by_key(|file| bytes(file));
-    let mut smaller: u64 = files.iter().map(|file| bytes(file)).sum();
-    while let Some(largest) = files.last() {
-        smaller -= bytes(largest);
-        if bytes(largest) / 2 <= smaller {
+fn together(files: &mut Vec<&Arc<DataFile>>, weight: impl Fn(&DataFile) -> u64) {
+    files.sort_by_key(|file| weight(file));
+    let mut lighter: u64 = files.iter().map(|file| weight(file)).sum();
+    while let Some(heaviest) = files.last() {
+        lighter -= weight(heaviest);
+        if weight(heaviest) / 2 <= lighter {
             return;
         }
         files.pop();
     }
+}
+
+/// What rewriting a file costs: its rows. Bytes would not do, as large files are compressed harder than
+/// small ones; they stand in where a file of another engine does not say how many rows it has.
+fn weight(file: &DataFile) -> u64 {
+    const ROW_BYTES: u64 = 64;
+    file.physical_rows().unwrap_or_else(|| file.add.size.max(0).cast_unsigned() / ROW_BYTES)
 }
 
 async fn rewrite(table: &Table, files: &[Arc<DataFile>], sort_by: &[String]) -> Result<Vec<Add>> {
