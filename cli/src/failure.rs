@@ -1,6 +1,6 @@
 //! How a verb ends when it does not end well: an error and an exit code.
 
-use model::Exit;
+use model::{Exit, Reaction};
 
 /// An error and how the process ends because of it.
 #[derive(Debug)]
@@ -18,6 +18,10 @@ impl Failure {
     /// Ends with `exit` because of `error`.
     pub fn new(exit: Exit, error: impl Into<anyhow::Error>) -> Self {
         Self { exit, error: Some(error.into()) }
+    }
+    /// Ends because of an error that a stage reacts to in that way.
+    pub fn of(reaction: Reaction, error: impl Into<anyhow::Error>) -> Self {
+        Self::new(if reaction == Reaction::Halt { Exit::Halted } else { Exit::Failed }, error)
     }
 }
 impl<E: Into<anyhow::Error>> From<E> for Failure {

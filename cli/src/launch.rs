@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
-use model::{Exit, Reaction, TableName};
+use model::TableName;
 use runtime::health::{Health, Status};
 use runtime::{CancellationToken, Phase, Tasks};
 use stream::{Announcer, Owners};
@@ -102,7 +102,7 @@ pub async fn stage(
                 draining: draining.clone(),
             };
             tasks.spawn("bronze", Phase::Stages, async move {
-                bronze::run(context, stop).await.map_err(|error| failure(error.reaction(), error))
+                bronze::run(context, stop).await.map_err(|error| Failure::of(error.reaction(), error))
             });
         }
         Stage::Silver => {
@@ -120,7 +120,7 @@ pub async fn stage(
                 return Ok(());
             };
             tasks.spawn("silver", Phase::Stages, async move {
-                silver::run(context, owners, stop).await.map_err(|error| failure(error.reaction(), error))
+                silver::run(context, owners, stop).await.map_err(|error| Failure::of(error.reaction(), error))
             });
         }
         Stage::Gold => {
@@ -141,7 +141,7 @@ pub async fn stage(
                 return Ok(());
             };
             tasks.spawn("gold", Phase::Stages, async move {
-                gold::run(context, owners, stop).await.map_err(|error| failure(error.reaction(), error))
+                gold::run(context, owners, stop).await.map_err(|error| Failure::of(error.reaction(), error))
             });
         }
     }
@@ -167,8 +167,4 @@ async fn owners(
     let join = || Owners::join(kafka, project, &group, tables);
     let owners = reach::kafka(wiring, stage.name(), quit, join).await;
     owners.with_context(|| format!("cannot join group `{group}`"))
-}
-
-pub fn failure(reaction: Reaction, error: impl Into<anyhow::Error>) -> Failure {
-    Failure::new(if reaction == Reaction::Halt { Exit::Halted } else { Exit::Failed }, error)
 }

@@ -20,7 +20,6 @@ import concurrent.futures
 import functools
 import json
 import pathlib
-import subprocess
 import sys
 from decimal import Decimal
 
@@ -28,6 +27,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from deltalake import DeltaTable
 
+import binary
 import rows
 from engines import ENGINES, s3_options
 from shapes import Shape
@@ -41,19 +41,8 @@ class Setting:
     def __init__(self, given):
         self.given, self.endpoint, self.trino = given, given.endpoint, given.trino
         self.options = s3_options(given.endpoint) if given.endpoint else None
-
-    def lakepulse(self, *arguments):
-        """What the binary under test says."""
-        given = self.given
-        command = [given.lakepulse, *arguments, "--project", given.project, "--target", given.target]
-        ran = subprocess.run(command, capture_output=True, text=True)
-        if ran.returncode != 0:
-            raise SystemExit(f"{' '.join(arguments)}\n{ran.stderr}")
-        return ran.stdout
-
-    def query(self, sql):
-        lines = self.lakepulse("query", sql, "--format", "json").splitlines()
-        return [json.loads(line, parse_float=Decimal) for line in lines]
+        self.lakepulse = binary.Binary(given)
+        self.query = self.lakepulse.query
 
     def statements(self, engine, *more):
         """What makes the tables known to an engine."""
@@ -61,8 +50,7 @@ class Setting:
         return [line.removesuffix(";") for line in lines]
 
     def places(self):
-        found = json.loads(self.lakepulse("register", "--engine", "duckdb", "--json"))
-        return [Place(place["table"], place["location"]) for place in found]
+        return [Place(place["table"], place["location"]) for place in self.lakepulse.places()]
 
 
 class Truth:
@@ -242,13 +230,9 @@ def beyond(trino, place, told):
 
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--target", default="embedded")
-    parser.add_argument("--endpoint")
+    binary.arguments(parser)
     parser.add_argument("--engines", default="deltalake,polars,duckdb")
     parser.add_argument("--trino")
-    parser.add_argument("--json")
-    parser.add_argument("lakepulse")
-    parser.add_argument("project")
     return parser.parse_args()
 
 

@@ -13,11 +13,12 @@ import json
 import math
 import os
 import pathlib
-import subprocess
 import sys
 
 import nbformat
 from nbclient import NotebookClient
+
+import binary
 
 NOTEBOOK = pathlib.Path(__file__).resolve().parents[2] / "notebooks" / "gold.ipynb"
 
@@ -56,26 +57,15 @@ FIGURES = {
 
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--target", default="embedded")
-    parser.add_argument("--endpoint")
+    binary.arguments(parser)
     parser.add_argument("--pictures")
-    parser.add_argument("--json")
-    parser.add_argument("lakepulse")
-    parser.add_argument("project")
     return parser.parse_args()
-
-
-def lakepulse(given, *words):
-    command = [given.lakepulse, *words, "--project", given.project, "--target", given.target]
-    ran = subprocess.run(command, capture_output=True, text=True)
-    if ran.returncode != 0:
-        raise SystemExit(f"{' '.join(words)}\n{ran.stderr}")
-    return ran.stdout
 
 
 def main():
     given = arguments()
-    places = json.loads(lakepulse(given, "register", "--engine", "duckdb", "--json", "--select", "gold.*"))
+    lakepulse = binary.Binary(given)
+    places = lakepulse.places("--select", "gold.*")
     os.environ["LAKE_URL"] = places[0]["location"].rsplit("/", 2)[0]
     if given.endpoint:
         os.environ["LAKE_ENDPOINT"] = given.endpoint
@@ -105,7 +95,7 @@ def main():
         faults.append(f"axes {sorted(drawn)} instead of {sorted(FIGURES)}")
     for name in drawn.keys() & FIGURES.keys():
         add_up, sql = FIGURES[name]
-        wanted = float(json.loads(lakepulse(given, "query", sql, "--format", "json"))["n"])
+        wanted = float(lakepulse.query(sql)[0]["n"])
         found = add_up(drawn[name])
         if wanted == 0 or not math.isclose(found, wanted, rel_tol=1e-9):
             faults.append(f"`{name}` adds up to {found}, `query` says {wanted}")

@@ -5,43 +5,13 @@
 //! never undoes a commit: `warn` says so, `fail` halts the table behind it. A table that starts is
 //! measured as it is, so one that halted does not go on unnoticed.
 
-use std::time::Duration;
-
 use catalog::{Model, Otherwise};
 use lake::{Lake, Table};
-use model::{ClockMs, TableName};
+use model::TableName;
 use query::expectations::{Bounds, measure};
 use runtime::Meter;
 
 use crate::error::{Error, OfTable as _, Result};
-
-/// When measures are taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Due {
-    owed: bool,
-    last: Option<ClockMs>,
-}
-impl Default for Due {
-    /// A table of which nothing is known.
-    fn default() -> Self {
-        Self { owed: true, last: None }
-    }
-}
-impl Due {
-    /// Rows changed.
-    pub fn owe(&mut self) {
-        self.owed = true;
-    }
-    /// Whether it is time; then it counts as done.
-    pub fn take(&mut self, now: ClockMs, every: Duration) -> bool {
-        let every = i64::try_from(every.as_millis()).unwrap_or(i64::MAX);
-        let due = self.owed && self.last.is_none_or(|last| now.0.saturating_sub(last.0) >= every);
-        if due {
-            *self = Self { owed: false, last: Some(now) };
-        }
-        due
-    }
-}
 
 /// Takes every measure of `model` over this version of its table.
 pub async fn take(lake: &Lake, model: &Model, table: &Table, meter: &Meter) -> Result<()> {
@@ -77,21 +47,4 @@ pub async fn take(lake: &Lake, model: &Model, table: &Table, meter: &Meter) -> R
         tracing::warn!(table = %name, measure = rule.name, value, version, "measure out of bounds");
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_was_committed_too_early_is_measured_later() {
-        let (mut due, every) = (Due::default(), Duration::from_secs(10));
-        assert!(due.take(ClockMs(0), every), "a table that starts");
-        assert!(!due.take(ClockMs(60_000), every), "nothing changed");
-        due.owe();
-        assert!(due.take(ClockMs(60_000), every));
-        due.owe();
-        assert!(!due.take(ClockMs(61_000), every), "too early");
-        assert!(due.take(ClockMs(70_000), every), "without another commit");
-    }
 }

@@ -15,7 +15,7 @@ use lake::{Compaction, Keys, Landing, Table};
 use model::{ClockMs, Reaction, TableName, Version};
 use query::affected::Affected;
 use runtime::traces::{Cause, Role};
-use runtime::{Backoff, CancellationToken, Meter, State};
+use runtime::{Backoff, CancellationToken, Due, Meter, State};
 use tokio::sync::Notify;
 
 use crate::commit::{Story, commit};
@@ -23,7 +23,7 @@ use crate::difference::{Difference, columns_of, difference};
 use crate::error::{Error, OfTable as _, Result};
 use crate::inputs::{Between, Inputs};
 use crate::judge::{Judge, Verdict};
-use crate::measures::{self, Due};
+use crate::measures;
 use crate::refresh::{Decision, Input, Standing, Step, decide, floor, pins, pins_due};
 use crate::run::Context;
 use crate::settings::Settings;

@@ -1,8 +1,9 @@
 //! Numbers about a table after a commit.
 //!
 //! A measure reads its columns of the whole table, so it is taken at most every few seconds, however
-//! often the table is committed. It never undoes a commit: `warn` says so, `fail` halts the table behind
-//! it.
+//! often the table is committed; what was committed in between is measured once the time has come. It
+//! never undoes a commit: `warn` says so, `fail` halts the table behind it. A table that starts is
+//! measured as it is, so one that halted does not go on unnoticed.
 
 use catalog::{Model, Otherwise};
 use lake::{Lake, Table};
@@ -20,13 +21,16 @@ pub async fn take(lake: &Lake, model: &Model, table: &Table, meter: &Meter) -> R
     let name = &model.name;
     let ctx = query::session();
     query::session::register(&ctx, name, table.provider().of(name)?).of(name)?;
-    let inputs: Vec<&TableName> = model.measures.iter().flat_map(|m| &m.inputs).collect();
-    for input in inputs {
-        if let Some(other) = lake.table(input).await.of(name)? {
-            query::session::register(&ctx, input, other.provider().of(name)?).of(name)?;
+    let mut missing: Vec<&TableName> = Vec::new();
+    for input in model.measures.iter().flat_map(|m| &m.inputs).filter(|input| *input != name) {
+        match lake.table(input).await.of(name)? {
+            Some(other) => query::session::register(&ctx, input, other.provider().of(name)?).of(name)?,
+            None => missing.push(input),
         }
     }
-    for rule in &model.measures {
+    // A table that is not there yet says nothing about this one.
+    let can = |rule: &&catalog::Measure| !rule.inputs.iter().any(|input| missing.contains(&input));
+    for rule in model.measures.iter().filter(can) {
         let value = measure(&ctx, &rule.query).await.of(name)?;
         if let Some(value) = value {
             meter.measured(&rule.name, value);

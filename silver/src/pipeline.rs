@@ -11,7 +11,7 @@ use catalog::{Kind, Model, Otherwise};
 use lake::Compaction;
 use model::{Reaction, TableName};
 use runtime::traces::Role;
-use runtime::{Backoff, CancellationToken, Meter, State};
+use runtime::{Backoff, CancellationToken, Due, Meter, State};
 use tokio::sync::{Notify, Semaphore};
 
 use crate::append::Appender;
@@ -39,7 +39,8 @@ pub struct Pipeline {
     committer: Committer,
     turns: Arc<Semaphore>,
     commits: u32,
-    measured: Option<i64>,
+    /// When measures are to be taken.
+    due: Due,
 }
 
 impl Pipeline {
@@ -52,7 +53,7 @@ impl Pipeline {
             ids: Arc::clone(&ctx.ids),
             stop: stop.clone(),
         };
-        Self { ctx, name, meter, stop, committer, turns, commits: 0, measured: None }
+        Self { ctx, name, meter, stop, committer, turns, commits: 0, due: Due::default() }
     }
 
     /// Runs until stopped, or until the table has to wait for a person.
@@ -92,7 +93,11 @@ impl Pipeline {
                 open = self.open().await?;
             }
             let moved = match &mut open {
-                Some(open) => self.step(open).await?,
+                Some(open) => {
+                    let moved = self.step(open).await?;
+                    self.measure(open).await?;
+                    moved
+                }
                 None => false,
             };
             if moved {
@@ -296,14 +301,22 @@ impl Pipeline {
         }
     }
 
-    /// Between two commits: measures, compaction.
-    async fn keep_up(&mut self, open: &mut Open) -> Result<()> {
-        let now = self.ctx.clock.now().0;
-        let pause = i64::try_from(self.ctx.settings.measure.as_millis()).unwrap_or(i64::MAX);
-        if self.measured.is_none_or(|at| now.saturating_sub(at) >= pause) {
-            measures::take(&self.ctx.lake, self.model()?, &open.tables.main, &self.meter).await?;
-            self.measured = Some(now);
+    async fn measure(&mut self, open: &Open) -> Result<()> {
+        // A table that has read nothing yet says nothing.
+        let [position, ..] = open.tables.positions(&open.input);
+        if position.is_none() || !self.due.take(self.ctx.clock.now(), self.ctx.settings.measure) {
+            return Ok(());
         }
+        let taken = measures::take(&self.ctx.lake, self.model()?, &open.tables.main, &self.meter).await;
+        if taken.is_err() {
+            self.due.owe();
+        }
+        taken
+    }
+
+    /// Between two commits.
+    async fn keep_up(&mut self, open: &mut Open) -> Result<()> {
+        self.due.owe();
         self.commits += 1;
         if self.commits >= self.ctx.settings.compact_every {
             self.commits = 0;

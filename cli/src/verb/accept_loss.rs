@@ -7,7 +7,6 @@ use serde_json::json;
 
 use crate::args::Common;
 use crate::failure::Failure;
-use crate::launch::failure;
 use crate::wiring::Wiring;
 
 /// Accepts what is lost of the topic, and prints it.
@@ -28,7 +27,7 @@ async fn accept(wiring: &Wiring, name: &TopicName) -> Result<Option<Accepted>, F
     };
     let (lake, kafka, project) = (&wiring.lake, &wiring.kafka, &wiring.project);
     let accepted = bronze::accept(lake, kafka, project, topic, wiring.ids.ulid()).await;
-    accepted.map_err(|error| failure(error.reaction(), error))
+    accepted.map_err(|error| Failure::of(error.reaction(), error))
 }
 
 #[allow(clippy::print_stdout, reason = "this is the verb's output")]

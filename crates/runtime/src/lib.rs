@@ -7,6 +7,7 @@
 //! | [`cpu`] | work that holds a thread for more than a millisecond |
 //! | [`tasks`] | `Tasks`, `Phase`: who joins whom, and in what order they stop |
 //! | [`retry`] | `Backoff` |
+//! | [`due`] | `Due`: work that follows changes, now and then |
 //! | [`meters`] | `Meters`, `Meter`: the one place that knows a metric's name |
 //! | [`traces`] | `Traces`, `Span`, `Cause`: OpenTelemetry, a span a batch or commit |
 //! | [`health`] | `/health`, `/health/ready`, `/health/live`, `/metrics` |
@@ -15,6 +16,7 @@
 
 pub mod clock;
 pub mod cpu;
+pub mod due;
 pub mod health;
 pub mod ids;
 pub mod meters;
@@ -23,6 +25,7 @@ pub mod tasks;
 pub mod traces;
 
 pub use clock::{Clock, ManualClock, WallClock};
+pub use due::Due;
 pub use ids::{Ids, RandomIds, SeededIds};
 pub use meters::{Meter, Meters, State};
 pub use retry::Backoff;
