@@ -17,10 +17,9 @@ pub fn run() -> Result<String> {
     let spark = said(script("compose/native/stack").arg("spark"))?;
     let python = said(script("e2e/readers/python").arg("engines.txt"))?;
 
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
     let built = ["--workspace", "--locked", "--test", "e2e"];
-    done(Command::new(&cargo).current_dir(root).arg("build").args(built).arg("--bins"))?;
-    let mut test = Command::new(&cargo);
+    done(cargo().current_dir(root).arg("build").args(built).arg("--bins"))?;
+    let mut test = cargo();
     test.current_dir(root).arg("test").args(built).args([
         "--",
         "--include-ignored",
@@ -29,6 +28,22 @@ pub fn run() -> Result<String> {
     ]);
     done(test.env("LAKEPULSE_E2E_PYTHON", python.trim()).envs(exports(&spark)?))?;
     Ok("every engine agrees".to_owned())
+}
+
+/// Cargo, as a shell would start it. What `cargo run` tells this program of itself is left out: build scripts
+/// watch some of it, so hundreds of crates would be compiled again, and once more by the next plain build.
+fn cargo() -> Command {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo")));
+    for (name, _) in std::env::vars_os() {
+        if name.to_str().is_some_and(is_of_the_package) {
+            cargo.env_remove(name);
+        }
+    }
+    cargo
+}
+
+fn is_of_the_package(name: &str) -> bool {
+    ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_"].iter().any(|of| name.starts_with(of))
 }
 
 /// `export NAME=value` lines, as `stack` prints them for a shell. Folders with characters that a shell would
@@ -61,7 +76,13 @@ fn done(command: &mut Command) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::exports;
+    use super::{exports, is_of_the_package};
+
+    #[test]
+    fn only_what_is_said_of_this_package_is_kept_from_cargo() {
+        assert!(is_of_the_package("CARGO_PKG_NAME") && is_of_the_package("CARGO_MANIFEST_DIR"));
+        assert!(!is_of_the_package("CARGO_TARGET_DIR") && !is_of_the_package("CARGO_INCREMENTAL"));
+    }
 
     #[test]
     fn exports_are_pairs_and_quoted_values_are_refused() {
