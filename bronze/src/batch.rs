@@ -9,6 +9,7 @@ use std::sync::Arc;
 use ahash::RandomState;
 use arrow::array::{ArrayRef, BinaryBuilder, RecordBatch, StringBuilder};
 use arrow::datatypes::{DataType, Fields};
+use catalog::KeyFormat;
 use stream::{Records, registry};
 
 use crate::assemble::{Layout, Origin, Values, assemble};
@@ -55,6 +56,7 @@ impl Shelf {
 #[derive(Debug)]
 pub struct Reader {
     format: Format,
+    key_format: Option<KeyFormat>,
     layout: Layout,
     /// Schemas of values.
     pub values: Shelf,
@@ -97,12 +99,23 @@ impl Reader {
     pub fn new(format: Format, layout: Layout) -> Self {
         Self {
             format,
+            key_format: None,
             layout,
             values: Shelf::default(),
             keys: Shelf::default(),
             value_parts: SchemaParts::default(),
             key_parts: SchemaParts::default(),
         }
+    }
+    /// Keys are of this format, whatever they look like.
+    #[must_use]
+    pub fn keys_in(mut self, format: Option<KeyFormat>) -> Self {
+        self.key_format = format;
+        self
+    }
+    /// Whether a key may be behind a registry's frame.
+    fn may_be_framed(&self) -> bool {
+        matches!(self.key_format, None | Some(KeyFormat::Avro))
     }
     /// The table's columns.
     pub fn layout(&self) -> &Layout {
@@ -126,6 +139,7 @@ impl Reader {
                 note(&self.values, id, &mut unknown.values);
             }
             if self.layout.keys().is_some()
+                && self.may_be_framed()
                 && let Some(Ok((id, _))) = rows.key(row as usize).map(stream::unframe)
                 && last.1 != Some(id)
             {
@@ -140,8 +154,13 @@ impl Reader {
     pub fn fresh(&self, rows: &Records, kept: &[u32]) -> (Vec<Fresh>, Vec<Fresh>) {
         let values = kept.iter().filter_map(|&row| rows.value(row as usize));
         let values = if self.format == Format::Json { self.value_parts.fresh(values) } else { Vec::new() };
-        let keys = kept.iter().filter_map(|&row| rows.key(row as usize)).filter(|key| !is_framed(key));
-        let has_keys = self.format != Format::Avro && self.layout.keys().is_some();
+        let is_json = match self.key_format {
+            None => self.format != Format::Avro,
+            Some(format) => format == KeyFormat::Json,
+        };
+        let keys = kept.iter().filter_map(|&row| rows.key(row as usize));
+        let keys = keys.filter(|key| self.key_format.is_some() || !is_framed(key));
+        let has_keys = is_json && self.layout.keys().is_some();
         let keys = if has_keys { self.key_parts.fresh(keys) } else { Vec::new() };
         (values, keys)
     }
@@ -173,8 +192,11 @@ impl Reader {
         at: impl Fn(u32) -> Option<&'a [u8]>,
         wanted: &Fields,
     ) -> Vec<Decoded> {
-        if self.format == Format::Avro {
-            return framed(&mut self.keys, len, at, wanted).parts;
+        match self.key_format {
+            None if self.format == Format::Avro => return framed(&mut self.keys, len, at, wanted).parts,
+            None => {}
+            Some(KeyFormat::Avro) => return framed(&mut self.keys, len, at, wanted).parts,
+            Some(_) => return self.key_parts.decode(len, at, wanted).parts,
         }
         let mut parts = framed(&mut self.keys, len, |row| at(row).filter(|key| is_framed(key)), wanted).parts;
         let json = |row| at(row).filter(|key| !is_framed(key));

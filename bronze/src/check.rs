@@ -8,6 +8,8 @@
 //!
 //! It accepts no payload that the decoder refuses; `tests.rs` holds both against `apache-avro`.
 
+#![deny(clippy::arithmetic_side_effects)]
+
 mod program;
 
 pub use program::{BadSchema, Checker};
@@ -103,11 +105,11 @@ impl<'a> Cursor<'a> {
     }
     fn int(&mut self) -> Result<i32, Fault> {
         let raw = u32::try_from(self.varint()?).map_err(|_| Fault::Varint)?;
-        Ok((raw >> 1).cast_signed() ^ -(raw & 1).cast_signed())
+        Ok((raw >> 1).cast_signed() ^ (raw & 1).cast_signed().wrapping_neg())
     }
     fn long(&mut self) -> Result<i64, Fault> {
         let raw = self.varint()?;
-        Ok((raw >> 1).cast_signed() ^ -(raw & 1).cast_signed())
+        Ok((raw >> 1).cast_signed() ^ (raw & 1).cast_signed().wrapping_neg())
     }
     /// A length-prefixed run of bytes.
     fn bytes(&mut self) -> Result<&'a [u8], Fault> {

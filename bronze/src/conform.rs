@@ -5,8 +5,10 @@
 //! a day no reader can show) is a [`Misfit`]: its row becomes an error row and keeps its bytes.
 //! Whole columns are converted at once; misfits are rare, so they are a sparse list.
 
+#![deny(clippy::arithmetic_side_effects)]
+
 mod number;
-pub(crate) mod text;
+mod text;
 
 use std::sync::Arc;
 
@@ -41,6 +43,9 @@ pub enum Reason {
     /// Text that should be a time.
     #[error("a text is no time")]
     NoTime,
+    /// Text that should be a number.
+    #[error("a text is no number")]
+    NoNumber,
     /// Finer than a microsecond.
     #[error("a time is finer than a microsecond")]
     FinerTime,
@@ -56,6 +61,7 @@ impl Reason {
             Self::Number => "inexact_number",
             Self::Time => "time_out_of_range",
             Self::NoTime => "bad_time",
+            Self::NoNumber => "bad_number",
             Self::FinerTime => "inexact_time",
             Self::Utf8 => "invalid_utf8",
         }
@@ -94,6 +100,13 @@ pub fn conform(array: &ArrayRef, to: &DataType, misfits: &mut Vec<Misfit>) -> Re
             number::timestamps(array, *unit, zone.clone(), misfits)
         }
         (T::Time32(_) | T::Time64(_), T::Int64) => number::times(array),
+        // A table may be declared to keep a time as its text or its number: then it keeps what no instant
+        // of a table holds, such as nanoseconds and far years.
+        (T::Timestamp(unit, zone), T::Utf8) => text::print_instants(array, *unit, zone.is_some()),
+        (T::Timestamp(..) | T::Date32, T::Int64) => plain(array, to)?,
+        (T::Date32, T::Utf8) => text::print_days(array),
+        (T::Time32(_) | T::Time64(_), T::Utf8) => text::print_times(array, misfits),
+        (T::Utf8, T::Date32) => text::days(array, misfits),
         (T::Int32, T::Int64) | (T::Int32 | T::Float32, T::Float64) => plain(array, to)?,
         (T::Float32, T::Int64) => number::to_integers(&plain(array, &T::Float64)?, misfits),
         (T::Float64, T::Int64) => number::to_integers(array, misfits),
@@ -104,6 +117,15 @@ pub fn conform(array: &ArrayRef, to: &DataType, misfits: &mut Vec<Misfit>) -> Re
         (T::Decimal256(_, scale), T::Decimal128(precision, wanted)) => {
             number::wide_decimals(array, *scale, *precision, *wanted, misfits)
         }
+        (T::Int32, T::Decimal128(precision, wanted)) => {
+            number::to_decimals(&plain(array, &T::Int64)?, *precision, *wanted, misfits)
+        }
+        (T::Int64, T::Decimal128(precision, wanted)) => {
+            number::to_decimals(array, *precision, *wanted, misfits)
+        }
+        (T::Decimal128(_, scale), T::Int64) => number::decimals_to_integers(array, *scale, misfits),
+        (T::Decimal128(_, scale), T::Utf8) => text::print_decimals(array, *scale),
+        (T::Utf8, T::Decimal128(precision, scale)) => text::digits(array, *precision, *scale, misfits),
         (T::Dictionary(..), T::Utf8) => plain(array, to)?,
         (T::FixedSizeBinary(16), T::Utf8) => text::uuids(array),
         (T::FixedSizeBinary(_) | T::Utf8, T::Binary) => plain(array, to)?,
@@ -111,6 +133,9 @@ pub fn conform(array: &ArrayRef, to: &DataType, misfits: &mut Vec<Misfit>) -> Re
         // What Debezium writes of an instant with a zone, and of a decimal without a scale.
         (T::Utf8, T::Timestamp(TimeUnit::Microsecond, zone)) => text::instants(array, zone.clone(), misfits),
         (T::Struct(fields), T::Utf8) if text::is_scaled(fields) => text::scaled(array.as_struct(), misfits),
+        (T::Struct(fields), T::Decimal128(precision, scale)) if text::is_scaled(fields) => {
+            text::rescaled(array.as_struct(), *precision, *scale, misfits)
+        }
         (from, to) if from == to => array.clone(),
         _ => return Err(refuse()),
     })

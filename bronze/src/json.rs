@@ -6,26 +6,30 @@
 //! read only by a schema that a person has declared.
 //!
 //! Either way there is an Avro schema ([`catalog::avro::avro_from_connect`]), and a value goes the way of
-//! all others: its text is rewritten as a datum of that schema ([`write`]), which says exactly what is
-//! wrong with a bad one and leaves its neighbours alone, and the batch is decoded at once ([`Decoder`]).
+//! all others: its text is rewritten as a datum of that schema ([`datum::Shape`]), which says exactly what
+//! is wrong with a bad one and leaves its neighbours alone, and the batch is decoded at once ([`Decoder`]).
+//!
+//! Keys that serialisers of Kafka's own wrote, such as a bare text or eight bytes, come the same way: see
+//! [`Door`].
 
-mod shape;
 #[cfg(test)]
 mod tests;
-mod write;
 
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::datatypes::Fields;
+use catalog::avro::{Form, in_form};
+use datum::{Encodings, Refused, Shape};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::assemble::Values;
 use crate::check::BadSchema;
+use crate::conform::Reason;
 use crate::decode::{Decoder, Refusal};
-use shape::Shape;
+use crate::door::Door;
 
 /// A topic with more schemas than this has a producer that makes one up for each value.
 const MOST_PARTS: usize = 1_000;
@@ -36,13 +40,36 @@ const MOST_HEADS: usize = 32;
 #[derive(Debug)]
 pub struct Dialect {
     shape: Shape,
+    door: Door,
     decoder: Decoder,
 }
 impl Dialect {
     /// The reader of JSON values of an Avro schema. A `bare` value is the only field of that record.
-    pub fn try_new(number: u32, schema: &Arc<str>, bare: bool) -> Result<Self, BadSchema> {
+    pub fn try_new(
+        number: u32,
+        schema: &Arc<str>,
+        bare: bool,
+        encodings: Encodings,
+    ) -> Result<Self, BadSchema> {
+        Self::through(Door::Json, number, schema, bare, encodings)
+    }
+    /// As [`Dialect::try_new`], of values that come in another way.
+    pub fn through(
+        door: Door,
+        number: u32,
+        schema: &Arc<str>,
+        bare: bool,
+        encodings: Encodings,
+    ) -> Result<Self, BadSchema> {
         let decoder = Decoder::try_new(number, schema.clone())?;
-        Ok(Self { shape: Shape::of(schema, bare)?, decoder })
+        let shaped = |schema: &str| Shape::try_new(schema, bare, encodings);
+        // A default that is none of its field is no reason to refuse values that have the field.
+        let shape = match shaped(&in_form(schema, Form::Text)) {
+            Err(datum::BadSchema::Default { .. }) => shaped(&in_form(schema, Form::Wire)),
+            shape => shape,
+        };
+        let shape = shape.map_err(|error| BadSchema::Shape(error.to_string()))?;
+        Ok(Self { shape, door, decoder })
     }
 }
 
@@ -94,6 +121,13 @@ struct Connect<'a> {
 }
 
 impl SchemaParts {
+    /// How values of the topic's own schema come in.
+    fn door(&self) -> Door {
+        match self.declared.and_then(|number| self.known.get(number as usize)) {
+            Some(Known::Ready(dialect)) => dialect.door,
+            _ => Door::Json,
+        }
+    }
     /// The number that the next schema gets.
     pub fn next(&self) -> u32 {
         self.known.len() as u32
@@ -197,11 +231,15 @@ impl SchemaParts {
 
     /// Appends a value to `arena` as a framed datum of its schema. `None`: it is JSON's `null`.
     fn rewrite(&self, value: &[u8], arena: &mut Vec<u8>) -> Result<Option<Rewritten>, Refusal> {
-        if value.is_empty() {
+        let door = self.door();
+        if value.is_empty() && door == Door::Json {
             return Err(Refusal::Empty);
         }
-        let (whose, payload) = self.split(value);
-        if payload.trim_ascii() == b"null" {
+        let (whose, payload) = match door {
+            Door::Json => self.split(value),
+            _ => (Whose::Contract, value),
+        };
+        if door == Door::Json && payload.trim_ascii() == b"null" {
             return Ok(None);
         }
         let number = match whose {
@@ -224,11 +262,11 @@ impl SchemaParts {
             Known::Ready(dialect) => {
                 let start = arena.len();
                 stream::frame(dialect.decoder.id(), &[], arena);
-                match write::value(&dialect.shape, payload, arena) {
+                match dialect.door.write(&dialect.shape, payload, arena) {
                     Ok(is_whole) => Ok(Some(Rewritten { number, span: start..arena.len(), is_whole })),
-                    Err(refusal) => {
+                    Err(refused) => {
                         arena.truncate(start);
-                        Err(refusal)
+                        Err(refused.into())
                     }
                 }
             }
@@ -241,6 +279,31 @@ pub fn schema_part(value: &[u8]) -> Option<&str> {
     match SchemaParts::default().split(value) {
         (Whose::Fresh { part, .. }, _) => Some(part),
         _ => None,
+    }
+}
+
+impl From<Refused> for Refusal {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Json(why) => Self::Json(why),
+            Refused::Unlike { column, wanted, .. } => Self::Unlike { column, wanted },
+            Refused::Misfit { column, reason, .. } => Self::Misfit { column, reason: reason.into() },
+            Refused::Missing { column } => {
+                Self::Unlike { column, wanted: "a value, which the schema requires," }
+            }
+            Refused::Twice { column } => Self::Unlike { column, wanted: "one value, not two," },
+        }
+    }
+}
+
+impl From<datum::Reason> for Reason {
+    fn from(reason: datum::Reason) -> Self {
+        match reason {
+            datum::Reason::Decimal => Self::Decimal,
+            datum::Reason::Number => Self::Number,
+            datum::Reason::Time => Self::Time,
+            datum::Reason::FinerTime => Self::FinerTime,
+        }
     }
 }
 

@@ -8,6 +8,7 @@
 //! | [`conform`] | columns to the table's types, exactly or not at all |
 //! | [`evolve`] | what a new version of a schema means for the table |
 //! | [`json`] | values of JSON, by their own schema or the declared one |
+//! | [`door`] | keys of the serialisers that Kafka's client has |
 //! | [`batch`] | records of any schemas to rows |
 //! | [`assemble`] | rows: coordinates, headers, error rows beside the decoded columns |
 //! | [`decider`] | which records are new, when what waits becomes a commit |
@@ -36,6 +37,7 @@ pub mod commit;
 pub mod conform;
 pub mod decider;
 pub mod decode;
+pub mod door;
 #[cfg(test)]
 mod drain;
 pub mod error;

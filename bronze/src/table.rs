@@ -100,7 +100,7 @@ impl Task {
             ValueFormat::Json => Format::Text,
             ValueFormat::Bytes => Format::Bytes,
         };
-        let reader = Reader::new(format, Layout::new(table.schema().clone()));
+        let reader = Reader::new(format, Layout::new(table.schema().clone())).keys_in(topic.key_format);
         let meter = shared.context.meters.stage("bronze", &topic.table.to_string());
         meter.version(table.version());
         let context = &shared.context;

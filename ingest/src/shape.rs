@@ -1,26 +1,15 @@
-//! Rows of text or JSON to Avro of a topic's schema, exactly or not at all.
+//! Rows of files to Avro of a topic's schema, exactly or not at all.
 //!
-//! A column that the schema lacks makes a bad row, as does a missing one without null or default: what
-//! is dropped or made up in silence would be found in no table. Text is read as the type says, so that
-//! CSV and JSON share one set of rules:
-//!
-//! | type | JSON | text |
-//! | --- | --- | --- |
-//! | int, long | a whole number | the same in digits |
-//! | float, double | a number | the same, `NaN`, `inf`, `-inf` |
-//! | decimal | a number of up to 15 digits | any number of digits, up to the scale |
-//! | boolean | `true` | `true` or `false` |
-//! | date | days since 1970 | `2026-01-31` |
-//! | timestamp | its unit since 1970 | `2026-01-31T12:00:00.5Z`, without a zone in UTC |
-//! | bytes | none | base64 is not guessed: the text's own bytes |
-//! | null | `null` | empty, where null is allowed and text is not |
+//! How a value is read is said by [`datum`], which reads the values of JSON topics too: a line of JSON means
+//! the same in a file and on a topic. A column that the schema lacks makes a bad row, at any depth, as does a
+//! missing one without null or default: what is dropped or made up in silence would be found in no table.
 
 pub(crate) mod scalar;
 
 use apache_avro::Schema;
-use apache_avro::schema::{RecordSchema, UnionSchema};
-use apache_avro::types::Value;
-use apache_avro::writer::datum::GenericDatumWriter;
+use catalog::Topic;
+use catalog::avro::{Form, in_form};
+use datum::{Encodings, Refused};
 use serde_json::{Map, Value as Json};
 
 /// Why a row is no record of its topic.
@@ -32,7 +21,10 @@ pub enum BadRow {
     /// A column without a value, null or default.
     #[error("column `{0}` is missing")]
     MissingColumn(String),
-    /// A value of another type.
+    /// A column that is there twice.
+    #[error("column `{0}` is there twice")]
+    Twice(String),
+    /// A value of another type, or one that its type does not hold.
     #[error("column `{column}`: `{value}` is no {kind}")]
     BadValue {
         /// The column.
@@ -42,118 +34,93 @@ pub enum BadRow {
         /// What should.
         kind: String,
     },
-    /// What the encoder refuses.
-    #[error("the row cannot be encoded: {0}")]
-    Encoding(String),
+    /// What is no JSON.
+    #[error("the row is no JSON: {0}")]
+    Json(String),
+}
+
+impl From<Refused> for BadRow {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Json(why) => Self::Json(why),
+            Refused::Missing { column } => Self::MissingColumn(column),
+            Refused::Twice { column } => Self::Twice(column),
+            Refused::Unlike { column, wanted, found } => {
+                let kind = wanted.strip_prefix("a ").unwrap_or(wanted).to_owned();
+                Self::BadValue { column, value: found, kind }
+            }
+            Refused::Misfit { column, reason, found } => {
+                Self::BadValue { column, value: found, kind: format!("value of its type: {reason}") }
+            }
+        }
+    }
+}
+
+/// A row as its file has it.
+#[derive(Debug, Clone, Copy)]
+pub enum Row<'a> {
+    /// The text of a JSON object.
+    Json(&'a str),
+    /// Cells of CSV by the names of the header, each a text.
+    Cells(&'a Map<String, Json>),
 }
 
 /// A schema that rows are written with.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Shape {
-    schema: Schema,
+    shape: datum::Shape,
 }
 impl Shape {
-    /// Parses the JSON of an Avro record.
-    pub fn try_new(schema: &str) -> Result<Self, String> {
-        let schema = Schema::parse_str(schema).map_err(|error| error.to_string())?;
-        match &schema {
-            Schema::Record(_) => Ok(Self { schema }),
-            _ => Err("its schema is no record".to_owned()),
-        }
+    /// Parses the JSON of an Avro record; `topic` says how its texts hold decimals and bytes.
+    pub fn try_new(schema: &str, topic: &Topic) -> Result<Self, String> {
+        Self::with(schema, Encodings { decimals: topic.decimals, bytes: topic.bytes })
     }
-    fn record(&self) -> &RecordSchema {
-        match &self.schema {
-            Schema::Record(record) => record,
-            _ => unreachable!("`try_new` makes records only"),
+    /// As [`Shape::try_new`], with encodings alone.
+    pub fn with(schema: &str, encodings: Encodings) -> Result<Self, String> {
+        let schema = in_form(schema, Form::Text);
+        let schema = Schema::parse_str(&schema).map_err(|error| error.to_string())?;
+        if !matches!(schema, Schema::Record(_)) {
+            return Err("its schema is no record".to_owned());
         }
+        let shape = datum::Shape::of(&schema, false, encodings).map_err(|error| error.to_string())?;
+        Ok(Self { shape })
     }
 
     /// The row as Avro, without a frame. Columns beyond the schema's are refused.
-    pub fn encode(&self, row: &Map<String, Json>) -> Result<Vec<u8>, BadRow> {
-        let known = |name: &String| self.record().fields.iter().any(|field| field.name == *name);
-        if let Some(unknown) = row.keys().find(|name| !known(name)) {
-            return Err(BadRow::UnknownColumn(unknown.clone()));
+    pub fn encode(&self, row: Row<'_>) -> Result<Vec<u8>, BadRow> {
+        let (datum, unknown) = self.written(row)?;
+        match unknown {
+            Some(unknown) => Err(BadRow::UnknownColumn(unknown)),
+            None => Ok(datum),
         }
-        self.encode_part(row)
     }
     /// The columns of the schema out of a row that may have more: its key.
-    pub fn encode_part(&self, row: &Map<String, Json>) -> Result<Vec<u8>, BadRow> {
-        let value = record(self.record(), row, "")?;
-        let refused = |error: apache_avro::Error| BadRow::Encoding(error.to_string());
-        let writer = GenericDatumWriter::builder(&self.schema).build().map_err(refused)?;
-        writer.write_value_to_vec(value).map_err(refused)
+    pub fn encode_part(&self, row: Row<'_>) -> Result<Vec<u8>, BadRow> {
+        Ok(self.written(row)?.0)
+    }
+
+    /// The row as Avro, and the first of its columns that the schema lacks.
+    fn written(&self, row: Row<'_>) -> Result<(Vec<u8>, Option<String>), BadRow> {
+        let mut datum = Vec::new();
+        let unknown = match row {
+            Row::Json(text) => self.shape.json(text.as_bytes(), &mut datum)?,
+            Row::Cells(cells) => {
+                self.shape.cells(|name| cells.get(name).and_then(Json::as_str), &mut datum)?;
+                let known = |name: &str| self.shape.columns().any(|column| column == name);
+                cells.keys().find(|name| !known(name)).cloned()
+            }
+        };
+        Ok((datum, unknown))
     }
 }
 
 /// A default as a schema's text has it.
-pub(crate) fn default(schema: &Schema, json: &Json) -> Result<Value, BadRow> {
-    value(schema, json, "default")
-}
-
-fn record(schema: &RecordSchema, row: &Map<String, Json>, path: &str) -> Result<Value, BadRow> {
-    let mut fields = Vec::with_capacity(schema.fields.len());
-    for field in &schema.fields {
-        let column = if path.is_empty() { field.name.clone() } else { format!("{path}.{}", field.name) };
-        let given = row.get(&field.name);
-        let json = match (given, &field.default) {
-            (Some(json), _) => json,
-            (None, Some(default)) => default,
-            (None, None) if is_nullable(&field.schema) => &Json::Null,
-            (None, None) => return Err(BadRow::MissingColumn(column)),
-        };
-        fields.push((field.name.clone(), value(&field.schema, json, &column)?));
-    }
-    Ok(Value::Record(fields))
-}
-
-fn is_nullable(schema: &Schema) -> bool {
-    matches!(schema, Schema::Union(union) if union.is_nullable()) || *schema == Schema::Null
-}
-
-fn value(schema: &Schema, json: &Json, column: &str) -> Result<Value, BadRow> {
-    let bad = |kind: &str| {
-        let value = match json {
-            Json::String(text) => text.chars().take(80).collect(),
-            other => other.to_string().chars().take(80).collect(),
-        };
-        BadRow::BadValue { column: column.to_owned(), value, kind: kind.to_owned() }
-    };
-    match (schema, json) {
-        (Schema::Union(union), json) => self::union(union, json, column),
-        (Schema::Null, Json::Null) => Ok(Value::Null),
-        (Schema::Record(inner), Json::Object(row)) => record(inner, row, column),
-        (Schema::Array(array), Json::Array(items)) => {
-            let items = items.iter().map(|item| value(&array.items, item, column));
-            Ok(Value::Array(items.collect::<Result<_, _>>()?))
-        }
-        (Schema::Map(map), Json::Object(entries)) => {
-            let entries =
-                entries.iter().map(|(key, json)| Ok((key.clone(), value(&map.types, json, column)?)));
-            Ok(Value::Map(entries.collect::<Result<_, BadRow>>()?))
-        }
-        (schema, json) => scalar::value(schema, json).map_err(|kind| bad(&kind)),
-    }
-}
-
-/// The first branch that takes the value; null for empty text only where no branch takes text.
-fn union(union: &UnionSchema, json: &Json, column: &str) -> Result<Value, BadRow> {
-    let branches = union.variants();
-    let null = branches.iter().position(|branch| *branch == Schema::Null);
-    let is_text = |branch: &Schema| matches!(branch, Schema::String);
-    let empty = matches!(json, Json::String(text) if text.is_empty());
-    if let Some(null) = null
-        && (json.is_null() || empty && !branches.iter().any(is_text))
-    {
-        return Ok(Value::Union(null as u32, Box::new(Value::Null)));
-    }
-    let mut refused = None;
-    for (at, branch) in branches.iter().enumerate().filter(|(_, branch)| **branch != Schema::Null) {
-        match value(branch, json, column) {
-            Ok(value) => return Ok(Value::Union(at as u32, Box::new(value))),
-            Err(error) => refused = Some(error),
-        }
-    }
-    Err(refused.unwrap_or_else(|| BadRow::MissingColumn(column.to_owned())))
+pub(crate) fn default(schema: &Schema, json: &Json) -> Result<apache_avro::types::Value, String> {
+    let shape = datum::Shape::of(schema, false, Encodings::TEXT).map_err(|error| error.to_string())?;
+    let datum = shape.default(json).ok_or_else(|| format!("the default `{json}` is no value of its type"))?;
+    let reader = apache_avro::reader::datum::GenericDatumReader::builder(schema).build();
+    let reader = reader.map_err(|error| error.to_string())?;
+    reader.read_value(&mut datum.as_slice()).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@
 
 use std::sync::Arc;
 
-use ahash::AHashMap;
+use ahash::{AHashMap, AHashSet};
 use arrow::array::{
     Array, ArrayRef, AsArray as _, BooleanArray, ListArray, ListBuilder, RecordBatch, RecordBatchOptions,
     StringArray, StringBuilder, StructArray, new_null_array,
@@ -98,6 +98,8 @@ pub struct Changes {
     pub unchanged: AHashMap<usize, BooleanArray>,
     /// Rows whose key the source changed, each with the header that names the old key.
     pub old_keys: Vec<(usize, Vec<u8>)>,
+    /// Rows that have a key which cannot be read.
+    pub unread_keys: AHashSet<usize>,
     /// Rows appended again at their coordinates, each with the ULID of the redrive.
     pub redriven: Vec<(usize, Arc<str>)>,
 }
@@ -128,7 +130,13 @@ impl Reader {
     }
     /// Columns of the bronze table that are read.
     pub fn needs(&self, bronze: &Schema) -> Vec<String> {
-        let skipped = |name: &str| matches!(name, "_raw" | "_key" | "_ingested_at" | "_ingested_date");
+        // The key's bytes only tell a key that cannot be read from none at all.
+        let has_keys = bronze.field_with_name("_keys").is_ok();
+        let skipped = |name: &str| match name {
+            "_raw" | "_ingested_at" | "_ingested_date" => true,
+            "_key" => !has_keys,
+            _ => false,
+        };
         bronze.fields().iter().map(|f| f.name().clone()).filter(|name| !skipped(name)).collect()
     }
 
@@ -178,6 +186,7 @@ impl Reader {
             seqs: order.seqs(),
             last_of_snapshot,
             unchanged,
+            unread_keys: unread_keys(bronze),
             old_keys: headers::values(bronze, "__debezium.oldkey", |row| ops[row].is_row()),
             redriven: redriven.filter_map(|(row, id)| Some((row, Arc::from(id?)))).collect(),
             ops,
@@ -356,6 +365,14 @@ impl Reader {
         }
         Ok((list.finish(), marks))
     }
+}
+
+/// Rows whose key has bytes and no columns.
+fn unread_keys(bronze: &RecordBatch) -> AHashSet<usize> {
+    let (Some(bytes), Some(keys)) = (bronze.column_by_name("_key"), bronze.column_by_name("_keys")) else {
+        return AHashSet::new();
+    };
+    (0..bronze.num_rows()).filter(|&row| bytes.is_valid(row) && keys.is_null(row)).collect()
 }
 
 /// Whether a row is the last that a snapshot read of its table.

@@ -8,6 +8,7 @@ use cargo_metadata::{DependencyKind, MetadataCommand};
 /// Who may name whom. Stages never name each other; `cli` wires them.
 const ALLOWED: &[(&str, &[&str])] = &[
     ("model", &[]),
+    ("datum", &["model"]),
     ("runtime", &["model"]),
     ("stream", &["model", "runtime"]),
     ("lake", &["model", "runtime"]),
@@ -15,8 +16,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("catalog", &["model", "query"]),
     ("testkit", &["model", "runtime", "stream", "lake"]),
     ("cdc-sim", &["model", "runtime", "catalog", "stream"]),
-    ("ingest", &["model", "runtime", "catalog", "stream"]),
-    ("bronze", &["model", "runtime", "catalog", "stream", "lake"]),
+    ("ingest", &["model", "datum", "runtime", "catalog", "stream"]),
+    ("bronze", &["model", "datum", "runtime", "catalog", "stream", "lake"]),
     ("silver", &["model", "runtime", "catalog", "stream", "lake", "query"]),
     ("gold", &["model", "runtime", "catalog", "stream", "lake", "query"]),
     (

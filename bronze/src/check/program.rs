@@ -159,7 +159,9 @@ impl Checker {
             let count = count.unsigned_abs();
             match self.least[item as usize] {
                 0 => cursor.empty_items = cursor.empty_items.checked_sub(count).ok_or(Fault::Length)?,
-                least if count > (cursor.rest.len() / least) as u64 => return Err(Fault::Length),
+                least if cursor.rest.len().checked_div(least).is_none_or(|most| count > most as u64) => {
+                    return Err(Fault::Length);
+                }
                 _ => {}
             }
             for _ in 0..count {
@@ -173,7 +175,8 @@ impl Checker {
     }
 
     fn list(&self, first: At, len: At) -> &[At] {
-        &self.children[first as usize..(first + len) as usize]
+        let first = first as usize;
+        &self.children[first..first.saturating_add(len as usize)]
     }
 
     /// Children stand before their parents, so one pass does.
@@ -187,7 +190,9 @@ impl Checker {
                 Node::Record { first, len } => {
                     self.list(first, len).iter().map(of).fold(0, usize::saturating_add)
                 }
-                Node::Union { first, len } => 1 + self.list(first, len).iter().map(of).min().unwrap_or(0),
+                Node::Union { first, len } => {
+                    self.list(first, len).iter().map(of).min().unwrap_or(0).saturating_add(1)
+                }
                 _ => 1,
             };
         }
@@ -212,7 +217,7 @@ struct Compiler {
 impl Compiler {
     fn add(&mut self, node: Node) -> At {
         self.nodes.push(node);
-        (self.nodes.len() - 1) as At
+        self.nodes.len().saturating_sub(1) as At
     }
 
     fn compile(&mut self, schema: &Value, space: Option<&str>, depth: usize) -> Result<At, BadSchema> {
@@ -224,7 +229,7 @@ impl Compiler {
             Value::Array(branches) => {
                 let branches = branches
                     .iter()
-                    .map(|branch| self.compile(branch, space, depth + 1))
+                    .map(|branch| self.compile(branch, space, depth.saturating_add(1)))
                     .collect::<Result<Vec<_>, _>>()?;
                 let (first, len) = self.keep(branches);
                 Ok(self.add(Node::Union { first, len }))
@@ -264,7 +269,7 @@ impl Compiler {
             schema.get(key).ok_or_else(|| BadSchema::Avro(format!("`{key}` is missing in `{schema}`")))
         };
         let Some(kind) = text("type") else {
-            return self.compile(child("type")?, space, depth + 1);
+            return self.compile(child("type")?, space, depth.saturating_add(1));
         };
         let logical = text("logicalType");
         match kind {
@@ -289,11 +294,11 @@ impl Compiler {
                 Ok(at)
             }
             "array" => {
-                let item = self.compile(child("items")?, space, depth + 1)?;
+                let item = self.compile(child("items")?, space, depth.saturating_add(1))?;
                 Ok(self.add(Node::Array(item)))
             }
             "map" => {
-                let value = self.compile(child("values")?, space, depth + 1)?;
+                let value = self.compile(child("values")?, space, depth.saturating_add(1))?;
                 Ok(self.add(Node::Map(value)))
             }
             _ => match (kind, logical) {
@@ -318,7 +323,7 @@ impl Compiler {
         for field in fields {
             let kind = field.get("type");
             let kind = kind.ok_or_else(|| BadSchema::Avro(format!("a field of `{full}` has no type")))?;
-            nodes.push(self.compile(kind, space, depth + 1)?);
+            nodes.push(self.compile(kind, space, depth.saturating_add(1))?);
         }
         self.open.pop();
         let (first, len) = self.keep(nodes);

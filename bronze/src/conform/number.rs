@@ -42,7 +42,9 @@ pub(super) fn dates(array: &ArrayRef, misfits: &mut Vec<Misfit>) -> ArrayRef {
 
 /// Microseconds that a reader of the table can show.
 pub(super) fn micros(micros: Option<i64>) -> Result<i64, Reason> {
-    let years = i64::from(FIRST_DAY) * MICROS_A_DAY..(i64::from(LAST_DAY) + 1) * MICROS_A_DAY;
+    const FIRST: i64 = FIRST_DAY as i64 * MICROS_A_DAY;
+    const END: i64 = (LAST_DAY as i64 + 1) * MICROS_A_DAY;
+    let years = FIRST..END;
     micros.filter(|micros| years.contains(micros)).ok_or(Reason::Time)
 }
 
@@ -73,7 +75,9 @@ pub(super) fn timestamps(
 pub(super) fn times(array: &ArrayRef) -> ArrayRef {
     let none = &mut Vec::new();
     Arc::new(match array.as_primitive_opt::<Time32MillisecondType>() {
-        Some(millis) => each::<_, Int64Type>(millis, none, |millis| Ok(i64::from(millis) * 1_000)),
+        Some(millis) => {
+            each::<_, Int64Type>(millis, none, |millis| Ok(i64::from(millis).saturating_mul(1_000)))
+        }
         None => match array.as_primitive_opt::<Time64MicrosecondType>() {
             Some(micros) => each::<_, Int64Type>(micros, none, Ok),
             // The decoder makes no other unit.
@@ -98,14 +102,32 @@ pub(super) fn to_doubles(array: &ArrayRef, misfits: &mut Vec<Misfit>) -> ArrayRe
     }))
 }
 
+pub(super) fn to_decimals(
+    array: &ArrayRef,
+    precision: u8,
+    wanted: i8,
+    misfits: &mut Vec<Misfit>,
+) -> ArrayRef {
+    let stored = each::<_, Decimal128Type>(array.as_primitive::<Int64Type>(), misfits, |value| {
+        rescale(value.into(), 0, wanted, precision).ok_or(Reason::Decimal)
+    });
+    Arc::new(typed(stored, precision, wanted))
+}
+
+pub(super) fn decimals_to_integers(array: &ArrayRef, scale: i8, misfits: &mut Vec<Misfit>) -> ArrayRef {
+    Arc::new(each::<_, Int64Type>(array.as_primitive::<Decimal128Type>(), misfits, |value| {
+        rescale(value, scale, 0, 38).and_then(|value| i64::try_from(value).ok()).ok_or(Reason::Number)
+    }))
+}
+
 /// From scale to scale, when no digit is lost and no more than `precision` are needed.
 fn rescale(value: i128, from: i8, to: i8, precision: u8) -> Option<i128> {
-    let shift = i32::from(to) - i32::from(from);
+    let shift = i32::from(to).saturating_sub(from.into());
     let factor = 10_i128.checked_pow(shift.unsigned_abs());
     let scaled = match factor {
         _ if value == 0 => 0,
         Some(factor) if shift >= 0 => value.checked_mul(factor)?,
-        Some(factor) if value % factor == 0 => value / factor,
+        Some(factor) if value.checked_rem(factor) == Some(0) => value.checked_div(factor)?,
         _ => return None,
     };
     (scaled.unsigned_abs() < 10_u128.checked_pow(u32::from(precision))?).then_some(scaled)
@@ -137,6 +159,10 @@ pub(super) fn wide_decimals(
     Arc::new(typed(stored, precision, wanted))
 }
 
-fn typed(array: PrimitiveArray<Decimal128Type>, precision: u8, scale: i8) -> PrimitiveArray<Decimal128Type> {
+pub(super) fn typed(
+    array: PrimitiveArray<Decimal128Type>,
+    precision: u8,
+    scale: i8,
+) -> PrimitiveArray<Decimal128Type> {
     array.with_precision_and_scale(precision, scale).expect("the table's own precision and scale are valid")
 }

@@ -1,11 +1,17 @@
+#![allow(clippy::arithmetic_side_effects, reason = "a test's own numbers")]
+
 use std::sync::Arc;
 
 use arrow::array::{
     ArrayRef, AsArray, BinaryArray, Date32Array, Decimal128Array, FixedSizeBinaryArray, Float64Array,
-    Int64Array, ListArray, StructArray, TimestampMillisecondArray, TimestampNanosecondArray,
+    Int32Array, Int64Array, ListArray, StringArray, StructArray, TimestampMicrosecondArray,
+    TimestampMillisecondArray, TimestampNanosecondArray,
 };
 use arrow::buffer::{NullBuffer, OffsetBuffer};
-use arrow::datatypes::{DataType, Decimal128Type, Field, Fields, Int64Type, TimeUnit};
+use arrow::datatypes::TimestampMicrosecondType;
+use arrow::datatypes::{DataType, Date32Type, Decimal128Type, Field, Fields, Int64Type, TimeUnit};
+use model::text;
+use proptest::prelude::*;
 use rstest::rstest;
 
 use super::*;
@@ -128,4 +134,125 @@ fn a_column_the_table_lacks_is_never_dropped_in_silence() {
     let narrow: Fields = vec![Field::new("a", DataType::Int64, true)].into();
     assert!(check(&DataType::Struct(wide.clone()), &DataType::Struct(narrow.clone())).is_err());
     assert!(check(&DataType::Struct(narrow), &DataType::Struct(wide)).is_ok());
+}
+
+fn micros() -> DataType {
+    DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
+}
+
+/// Types of tables, and of the records that are to be brought to them.
+fn kinds() -> Vec<DataType> {
+    let item = |kind| DataType::List(Arc::new(Field::new("element", kind, true)));
+    vec![
+        DataType::Boolean,
+        DataType::Int64,
+        DataType::Float64,
+        DataType::Utf8,
+        DataType::Binary,
+        DataType::Date32,
+        micros(),
+        DataType::Decimal128(38, 0),
+        DataType::Decimal128(38, 9),
+        item(DataType::Int64),
+        DataType::Struct(vec![Field::new("a", DataType::Int64, true)].into()),
+    ]
+}
+
+/// What the project is checked by is what the stage does.
+#[test]
+fn what_the_catalog_says_can_be_brought_can() {
+    for from in kinds() {
+        for to in kinds() {
+            let brought = catalog::avro::is_brought(&from, &to);
+            assert_eq!(brought, check(&from, &to).is_ok(), "{from} to {to}");
+        }
+    }
+}
+
+proptest! {
+    /// What a declared type keeps of a time reads back as the time, in every unit and of every year.
+    #[test]
+    fn a_time_that_is_declared_as_text_or_number_is_kept_whole(ticks: i64, day: i32, at in -62_135_596_800_000_000_i64..253_402_300_800_000_000) {
+        let nanos = TimestampNanosecondArray::from(vec![Some(ticks), None]).with_timezone("UTC");
+        let (number, misfits) = conformed(nanos.clone(), DataType::Int64);
+        prop_assert_eq!((number.as_primitive::<Int64Type>().value(0), number.is_null(1), misfits), (ticks, true, vec![]));
+        let (words, misfits) = conformed(nanos, DataType::Utf8);
+        prop_assert!(misfits.is_empty() && words.is_null(1));
+        let (words, whole) = (words.as_string::<i32>().value(0).to_owned(), ticks.rem_euclid(1_000) == 0);
+        match text::instant(&words) {
+            Ok(micros) => prop_assert_eq!(Some(ticks), micros.checked_mul(1_000)),
+            Err(unread) => prop_assert_eq!((unread, whole), (text::Unread::Finer, false)),
+        }
+        let (words, _) = conformed(Date32Array::from(vec![day]), DataType::Utf8);
+        prop_assert_eq!(words.as_string::<i32>().value(0), text::print_date(day));
+        let (days, _) = conformed(Date32Array::from(vec![day]), DataType::Int64);
+        prop_assert_eq!(days.as_primitive::<Int64Type>().value(0), i64::from(day));
+        // There and back.
+        let times = TimestampMicrosecondArray::from(vec![at]).with_timezone("UTC");
+        let (words, _) = conformed(times, DataType::Utf8);
+        let (back, misfits) = conformed(words.as_string::<i32>().clone(), micros());
+        prop_assert_eq!((back.as_primitive::<TimestampMicrosecondType>().value(0), misfits), (at, vec![]));
+    }
+
+    #[test]
+    fn a_decimal_goes_to_text_and_to_other_scales_and_back(
+        unscaled in -(10_i128.pow(38) - 1)..10_i128.pow(38), scale in 0_i8..=38, other in 0_i8..=38, long: i64,
+    ) {
+        let (words, _) = conformed(decimals(vec![Some(unscaled)], 38, scale), DataType::Utf8);
+        prop_assert_eq!(words.as_string::<i32>().value(0), text::print_decimal(unscaled, scale));
+        let words = words.as_string::<i32>().clone();
+        let (back, misfits) = conformed(words.clone(), DataType::Decimal128(38, scale));
+        prop_assert_eq!((back.as_primitive::<Decimal128Type>().value(0), misfits), (unscaled, vec![]));
+        // By its text or by itself, a value fits another scale or it does not.
+        let (by_text, text_misfits) = conformed(words, DataType::Decimal128(38, other));
+        let (by_self, self_misfits) = conformed(decimals(vec![Some(unscaled)], 38, scale), DataType::Decimal128(38, other));
+        prop_assert_eq!(&text_misfits, &self_misfits);
+        if text_misfits.is_empty() {
+            prop_assert_eq!(
+                by_text.as_primitive::<Decimal128Type>().value(0),
+                by_self.as_primitive::<Decimal128Type>().value(0)
+            );
+        }
+        let (wide, misfits) = conformed(Int64Array::from(vec![long]), DataType::Decimal128(38, other));
+        let fits = text::decimal(&long.to_string(), 38, u32::from(other.unsigned_abs()));
+        match fits {
+            Ok(unscaled) => {
+                prop_assert_eq!(wide.as_primitive::<Decimal128Type>().value(0), unscaled);
+                let (back, _) = conformed(wide.as_primitive::<Decimal128Type>().clone(), DataType::Int64);
+                prop_assert_eq!(back.as_primitive::<Int64Type>().value(0), long);
+            }
+            Err(_) => prop_assert_eq!(misfits, vec![0]),
+        }
+    }
+
+    /// Any scale, any bytes: a text in digits, a decimal, or a misfit; never a panic.
+    #[test]
+    fn a_decimal_that_carries_its_scale_is_read_or_refused(scale: i32, small in -40_i32..40, raw in prop::collection::vec(any::<u8>(), 0..20)) {
+        let fields = Fields::from(vec![
+            Field::new("scale", DataType::Int32, false),
+            Field::new("value", DataType::Binary, false),
+        ]);
+        for scale in [scale, small, i32::MIN, i32::MAX] {
+            let scales: ArrayRef = Arc::new(Int32Array::from(vec![scale]));
+            let values: ArrayRef = Arc::new(BinaryArray::from(vec![raw.as_slice()]));
+            let free = StructArray::new(fields.clone(), vec![scales, values], None);
+            let (words, misfits) = conformed(free.clone(), DataType::Utf8);
+            prop_assert_eq!(misfits.is_empty(), scale.unsigned_abs() <= 16_383);
+            let (fixed, misfits) = conformed(free, DataType::Decimal128(38, 9));
+            if let (true, true) = (words.is_valid(0), misfits.is_empty()) {
+                let unscaled = fixed.as_primitive::<Decimal128Type>().value(0);
+                prop_assert_eq!(text::decimal(words.as_string::<i32>().value(0), 38, 9), Ok(unscaled));
+            }
+        }
+    }
+}
+
+#[rstest]
+#[case::two_digit_year("26-01-31", None)]
+#[case::date("2026-01-31", Some(20_484))]
+#[case::far("+12026-01-31", None)]
+fn a_text_is_a_date_or_a_misfit(#[case] words: &str, #[case] expected: Option<i32>) {
+    let (days, misfits) = conformed(StringArray::from(vec![words]), DataType::Date32);
+    assert_eq!(misfits.is_empty(), expected.is_some());
+    assert_eq!(days.as_primitive::<Date32Type>().iter().next().flatten(), expected);
 }

@@ -3,39 +3,28 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, StringBuilder, StructArray, TimestampMicrosecondArray,
-    TimestampMicrosecondBuilder,
+    Array, ArrayRef, ArrowPrimitiveType, AsArray, PrimitiveArray, PrimitiveBuilder, StringArray,
+    StringBuilder, StructArray,
 };
-use arrow::datatypes::{DataType, Fields, Int32Type};
-use chrono::{DateTime, Datelike as _, NaiveDate, NaiveDateTime};
+use arrow::datatypes::{
+    DataType, Date32Type, Decimal128Type, Fields, Int32Type, Int64Type, TimeUnit, TimestampMicrosecondType,
+    TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType,
+};
+use model::text::{self, Unread};
 use num_bigint::BigInt;
 
 use super::{Misfit, Reason, number};
 
-/// Day 0 of 1970, counted from the year 1.
-const EPOCH_FROM_CE: i32 = 719_163;
 /// More digits behind the point than any database has.
-const MOST_SCALE: i32 = 16_383;
+const MOST_SCALE: u32 = 16_383;
 
 /// The hyphenated, lowercase form of each 16 bytes.
 pub(super) fn uuids(array: &ArrayRef) -> ArrayRef {
-    const HEX: &[u8; 16] = b"0123456789abcdef";
     let raw = array.as_fixed_size_binary();
-    let mut texts = StringBuilder::with_capacity(raw.len(), raw.len() * 36);
-    for row in 0..raw.len() {
-        if raw.is_null(row) {
-            texts.append_null();
-            continue;
-        }
-        let mut text = [b'-'; 36];
-        let mut at = 0;
-        for (i, byte) in raw.value(row).iter().enumerate() {
-            at += usize::from(matches!(i, 4 | 6 | 8 | 10));
-            text[at] = HEX[usize::from(byte >> 4)];
-            text[at + 1] = HEX[usize::from(byte & 15)];
-            at += 2;
-        }
-        texts.append_value(str::from_utf8(&text).expect("hex digits and hyphens are ASCII"));
+    let mut texts = StringBuilder::with_capacity(raw.len(), raw.len().saturating_mul(36));
+    for raw in raw {
+        let raw: Option<[u8; 16]> = raw.and_then(|raw| raw.try_into().ok());
+        texts.append_option(raw.map(text::print_uuid));
     }
     Arc::new(texts.finish())
 }
@@ -44,75 +33,118 @@ pub(super) fn uuids(array: &ArrayRef) -> ArrayRef {
 pub(super) fn texts(array: &ArrayRef, misfits: &mut Vec<Misfit>) -> ArrayRef {
     let raw = array.as_binary::<i32>();
     let mut texts = StringBuilder::with_capacity(raw.len(), raw.value_data().len());
-    for (row, bytes) in raw.iter().enumerate() {
+    for (row, bytes) in (0..).zip(raw) {
         let text = bytes.map(str::from_utf8);
         if let Some(Err(_)) = text {
-            misfits.push(Misfit { row: row as u32, reason: Reason::Utf8 });
+            misfits.push(Misfit { row, reason: Reason::Utf8 });
         }
         texts.append_option(text.and_then(Result::ok));
     }
     Arc::new(texts.finish())
 }
 
-/// A time of ISO 8601, as microseconds. Without a zone it is UTC's. `None`: it is no time at all.
-pub(crate) fn instant(text: &str) -> Option<Result<i64, Reason>> {
-    // Years of more than four digits have a sign, and so does one of the infinities.
-    if text.starts_with(['+', '-']) || text == "infinity" {
-        return Some(Err(Reason::Time));
-    }
-    let naive = || NaiveDateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S%.f").map(|time| time.and_utc());
-    let at = DateTime::parse_from_rfc3339(text).map(|time| time.to_utc()).or_else(|_| naive()).ok()?;
-    if at.timestamp_subsec_nanos() % 1_000 != 0 {
-        return Some(Err(Reason::FinerTime));
-    }
-    Some(number::micros(Some(at.timestamp_micros())))
-}
-
-/// A date of ISO 8601, as days since 1970.
-pub(crate) fn day(text: &str) -> Option<i32> {
-    let date = NaiveDate::parse_from_str(text.trim_end_matches('Z'), "%Y-%m-%d").ok()?;
-    Some(date.num_days_from_ce() - EPOCH_FROM_CE)
-}
-
-/// The digits of a JSON number at this scale. `None`: it is no number.
-pub(crate) fn unscaled(number: &str, scale: u32) -> Option<Result<i128, Reason>> {
-    let (mantissa, exponent) = number.split_once(['e', 'E']).unwrap_or((number, "0"));
-    let exponent: i64 = exponent.parse().ok()?;
-    let (whole, behind) = mantissa.split_once('.').unwrap_or((mantissa, ""));
-    let digits = format!("{whole}{behind}");
-    if !digits.strip_prefix('-').unwrap_or(&digits).bytes().all(|b| b.is_ascii_digit()) || whole.is_empty() {
-        return None;
-    }
-    let shift = i64::from(scale) + exponent - behind.len() as i64;
-    let scaled = || {
-        let digits: i128 = digits.parse().ok()?;
-        let factor = 10_i128.checked_pow(u32::try_from(shift.unsigned_abs()).ok()?);
-        match factor {
-            _ if digits == 0 => Some(0),
-            Some(factor) if shift >= 0 => digits.checked_mul(factor),
-            Some(factor) if digits % factor == 0 => Some(digits / factor),
-            _ => None,
+/// Each text as `read` has it; what that refuses is a misfit.
+fn read<T: ArrowPrimitiveType>(
+    array: &ArrayRef,
+    misfits: &mut Vec<Misfit>,
+    read: impl Fn(&str) -> Result<T::Native, Reason>,
+) -> PrimitiveArray<T> {
+    let texts = array.as_string::<i32>();
+    let mut values = PrimitiveBuilder::<T>::with_capacity(texts.len());
+    for (row, text) in (0..).zip(texts) {
+        match text.map(&read) {
+            None => values.append_null(),
+            Some(Ok(value)) => values.append_value(value),
+            Some(Err(reason)) => {
+                misfits.push(Misfit { row, reason });
+                values.append_null();
+            }
         }
-    };
-    Some(scaled().ok_or(Reason::Decimal))
+    }
+    values.finish()
+}
+
+fn of_time(unread: Unread) -> Reason {
+    match unread {
+        Unread::Form => Reason::NoTime,
+        Unread::Range => Reason::Time,
+        Unread::Finer => Reason::FinerTime,
+    }
 }
 
 /// Times of ISO 8601 as instants.
 pub(super) fn instants(array: &ArrayRef, zone: Option<Arc<str>>, misfits: &mut Vec<Misfit>) -> ArrayRef {
-    let texts = array.as_string::<i32>();
-    let mut times = TimestampMicrosecondBuilder::with_capacity(texts.len());
-    for (row, text) in texts.iter().enumerate() {
-        match text.map(|text| instant(text).unwrap_or(Err(Reason::NoTime))) {
-            None => times.append_null(),
-            Some(Ok(at)) => times.append_value(at),
-            Some(Err(reason)) => {
-                misfits.push(Misfit { row: row as u32, reason });
-                times.append_null();
-            }
-        }
-    }
-    let times: TimestampMicrosecondArray = times.finish();
+    let times = read::<TimestampMicrosecondType>(array, misfits, |text| text::instant(text).map_err(of_time));
     Arc::new(times.with_timezone_opt(zone))
+}
+
+/// Dates of ISO 8601.
+pub(super) fn days(array: &ArrayRef, misfits: &mut Vec<Misfit>) -> ArrayRef {
+    Arc::new(read::<Date32Type>(array, misfits, |text| text::date(text).map_err(of_time)))
+}
+
+/// Decimals in digits.
+pub(super) fn digits(array: &ArrayRef, precision: u8, scale: i8, misfits: &mut Vec<Misfit>) -> ArrayRef {
+    let parse = |text: &str| {
+        let scale = u32::try_from(scale).map_err(|_| Reason::Decimal)?;
+        text::decimal(text, precision.into(), scale).map_err(|unread| match unread {
+            Unread::Form => Reason::NoNumber,
+            Unread::Range | Unread::Finer => Reason::Decimal,
+        })
+    };
+    Arc::new(number::typed(read::<Decimal128Type>(array, misfits, parse), precision, scale))
+}
+
+/// Each value that is not null, printed.
+fn printed<T: ArrowPrimitiveType>(array: &ArrayRef, print: impl Fn(T::Native) -> String) -> ArrayRef {
+    let values = array.as_primitive::<T>();
+    Arc::new(values.iter().map(|value| value.map(&print)).collect::<StringArray>())
+}
+
+/// Instants as text of ISO 8601, in UTC and with every digit that they have.
+pub(super) fn print_instants(array: &ArrayRef, unit: TimeUnit, is_zoned: bool) -> ArrayRef {
+    let at = |ticks: i64, a_second: i64| {
+        let nanos = 1_000_000_000_i64.div_euclid(a_second);
+        let nanos = ticks.rem_euclid(a_second).saturating_mul(nanos);
+        text::print_instant(ticks.div_euclid(a_second), u32::try_from(nanos).unwrap_or(0), is_zoned)
+    };
+    match unit {
+        TimeUnit::Second => printed::<TimestampSecondType>(array, |ticks| at(ticks, 1)),
+        TimeUnit::Millisecond => printed::<TimestampMillisecondType>(array, |ticks| at(ticks, 1_000)),
+        TimeUnit::Microsecond => printed::<TimestampMicrosecondType>(array, |ticks| at(ticks, 1_000_000)),
+        TimeUnit::Nanosecond => printed::<TimestampNanosecondType>(array, |ticks| at(ticks, 1_000_000_000)),
+    }
+}
+
+/// Dates as text of ISO 8601.
+pub(super) fn print_days(array: &ArrayRef) -> ArrayRef {
+    printed::<Date32Type>(array, text::print_date)
+}
+
+/// Times of day as text of ISO 8601. What lies outside of a day is a misfit.
+pub(super) fn print_times(array: &ArrayRef, misfits: &mut Vec<Misfit>) -> ArrayRef {
+    let micros = number::times(array);
+    let micros = micros.as_primitive::<Int64Type>();
+    let mut texts = StringBuilder::with_capacity(micros.len(), micros.len().saturating_mul(15));
+    for (row, micros) in (0..).zip(micros) {
+        let of_day = micros.filter(|micros| (0..86_400_000_000).contains(micros));
+        if micros.is_some() && of_day.is_none() {
+            misfits.push(Misfit { row, reason: Reason::Time });
+        }
+        texts.append_option(of_day.map(|micros| text::print_time(micros.saturating_mul(1_000))));
+    }
+    Arc::new(texts.finish())
+}
+
+/// Decimals in digits, all of their scale.
+pub(super) fn print_decimals(array: &ArrayRef, scale: i8) -> ArrayRef {
+    printed::<Decimal128Type>(array, |unscaled| text::print_decimal(unscaled, scale))
+}
+
+/// Decimals that carry their scale, at one scale.
+pub(super) fn rescaled(array: &StructArray, precision: u8, scale: i8, misfits: &mut Vec<Misfit>) -> ArrayRef {
+    let texts = scaled(array, misfits);
+    digits(&texts, precision, scale, misfits)
 }
 
 /// Whether these are the fields of a decimal that carries its scale.
@@ -124,15 +156,15 @@ pub(super) fn is_scaled(fields: &Fields) -> bool {
 /// Decimals that carry their scale, in digits: no one scale would hold them all.
 pub(super) fn scaled(array: &StructArray, misfits: &mut Vec<Misfit>) -> ArrayRef {
     let (scales, values) = (array.column(0).as_primitive::<Int32Type>(), array.column(1).as_binary::<i32>());
-    let mut texts = StringBuilder::with_capacity(array.len(), array.len() * 16);
-    for row in 0..array.len() {
-        if array.is_null(row) || scales.is_null(row) || values.is_null(row) {
+    let mut texts = StringBuilder::with_capacity(array.len(), array.len().saturating_mul(16));
+    for (row, (scale, raw)) in (0..).zip(scales.iter().zip(values)) {
+        let is_null = array.is_null(row as usize);
+        let Some((scale, raw)) = scale.zip(raw).filter(|_| !is_null) else {
             texts.append_null();
             continue;
-        }
-        let (scale, raw) = (scales.value(row), values.value(row));
-        if scale.abs() > MOST_SCALE {
-            misfits.push(Misfit { row: row as u32, reason: Reason::Decimal });
+        };
+        if scale.unsigned_abs() > MOST_SCALE {
+            misfits.push(Misfit { row, reason: Reason::Decimal });
             texts.append_null();
             continue;
         }
@@ -150,8 +182,8 @@ fn in_digits(raw: &[u8], scale: i32) -> String {
         let zeros = if digits == "0" { 0 } else { places };
         return format!("{sign}{digits}{}", "0".repeat(zeros));
     }
-    let padded = format!("{digits:0>width$}", width = places + 1);
-    let (whole, behind) = padded.split_at(padded.len() - places);
+    let padded = format!("{digits:0>width$}", width = places.saturating_add(1));
+    let (whole, behind) = padded.split_at(padded.len().saturating_sub(places));
     format!("{sign}{whole}.{behind}")
 }
 
@@ -162,45 +194,12 @@ mod tests {
     use super::*;
 
     #[rstest]
-    #[case::utc("1970-01-01T00:00:00.000001Z", Some(Ok(1)))]
-    #[case::zone("1970-01-01T01:00:00+01:00", Some(Ok(0)))]
-    #[case::no_zone("1970-01-01T00:00:01", Some(Ok(1_000_000)))]
-    #[case::first("0001-01-01T00:00:00Z", Some(Ok(-62_135_596_800_000_000)))]
-    #[case::last("9999-12-31T23:59:59.999999Z", Some(Ok(253_402_300_799_999_999)))]
-    #[case::infinity("infinity", Some(Err(Reason::Time)))]
-    #[case::minus_infinity("-infinity", Some(Err(Reason::Time)))]
-    #[case::late("+294276-12-31T23:59:59Z", Some(Err(Reason::Time)))]
-    #[case::year_zero("0000-01-01T00:00:00Z", Some(Err(Reason::Time)))]
-    #[case::nanos("1970-01-01T00:00:00.000000001Z", Some(Err(Reason::FinerTime)))]
-    #[case::no_time("__debezium_unavailable_value", None)]
-    fn a_time_is_exact_or_refused(#[case] text: &str, #[case] expected: Option<Result<i64, Reason>>) {
-        assert_eq!(instant(text), expected);
-    }
-
-    #[rstest]
-    #[case::whole("12", 2, Some(Ok(1_200)))]
-    #[case::fraction("-0.01", 2, Some(Ok(-1)))]
-    #[case::trailing_zeros("1.5000", 2, Some(Ok(150)))]
-    #[case::power("1.5E+3", 2, Some(Ok(150_000)))]
-    #[case::negative_power("150e-2", 1, Some(Ok(15)))]
-    #[case::zero("0e-99999999999", 0, Some(Err(Reason::Decimal)))]
-    #[case::too_fine("0.001", 2, Some(Err(Reason::Decimal)))]
-    #[case::too_long("1e39", 0, Some(Err(Reason::Decimal)))]
-    #[case::no_number("true", 2, None)]
-    fn a_number_is_exact_at_a_scale_or_refused(
-        #[case] number: &str,
-        #[case] scale: u32,
-        #[case] expected: Option<Result<i128, Reason>>,
-    ) {
-        assert_eq!(unscaled(number, scale), expected);
-    }
-
-    #[rstest]
     #[case::from_the_fixtures(&[0x27, 0xe4, 0x1b, 0x32, 0x46, 0xbe, 0xc9, 0xb1, 0x6e, 0x39, 0x81, 0x15], 9, "12345678901234567890.123456789")]
     #[case::zero(&[0], 0, "0")]
     #[case::zero_at_a_scale(&[0], 2, "0.00")]
     #[case::small(&[0xff], 3, "-0.001")]
     #[case::negative_scale(&[5], -2, "500")]
+    #[case::deepest_scale(&[1], 16_383, &format!("0.{}1", "0".repeat(16_382)))]
     fn a_decimal_of_its_own_scale_is_in_digits(#[case] raw: &[u8], #[case] scale: i32, #[case] text: &str) {
         assert_eq!(in_digits(raw, scale), text);
     }

@@ -12,7 +12,7 @@ use super::*;
 use crate::testing::{EVERYTHING, arrow_text, body, everything, everything_stored, framed, schema};
 
 fn dialect(schema: &str) -> Known {
-    Known::Ready(Box::new(Dialect::try_new(0, &schema.into(), false).expect("a schema")))
+    Known::Ready(Box::new(Dialect::try_new(0, &schema.into(), false, Encodings::CONNECT).expect("a schema")))
 }
 fn declared(schema: &str) -> SchemaParts {
     let mut parts = SchemaParts::default();
@@ -196,16 +196,15 @@ fn fields_come_in_any_order_and_a_missing_one_is_null() {
     let values = [
         r#"{"after":{"id":1,"name":"a"},"op":"c"}"#,
         r#"{"op":"c","after":{"name":"a","id":1}}"#,
-        r#"{"after":{"id":7,"name":"z","name":"a","id":1},"op":"c"}"#,
         r#"{"op":"c","after":{"id":1}}"#,
         r#"{"op":"c"}"#,
     ];
     let read = decode(&mut declared(ROW), &values, &row_fields());
     assert!(refused(&read).is_empty(), "{:?}", refused(&read));
-    let text: Vec<String> = (0..5).map(|row| arrow_text(&read.parts[0].columns[0], row)).collect();
-    assert_eq!((&text[0], &text[0]), (&text[1], &text[2]));
-    assert_ne!(text[0], text[3]);
-    assert_eq!(text[4], "null");
+    let text: Vec<String> = (0..4).map(|row| arrow_text(&read.parts[0].columns[0], row)).collect();
+    assert_eq!(text[0], text[1]);
+    assert_ne!(text[0], text[2]);
+    assert_eq!(text[3], "null");
 }
 
 #[test]

@@ -3,14 +3,16 @@
 use std::sync::Arc;
 
 use arrow::datatypes::Schema;
-use catalog::ValueFormat;
 use catalog::avro::{self, avro_from_connect, bronze_schema};
+use catalog::{KeyFormat, ValueFormat};
+use datum::Encodings;
 use stream::Records;
 
 use super::Task;
 use crate::assemble::Layout;
 use crate::batch::{Known, Unknown};
 use crate::decode::{Decoder, Refusal};
+use crate::door::Door;
 use crate::evolve;
 use crate::json::{self, Dialect};
 use crate::lookup::{Found, Part};
@@ -96,9 +98,16 @@ impl Task {
     pub(super) fn declare(&mut self) {
         let is_json = self.topic.value == ValueFormat::Json;
         let value = self.topic.value_schema.clone().filter(|_| is_json && self.topic.declared);
-        let key = self.topic.key_schema.clone().filter(|_| self.topic.value != ValueFormat::Avro);
-        let value = value.map(|schema| self.dialect(Part::Value, 0, Ok(schema.to_string())));
-        let key = key.map(|schema| self.dialect(Part::Key, 0, Ok(schema.to_string())));
+        let is_framed = match self.topic.key_format {
+            None => self.topic.value == ValueFormat::Avro,
+            Some(format) => format == KeyFormat::Avro,
+        };
+        let key = self.topic.key_schema.clone().filter(|_| !is_framed);
+        let encodings = Encodings { decimals: self.topic.decimals, bytes: self.topic.bytes };
+        let door = self.topic.key_format.and_then(Door::of).unwrap_or(Door::Json);
+        let value =
+            value.map(|schema| self.dialect(Part::Value, Door::Json, 0, Ok(schema.to_string()), encodings));
+        let key = key.map(|schema| self.dialect(Part::Key, door, 0, Ok(schema.to_string()), encodings));
         let Some(reader) = &mut self.reader else { return };
         if let Some(value) = value {
             reader.value_parts.declare(value);
@@ -118,7 +127,9 @@ impl Task {
                 Part::Value => self.reader().value_parts.next(),
                 Part::Key => self.reader().key_parts.next(),
             };
-            let known = self.dialect(part, number, avro_from_connect(&fresh.part));
+            // Who writes a schema part writes the value as Connect does, whatever the contract says.
+            let schema = avro_from_connect(&fresh.part);
+            let known = self.dialect(part, Door::Json, number, schema, Encodings::CONNECT);
             let Some(reader) = &mut self.reader else { return };
             match part {
                 Part::Value => reader.value_parts.learn(fresh, known),
@@ -127,8 +138,16 @@ impl Task {
         }
     }
 
-    fn dialect(&mut self, part: Part, number: u32, schema: Result<String, avro::Error>) -> json::Known {
-        match schema.map_err(|error| error.to_string()).and_then(|s| self.fitted(part, number, &s.into())) {
+    fn dialect(
+        &mut self,
+        part: Part,
+        door: Door,
+        number: u32,
+        schema: Result<String, avro::Error>,
+        encodings: Encodings,
+    ) -> json::Known {
+        let schema = schema.map_err(|error| error.to_string());
+        match schema.and_then(|schema| self.fitted(part, door, number, &schema.into(), encodings)) {
             Ok(dialect) => json::Known::Ready(Box::new(dialect)),
             Err(why) => {
                 let refusal = Refusal::SchemaPart { why };
@@ -138,13 +157,22 @@ impl Task {
         }
     }
 
-    fn fitted(&mut self, part: Part, number: u32, schema: &Arc<str>) -> Result<Dialect, String> {
+    fn fitted(
+        &mut self,
+        part: Part,
+        door: Door,
+        number: u32,
+        schema: &Arc<str>,
+        encodings: Encodings,
+    ) -> Result<Dialect, String> {
         let made = |schema: &Arc<str>, is_bare| {
-            Dialect::try_new(number, schema, is_bare).map_err(|error| error.to_string())
+            let dialect = Dialect::through(door, number, schema, is_bare, encodings);
+            dialect.map_err(|error| error.to_string())
         };
         if part == Part::Key {
             let (record, is_bare) = self.key_record(schema);
-            return made(&record, is_bare);
+            // What other serialisers write is one value, also where the schema is a record of one.
+            return made(&record, is_bare || door != Door::Json);
         }
         let wanted = bronze_schema(&self.topic, schema).map_err(|error| error.to_string())?;
         let dialect = made(schema, false)?;

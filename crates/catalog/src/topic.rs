@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use model::text::{BytesForm, DecimalForm};
 use model::{TableName, TopicName};
 
 use crate::{Location, avro};
@@ -21,6 +22,12 @@ pub struct Topic {
     pub value: ValueFormat,
     /// What a value wraps around the row.
     pub envelope: Envelope,
+    /// What a text is where JSON should hold a decimal.
+    pub decimals: DecimalForm,
+    /// How JSON and files hold bytes.
+    pub bytes: BytesForm,
+    /// How a key is encoded. `None`: in Avro where the registry's frame says so, else as JSON.
+    pub key_format: Option<KeyFormat>,
     /// Avro schema of the value as JSON. `None`: learned from the registry, or from the records.
     pub value_schema: Option<Arc<str>>,
     /// Whether `value_schema` is what its contract says, and not what was found out. Only a declared one
@@ -116,6 +123,48 @@ pub enum ValueFormat {
     Json,
     /// Bytes that mean nothing to us.
     Bytes,
+}
+
+/// How a key is encoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum KeyFormat {
+    /// Avro in Confluent framing.
+    Avro,
+    /// JSON text.
+    Json,
+    /// One text in UTF-8.
+    Text,
+    /// One number of eight bytes, the greatest first.
+    Long,
+    /// One number of four bytes, the greatest first.
+    Int,
+    /// One UUID as text.
+    Uuid,
+    /// Bytes.
+    Bytes,
+}
+impl KeyFormat {
+    /// Its word in `topics.yaml`.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Avro => "avro",
+            Self::Json => "json",
+            Self::Text => "text",
+            Self::Long => "long",
+            Self::Int => "int",
+            Self::Uuid => "uuid",
+            Self::Bytes => "bytes",
+        }
+    }
+    /// The format of a word.
+    pub fn parse(word: &str) -> Option<Self> {
+        let all = [Self::Avro, Self::Json, Self::Text, Self::Long, Self::Int, Self::Uuid, Self::Bytes];
+        all.into_iter().find(|format| format.word() == word)
+    }
+    /// Whether a key of this format is one value.
+    pub const fn is_bare(self) -> bool {
+        !matches!(self, Self::Avro | Self::Json)
+    }
 }
 
 /// Many topics under one contract: `shop.public.*`.

@@ -8,6 +8,7 @@
 //! | [`sequence`] | `Sequence`: the order of changes of one key |
 //! | [`reaction`] | `Reaction`: what a loop does after an error |
 //! | [`secret`] | `Secret`: a value that is never shown |
+//! | [`text`] | values as text: the strict reader, the canonical print |
 //! | [`exit`] | `Exit`: exit codes of the binary |
 //!
 //! Never here: tokio, arrow, a client of anything. Every other crate may name this one.
@@ -18,6 +19,7 @@ pub mod position;
 pub mod reaction;
 pub mod secret;
 pub mod sequence;
+pub mod text;
 pub mod units;
 
 pub use exit::Exit;

@@ -48,6 +48,8 @@ pub(crate) struct Line {
     pub raw: Vec<u8>,
     /// Its columns.
     pub row: Result<Map<String, Value>, BadLine>,
+    /// Whether it is JSON.
+    pub is_json: bool,
 }
 
 /// What the ending of a name says.
@@ -105,7 +107,7 @@ fn next_csv<R: Read>(
                     csv::ErrorKind::Io(error) => Err(error),
                     other => {
                         let row = Err(BadLine::Csv(format!("{other:?}")));
-                        Ok(Some(Line { number, raw: Vec::new(), row }))
+                        Ok(Some(Line { number, raw: Vec::new(), row, is_json: false }))
                     }
                 };
             }
@@ -119,7 +121,7 @@ fn next_csv<R: Read>(
         };
         let raw = fields(&record).collect::<Vec<_>>().join(&b',');
         let row = csv_row(&record, header, &raw, longest);
-        return Ok(Some(Line { number, raw, row }));
+        return Ok(Some(Line { number, raw, row, is_json: false }));
     }
 }
 
@@ -171,13 +173,18 @@ fn next_json(reader: &mut impl BufRead, number: &mut u64, longest: usize) -> std
                 skip_line(reader)?;
             }
             raw.truncate(longest);
-            return Ok(Some(Line { number: *number, raw, row: Err(BadLine::TooLong(longest)) }));
+            return Ok(Some(Line {
+                number: *number,
+                raw,
+                row: Err(BadLine::TooLong(longest)),
+                is_json: true,
+            }));
         }
         if raw.iter().all(u8::is_ascii_whitespace) {
             continue;
         }
         let row = json_row(&raw);
-        return Ok(Some(Line { number: *number, raw, row }));
+        return Ok(Some(Line { number: *number, raw, row, is_json: true }));
     }
 }
 

@@ -16,7 +16,7 @@ use super::folder::{Found, hash};
 use super::lines::{BadLine, Line, Lines, format_of};
 use super::{Context, Feed, Summary};
 use crate::Error;
-use crate::shape::Shape;
+use crate::shape::{Row, Shape};
 
 /// Header with the identity of the file.
 const FILE: &str = "lp.file";
@@ -200,7 +200,7 @@ fn send_lines(
         // One record of a transaction is sampled: it stands for the others.
         let sampled = trace.filter(|_| sent.records == 0).map(|trace| (TRACEPARENT, trace.as_bytes()));
         let sampled = sampled.map(|header| [place[0], place[1], header]);
-        let reason = match line.row.clone().and_then(|row| form.encode(&line.raw, &row)) {
+        let reason = match line.row.clone().and_then(|row| form.encode(line, &row)) {
             Ok(record) => {
                 let outgoing = Outgoing {
                     topic: &form.topic.name,
@@ -273,23 +273,29 @@ impl Form {
 
     fn encode(
         &self,
-        raw: &[u8],
+        line: &Line,
         row: &serde_json::Map<String, serde_json::Value>,
     ) -> Result<Encoded, BadLine> {
+        let own = if line.is_json { str::from_utf8(&line.raw).ok() } else { None };
+        // What some editors put before the first line.
+        let own = own.map(|text| text.trim_start_matches('\u{feff}'));
+        let given = own.map_or(Row::Cells(row), Row::Json);
         let framed = |written: &Written, body: &[u8]| {
             let mut out = Vec::with_capacity(body.len() + 5);
             frame(written.id, body, &mut out);
             out
         };
         let value = match (&self.value, self.topic.value) {
-            (Some(written), _) => framed(written, &written.shape.encode(row)?),
-            (None, ValueFormat::Json) => {
-                serde_json::to_vec(row).map_err(|error| BadLine::Json(error.to_string()))?
-            }
-            (None, _) => raw.to_vec(),
+            (Some(written), _) => framed(written, &written.shape.encode(given)?),
+            (None, ValueFormat::Json) => match own {
+                // Its own digits: printed anew, a number may be another one.
+                Some(text) => text.as_bytes().to_vec(),
+                None => serde_json::to_vec(row).map_err(|error| BadLine::Json(error.to_string()))?,
+            },
+            (None, _) => line.raw.clone(),
         };
         let key = match &self.key {
-            Some(written) => Some(framed(written, &written.shape.encode_part(row)?)),
+            Some(written) => Some(framed(written, &written.shape.encode_part(given)?)),
             None => None,
         };
         Ok(Encoded { key, value, partition: self.partition(row) })
@@ -311,7 +317,8 @@ impl Form {
 }
 
 async fn written(context: &Context, topic: &Topic, subject: &str, schema: &str) -> Result<Written, Error> {
-    let shape = Shape::try_new(schema).map_err(|why| Error::BadTopic { topic: topic.name.clone(), why })?;
+    let shape =
+        Shape::try_new(schema, topic).map_err(|why| Error::BadTopic { topic: topic.name.clone(), why })?;
     let id = context.registry.register(subject, schema).await;
     let id = id.map_err(|source| Error::Registry { topic: topic.name.clone(), source })?;
     Ok(Written { id, shape })

@@ -239,8 +239,10 @@ impl Form {
                 },
                 "op" => text(&field.schema, event.op()).ok_or("`op` is no text")?,
                 "ts_ms" => long(&field.schema, now_ms).ok_or("`ts_ms` is no number")?,
-                "ts_us" => long(&field.schema, now_ms * 1_000).ok_or("`ts_us` is no number")?,
-                "ts_ns" => long(&field.schema, now_ms * 1_000_000).ok_or("`ts_ns` is no number")?,
+                "ts_us" => long(&field.schema, now_ms.saturating_mul(1_000)).ok_or("`ts_us` is no number")?,
+                "ts_ns" => {
+                    long(&field.schema, now_ms.saturating_mul(1_000_000)).ok_or("`ts_ns` is no number")?
+                }
                 _ => absent(field)?,
             };
             fields.push((field.name.clone(), value));
@@ -258,8 +260,8 @@ impl Form {
             ("schema", _) => text(&field.schema, &self.schema),
             ("table", _) => text(&field.schema, &self.table),
             ("ts_ms", _) => long(&field.schema, place.at_ms),
-            ("ts_us", _) => long(&field.schema, place.at_ms * 1_000),
-            ("ts_ns", _) => long(&field.schema, place.at_ms * 1_000_000),
+            ("ts_us", _) => long(&field.schema, place.at_ms.saturating_mul(1_000)),
+            ("ts_ns", _) => long(&field.schema, place.at_ms.saturating_mul(1_000_000)),
             ("lsn", _) => long(&field.schema, lsn),
             ("txId", Origin::Transaction { xid, .. }) => long(&field.schema, i64::from(*xid)),
             ("snapshot", Origin::Transaction { .. }) => text(&field.schema, "false"),
@@ -438,7 +440,7 @@ fn absent(field: &RecordField) -> Result<Value, Bad> {
         return Ok(null);
     }
     let default = field.default.as_ref().ok_or_else(|| format!("nothing is known of `{}`", field.name))?;
-    crate::shape::default(&field.schema, default).map_err(|error| error.to_string())
+    crate::shape::default(&field.schema, default)
 }
 
 fn text(schema: &Schema, text: &str) -> Option<Value> {

@@ -231,12 +231,12 @@ pub fn filler(schema: &Schema) -> Option<Value> {
 }
 
 fn scalar(schema: &Schema, text: &str) -> Result<Value, String> {
-    scalar::value(schema, &Json::String(text.to_owned()))
+    scalar::value(schema, text)
 }
 
 /// `numeric(p, s)`; without one, of a negative scale or too long for a table: text.
 fn numeric(modifier: i32) -> Kind {
-    let packed = (modifier - 4).cast_unsigned();
+    let packed = modifier.wrapping_sub(4).cast_unsigned();
     let (precision, scale) = (packed >> 16, packed & 0x7ff);
     // The scale is a signed number of 11 bits.
     if modifier < 4 || scale >= 0x400 || precision > 38 || scale > precision {

@@ -142,9 +142,10 @@ fn widen(field: &mut Json, kind: &Kind) -> bool {
             let of = |name: &str| one[name].as_u64().and_then(|n| u32::try_from(n).ok()).unwrap_or(0);
             let (old_precision, old_scale) = (of("precision"), of("scale"));
             let behind = old_scale.max(*scale);
-            let before = old_precision.saturating_sub(old_scale).max(precision - scale);
-            if (before + behind, behind) != (old_precision, old_scale) && before + behind <= 38 {
-                one["precision"] = json!(before + behind);
+            let before = old_precision.saturating_sub(old_scale).max(precision.saturating_sub(*scale));
+            let digits = before.saturating_add(behind);
+            if (digits, behind) != (old_precision, old_scale) && digits <= 38 {
+                one["precision"] = json!(digits);
                 one["scale"] = json!(behind);
                 changed = true;
             }

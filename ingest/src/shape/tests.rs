@@ -1,4 +1,6 @@
 use apache_avro::reader::datum::GenericDatumReader;
+use apache_avro::types::Value;
+use proptest::prelude::*;
 use rstest::rstest;
 use serde_json::json;
 
@@ -8,70 +10,145 @@ fn one(kind: &str) -> String {
     format!(r#"{{"type":"record","name":"R","fields":[{{"name":"f","type":{kind}}}]}}"#)
 }
 
-fn round(kind: &str, json: Json) -> Result<Value, BadRow> {
-    let shape = Shape::try_new(&one(kind)).expect("a schema");
-    let row = Map::from_iter([("f".to_owned(), json)]);
-    let body = shape.encode(&row)?;
-    let reader = GenericDatumReader::builder(&shape.schema).build().expect("a reader");
-    match reader.read_value(&mut body.as_slice()).expect("what was written") {
-        Value::Record(mut fields) => Ok(fields.remove(0).1),
+fn read_back(kind: &str, body: &[u8]) -> Value {
+    let schema = Schema::parse_str(&one(kind)).expect("a schema");
+    let reader = GenericDatumReader::builder(&schema).build().expect("a reader");
+    match reader.read_value(&mut &*body).expect("what was written") {
+        Value::Record(mut fields) => fields.remove(0).1,
         other => panic!("{other:?}"),
     }
 }
 
+/// A text in a cell.
+fn cell(kind: &str, text: &str) -> Result<Value, BadRow> {
+    let shape = Shape::with(&one(kind), Encodings::TEXT).expect("a schema");
+    let cells = Map::from_iter([("f".to_owned(), json!(text))]);
+    Ok(read_back(kind, &shape.encode(Row::Cells(&cells))?))
+}
+/// A value in a line of JSON.
+fn line(kind: &str, json: &str) -> Result<Value, BadRow> {
+    let shape = Shape::with(&one(kind), Encodings::TEXT).expect("a schema");
+    Ok(read_back(kind, &shape.encode(Row::Json(&format!(r#"{{"f":{json}}}"#)))?))
+}
+
+const MONEY: &str = r#"{"type":"bytes","logicalType":"decimal","precision":5,"scale":2}"#;
+
 #[rstest]
-#[case::int_as_text(r#""int""#, json!("12"), Value::Int(12))]
-#[case::long(r#""long""#, json!(-5), Value::Long(-5))]
-#[case::double_as_text(r#""double""#, json!("1e3"), Value::Double(1000.0))]
-#[case::boolean_as_text(r#""boolean""#, json!("true"), Value::Boolean(true))]
-#[case::empty_is_null(r#"["null","int"]"#, json!(""), Value::Union(0, Box::new(Value::Null)))]
-#[case::empty_text_is_text(r#"["null","string"]"#, json!(""), Value::Union(1, Box::new(Value::String(String::new()))))]
-#[case::date(r#"{"type":"int","logicalType":"date"}"#, json!("1970-01-11"), Value::Date(10))]
-#[case::zoned(r#"{"type":"long","logicalType":"timestamp-millis"}"#, json!("1970-01-01T01:00:01.5+01:00"), Value::TimestampMillis(1_500))]
-#[case::plain(r#"{"type":"long","logicalType":"timestamp-micros"}"#, json!("1970-01-01 00:00:01"), Value::TimestampMicros(1_000_000))]
-fn a_value_is_read_as_its_type_says(#[case] kind: &str, #[case] json: Json, #[case] expected: Value) {
-    assert_eq!(round(kind, json), Ok(expected));
+#[case::int(r#""int""#, "12", Value::Int(12))]
+#[case::whole_with_a_point(r#""long""#, "12.0", Value::Long(12))]
+#[case::exponent(r#""double""#, "1e3", Value::Double(1000.0))]
+#[case::boolean(r#""boolean""#, "true", Value::Boolean(true))]
+#[case::empty_is_null(r#"["null","int"]"#, "", Value::Union(0, Box::new(Value::Null)))]
+#[case::empty_text_is_text(
+    r#"["null","string"]"#,
+    "",
+    Value::Union(1, Box::new(Value::String(String::new())))
+)]
+#[case::date(r#"{"type":"int","logicalType":"date"}"#, "1970-01-11", Value::Date(10))]
+#[case::zoned(
+    r#"{"type":"long","logicalType":"timestamp-millis"}"#,
+    "1970-01-01T01:00:01.5+01:00",
+    Value::TimestampMillis(1_500)
+)]
+#[case::plain(
+    r#"{"type":"long","logicalType":"timestamp-micros"}"#,
+    "1970-01-01 00:00:01",
+    Value::TimestampMicros(1_000_000)
+)]
+fn a_cell_is_read_as_its_type_says(#[case] kind: &str, #[case] text: &str, #[case] expected: Value) {
+    assert_eq!(cell(kind, text), Ok(expected));
 }
 
 #[rstest]
-#[case::fraction_for_an_int(r#""int""#, json!(1.5))]
-#[case::too_wide(r#""int""#, json!(1_i64 << 40))]
-#[case::number_for_text(r#""string""#, json!(1))]
-#[case::no_symbol(r#"{"type":"enum","name":"E","symbols":["a"]}"#, json!("b"))]
-#[case::finer_than_its_type(r#"{"type":"long","logicalType":"timestamp-millis"}"#, json!("1970-01-01T00:00:00.0005Z"))]
-#[case::no_date(r#"{"type":"int","logicalType":"date"}"#, json!("2026-02-30"))]
-#[case::grown_scale(r#"{"type":"bytes","logicalType":"decimal","precision":5,"scale":2}"#, json!("1.234"))]
-#[case::too_many_digits(r#"{"type":"bytes","logicalType":"decimal","precision":5,"scale":2}"#, json!("1234.5"))]
-#[case::digits_a_double_may_have_lost(r#"{"type":"bytes","logicalType":"decimal","precision":38,"scale":18}"#, json!(0.123_456_789_012_345_68))]
-#[case::null_without_null(r#""int""#, Json::Null)]
-fn what_does_not_fit_is_a_bad_row(#[case] kind: &str, #[case] json: Json) {
-    assert!(matches!(round(kind, json), Err(BadRow::BadValue { .. })));
+#[case::long(r#""long""#, "-5", Value::Long(-5))]
+#[case::exponent_for_a_long(r#""long""#, "1e3", Value::Long(1_000))]
+#[case::point_for_a_long(r#""long""#, "1.0", Value::Long(1))]
+#[case::infinite(r#""double""#, r#""inf""#, Value::Double(f64::INFINITY))]
+fn a_value_of_a_line_is_read_as_its_type_says(
+    #[case] kind: &str,
+    #[case] json: &str,
+    #[case] expected: Value,
+) {
+    assert_eq!(line(kind, json), Ok(expected));
 }
 
 #[rstest]
-#[case("0", 0)]
-#[case("-0.10", -10)]
-#[case("12345678901234567890123456789012345.67", 1_234_567_890_123_456_789_012_345_678_901_234_567)]
-#[case("-1.28", -128)]
-#[case("1.28", 128)]
-fn a_decimal_keeps_every_digit(#[case] text: &str, #[case] unscaled: i128) {
-    let kind = r#"{"type":"bytes","logicalType":"decimal","precision":38,"scale":2}"#;
-    let Ok(Value::Decimal(decimal)) = round(kind, json!(text)) else { panic!("no decimal") };
-    let raw: Vec<u8> = decimal.try_into().expect("bytes");
-    let fill = if raw[0] & 0x80 == 0 { 0 } else { 0xff };
-    let mut wide = [fill; 16];
-    wide[16 - raw.len()..].copy_from_slice(&raw);
-    assert_eq!(i128::from_be_bytes(wide), unscaled);
+#[case::fraction_for_an_int(r#""int""#, "1.5")]
+#[case::text_for_a_long(r#""long""#, r#""42""#)]
+#[case::text_for_a_boolean(r#""boolean""#, r#""true""#)]
+#[case::too_wide(r#""int""#, "1099511627776")]
+#[case::number_for_text(r#""string""#, "1")]
+#[case::no_symbol(r#"{"type":"enum","name":"E","symbols":["a"]}"#, r#""b""#)]
+#[case::finer_than_its_type(
+    r#"{"type":"long","logicalType":"timestamp-millis"}"#,
+    r#""1970-01-01T00:00:00.0005Z""#
+)]
+#[case::no_date(r#"{"type":"int","logicalType":"date"}"#, r#""2026-02-30""#)]
+#[case::two_digit_year(r#"{"type":"int","logicalType":"date"}"#, r#""26-01-31""#)]
+#[case::grown_scale(MONEY, r#""1.234""#)]
+#[case::too_many_digits(MONEY, r#""1234.5""#)]
+#[case::null_without_null(r#""int""#, "null")]
+#[case::infinite_float(r#""float""#, "1e39")]
+#[case::rounded_float(r#""float""#, "16777217")]
+fn what_does_not_fit_is_a_bad_row(#[case] kind: &str, #[case] json: &str) {
+    assert!(matches!(line(kind, json), Err(BadRow::BadValue { .. })));
 }
 
 #[test]
 fn columns_are_neither_dropped_nor_made_up() {
     let schema = r#"{"type":"record","name":"R","fields":[
-        {"name":"a","type":"int"},{"name":"b","type":"string","default":"x"},{"name":"c","type":["null","int"]}]}"#;
-    let shape = Shape::try_new(schema).expect("a schema");
-    let row = |json: Json| json.as_object().expect("an object").clone();
-    assert!(shape.encode(&row(json!({"a": 1}))).is_ok());
-    assert_eq!(shape.encode(&row(json!({"c": 1}))), Err(BadRow::MissingColumn("a".to_owned())));
-    assert_eq!(shape.encode(&row(json!({"a": 1, "z": 1}))), Err(BadRow::UnknownColumn("z".to_owned())));
-    assert!(shape.encode_part(&row(json!({"a": 1, "z": 1}))).is_ok());
+        {"name":"a","type":"int"},{"name":"b","type":"string","default":"x"},{"name":"c","type":["null","int"]},
+        {"name":"d","type":["null",{"type":"record","name":"D","fields":[{"name":"e","type":"int"}]}]}]}"#;
+    let shape = Shape::with(schema, Encodings::TEXT).expect("a schema");
+    let unknown = |name: &str| Err(BadRow::UnknownColumn(name.to_owned()));
+    assert!(shape.encode(Row::Json(r#"{"a":1}"#)).is_ok());
+    assert_eq!(shape.encode(Row::Json(r#"{"c":1}"#)), Err(BadRow::MissingColumn("a".to_owned())));
+    assert_eq!(shape.encode(Row::Json(r#"{"a":1,"z":1}"#)), unknown("z"));
+    assert_eq!(shape.encode(Row::Json(r#"{"a":1,"d":{"e":1,"z":2}}"#)), unknown("d.z"));
+    assert_eq!(shape.encode(Row::Json(r#"{"a":1,"a":1}"#)), Err(BadRow::Twice("a".to_owned())));
+    assert!(shape.encode_part(Row::Json(r#"{"a":1,"z":1}"#)).is_ok());
+    let cells = Map::from_iter([("a".to_owned(), json!("1")), ("z".to_owned(), json!("1"))]);
+    assert_eq!(shape.encode(Row::Cells(&cells)), unknown("z"));
+    assert!(shape.encode_part(Row::Cells(&cells)).is_ok());
+}
+
+#[rstest]
+#[case::text(r#""string""#, json!("x"), Value::String("x".to_owned()))]
+#[case::bytes(r#""bytes""#, json!("\u{ff}"), Value::Bytes(vec![0xff]))]
+#[case::first_branch(r#"["int","null"]"#, json!(7), Value::Union(0, Box::new(Value::Int(7))))]
+#[case::date(r#"{"type":"int","logicalType":"date"}"#, json!(10), Value::Date(10))]
+fn a_default_is_read_as_avro_writes_it(#[case] kind: &str, #[case] json: Json, #[case] expected: Value) {
+    let schema = Schema::parse_str(kind).expect("a schema");
+    assert_eq!(default(&schema, &json), Ok(expected));
+}
+
+proptest! {
+    /// The text of a value of PostgreSQL is the same value in a cell.
+    #[test]
+    fn a_text_means_the_same_in_a_cell_and_from_a_database(
+        unscaled in -(10_i128.pow(38) - 1)..10_i128.pow(38), scale in 0_i8..=38, double: f64, float: f32,
+        long: i64, micros in -62_135_596_800_000_000_i64..253_402_300_800_000_000,
+    ) {
+        let decimal = format!(r#"{{"type":"bytes","logicalType":"decimal","precision":38,"scale":{scale}}}"#);
+        let (seconds, part) = (micros.div_euclid(1_000_000), micros.rem_euclid(1_000_000));
+        let at = model::text::print_instant(seconds, part as u32 * 1_000, false).replace('T', " ");
+        for (kind, text) in [
+            (decimal.as_str(), model::text::print_decimal(unscaled, scale)),
+            (r#""double""#, model::text::print_double(double)),
+            (r#""float""#, model::text::print_float(float)),
+            (r#""long""#, long.to_string()),
+            (r#"{"type":"long","logicalType":"timestamp-micros"}"#, at),
+        ] {
+            let schema = Schema::parse_str(kind).expect("a schema");
+            let database = scalar::value(&schema, &text).expect("its own print");
+            let body = apache_avro::writer::datum::GenericDatumWriter::builder(&schema)
+                .build()
+                .expect("a writer")
+                .write_value_to_vec(database)
+                .expect("a value of the schema");
+            let shape = Shape::with(&one(kind), Encodings::TEXT).expect("a schema");
+            let cells = Map::from_iter([("f".to_owned(), json!(text))]);
+            prop_assert_eq!(shape.encode(Row::Cells(&cells)), Ok(body), "{}", text);
+        }
+    }
 }

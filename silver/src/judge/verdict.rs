@@ -86,7 +86,9 @@ impl Rules {
             reasons.extend(facts.faults.get(&row).cloned());
         }
         if facts.null_keys[row] {
-            reasons.push("the key is null".to_owned());
+            let is_unread = facts.changes.unread_keys.contains(&row);
+            let reason = if is_unread { "the key cannot be read" } else { "the key is null" };
+            reasons.push(reason.to_owned());
         }
         if facts.old_keys.get(&row) == Some(&None) {
             reasons.push("the key it had before cannot be read".to_owned());

@@ -1,8 +1,10 @@
 //! What it means for a stored table, and for readers, that a schema became another.
 
 use apache_avro::Schema as Avro;
+use arrow::datatypes::DataType;
 
 use super::schema::{AvroSchema, Error};
+use super::stored::stored_type;
 
 /// Class of a change from one Avro schema to the next. The order is that of severity.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -19,7 +21,7 @@ pub enum Compat {
 
 /// Compares two schemas of the same values, older first.
 pub fn compatibility(old: &str, new: &str) -> Result<Compat, Error> {
-    let found = differences(old, new)?;
+    let found = differences(old, new, false)?;
     let moved: Vec<String> = found.added.into_iter().chain(found.gone).collect();
     Ok(if !found.broken.is_empty() {
         Compat::Incompatible(found.broken)
@@ -35,10 +37,31 @@ pub fn compatibility(old: &str, new: &str) -> Result<Compat, Error> {
 /// Whether `latest` is `declared` with more fields or wider types: the producer went on, and there is
 /// nothing of `declared` left to register.
 pub fn is_ahead(latest: &str, declared: &str) -> Result<bool, Error> {
-    let found = differences(declared, latest)?;
+    let found = differences(declared, latest, false)?;
     Ok(found.broken.is_empty()
         && found.gone.is_empty()
         && !(found.added.is_empty() && found.grown.is_empty()))
+}
+
+/// Whether records that others write by `latest` can be read into the columns of `declared`, value by value.
+/// Their schema is theirs: it is neither registered nor complained about.
+pub fn is_read_as(latest: &str, declared: &str) -> Result<bool, Error> {
+    Ok(differences(latest, declared, true)?.broken.is_empty())
+}
+
+/// Whether bronze brings values that are stored as `from` to columns of `to`, exactly or refusing one by one.
+pub fn is_brought(from: &DataType, to: &DataType) -> bool {
+    use DataType::{Binary, Date32, Decimal128, Float64, Int64, Timestamp, Utf8};
+    from == to
+        || matches!(
+            (from, to),
+            (Timestamp(..) | Date32, Utf8 | Int64)
+                | (Utf8, Timestamp(..) | Date32 | Decimal128(..) | Binary)
+                | (Binary, Utf8)
+                | (Decimal128(..), Decimal128(..) | Utf8 | Int64)
+                | (Int64, Decimal128(..) | Float64)
+                | (Float64, Int64)
+        )
 }
 
 /// In words, by what they mean.
@@ -50,9 +73,10 @@ struct Differences {
     broken: Vec<String>,
 }
 
-fn differences(old: &str, new: &str) -> Result<Differences, Error> {
+fn differences(old: &str, new: &str, is_read: bool) -> Result<Differences, Error> {
     let (old, new) = (AvroSchema::parse(old)?, AvroSchema::parse(new)?);
-    let mut comparison = Comparison { old: &old, new: &new, open: Vec::new(), found: Differences::default() };
+    let mut comparison =
+        Comparison { old: &old, new: &new, is_read, open: Vec::new(), found: Differences::default() };
     comparison.compare("", &old.root, &new.root);
     Ok(comparison.found)
 }
@@ -60,6 +84,8 @@ fn differences(old: &str, new: &str) -> Result<Differences, Error> {
 struct Comparison<'a> {
     old: &'a AvroSchema,
     new: &'a AvroSchema,
+    /// Whether one is only read into the other.
+    is_read: bool,
     /// Records being compared: a record that holds itself is compared once.
     open: Vec<String>,
     found: Differences,
@@ -75,8 +101,15 @@ impl Comparison<'_> {
             }
             return;
         };
-        if old_null && !new_null {
+        if old_null && !new_null && !self.is_read {
             self.found.broken.push(format!("`{path}`: old values may be null, new ones may not"));
+        }
+        if self.is_read && !matches!((old, new), (Avro::Record(_), Avro::Record(_))) {
+            let stored = |schema, of| stored_type(of, schema, path).ok();
+            let pair = stored(old, old_schema).zip(stored(new, new_schema));
+            if pair.is_some_and(|(from, to)| is_brought(&from, &to)) {
+                return;
+            }
         }
         match (old, new) {
             (Avro::Record(from), Avro::Record(to)) => {
@@ -89,7 +122,9 @@ impl Comparison<'_> {
                     let below = join(path, &field.name);
                     match from.fields.iter().find(|f| f.name == field.name) {
                         Some(before) => self.compare(&below, &before.schema, &field.schema),
-                        None if field.default.is_some() => self.found.added.push(format!("`{below}` is new")),
+                        None if field.default.is_some() || self.is_read => {
+                            self.found.added.push(format!("`{below}` is new"))
+                        }
                         None => self.found.broken.push(format!("`{below}` is new and has no default")),
                     }
                 }

@@ -27,6 +27,8 @@ pub enum Form {
     Wire,
     /// To tell what a table stores: an instant in a text is an instant.
     Stored,
+    /// To read values that are text: as [`Form::Wire`], and defaults stand for what is missing.
+    Text,
 }
 
 /// An Avro schema with Connect's names as logical types. One without such names comes back as it is, and
@@ -34,12 +36,39 @@ pub enum Form {
 pub fn in_form(schema: &str, form: Form) -> Cow<'_, str> {
     // The namespace may stand by itself.
     let (_, variable_decimal) = VARIABLE_DECIMAL.rsplit_once('.').unwrap_or_default();
-    if !schema.contains(NAME) && !schema.contains(variable_decimal) {
+    let is_named = schema.contains(NAME) || schema.contains(variable_decimal);
+    if !is_named && !schema.contains("precision") {
         return Cow::Borrowed(schema);
     }
     let Ok(mut parsed) = serde_json::from_str::<Value>(schema) else { return Cow::Borrowed(schema) };
-    rewrite(&mut parsed, form);
+    if !clamp(&mut parsed) && !is_named {
+        return Cow::Borrowed(schema);
+    }
+    if is_named {
+        rewrite(&mut parsed, form);
+    }
     Cow::Owned(parsed.to_string())
+}
+
+/// A precision is a bound of its values, and Connect gives 64 to every decimal whose own it does not know:
+/// more than a table has is read as what a table has, and a value that has more digits is refused alone.
+/// Says whether any precision was changed.
+fn clamp(schema: &mut Value) -> bool {
+    match schema {
+        Value::Array(items) => items.iter_mut().fold(false, |changed, item| clamp(item) | changed),
+        Value::Object(object) => {
+            let number = |key: &str| object.get(key).and_then(Value::as_u64);
+            let is_decimal = object.get("logicalType").and_then(Value::as_str) == Some("decimal");
+            let too_wide = is_decimal
+                && number("precision").is_some_and(|precision| precision > DIGITS)
+                && number("scale").unwrap_or(0) <= DIGITS;
+            if too_wide {
+                object.insert("precision".to_owned(), DIGITS.into());
+            }
+            object.iter_mut().fold(too_wide, |changed, (_, inner)| clamp(inner) | changed)
+        }
+        _ => false,
+    }
 }
 
 fn rewrite(schema: &mut Value, form: Form) {
@@ -74,7 +103,9 @@ fn rewrite(schema: &mut Value, form: Form) {
     let fields = object.get_mut("fields").and_then(Value::as_array_mut);
     for field in fields.into_iter().flatten().filter_map(Value::as_object_mut) {
         // A default is of the type that was written, which may not be the one that stands here after.
-        field.remove("default");
+        if form != Form::Text {
+            field.remove("default");
+        }
         if let Some(inner) = field.get_mut("type") {
             rewrite(inner, form);
         }

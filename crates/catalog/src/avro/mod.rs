@@ -22,7 +22,7 @@ mod tests;
 mod write;
 
 pub use changes::{changes_schema, history_fields};
-pub use compat::{Compat, compatibility, is_ahead};
+pub use compat::{Compat, compatibility, is_ahead, is_brought, is_read_as};
 pub use connect::{Form, avro_from_connect, in_form};
 pub use schema::Error;
 pub use stored::{bronze_schema, bronze_schema_of, meta_names, timestamp_type};

@@ -62,6 +62,9 @@ pub(super) struct Defaults {
     pub compatibility: Option<String>,
     pub envelope: Option<String>,
     pub value: Option<String>,
+    pub decimals: Option<String>,
+    pub bytes: Option<String>,
+    pub key_format: Option<String>,
     pub retention: Option<Option<Duration>>,
 }
 impl Defaults {
@@ -71,6 +74,9 @@ impl Defaults {
             compatibility: object.owned("compatibility"),
             envelope: object.owned("envelope"),
             value: object.owned("value"),
+            decimals: object.owned("decimals"),
+            bytes: object.owned("bytes"),
+            key_format: object.owned("key_format"),
             retention: object.retention("retention"),
         }
     }

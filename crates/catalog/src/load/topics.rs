@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
+use model::text::{BytesForm, DecimalForm};
 use model::{TableName, TopicName};
 
 use super::avsc::{self, Schemas};
@@ -16,7 +17,7 @@ use crate::fault::did_you_mean;
 use crate::shape::files::TOPICS;
 use crate::shape::object::Object;
 use crate::topic::default_table;
-use crate::{Envelope, Location, Topic, TopicDefaults, TopicPattern, ValueFormat};
+use crate::{Envelope, KeyFormat, Location, Topic, TopicDefaults, TopicPattern, ValueFormat};
 
 const FILE: &str = "topics.yaml";
 const WEEK: Duration = Duration::from_secs(7 * 86_400);
@@ -142,6 +143,21 @@ impl Reader<'_, '_> {
             Some("bytes") => ValueFormat::Bytes,
             _ => ValueFormat::Avro,
         };
+        // What Kafka Connect's JSON converter writes, which is what Debezium runs in.
+        let is_connect = envelope != Envelope::None;
+        let decimals = match object.text("decimals").or(defaults.decimals.as_deref()) {
+            Some("base64") => DecimalForm::Base64,
+            None if is_connect => DecimalForm::Base64,
+            _ => DecimalForm::Text,
+        };
+        let bytes = match object.text("bytes").or(defaults.bytes.as_deref()) {
+            Some("base64") => BytesForm::Base64,
+            Some("hex") => BytesForm::Hex,
+            None if is_connect => BytesForm::Base64,
+            _ => BytesForm::Text,
+        };
+        let key_format = object.text("key_format").or(defaults.key_format.as_deref());
+        let key_format = key_format.and_then(KeyFormat::parse);
         let own = topic_defaults(object);
         let first = |own: Option<i32>, target: Option<i32>, default: Option<i32>| own.or(target).or(default);
         let retention = object.retention("retention").or(defaults.retention);
@@ -166,6 +182,9 @@ impl Reader<'_, '_> {
             description: object.owned("description"),
             value,
             envelope,
+            decimals,
+            bytes,
+            key_format,
             value_schema: None,
             declared: false,
             key_schema: None,
@@ -200,6 +219,9 @@ impl Reader<'_, '_> {
             self.fault(line, format!("values of `{}` are bytes and have no columns", topic.name), help);
             return None;
         }
+        if !self.check_forms(&topic, line, object) {
+            return None;
+        }
         topic.declared = value.is_some();
         let learned = self.learned.get(&topic.name);
         let value = value.or_else(|| learned.map(|learned| learned.value.clone()));
@@ -215,6 +237,33 @@ impl Reader<'_, '_> {
             }
         };
         self.check_columns(&learned, &value, line, object).then_some(learned)
+    }
+
+    /// Whether what is said of encodings can be true of such a topic.
+    fn check_forms(&mut self, topic: &Topic, line: usize, object: &Object) -> bool {
+        let before = self.cx.faults.len();
+        if let Some(format) = topic.key_format.filter(|format| format.is_bare()) {
+            let line = object.line_of("key_format").max(object.line_of("key")).max(line);
+            let (name, word) = (&topic.name, format.word());
+            match topic.key.len() {
+                1 => {}
+                0 => {
+                    let message = format!("keys of `{name}` are {word} and no column holds them");
+                    self.fault(line, message, "name the column with `key: [column]`");
+                }
+                columns => {
+                    let message = format!("a key of `{name}` is one {word} and not {columns} columns");
+                    self.fault(line, message, "name one column in `key`, or encode keys as avro or json");
+                }
+            }
+        }
+        for key in ["decimals", "bytes"] {
+            if object.has(key) && topic.value == ValueFormat::Bytes {
+                let message = format!("values of `{}` are bytes: `{key}` says nothing of them", topic.name);
+                self.fault(object.line_of(key), message, format!("drop `{key}`"));
+            }
+        }
+        self.cx.faults.len() == before
     }
 
     /// A topic of which only the key's schema is known, or none.

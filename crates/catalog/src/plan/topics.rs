@@ -38,6 +38,8 @@ struct Wanted<'a> {
     key_schema: Option<&'a str>,
     value_schema: Option<&'a str>,
     read: Option<&'a Topic>,
+    /// Whether this project writes its records.
+    is_ours: bool,
 }
 impl Wanted<'_> {
     fn downstream(&self, project: &Project, existing: &Existing) -> Vec<Reached> {
@@ -54,6 +56,10 @@ fn wanted(project: &Project) -> Vec<Wanted<'_>> {
         let mut readers = project.catalog.models.values().filter(|m| m.source.as_ref() == Some(&topic.table));
         readers.all(|model| model.sequence_by.is_some())
     };
+    let is_fed = |topic: &Topic| {
+        let mut streams = project.catalog.sources.values().flat_map(|source| source.streams.values());
+        streams.any(|stream| *stream == topic.name)
+    };
     let read = project.catalog.topics.values().map(|topic| Wanted {
         name: &topic.name,
         partitions: topic.partitions,
@@ -65,6 +71,7 @@ fn wanted(project: &Project) -> Vec<Wanted<'_>> {
         key_schema: topic.key_schema.as_deref().filter(|_| topic.value == ValueFormat::Avro),
         value_schema: topic.value_schema.as_deref().filter(|_| topic.value == ValueFormat::Avro),
         read: Some(topic),
+        is_ours: is_fed(topic),
     });
     let published = project.catalog.published.values().map(|topic| Wanted {
         name: &topic.name,
@@ -77,6 +84,7 @@ fn wanted(project: &Project) -> Vec<Wanted<'_>> {
         key_schema: Some(&*topic.key_schema),
         value_schema: Some(&*topic.value_schema),
         read: None,
+        is_ours: true,
     });
     read.chain(published).collect()
 }
@@ -146,11 +154,20 @@ fn subject_step(
     if let Some(level) = existing.compatibility.as_deref().filter(|level| *level != wanted.compatibility) {
         changes.push(format!("compatibility from {level} to {}", wanted.compatibility));
     }
+    // Records of others come by their schema. Where the declared one is another way to read them, it holds
+    // for the table and says nothing of the topic.
+    let difference = avro::compatibility(&existing.schema, schema);
+    if !wanted.is_ours
+        && matches!(difference, Ok(Compat::Incompatible(_)))
+        && avro::is_read_as(&existing.schema, schema).unwrap_or(false)
+    {
+        return (!changes.is_empty()).then(|| step(Class::Metadata, changes, None));
+    }
     let new_topic = || Some(format!("publish on a new topic, such as `{}`", successor(wanted.name)));
     if !is_key && avro::is_ahead(&existing.schema, schema).unwrap_or(false) {
         return (!changes.is_empty()).then(|| step(Class::Metadata, changes, None));
     }
-    let (class, found, instead) = match avro::compatibility(&existing.schema, schema) {
+    let (class, found, instead) = match difference {
         Ok(Compat::Same) => (Class::Metadata, Vec::new(), None),
         Ok(Compat::Additive(found) | Compat::Promoted(found) | Compat::Incompatible(found)) if is_key => {
             (Class::Incompatible, found, new_topic())

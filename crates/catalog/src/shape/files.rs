@@ -136,6 +136,24 @@ const ENVELOPE: Key = key(
 );
 const VALUE: Key =
     key("value", Type::Choice(&["avro", "json", "bytes"]), "How a value is encoded. Default: avro.");
+const DECIMALS: Key = key(
+    "decimals",
+    Type::Choice(&["text", "base64"]),
+    "What a text of JSON is where a decimal should stand: its digits, or base64 of its unscaled number. \
+     Numbers are taken either way. Default: base64 in an envelope of Debezium, else text.",
+);
+const BYTES: Key = key(
+    "bytes",
+    Type::Choice(&["base64", "hex", "text"]),
+    "How JSON and files hold bytes; as `text`, they are the text's own in UTF-8. Default: base64 in an \
+     envelope of Debezium, else text.",
+);
+const KEY_FORMAT: Key = key(
+    "key_format",
+    Type::Choice(&["avro", "json", "text", "long", "int", "uuid", "bytes"]),
+    "How a key is encoded; all but avro and json hold one column. Default: avro where the registry's frame \
+     says so, else json.",
+);
 const RETENTION: Key =
     key("retention", Type::Retention, "How long Kafka keeps a record, or `forever`. Default: 7d.");
 const COMPATIBILITY: Key = key(
@@ -153,7 +171,18 @@ const COMPATIBILITY: Key = key(
 );
 static TOPIC_DEFAULTS: Shape = Shape {
     title: "defaults of topics",
-    keys: &[ENVELOPE, VALUE, RETENTION, COMPATIBILITY, PARTITIONS, REPLICATION, CONFIG],
+    keys: &[
+        ENVELOPE,
+        VALUE,
+        DECIMALS,
+        BYTES,
+        KEY_FORMAT,
+        RETENTION,
+        COMPATIBILITY,
+        PARTITIONS,
+        REPLICATION,
+        CONFIG,
+    ],
 };
 static TOPIC: Shape = Shape {
     title: "topic",
@@ -169,6 +198,9 @@ static TOPIC: Shape = Shape {
         key("key_schema", Type::Text, "Avro schema file of the key. Default: the key columns of the value."),
         ENVELOPE,
         VALUE,
+        DECIMALS,
+        BYTES,
+        KEY_FORMAT,
         key("key", NAMES, "Key columns, in order. Default: those of the key's schema."),
         key("partition_by", NAMES, "Columns that choose the partition. Default: the key."),
         key(
