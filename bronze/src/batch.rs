@@ -92,6 +92,8 @@ pub struct Read {
     pub errors: Vec<(&'static str, u64)>,
     /// Rows with fields that no column takes.
     pub partly: u64,
+    /// Rows whose key has bytes and cannot be read.
+    pub unread_keys: u64,
 }
 
 impl Reader {
@@ -182,7 +184,11 @@ impl Reader {
             None => Vec::new(),
         };
         let (errors, partly) = (count(&values), values.partly.len() as u64);
-        Read { batch: assemble(&self.layout, origin, rows, kept, values, keys), errors, partly }
+        let with_key = || kept.iter().filter(|&&row| rows.key(row as usize).is_some()).count();
+        let read: usize = keys.iter().map(|part| part.rows.len().saturating_sub(part.refused.len())).sum();
+        let unread = if self.layout.keys().is_some() { with_key().saturating_sub(read) } else { 0 };
+        let unread_keys = unread as u64;
+        Read { batch: assemble(&self.layout, origin, rows, kept, values, keys), errors, partly, unread_keys }
     }
 
     /// Where values are no Avro, keys may be: our own file source frames them whatever the value is.

@@ -22,7 +22,9 @@ use arrow_avro::schema::{AvroSchema, Fingerprint, FingerprintAlgorithm, SchemaSt
 use catalog::avro::{Form, in_form};
 
 use crate::check::{BadSchema, Checker, Fault};
+use crate::conform::fill::{fill, repeat};
 use crate::conform::{Incompatible, Misfit, Reason, conform};
+use crate::resolve::{Fill, resolve};
 
 /// The decoder holds no memory for capacity it has not used.
 const NO_LIMIT: usize = 1 << 30;
@@ -124,6 +126,8 @@ pub struct Decoder {
     json: Arc<str>,
     checker: Checker,
     inner: AvroDecoder,
+    /// What the declared schema says of what the writer's lacks.
+    fill: Fill,
 }
 impl std::fmt::Debug for Decoder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -147,13 +151,31 @@ pub struct Decoded {
 impl Decoder {
     /// A decoder for the schema with that registry id.
     pub fn try_new(id: u32, json: Arc<str>) -> Result<Self, BadSchema> {
+        Self::resolving(id, json, None)
+    }
+    /// As [`Decoder::try_new`], of records that are read as a declared schema says.
+    pub fn resolving(id: u32, json: Arc<str>, declared: Option<&str>) -> Result<Self, BadSchema> {
         let json = match in_form(&json, Form::Wire) {
             Cow::Borrowed(_) => json,
             Cow::Owned(json) => json.into(),
         };
+        let (json, fill) = match declared {
+            Some(declared) => resolve(&json, declared),
+            None => (json, Fill::Nothing),
+        };
         let checker = Checker::try_new(&json)?;
         let inner = build(id, &json)?;
-        Ok(Self { id, json, checker, inner })
+        Ok(Self { id, json, checker, inner, fill })
+    }
+    /// The writer's schema, its fields called as declared.
+    pub fn writer(&self) -> &str {
+        &self.json
+    }
+    /// The one column `x` of a framed payload, as the decoder has it.
+    pub(crate) fn raw(&mut self, framed: &[u8], kind: &arrow::datatypes::DataType) -> Option<ArrayRef> {
+        self.checker.check(framed.get(FRAME..)?).ok()?;
+        let batch = self.whole(&[0], &|_| framed)?;
+        batch.column_by_name("x").filter(|column| column.data_type() == kind).cloned()
     }
     /// The registry's id of the schema.
     pub fn id(&self) -> u32 {
@@ -246,10 +268,17 @@ impl Decoder {
         let mut columns = Vec::with_capacity(wanted.len());
         for field in wanted {
             let Ok(index) = schema.index_of(field.name()) else {
-                columns.push(new_null_array(field.data_type(), rows.len()));
+                columns.push(match self.fill.absent(field.name()) {
+                    Some(one) => {
+                        let one = conform(one, field.data_type(), &mut Vec::new());
+                        repeat(&one.map_err(|error| (field.name().clone(), error))?, rows.len())
+                    }
+                    None => new_null_array(field.data_type(), rows.len()),
+                });
                 continue;
             };
-            let parts: Vec<_> = batches.iter().map(|batch| batch.column(index).clone()).collect();
+            let with = self.fill.field(field.name());
+            let parts: Vec<_> = batches.iter().map(|batch| fill(batch.column(index), with)).collect();
             let named = |error| (field.name().clone(), error);
             let mut misfits: Vec<Misfit> = Vec::new();
             let mut stored = Vec::with_capacity(parts.len());

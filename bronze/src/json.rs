@@ -44,6 +44,10 @@ pub struct Dialect {
     decoder: Decoder,
 }
 impl Dialect {
+    /// The values' schema, its fields called as declared.
+    pub fn writer(&self) -> &str {
+        self.decoder.writer()
+    }
     /// The reader of JSON values of an Avro schema. A `bare` value is the only field of that record.
     pub fn try_new(
         number: u32,
@@ -51,17 +55,18 @@ impl Dialect {
         bare: bool,
         encodings: Encodings,
     ) -> Result<Self, BadSchema> {
-        Self::through(Door::Json, number, schema, bare, encodings)
+        Self::through(Door::Json, number, schema, bare, encodings, None)
     }
-    /// As [`Dialect::try_new`], of values that come in another way.
+    /// As [`Dialect::try_new`], of values that come in another way, or are read as a declared schema says.
     pub fn through(
         door: Door,
         number: u32,
         schema: &Arc<str>,
         bare: bool,
         encodings: Encodings,
+        declared: Option<&str>,
     ) -> Result<Self, BadSchema> {
-        let decoder = Decoder::try_new(number, schema.clone())?;
+        let decoder = Decoder::resolving(number, schema.clone(), declared)?;
         let shaped = |schema: &str| Shape::try_new(schema, bare, encodings);
         // A default that is none of its field is no reason to refuse values that have the field.
         let shape = match shaped(&in_form(schema, Form::Text)) {

@@ -7,6 +7,7 @@
 //! | [`decode`] | payloads of one schema to columns |
 //! | [`conform`] | columns to the table's types, exactly or not at all |
 //! | [`evolve`] | what a new version of a schema means for the table |
+//! | [`resolve`] | records of one schema as values of the declared one |
 //! | [`json`] | values of JSON, by their own schema or the declared one |
 //! | [`door`] | keys of the serialisers that Kafka's client has |
 //! | [`batch`] | records of any schemas to rows |
@@ -50,6 +51,7 @@ mod lookup;
 pub mod open;
 pub mod pipeline;
 pub mod progress;
+pub mod resolve;
 mod router;
 pub mod settings;
 mod start;

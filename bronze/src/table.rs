@@ -284,6 +284,10 @@ impl Task {
             let n: u64 = read.errors.iter().map(|(_, n)| n).sum();
             tracing::warn!(table = %self.topic.table, records = n, reasons = ?read.errors, "records kept as error rows");
         }
+        if read.unread_keys > 0 {
+            self.meter.schema_change("unread_key");
+            tracing::warn!(table = %self.topic.table, records = read.unread_keys, "keys cannot be read: a delete by such a key is put aside; `key_format:` of the topic says how keys are encoded");
+        }
         if read.partly > 0 {
             self.meter.schema_change("not_declared");
             tracing::warn!(table = %self.topic.table, records = read.partly, "records hold fields that the declared schema lacks: their bytes are kept in `_raw`");

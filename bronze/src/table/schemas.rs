@@ -42,11 +42,16 @@ impl Task {
 
     fn value_schema(&mut self, id: u32, json: &Arc<str>) -> Known {
         let bad = |why: String| Known::Refused(Refusal::BadSchema { id, why });
-        let wanted = bronze_schema(&self.topic, json).map_err(|error| error.to_string());
-        let decoder = Decoder::try_new(id, json.clone()).map_err(|error| error.to_string());
-        let known = match (wanted, decoder) {
-            (Err(why), _) | (Ok(_), Err(why)) => bad(why),
-            (Ok(wanted), Ok(decoder)) => match self.make_room(&wanted) {
+        let declared = self.declared_schema();
+        let decoder = Decoder::resolving(id, json.clone(), declared.as_deref());
+        let decoder = decoder.map_err(|error| error.to_string());
+        let wanted = decoder.and_then(|decoder| {
+            let wanted = bronze_schema(&self.topic, decoder.writer()).map_err(|error| error.to_string());
+            wanted.map(|wanted| (decoder, wanted))
+        });
+        let known = match wanted {
+            Err(why) => bad(why),
+            Ok((decoder, wanted)) => match self.make_room(&wanted) {
                 Ok(()) => Known::Ready(Box::new(decoder)),
                 Err(why) => Known::Refused(Refusal::Incompatible { id, why }),
             },
@@ -55,6 +60,11 @@ impl Task {
             self.refused(refusal);
         }
         known
+    }
+
+    /// The schema that the contract declares, as which all records are read.
+    fn declared_schema(&self) -> Option<Arc<str>> {
+        self.topic.value_schema.clone().filter(|_| self.topic.declared)
     }
 
     fn key_schema(&mut self, id: u32, json: &Arc<str>) -> Known {
@@ -165,17 +175,18 @@ impl Task {
         schema: &Arc<str>,
         encodings: Encodings,
     ) -> Result<Dialect, String> {
-        let made = |schema: &Arc<str>, is_bare| {
-            let dialect = Dialect::through(door, number, schema, is_bare, encodings);
+        let made = |schema: &Arc<str>, is_bare, declared: Option<&str>| {
+            let dialect = Dialect::through(door, number, schema, is_bare, encodings, declared);
             dialect.map_err(|error| error.to_string())
         };
         if part == Part::Key {
             let (record, is_bare) = self.key_record(schema);
             // What other serialisers write is one value, also where the schema is a record of one.
-            return made(&record, is_bare || door != Door::Json);
+            return made(&record, is_bare || door != Door::Json, None);
         }
-        let wanted = bronze_schema(&self.topic, schema).map_err(|error| error.to_string())?;
-        let dialect = made(schema, false)?;
+        let declared = self.declared_schema().filter(|declared| declared != schema);
+        let dialect = made(schema, false, declared.as_deref())?;
+        let wanted = bronze_schema(&self.topic, dialect.writer()).map_err(|error| error.to_string())?;
         self.make_room(&wanted)?;
         Ok(dialect)
     }

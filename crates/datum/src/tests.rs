@@ -68,11 +68,14 @@ fn samples() -> impl Strategy<Value = Sample> {
         any::<i64>().prop_map(|v| both(r#""long""#, Value::Long(v), v.to_string())),
         (-1_000_i64..1_000).prop_map(|v| both(r#""long""#, Value::Long(v * 1_000), format!("{v}.0e3"))),
         any::<u64>().prop_map(|bits| {
-            let (value, printed) = (f64::from_bits(bits), text::print_double(f64::from_bits(bits)));
+            let value = f64::from_bits(bits);
+            // All that are no number are one.
+            let (value, printed) = (if value.is_nan() { f64::NAN } else { value }, text::print_double(value));
             sample(r#""double""#, Value::Double(value), real(printed.clone()), Some(printed))
         }),
         any::<u32>().prop_map(|bits| {
-            let (value, printed) = (f32::from_bits(bits), text::print_float(f32::from_bits(bits)));
+            let value = f32::from_bits(bits);
+            let (value, printed) = (if value.is_nan() { f32::NAN } else { value }, text::print_float(value));
             sample(r#""float""#, Value::Float(value), real(printed.clone()), Some(printed))
         }),
         any::<String>().prop_map(|v| in_text(r#""string""#, Value::String(v.clone()), v)),

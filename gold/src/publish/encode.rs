@@ -80,6 +80,9 @@ impl Encoder {
 }
 
 #[cfg(test)]
+mod extremes;
+
+#[cfg(test)]
 mod tests {
     use arrow::array::{
         BooleanArray, Date32Array, Decimal128Array, Float64Array, Int8Array, Int64Array, ListArray,

@@ -116,3 +116,26 @@ fn without_an_envelope_a_null_value_is_the_delete() {
     assert_eq!(changes.ops, [Op::Create, Op::Delete, Op::Create]);
     assert_eq!(changes.view.column(0).as_primitive::<Int64Type>().values(), &[1, 1, 3]);
 }
+
+#[test]
+fn a_key_that_cannot_be_read_is_told_from_none_at_all() {
+    let of = |name: &str| DataType::Struct(vec![long(name)].into());
+    let binary = |name: &str| arrow::datatypes::Field::new(name, DataType::Binary, true);
+    let schema = Arc::new(Schema::new(vec![
+        long("id"),
+        arrow::datatypes::Field::new("_keys", of("id"), true),
+        binary("_key"),
+        text("_topic_id"),
+        long("_partition"),
+        long("_offset"),
+    ]));
+    let flat = Topic { envelope: Envelope::None, ..topic(&["id"]) };
+    let reader = Reader::try_new(&flat, &schema).expect("a bronze table");
+    assert!(reader.needs(&schema).contains(&"_key".to_owned()));
+    let rows = bronze(
+        &schema,
+        &[json!({ "_keys": { "id": 1 }, "_key": "00" }), json!({ "_key": "00ff" }), json!({})],
+    );
+    let changes = reader.read(&rows).expect("reads");
+    assert_eq!(changes.unread_keys, [1].into_iter().collect());
+}

@@ -52,6 +52,10 @@ fn list(item: DataType) -> DataType {
     "{\"type\":\"bytes\",\"logicalType\":\"decimal\",\"precision\":9,\"scale\":3}",
     DataType::Decimal128(38, 3)
 )]
+#[case::decimal_of_unknown_precision(
+    "{\"type\":\"bytes\",\"logicalType\":\"decimal\",\"precision\":64,\"scale\":4,\"connect.name\":\"org.apache.kafka.connect.data.Decimal\"}",
+    DataType::Decimal128(38, 4)
+)]
 #[case::date("{\"type\":\"int\",\"logicalType\":\"date\"}", DataType::Date32)]
 #[case::millis("{\"type\":\"long\",\"logicalType\":\"timestamp-millis\"}", timestamp_type())]
 #[case::local("{\"type\":\"long\",\"logicalType\":\"local-timestamp-micros\"}", timestamp_type())]
@@ -69,7 +73,7 @@ fn bronze_stores_the_widest_type_of_each_family(#[case] avro: &str, #[case] stor
 #[rstest]
 #[case::union("[\"int\",\"string\"]", "a union of several types")]
 #[case::wide(
-    "{\"type\":\"bytes\",\"logicalType\":\"decimal\",\"precision\":40,\"scale\":3}",
+    "{\"type\":\"bytes\",\"logicalType\":\"decimal\",\"precision\":40,\"scale\":39}",
     "more than 38 digits"
 )]
 #[case::null("\"null\"", "always null")]

@@ -1,14 +1,16 @@
 //! What `topics.yaml` declares, and what is known of topics whose declaration has faults.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::time::Duration;
 
 use indexmap::IndexMap;
 use model::{TableName, TopicName};
 
+use super::Context;
 use super::settings::topic_defaults;
 use crate::shape::object::Object;
-use crate::{Topic, TopicDefaults, TopicPattern};
+use crate::{KeyFormat, Source, Topic, TopicDefaults, TopicPattern};
 
 /// Partitions of a topic unless anyone says otherwise.
 pub(super) const PARTITIONS: i32 = 6;
@@ -35,6 +37,19 @@ impl Contracts {
             || self.topics.contains_key(topic)
             || self.broken.contains_key(topic)
             || self.patterns.iter().any(|pattern| pattern.topic(topic).is_some())
+    }
+    /// Our own sources write keys in Avro: a contract that says otherwise of their topics is wrong.
+    pub fn check_keys(&self, cx: &mut Context<'_>, sources: &IndexMap<String, Source>) {
+        for (source, stream) in sources.values().flat_map(|s| s.streams.values().map(move |t| (s, t))) {
+            let Some(topic) = self.topics.get(stream) else { continue };
+            if let Some(format) = topic.key_format.filter(|format| *format != KeyFormat::Avro) {
+                let (word, source) = (format.word(), &source.name);
+                let message =
+                    format!("`{stream}` says that its keys are {word}, and source `{source}` writes Avro");
+                let help = "drop `key_format`, or feed another topic";
+                cx.faults.add_at(Path::new(&topic.location.file), topic.location.line, message, help);
+            }
+        }
     }
     /// Names of all declared topics.
     pub fn names(&self) -> impl Iterator<Item = &str> {

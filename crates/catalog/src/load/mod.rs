@@ -70,6 +70,7 @@ pub async fn load_with(dir: &Path, target: &str, learned: &Learned) -> Result<Pr
     let (drafts, broken) = header::read(&mut cx, &found);
     let claims = publish::claim(&mut cx, &drafts, &mut contracts);
     let sources = sources::read(&mut cx, &found, &contracts, &claims);
+    contracts.check_keys(&mut cx, &sources);
     let order = graph::order(&mut cx, drafts, &broken, &contracts);
     let planned = models::plan(&mut cx, order, &contracts);
     rules::check(&mut cx, &planned);

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use rstest::rstest;
 
 use super::*;
-use crate::{Connection, Kind, Otherwise};
+use crate::{Connection, KeyFormat, Kind, Otherwise};
 
 use super::fixture::{self, Files, valid};
 
@@ -480,4 +480,38 @@ proptest! {
             }
         }
     }
+}
+
+#[tokio::test]
+async fn what_json_has_no_type_for_is_text_unless_the_envelope_or_the_contract_says_otherwise() {
+    use model::text::{BytesForm, DecimalForm};
+    let forms = |files: Files| async move {
+        let dir = files.write();
+        let project = load(dir.path(), "embedded").await.expect("valid");
+        let topic = project.catalog.topics.values().next().expect("a topic").clone();
+        (topic.decimals, topic.bytes, topic.key_format)
+    };
+    let base64 = (DecimalForm::Base64, BytesForm::Base64, None);
+    assert_eq!(forms(valid()).await, (DecimalForm::Text, BytesForm::Text, None));
+    assert_eq!(forms(fixture::debezium()).await, base64);
+    let said = "key: [id]\n    decimals: text\n    bytes: hex\n    key_format: long\n";
+    let files = fixture::debezium().replace("topics.yaml", "key: [id]\n", said);
+    assert_eq!(forms(files).await, (DecimalForm::Text, BytesForm::Hex, Some(KeyFormat::Long)));
+    let files = valid().replace(
+        "topics.yaml",
+        "compatibility: full",
+        "compatibility: full, decimals: base64, bytes: base64",
+    );
+    assert_eq!(forms(files).await, base64);
+}
+
+#[tokio::test]
+async fn a_key_format_that_cannot_be_true_is_a_fault() {
+    let key = |was: &str, is: &str| fixture::debezium().replace("topics.yaml", was, is);
+    let two = key("key: [id]", "key: [id, price]\n    key_format: text");
+    one_fault(two, "topics.yaml:6", &["one text and not 2 columns"]).await;
+    let none = key("key: [id]", "key_format: uuid");
+    one_fault(none, "topics.yaml:5", &["no column holds them"]).await;
+    let fed = valid().replace("topics.yaml", "key: [order_id]", "key: [order_id]\n    key_format: text");
+    one_fault(fed, "topics.yaml:4", &["source `sim` writes Avro"]).await;
 }

@@ -250,3 +250,33 @@ async fn what_is_only_said_of_a_table_is_metadata() {
         ["metadata table `gold.sales`: its description, property `lakepulse.owner` becomes `ada`"]
     );
 }
+
+/// A schema that others registered is theirs: one that is only read otherwise is no reason to stop.
+#[tokio::test]
+async fn another_way_to_read_what_others_write_needs_nothing() {
+    let theirs = project(&fixture::debezium()).await;
+    let price = r#"{"name": "price", "type": ["null", "double"], "default": null}"#;
+    let at = r#"{"name": "price", "type": ["null", {"type": "long", "logicalType": "timestamp-nanos"}], "default": null}"#;
+    let declared = |kind: &str| {
+        let field = format!(r#"{{"name": "price", "type": ["null", {kind}], "default": null}}"#);
+        fixture::debezium().replace("schemas/items.avsc", price, &field)
+    };
+    let mut existing = applied(&theirs);
+    let subject = existing.subjects.get_mut("lakepulse.cdc.items-value").expect("registered");
+    subject.schema = subject
+        .schema
+        .replace(&serde_json::from_str::<serde_json::Value>(price).expect("JSON").to_string(), at);
+    let subject = subject.schema.clone();
+    let subject = if subject.contains("timestamp-nanos") { subject } else { subject.replace(price, at) };
+    assert!(subject.contains("timestamp-nanos"), "{subject}");
+    existing.subjects.get_mut("lakepulse.cdc.items-value").expect("registered").schema = subject;
+    let steps_of = |project: &Project| {
+        let steps = plan(project, &existing);
+        steps.into_iter().filter(|step| matches!(step.object, Object::Subject(_))).collect::<Vec<_>>()
+    };
+    for kind in [r#""string""#, r#""long""#, r#"{"type": "long", "logicalType": "timestamp-micros"}"#] {
+        assert_eq!(steps_of(&project(&declared(kind)).await), vec![], "{kind}");
+    }
+    let steps = steps_of(&project(&declared(r#""boolean""#)).await);
+    assert_eq!(steps.iter().map(|step| step.class).collect::<Vec<_>>(), [Class::Incompatible]);
+}

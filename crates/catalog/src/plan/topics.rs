@@ -6,7 +6,7 @@ use model::TopicName;
 
 use super::{Class, Existing, ExistingTopic, Object, Reached, Step, reached};
 use crate::avro::{self, Compat};
-use crate::{Envelope, Project, Topic, ValueFormat};
+use crate::{Envelope, KeyFormat, Project, Topic, ValueFormat};
 
 pub(super) fn steps(project: &Project, existing: &Existing) -> Vec<Step> {
     let wanted: Vec<Wanted<'_>> = wanted(project);
@@ -68,7 +68,10 @@ fn wanted(project: &Project) -> Vec<Wanted<'_>> {
         replication: topic.replication,
         config: &topic.config,
         compatibility: &topic.compatibility,
-        key_schema: topic.key_schema.as_deref().filter(|_| topic.value == ValueFormat::Avro),
+        key_schema: topic.key_schema.as_deref().filter(|_| match topic.key_format {
+            None => topic.value == ValueFormat::Avro,
+            Some(format) => format == KeyFormat::Avro,
+        }),
         value_schema: topic.value_schema.as_deref().filter(|_| topic.value == ValueFormat::Avro),
         read: Some(topic),
         is_ours: is_fed(topic),

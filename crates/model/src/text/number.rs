@@ -108,7 +108,7 @@ pub fn decimal(text: &str, precision: u32, scale: u32) -> Result<i128, Unread> {
     Digits::parse(text)?.unscaled(scale, precision)
 }
 
-/// The nearest double. A whole number that no double holds is refused, and so is a number that would become
+/// The nearest double. A whole number that no double prints is refused, and so is a number that would become
 /// infinite or zero.
 pub fn double(text: &str) -> Result<f64, Unread> {
     if let Some(special) = special(text) {
@@ -120,7 +120,7 @@ pub fn double(text: &str) -> Result<f64, Unread> {
         return Err(Unread::Range);
     }
     // Fifteen digits are always a double's own.
-    if digits.plain && digits.whole.len() > 15 && !prints_as(value, digits) {
+    if digits.plain && digits.whole.len() > 15 && !prints_as(value, &format!("{value:e}"), digits) {
         return Err(Unread::Finer);
     }
     Ok(value)
@@ -137,7 +137,7 @@ pub fn float(text: &str) -> Result<f32, Unread> {
     if value.is_infinite() || value == 0.0 && !digits.is_zero() {
         return Err(Unread::Range);
     }
-    if prints_as(f64::from(value), digits) { Ok(value) } else { Err(Unread::Finer) }
+    if prints_as(f64::from(value), &format!("{value:e}"), digits) { Ok(value) } else { Err(Unread::Finer) }
 }
 
 fn special(text: &str) -> Option<f64> {
@@ -149,18 +149,23 @@ fn special(text: &str) -> Option<f64> {
     })
 }
 
-/// Whether `value`, printed with as many digits, is what was written.
-fn prints_as(value: f64, digits: Digits<'_>) -> bool {
+/// Whether what was written is how `value` prints: in as many digits, in the fewest that read back as a
+/// double, or in `shortest`, the fewest of its own type.
+fn prints_as(value: f64, shortest: &str, digits: Digits<'_>) -> bool {
     let written: String = [digits.whole, digits.behind].concat();
     let written = written.trim_matches('0');
     if written.is_empty() {
         return value == 0.0;
     }
-    let printed = format!("{:.*e}", written.len().saturating_sub(1), value.abs());
-    let mantissa = printed.split_once('e').map_or(&*printed, |(mantissa, _)| mantissa);
-    let printed: String = mantissa.chars().filter(|&c| c != '.').collect();
     // The exponents agree: `value` is the nearest to what was written.
-    printed.trim_end_matches('0') == written
+    let is_written = |printed: &str| {
+        let mantissa = printed.split_once('e').map_or(printed, |(mantissa, _)| mantissa);
+        let printed: String = mantissa.chars().filter(char::is_ascii_digit).collect();
+        printed.trim_end_matches('0') == written
+    };
+    is_written(shortest)
+        || is_written(&format!("{value:e}"))
+        || is_written(&format!("{:.*e}", written.len().saturating_sub(1), value))
 }
 
 /// `true` or `false`.

@@ -86,7 +86,14 @@ proptest! {
     #[test]
     fn a_whole_number_is_a_double_only_where_one_holds_it(value: i64) {
         let exact = value as f64 as i128 == i128::from(value);
-        prop_assert_eq!(double(&value.to_string()), if exact { Ok(value as f64) } else { Err(Unread::Finer) });
+        match double(&value.to_string()) {
+            Ok(read) => {
+                prop_assert_eq!(read, value as f64);
+                // JavaScript prints the shortest digits of a large double and zeros behind them.
+                prop_assert!(exact || value % 10 == 0);
+            }
+            Err(unread) => prop_assert_eq!((unread, exact), (Unread::Finer, false)),
+        }
     }
 
     #[test]
@@ -130,7 +137,10 @@ proptest! {
             if at < text.len() {
                 let mut other = text.clone();
                 other.replace_range(at..=at, &put);
-                let same = put == text[at..=at] || (&text[at..=at] == "T" && put == " ");
+                let same = put == text[at..=at]
+                    || (&text[at..=at] == "T" && put == " ")
+                    // A zero at the end of a fraction says nothing, and neither does a `Z`.
+                    || (&text[at..=at] == "0" && text.contains('.') && put == "Z");
                 prop_assert!(same || read(&other).is_err() || read(&other) != read(&text), "{other}");
                 let mut shorter = text.clone();
                 shorter.remove(at);
