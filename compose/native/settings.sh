@@ -28,8 +28,11 @@ trino_port="${LAKEPULSE_STACK_TRINO_PORT:-8080}"
 scrape="${LAKEPULSE_STACK_SCRAPE:-127.0.0.1:9464}"
 # `yes`: Kafka also with TLS and passwords, MinIO with TLS only.
 secure="${LAKEPULSE_STACK_SECURE:-no}"
-# How long a service may take until it is ready.
-ready_seconds="${LAKEPULSE_STACK_READY_SECONDS:-120}"
+# How long a service may take until it is ready. Servers on a JVM take minutes where others keep the machine busy,
+# and one that has ended is not waited for: so this only bounds the wait for one that hangs.
+ready_seconds="${LAKEPULSE_STACK_READY_SECONDS:-900}"
+# Between two words about one that is waited for.
+patience_seconds=15
 
 bucket="lake"
 database="wide_world_importers"

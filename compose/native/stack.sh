@@ -53,7 +53,7 @@ ports_free() {
 
 # Waits until a service answers, then until it holds what it must.
 await() {
-    local service="$1" until=$((SECONDS + ready_seconds))
+    local service="$1" begun=$SECONDS said=$SECONDS
     until "${service}_alive"; do
         if ! our_pid "$service" >/dev/null; then
             # One that we found running may have been about to end.
@@ -63,16 +63,27 @@ await() {
             fresh+=("$service")
             launch "$service"
         fi
-        [ "$SECONDS" -lt "$until" ] || failed "$service" "is not ready after $ready_seconds s"
-        sleep 0.2
+        patient "$service" "does not answer yet"
     done
-    "${service}_setup" >>"$root/logs/$service.log" 2>&1 || failed "$service" "could not be filled"
     # A machine that has much to do may let it answer once and not again at once.
+    until "${service}_setup" >>"$root/logs/$service.log" 2>&1; do
+        our_pid "$service" >/dev/null || failed "$service" "has ended"
+        patient "$service" "answers, but could not be filled yet"
+    done
     until "${service}_ready"; do
         our_pid "$service" >/dev/null || failed "$service" "has ended"
-        [ "$SECONDS" -lt "$until" ] || failed "$service" "answers, but is not ready after $ready_seconds s"
-        sleep 0.2
+        patient "$service" "answers, but is not ready yet"
     done
+}
+# Waits a moment within `await`; says now and then what for, and ends when it takes too long.
+patient() {
+    local -i waited=$((SECONDS - begun))
+    [ "$waited" -lt "$ready_seconds" ] || failed "$1" "$2, after $waited s (LAKEPULSE_STACK_READY_SECONDS)"
+    if [ $((SECONDS - said)) -ge "$patience_seconds" ]; then
+        said=$SECONDS
+        say "$1 $2: $waited s of at most $ready_seconds s, load $(cut -d' ' -f1 /proc/loadavg)"
+    fi
+    sleep 0.2
 }
 failed() {
     tail -n 20 "$root/logs/$1.log" >&2

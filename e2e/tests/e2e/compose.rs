@@ -443,3 +443,43 @@ fn addresses_are_those_of_the_services_and_ports_those_of_the_native_stack() {
         );
     }
 }
+
+/// `await` of the native stack in a shell where the service is a stand-in: it answers at its `after`th question, and
+/// is alive until then or not. What it says, and whether it came up.
+fn awaited(after: u32, lives: bool, ready_seconds: u32) -> (bool, String) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let script = format!(
+        r#"set -euo pipefail
+        root="$1" ready_seconds={ready_seconds} patience_seconds=1 asked=0
+        say() {{ printf '%s\n' "$*" >&2; }}
+        die() {{ say "stack: $*"; exit 1; }}
+        . "$2/native/stack.sh"
+        mkdir -p "$root/logs"; echo 'last words' >"$root/logs/slow.log"
+        fresh=(slow)
+        our_pid() {{ {lives}; }}
+        slow_alive() {{ asked=$((asked + 1)); [ "$asked" -ge {after} ]; }}
+        slow_setup() {{ :; }}
+        slow_ready() {{ :; }}
+        await slow"#
+    );
+    let mut command = Command::new("bash");
+    command.args(["-c", &script, "bash"]).arg(folder.path()).arg(folder.path());
+    std::os::unix::fs::symlink(self::folder().join("native"), folder.path().join("native")).expect("linked");
+    let ran = command.output().expect("bash runs");
+    (ran.status.success(), String::from_utf8_lossy(&ran.stderr).into_owned())
+}
+
+#[test]
+fn a_slow_service_of_the_native_stack_is_waited_for_and_that_is_said() {
+    let (came_up, said) = awaited(10, true, 60);
+    assert!(came_up, "{said}");
+    assert!(said.contains("slow does not answer yet: 1 s of at most 60 s"), "{said}");
+}
+
+#[test]
+fn one_that_has_ended_is_not_waited_for_and_its_last_words_are_shown() {
+    let (came_up, said) = awaited(u32::MAX, false, 600);
+    assert!(!came_up && said.contains("last words") && said.contains("slow has ended"), "{said}");
+    let (came_up, said) = awaited(u32::MAX, true, 1);
+    assert!(!came_up && said.contains("last words") && said.contains("after 1 s"), "{said}");
+}
