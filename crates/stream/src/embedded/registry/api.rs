@@ -1,11 +1,14 @@
-//! The REST API over the state. Any content type is accepted; Confluent's is returned.
+//! The REST API over the state. What changes it is JSON and says so, and does not come from a web page;
+//! Confluent's content type is returned.
 
 use std::sync::Arc;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::extract::{Path, Query, State};
-use axum::http::{Response, StatusCode, header};
+use axum::extract::{Path, Query, Request, State};
+use axum::http::{HeaderMap, Method, Response, StatusCode, header};
+use axum::middleware::{Next, from_fn};
+use axum::response::IntoResponse as _;
 use axum::routing::{get, post};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
@@ -40,6 +43,37 @@ pub(super) fn router(shared: Shared) -> Router {
         .route("/config", get(level).put(set_level))
         .route("/config/{subject}", get(subject_level).put(set_subject_level).delete(unset_subject_level))
         .with_state(shared)
+        .layer(from_fn(guarded))
+}
+
+/// Lets a change through only if no web page can have sent it.
+///
+/// The registry listens on this machine alone and asks nobody for a password, but a browser on it fetches
+/// what any page says. A browser names the page's origin with every such request, and sends JSON only after
+/// it has asked whether it may, which nobody here answers.
+async fn guarded(request: Request, next: Next) -> Response<Body> {
+    match judged(request.method(), request.headers()) {
+        Ok(()) => next.run(request).await,
+        Err(refusal) => refusal.into_response(),
+    }
+}
+
+fn judged(method: &Method, headers: &HeaderMap) -> Result<(), Refusal> {
+    if [Method::GET, Method::HEAD].contains(method) {
+        return Ok(());
+    }
+    if let Some(origin) = headers.get(header::ORIGIN) {
+        return Err(Refusal::WebPage(String::from_utf8_lossy(origin.as_bytes()).into_owned()));
+    }
+    if method == Method::DELETE {
+        return Ok(());
+    }
+    let kind = headers.get(header::CONTENT_TYPE).map(|kind| String::from_utf8_lossy(kind.as_bytes()));
+    let kind = kind.unwrap_or_default();
+    let essence = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let json = essence == "application/json"
+        || (essence.starts_with("application/vnd.schemaregistry") && essence.ends_with("+json"));
+    if json { Ok(()) } else { Err(Refusal::NotJson(kind.into_owned())) }
 }
 
 /// A response as clients of a schema registry expect it.
@@ -295,4 +329,36 @@ async fn unset_subject_level(State(shared): State<Shared>, Path(subject): Path<S
     let level = registry.subjects.own_level(&subject).ok_or_else(|| Refusal::NoLevel(subject.clone()))?;
     registry.change(&Key::Config { subject: Some(subject), magic: 0 }, None)?;
     ok(&json!({ "compatibilityLevel": level.name() }))
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case::confluents(Method::POST, &[("content-type", CONTENT_TYPE)], 0)]
+    #[case::json(Method::PUT, &[("content-type", "application/json; charset=utf-8")], 0)]
+    #[case::confluents_without_a_version(Method::POST, &[("content-type", "application/vnd.schemaregistry+json")], 0)]
+    #[case::reading(Method::GET, &[], 0)]
+    #[case::tools_delete(Method::DELETE, &[], 0)]
+    #[case::a_form(Method::POST, &[("content-type", "application/x-www-form-urlencoded")], 415)]
+    #[case::text(Method::POST, &[("content-type", "text/plain")], 415)]
+    #[case::nothing_said(Method::POST, &[], 415)]
+    #[case::json_in_a_parameter(Method::POST, &[("content-type", "text/plain; x=application/json")], 415)]
+    #[case::a_page(Method::POST, &[("content-type", CONTENT_TYPE), ("origin", "https://example.org")], 403)]
+    #[case::a_page_deletes(Method::DELETE, &[("origin", "null")], 403)]
+    fn what_a_web_page_can_send_changes_nothing(
+        #[case] method: Method,
+        #[case] headers: &[(&'static str, &'static str)],
+        #[case] code: u32,
+    ) {
+        let headers = headers
+            .iter()
+            .map(|(name, value)| (header::HeaderName::from_static(name), HeaderValue::from_static(value)));
+        let judged = judged(&method, &headers.collect());
+        assert_eq!(judged.err().map_or(0, |refusal| refusal.code()), code);
+    }
 }

@@ -37,6 +37,12 @@ pub(super) enum Refusal {
     BadLevel(String),
     #[error("Unprocessable request: {0}")]
     BadRequest(String),
+    #[error(
+        "Content type '{0}' is not accepted: send application/vnd.schemaregistry.v1+json or application/json"
+    )]
+    NotJson(String),
+    #[error("Requests of web pages change nothing here, and this one is of '{0}'")]
+    WebPage(String),
     #[error("Error in the backend data store: {0}")]
     Store(String),
 }
@@ -56,6 +62,8 @@ impl Refusal {
             Self::BadVersion(_) => 42202,
             Self::BadLevel(_) => 42203,
             Self::BadRequest(_) => 400,
+            Self::WebPage(_) => 403,
+            Self::NotJson(_) => 415,
             Self::Store(_) => 50001,
         }
     }
