@@ -104,3 +104,57 @@ fn settings_of_a_source_depend_on_its_connector() {
     assert_eq!(named, ["wwi-sim", "files", "postgres"]);
     assert!(source["allOf"][0]["then"]["properties"]["settings"]["properties"]["seed"].is_object());
 }
+
+/// Every key that a file may have, with the shape it is of. Values by names of the user's own are gone into.
+fn keys_of(shape: &'static crate::shape::Shape, into: &mut Vec<(&'static str, &'static str)>) {
+    for key in shape.keys {
+        into.push((shape.title, key.name));
+        let mut kind = &key.kind;
+        while let Type::Map(inner) | Type::List(inner) = kind {
+            kind = inner;
+        }
+        if let Type::Object(inner) = kind {
+            keys_of(inner, into);
+        }
+    }
+}
+
+/// What is set in code's letters on the pages of `docs/`.
+fn documented() -> std::collections::BTreeSet<String> {
+    let pages = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs");
+    let mut words = std::collections::BTreeSet::new();
+    for page in std::fs::read_dir(pages).expect("docs/").filter_map(Result::ok) {
+        if page.path().extension().is_none_or(|ending| ending != "md") {
+            continue;
+        }
+        let text = std::fs::read_to_string(page.path()).expect("a page");
+        // In tables and text a key stands alone or as `key: value`; in examples at the start of a line or
+        // behind a brace.
+        let word = |text: &str| text.trim().trim_start_matches('{').trim().to_owned();
+        let quoted =
+            text.split('`').skip(1).step_by(2).flat_map(|code| code.split([':', ' ']).next().map(word));
+        let lines =
+            text.lines().flat_map(|line| line.split([',', '{'])).filter_map(|part| part.split_once(':'));
+        words.extend(quoted.collect::<Vec<_>>());
+        words.extend(lines.map(|(key, _)| word(key)));
+    }
+    words
+}
+
+#[test]
+fn every_key_of_every_file_is_on_a_page_of_the_documentation() {
+    let mut keys = Vec::new();
+    for (_, shape) in ALL {
+        keys_of(shape, &mut keys);
+    }
+    for shape in [&WWI_SIM, &FILES, &POSTGRES] {
+        keys_of(shape, &mut keys);
+    }
+    let documented = documented();
+    let missing: Vec<String> = keys
+        .into_iter()
+        .filter(|(_, key)| !documented.contains(*key))
+        .map(|(title, key)| format!("`{key}` of {title}"))
+        .collect();
+    assert!(missing.is_empty(), "say what they mean in docs/models.md or docs/topics.md: {missing:?}");
+}
