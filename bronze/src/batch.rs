@@ -3,7 +3,7 @@
 //! Which schemas exist is asked of the registry between the two steps, so that decoding itself
 //! waits for nobody and can run on the CPU threads with all it needs in hand.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use ahash::RandomState;
@@ -15,6 +15,8 @@ use stream::{Records, registry};
 use crate::assemble::{Layout, Origin, Values, assemble};
 use crate::decode::{Decoded, Decoder, Refusal};
 use crate::json::{Fresh, SchemaParts};
+use crate::lookup::{Asked, Part};
+use crate::patience::Needs;
 
 /// How a topic's values become columns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,6 +60,8 @@ pub struct Reader {
     format: Format,
     key_format: Option<KeyFormat>,
     layout: Layout,
+    /// Whether every column of the key is one of the value's.
+    values_have_keys: bool,
     /// Schemas of values.
     pub values: Shelf,
     /// Schemas of keys.
@@ -66,21 +70,6 @@ pub struct Reader {
     pub value_parts: SchemaParts,
     /// Schemas of keys that are JSON.
     pub key_parts: SchemaParts,
-}
-
-/// Schema ids that a batch names and nobody has looked up.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct Unknown {
-    /// Of values.
-    pub values: Vec<u32>,
-    /// Of keys.
-    pub keys: Vec<u32>,
-}
-impl Unknown {
-    /// Whether all are known.
-    pub fn is_empty(&self) -> bool {
-        self.values.is_empty() && self.keys.is_empty()
-    }
 }
 
 /// Rows, and what was wrong with some of them.
@@ -102,6 +91,7 @@ impl Reader {
         Self {
             format,
             key_format: None,
+            values_have_keys: has_keys(&layout),
             layout,
             values: Shelf::default(),
             keys: Shelf::default(),
@@ -125,31 +115,53 @@ impl Reader {
     }
     /// The table got columns.
     pub fn widen(&mut self, layout: Layout) {
+        self.values_have_keys = has_keys(&layout);
         self.layout = layout;
     }
 
-    /// The schema ids in a batch that have not been put in yet.
-    pub fn unknown(&self, rows: &Records, kept: &[u32]) -> Unknown {
-        let mut unknown = Unknown::default();
-        let mut last = (None, None);
+    /// The table has columns that do not go together with ours: every schema is looked at anew.
+    pub fn begin_again(&mut self, layout: Layout) {
+        *self = Self::new(self.format, layout).keys_in(self.key_format);
+    }
+
+    /// Whether nobody needs to ask the registry for that schema.
+    pub(crate) fn knows(&self, (part, id): Asked) -> bool {
+        match part {
+            Part::Value => self.values.knows(id),
+            Part::Key => self.keys.knows(id),
+        }
+    }
+
+    /// The schemas that a batch names and that have not been put in yet. Nothing says that a key which begins
+    /// as a frame does is one: where its columns are in the value too, it is looked up but not needed.
+    pub(crate) fn needs(&self, rows: &Records, kept: &[u32]) -> Needs {
+        let mut needs = Needs::default();
+        let (mut seen, mut last) = (HashSet::<(Asked, bool), RandomState>::default(), (None, None));
+        let mut note = |asked: Asked, is_spare: bool| {
+            if !self.knows(asked) && seen.insert((asked, is_spare)) {
+                if is_spare { needs.spare.push(asked) } else { needs.must.push(asked) }
+            }
+        };
         for &row in kept {
+            let value = rows.value(row as usize);
             if self.format == Format::Avro
-                && let Some(Ok((id, _))) = rows.value(row as usize).map(stream::unframe)
+                && let Some(Ok((id, _))) = value.map(stream::unframe)
                 && last.0 != Some(id)
             {
                 last.0 = Some(id);
-                note(&self.values, id, &mut unknown.values);
+                note((Part::Value, id), false);
             }
+            let is_spare = self.values_have_keys && value.is_some();
             if self.layout.keys().is_some()
                 && self.may_be_framed()
-                && let Some(Ok((id, _))) = rows.key(row as usize).map(stream::unframe)
-                && last.1 != Some(id)
+                && let Some(Ok((id, [_, ..]))) = rows.key(row as usize).map(stream::unframe)
+                && last.1 != Some((id, is_spare))
             {
-                last.1 = Some(id);
-                note(&self.keys, id, &mut unknown.keys);
+                last.1 = Some((id, is_spare));
+                note((Part::Key, id), is_spare);
             }
         }
-        unknown
+        needs
     }
 
     /// The schema parts of values and of keys in a batch that nobody has looked at.
@@ -216,10 +228,9 @@ fn is_framed(bytes: &[u8]) -> bool {
     bytes.first() == Some(&0)
 }
 
-fn note(shelf: &Shelf, id: u32, unknown: &mut Vec<u32>) {
-    if !shelf.knows(id) && !unknown.contains(&id) {
-        unknown.push(id);
-    }
+fn has_keys(layout: &Layout) -> bool {
+    let values = layout.values();
+    layout.keys().is_some_and(|keys| keys.iter().all(|key| values.find(key.name()).is_some()))
 }
 
 /// Groups framed payloads by schema id and decodes each group.

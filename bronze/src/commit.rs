@@ -6,6 +6,10 @@
 //! table says so, and what is read again lies below its position. An answer that is lost in between is
 //! asked for by the operation's ULID; the very same files are committed until the outcome is known.
 //! Positions that moved mean another process has the partition: nothing lands.
+//!
+//! Offsets mean nothing without the topic's id, and a topic that is deleted and made again has records at the
+//! same offsets. The id is asked for when all records of the commit are in hand: if it is still the one that
+//! their offsets are kept by, they are of that topic.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -18,9 +22,14 @@ use model::{AppId, Positions, ProjectName, Reaction, TopicId, TopicName, Version
 use runtime::traces::{Cause, Role, TRACEPARENT};
 use runtime::{Backoff, Traces};
 use serde_json::{Map, Value, json};
+use stream::Admin;
 
 use crate::budget::Permit;
 use crate::decider::{Plan, Range};
+use crate::ledger::{self, Lines};
+
+/// How long a commit waits for the topic's id: a broker that is away must not keep rows from landing.
+const ID_PATIENCE: Duration = Duration::from_secs(3);
 
 /// Rows that wait for their commit.
 #[derive(Debug)]
@@ -33,6 +42,8 @@ pub struct Waiting {
     pub newest: Option<i64>,
     /// Traces that records among them were sampled for.
     pub causes: Vec<Cause>,
+    /// The last lines of files among them.
+    pub lines: Lines,
 }
 
 /// One commit to be.
@@ -52,6 +63,8 @@ pub struct Work {
     pub schema: Option<SchemaRef>,
     /// Where its span goes.
     pub traces: Traces,
+    /// Says whether the topic is still the same one. `None`: nobody is asked.
+    pub admin: Option<Admin>,
 }
 
 /// What became of it.
@@ -61,6 +74,8 @@ pub struct Finished {
     pub table: Table,
     /// The ranges of the plan.
     pub ranges: Vec<Range>,
+    /// The last lines of files in each of them.
+    pub lines: Vec<Lines>,
     /// Landed, or why not.
     pub outcome: Outcome,
     /// Kafka's newest timestamp in it, in milliseconds.
@@ -74,6 +89,8 @@ pub enum Outcome {
     Landed(Version),
     /// Someone else moved on; nothing of it landed.
     Moved,
+    /// The topic was made anew and has this id; nothing of it landed.
+    Recreated(TopicId),
     /// The table halts or has to be read again.
     Failed(lake::Error),
 }
@@ -83,6 +100,12 @@ pub enum Outcome {
 pub async fn land(mut table: Table, work: Work) -> Finished {
     let ranges = work.plan.ranges.clone();
     let newest = work.plan.batches.iter().flatten().filter_map(|waiting| waiting.newest).max();
+    let lines = work.plan.batches.iter().map(|part| {
+        let mut lines = Lines::new();
+        part.iter().for_each(|waiting| ledger::raise(&mut lines, &waiting.lines));
+        lines
+    });
+    let lines = lines.collect();
     let mut causes = Vec::new();
     for waiting in work.plan.batches.iter().flatten() {
         waiting.causes.iter().for_each(|cause| cause.clone().add_to(&mut causes));
@@ -100,20 +123,24 @@ pub async fn land(mut table: Table, work: Work) -> Finished {
     match &outcome {
         Outcome::Landed(version) => span.says("lakepulse.version", version.position()),
         Outcome::Moved => span.failed(&"another process has moved the table on"),
+        Outcome::Recreated(_) => span.failed(&"the topic was made anew"),
         Outcome::Failed(error) => span.failed(error),
     }
-    Finished { table, ranges, outcome, newest }
+    Finished { table, ranges, lines, outcome, newest }
 }
 
 async fn attempt(table: &mut Table, work: Work, cause: Option<Cause>) -> lake::Result<Outcome> {
-    let Work { op, project, topic, topic_id, plan, schema, .. } = work;
+    let Work { op, project, topic, topic_id, plan, schema, admin, .. } = work;
     let (batches, permits) = split(plan.batches);
     let digested = batches.clone();
     let digests = runtime::cpu::run(move || digested.iter().map(|part| digest(part)).collect::<Vec<_>>());
     let rows: Vec<RecordBatch> = batches.into_iter().flatten().filter(|batch| batch.num_rows() > 0).collect();
     // Of all that a commit waits for these two take longest, and neither needs the other.
-    let (digests, append) = tokio::join!(digests, staged(table, &rows));
+    let (digests, append, now) = tokio::join!(digests, staged(table, &rows), id_of(admin.as_ref(), &topic));
     let append = append?;
+    if let Some(now) = now.filter(|now| *now != topic_id) {
+        return Ok(Outcome::Recreated(now));
+    }
     let mut backoff = backoff();
     // Encoded and uploaded: the rows are not needed any more, whatever the commit says.
     drop((rows, permits));
@@ -144,6 +171,19 @@ async fn attempt(table: &mut Table, work: Work, cause: Option<Cause>) -> lake::R
             // The same commit again: it finds out whether it landed before.
             Err(error) if error.reaction() == Reaction::Retry => pause(&mut backoff, table, &error).await,
             Err(error) => return Err(error),
+        }
+    }
+}
+
+/// The id that the topic has now. `None`: the broker does not say. Then the records are taken for what they
+/// were when they were read, as the consumer's own watch does.
+async fn id_of(admin: Option<&Admin>, topic: &TopicName) -> Option<TopicId> {
+    let asked = tokio::time::timeout(ID_PATIENCE, admin?.describe(topic)).await;
+    match asked {
+        Ok(Ok(found)) => found.map(|found| found.id),
+        Ok(Err(_)) | Err(_) => {
+            tracing::debug!(%topic, "the broker does not say the topic's id");
+            None
         }
     }
 }

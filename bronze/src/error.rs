@@ -46,6 +46,15 @@ pub enum Error {
         /// The topic.
         topic: TopicName,
     },
+    /// Avro whose schemas nobody knows.
+    #[error(
+        "records of topic `{topic}` name schemas that the registry does not have: register them, or declare the \
+         topic's `schema:`"
+    )]
+    NoKnownSchema {
+        /// The topic.
+        topic: TopicName,
+    },
     /// The consumer as a whole.
     #[error("the consumer group failed")]
     Consumer {
@@ -124,7 +133,10 @@ impl Error {
             Self::Stream { source, .. } | Self::Consumer { source } => source.reaction(),
             Self::Registry { source, .. } => source.reaction(),
             // Whoever creates or registers it may be a moment behind us.
-            Self::NoTopic { .. } | Self::NoSchema { .. } | Self::NoSchemaPart { .. } => Reaction::Retry,
+            Self::NoTopic { .. }
+            | Self::NoSchema { .. }
+            | Self::NoSchemaPart { .. }
+            | Self::NoKnownSchema { .. } => Reaction::Retry,
             Self::CommitTask { .. } | Self::Moved { .. } => Reaction::Reload,
             Self::NoTable { .. }
             | Self::BadContract { .. }

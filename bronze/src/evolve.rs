@@ -4,39 +4,82 @@
 //! every value can be tried for an exact fit; where no value could be, the schema is refused, and
 //! its records become error rows until a person decides.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema, SchemaRef};
 
 use crate::conform;
 
-/// A column that no value of the new schema can go into.
+/// Why a schema's columns do not go into a table.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("column `{column}` is `{has}` in the table and `{wants}` in the schema")]
-pub struct Clash {
-    /// Dotted path.
-    pub column: String,
-    /// The table's type.
-    pub has: DataType,
-    /// The schema's.
-    pub wants: DataType,
+pub enum Clash {
+    /// A column that no value of the new schema can go into.
+    #[error("column `{column}` is `{has}` in the table and `{wants}` in the schema")]
+    Type {
+        /// Dotted path.
+        column: String,
+        /// The table's type.
+        has: DataType,
+        /// The schema's.
+        wants: DataType,
+    },
+    /// Delta takes the two for one.
+    #[error("column `{column}` differs from the table's `{has}` by upper and lower case only")]
+    Case {
+        /// Dotted path.
+        column: String,
+        /// The table's name at that level.
+        has: String,
+    },
+    /// More than a table can carry.
+    #[error("the table would have {columns} columns, nested ones counted, and may have {most}")]
+    TooMany {
+        /// With those of the schema.
+        columns: usize,
+        /// At most.
+        most: usize,
+    },
 }
+
+/// Columns that a table may have, nested ones counted, before another schema adds no more to it. Each costs
+/// memory and time in every commit, and the schema may come from anyone who writes to the topic.
+pub const MOST_COLUMNS: usize = 2_000;
 
 /// The table's columns with those of `wanted` that it lacks, nullable, at the end of their struct.
 /// `None`: the table has them all.
 pub fn widen(table: &SchemaRef, wanted: &Schema) -> Result<Option<SchemaRef>, Clash> {
-    let fields = merge(table.fields(), wanted.fields(), "")?;
-    Ok(fields.map(|fields| Arc::new(Schema::new_with_metadata(fields, table.metadata().clone()))))
+    let Some(fields) = merge(table.fields(), wanted.fields(), "")? else { return Ok(None) };
+    let columns = count(&fields);
+    if columns > MOST_COLUMNS {
+        return Err(Clash::TooMany { columns, most: MOST_COLUMNS });
+    }
+    Ok(Some(Arc::new(Schema::new_with_metadata(fields, table.metadata().clone()))))
+}
+
+/// Columns, nested ones counted.
+pub fn count(fields: &Fields) -> usize {
+    let below = |kind: &DataType| match kind {
+        DataType::Struct(fields) => count(fields),
+        DataType::List(item) | DataType::Map(item, _) => count(&vec![item.clone()].into()),
+        _ => 0,
+    };
+    fields.iter().map(|field| 1 + below(field.data_type())).sum()
 }
 
 fn merge(has: &Fields, wants: &Fields, path: &str) -> Result<Option<Fields>, Clash> {
     let mut merged: Vec<FieldRef> = has.iter().cloned().collect();
+    let mut names: HashMap<String, &str> =
+        has.iter().map(|field| (field.name().to_lowercase(), field.name().as_str())).collect();
     let mut changed = false;
     for wanted in wants {
         let column =
             if path.is_empty() { wanted.name().clone() } else { format!("{path}.{}", wanted.name()) };
         match has.find(wanted.name()) {
             None => {
+                if let Some(has) = names.insert(wanted.name().to_lowercase(), wanted.name()) {
+                    return Err(Clash::Case { column, has: has.to_owned() });
+                }
                 merged.push(Arc::new(Field::new(wanted.name(), wanted.data_type().clone(), true)));
                 changed = true;
             }
@@ -68,13 +111,15 @@ fn merge_type(has: &DataType, wants: &DataType, column: &str) -> Result<Option<D
         }
         _ => match conform::check(wants, has) {
             Ok(()) => Ok(None),
-            Err(_) => Err(Clash { column: column.to_owned(), has: has.clone(), wants: wants.clone() }),
+            Err(_) => Err(Clash::Type { column: column.to_owned(), has: has.clone(), wants: wants.clone() }),
         },
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn schema(fields: Vec<Field>) -> SchemaRef {
@@ -116,6 +161,68 @@ mod tests {
         let table = schema(vec![inner(vec![int("id")])]);
         let wanted = schema(vec![inner(vec![Field::new("id", DataType::Utf8, true)])]);
         let clash = widen(&table, &wanted).expect_err("text is no number");
-        assert_eq!(clash.column, "after.id");
+        assert!(matches!(&clash, Clash::Type { column, .. } if column == "after.id"), "{clash}");
+    }
+
+    /// A type that holds `inner` at some depth.
+    fn nested(inner: DataType, how: &[u8]) -> DataType {
+        how.iter().fold(inner, |inner, how| match how {
+            0 => DataType::Struct(vec![Field::new("in", inner, true)].into()),
+            1 => DataType::List(Field::new("element", inner, true).into()),
+            _ => {
+                let entry = vec![Field::new("key", DataType::Utf8, false), Field::new("value", inner, true)];
+                DataType::Map(Field::new("key_value", DataType::Struct(entry.into()), false).into(), false)
+            }
+        })
+    }
+    fn lower_twice(fields: &Fields) -> bool {
+        let mut names = std::collections::HashSet::new();
+        fields.iter().any(|field| {
+            !names.insert(field.name().to_lowercase())
+                || match field.data_type() {
+                    DataType::Struct(fields) => lower_twice(fields),
+                    DataType::List(item) | DataType::Map(item, _) => lower_twice(&vec![item.clone()].into()),
+                    _ => false,
+                }
+        })
+    }
+
+    proptest! {
+        /// No two columns of a table are one to Delta, however deep they are and in whichever order they come.
+        #[test]
+        fn names_that_differ_by_case_only_never_stand_beside_each_other(
+            has in prop::collection::hash_set("[abAB]{1,2}|[Éé]", 1..5),
+            wants in prop::collection::hash_set("[abAB]{1,2}|[Éé]", 1..5),
+            how in prop::collection::vec(0..3_u8, 0..4),
+        ) {
+            // A table has each name once already.
+            let has: std::collections::HashMap<_, _> = has.into_iter().map(|name| (name.to_lowercase(), name)).collect();
+            let has: std::collections::HashSet<String> = has.into_values().collect();
+            let made = |names: &std::collections::HashSet<String>| {
+                let fields: Fields = names.iter().map(|name| int(name)).collect();
+                schema(vec![Field::new("v", nested(DataType::Struct(fields), &how), true)])
+            };
+            let table = made(&has);
+            match widen(&table, &made(&wants)) {
+                Ok(Some(wide)) => prop_assert!(!lower_twice(wide.fields())),
+                Ok(None) => prop_assert!(wants.is_subset(&has)),
+                Err(Clash::Case { .. }) => {
+                    let all: Fields = has.union(&wants).map(|name| int(name)).collect();
+                    prop_assert!(lower_twice(&all));
+                }
+                Err(clash) => prop_assert!(false, "{}", clash),
+            }
+        }
+    }
+
+    #[test]
+    fn a_schema_of_very_many_columns_is_refused_and_one_that_brings_nothing_new_never_is() {
+        let many = |n: usize| (0..n).map(|n| int(&format!("c{n}"))).collect::<Vec<_>>();
+        let table = schema(vec![inner(many(MOST_COLUMNS - 1))]);
+        assert_eq!(widen(&table, &table), Ok(None));
+        let clash = widen(&table, &schema(vec![inner(many(MOST_COLUMNS))])).expect_err("one too many");
+        assert_eq!(clash, Clash::TooMany { columns: MOST_COLUMNS + 1, most: MOST_COLUMNS });
+        let wide = schema(vec![inner(many(MOST_COLUMNS + 100))]);
+        assert_eq!(widen(&wide, &table), Ok(None), "a declared table may be wider");
     }
 }

@@ -1,24 +1,33 @@
 //! What the columns of a topic are whose contract does not say.
 //!
 //! Avro says it in the registry. JSON in an envelope says it in the schema part of its records, of which
-//! some are read; once there is a table, that says it, since it has held every schema so far. JSON without
-//! a schema part says nothing, and nothing is guessed: the digits of a decimal look like any other text.
+//! some are read. JSON without a schema part says nothing, and nothing is guessed: the digits of a decimal
+//! look like any other text.
+//!
+//! Once there is a table, it has held every schema so far. A newer schema may lack some of its columns, or
+//! be one that no table can hold; models read the table, so it is only ever widened by what is learned.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use arrow::datatypes::{DataType, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
 use catalog::avro::{avro_from_arrow, avro_from_connect, bronze_schema};
 use catalog::{LearnedSchemas, Topic, ValueFormat};
 use lake::Lake;
-use model::Offset;
+use model::{Offset, Reaction};
 use stream::{Admin, Kafka, Records, Registry};
 
+use crate::Error;
 use crate::assemble::column;
+use crate::evolve::{self, MOST_COLUMNS};
 use crate::json::schema_part;
-use crate::{Error, evolve};
 
 /// Records looked at from each end of a partition.
 const SAMPLE: i64 = 64;
+/// How long a few records may take: a transaction that stays open holds back all behind it.
+const SAMPLE_PATIENCE: Duration = Duration::from_secs(20);
+/// Schemas asked for of those that records name.
+const MOST_IDS: usize = 64;
 
 /// The schemas of a topic's records. `None`: there is nothing yet to learn them from.
 pub async fn learn(
@@ -27,12 +36,20 @@ pub async fn learn(
     registry: &Registry,
     topic: &Topic,
 ) -> Result<Option<LearnedSchemas>, Error> {
-    if topic.value == ValueFormat::Avro {
-        return of_registry(registry, topic).await;
+    let table = lake.table(&topic.table).await;
+    let table = table.map_err(|source| Error::Lake { table: topic.table.clone(), source })?;
+    let columns = table.as_ref().map(|table| table.schema());
+    if topic.value != ValueFormat::Avro {
+        return match columns {
+            Some(columns) => of_columns(topic, columns).map(Some),
+            None => of_records(kafka, topic).await,
+        };
     }
-    match of_table(lake, topic).await? {
-        Some(learned) => Ok(Some(learned)),
-        None => of_records(kafka, topic).await,
+    match (of_registry(registry, topic).await?, columns) {
+        (Some(newest), columns) => merged(topic, newest, columns).map(Some),
+        (None, Some(columns)) => of_columns(topic, columns).map(Some),
+        // Subjects may be named after records, not after topics: then the records say which.
+        (None, None) => of_ids(kafka, registry, topic).await,
     }
 }
 
@@ -43,10 +60,98 @@ async fn of_registry(registry: &Registry, topic: &Topic) -> Result<Option<Learne
     Ok(Some(LearnedSchemas { value: value.schema.to_string(), key: key.map(|key| key.schema.to_string()) }))
 }
 
-async fn of_table(lake: &Lake, topic: &Topic) -> Result<Option<LearnedSchemas>, Error> {
-    let table = lake.table(&topic.table).await;
-    let table = table.map_err(|source| Error::Lake { table: topic.table.clone(), source })?;
-    table.map(|table| of_columns(topic, table.schema())).transpose()
+/// The newest schemas, and what the table has beside them.
+fn merged(topic: &Topic, newest: LearnedSchemas, table: Option<&SchemaRef>) -> Result<LearnedSchemas, Error> {
+    let wanted = wanted(topic, &newest.value, newest.key.as_deref());
+    let Some(table) = table else {
+        return wanted
+            .map(|_| newest)
+            .map_err(|source| Error::BadContract { topic: topic.name.clone(), source });
+    };
+    let kept = |why: String| {
+        tracing::info!(topic = %topic.name, why, "the newest schema does not go into the table, which keeps its columns");
+        of_columns(topic, table)
+    };
+    let wanted = match wanted {
+        Ok(wanted) => wanted,
+        Err(error) => return kept(error.to_string()),
+    };
+    match evolve::widen(table, &wanted) {
+        Ok(wide) => {
+            let wide = wide.unwrap_or_else(|| table.clone());
+            // The registry's own words where they leave nothing out.
+            if covers(wanted.fields(), wide.fields()) { Ok(newest) } else { of_columns(topic, &wide) }
+        }
+        Err(clash) => kept(clash.to_string()),
+    }
+}
+
+/// The columns that schemas give a table.
+fn wanted(topic: &Topic, value: &str, key: Option<&str>) -> Result<SchemaRef, catalog::avro::Error> {
+    let columns = bronze_schema(&topic.learn(value, key)?, value)?;
+    let n = evolve::count(columns.fields());
+    if n > MOST_COLUMNS {
+        let what = format!("a record of {n} columns, of which {MOST_COLUMNS} are learned at most");
+        return Err(catalog::avro::Error::Unsupported { path: topic.value_subject(), what });
+    }
+    Ok(columns)
+}
+
+/// Whether every column of `table` is in `schema`, of the same type.
+fn covers(schema: &Fields, table: &Fields) -> bool {
+    let same = |a: &DataType, b: &DataType| match (a, b) {
+        (DataType::Struct(a), DataType::Struct(b)) => covers(a, b),
+        (DataType::List(a), DataType::List(b)) | (DataType::Map(a, _), DataType::Map(b, _)) => {
+            covers_type(a.data_type(), b.data_type())
+        }
+        (a, b) => a == b,
+    };
+    table.iter().all(|field| {
+        schema.find(field.name()).is_some_and(|(_, has)| same(has.data_type(), field.data_type()))
+    })
+}
+
+/// As [`covers`], for what a list or a map holds.
+fn covers_type(schema: &DataType, table: &DataType) -> bool {
+    let alone = |kind: &DataType| Fields::from(vec![Field::new("item", kind.clone(), true)]);
+    covers(&alone(schema), &alone(table))
+}
+
+/// From the schemas that some of the records name.
+async fn of_ids(kafka: &Kafka, registry: &Registry, topic: &Topic) -> Result<Option<LearnedSchemas>, Error> {
+    let mut ids: Vec<(u32, Option<u32>)> = Vec::new();
+    let id = |bytes: Option<&[u8]>| bytes.and_then(|bytes| stream::unframe(bytes).ok()).map(|(id, _)| id);
+    sample(kafka, topic, |records| {
+        for row in 0..records.len() {
+            let Some(value) = id(records.value(row)) else { continue };
+            if !ids.iter().any(|(seen, _)| *seen == value) {
+                ids.push((value, id(records.key(row))));
+            }
+        }
+    })
+    .await?;
+    let schema = async |id: u32| match registry.schema(id).await {
+        Ok(schema) => Ok(Some(schema.to_string())),
+        Err(error) if error.reaction() == Reaction::Retry => {
+            Err(Error::Registry { topic: topic.name.clone(), source: error })
+        }
+        // Its records become error rows.
+        Err(_) => Ok(None),
+    };
+    let (has_ids, mut parts) = (!ids.is_empty(), Vec::new());
+    for (value, key) in ids.into_iter().take(MOST_IDS) {
+        let Some(value) = schema(value).await? else { continue };
+        let key = match key {
+            Some(key) => schema(key).await?,
+            None => None,
+        };
+        parts.push((value, key));
+    }
+    match columns(topic, &parts, |value, key| wanted(topic, value, key))? {
+        Some(columns) => of_columns(topic, &columns).map(Some),
+        None if has_ids => Err(Error::NoKnownSchema { topic: topic.name.clone() }),
+        None => Ok(None),
+    }
 }
 
 /// Schemas of values and keys that give a table these columns.
@@ -64,73 +169,162 @@ fn of_columns(topic: &Topic, columns: &Schema) -> Result<LearnedSchemas, Error> 
     Ok(LearnedSchemas { value, key })
 }
 
-/// From the oldest and the newest records, so that a column that is gone is known with one that came.
+/// From schema parts of records.
 async fn of_records(kafka: &Kafka, topic: &Topic) -> Result<Option<LearnedSchemas>, Error> {
+    let (mut values, mut parts) = (0_u64, Vec::<(String, Option<String>)>::new());
+    sample(kafka, topic, |records| {
+        for row in 0..records.len() {
+            let Some(value) = records.value(row) else { continue };
+            values += 1;
+            let Some(part) = schema_part(value) else { continue };
+            let key = records.key(row).and_then(schema_part);
+            if !parts.iter().any(|(seen, _)| seen == part) {
+                parts.push((part.to_owned(), key.map(str::to_owned)));
+            }
+        }
+    })
+    .await?;
+    match columns(topic, &parts, |value, key| columns_of(topic, value, key))? {
+        Some(columns) => of_columns(topic, &columns).map(Some),
+        None if values > 0 => Err(Error::NoSchemaPart { topic: topic.name.clone() }),
+        None => Ok(None),
+    }
+}
+
+/// Looks at the oldest and the newest records, so that a column that is gone is known with one that came.
+async fn sample(kafka: &Kafka, topic: &Topic, mut look: impl FnMut(&Records)) -> Result<(), Error> {
     let failed = |source| Error::Stream { topic: topic.name.clone(), source };
     let admin = Admin::try_new(kafka).map_err(failed)?;
     if admin.describe(&topic.name).await.map_err(failed)?.is_none() {
-        return Ok(None);
+        return Ok(());
     }
     let ends = admin.watermarks(&topic.name).await.map_err(failed)?;
     let first = |low: Offset, high: Offset| (low, high.min(Offset(low.0.saturating_add(SAMPLE))));
     let last = |low: Offset, high: Offset| (low.max(Offset(high.0.saturating_sub(SAMPLE))), high);
     let oldest: BTreeMap<_, _> = ends.iter().map(|(p, (low, high))| (*p, first(*low, *high))).collect();
     let newest: BTreeMap<_, _> = ends.iter().map(|(p, (low, high))| (*p, last(*low, *high))).collect();
-    let mut seen = Seen::default();
     for spans in [oldest, newest] {
-        stream::read(kafka, &topic.name, &spans, |records| seen.look(&records)).await.map_err(failed)?;
+        let read = stream::read(kafka, &topic.name, &spans, |records| look(&records));
+        let read = tokio::time::timeout(SAMPLE_PATIENCE, read).await;
+        let late = stream::Error::TimedOut { action: "deliver a few records", waited: SAMPLE_PATIENCE };
+        read.unwrap_or(Err(late)).map_err(failed)?;
     }
-    let columns = seen.columns(topic)?;
-    match columns {
-        Some(columns) => of_columns(topic, &columns).map(Some),
-        None if seen.values > 0 => Err(Error::NoSchemaPart { topic: topic.name.clone() }),
-        None => Ok(None),
-    }
+    Ok(())
 }
 
-/// Schema parts that were seen, in the order they were.
-#[derive(Default)]
-struct Seen {
-    values: u64,
-    /// Of a value, and of its key where that has one.
-    parts: Vec<(String, Option<String>)>,
-}
-impl Seen {
-    fn look(&mut self, records: &Records) {
-        for row in 0..records.len() {
-            let Some(value) = records.value(row) else { continue };
-            self.values += 1;
-            let Some(part) = schema_part(value) else { continue };
-            let key = records.key(row).and_then(schema_part);
-            if !self.parts.iter().any(|(seen, _)| seen == part) {
-                self.parts.push((part.to_owned(), key.map(str::to_owned)));
+/// The columns of a table that has room for all schemas, of values and their keys. One that no table can
+/// hold is left out, as its records will be error rows; an error where there is no other.
+fn columns(
+    topic: &Topic,
+    parts: &[(String, Option<String>)],
+    of: impl Fn(&str, Option<&str>) -> Result<SchemaRef, catalog::avro::Error>,
+) -> Result<Option<SchemaRef>, Error> {
+    let (mut columns, mut refused): (Option<SchemaRef>, _) = (None, None);
+    for (value, key) in parts {
+        match of(value, key.as_deref()) {
+            Ok(wanted) => {
+                columns = Some(match columns {
+                    None => wanted,
+                    Some(has) => evolve::widen(&has, &wanted).ok().flatten().unwrap_or(has),
+                });
             }
+            Err(source) => refused = Some(source),
         }
     }
-    /// The columns of a table that has room for all of them. One that no table can hold is left out, as
-    /// its records will be error rows; an error where there is no other.
-    fn columns(&self, topic: &Topic) -> Result<Option<SchemaRef>, Error> {
-        let (mut columns, mut refused): (Option<SchemaRef>, _) = (None, None);
-        for (value, key) in &self.parts {
-            match columns_of(topic, value, key.as_deref()) {
-                Ok(wanted) => {
-                    columns = Some(match columns {
-                        None => wanted,
-                        Some(has) => evolve::widen(&has, &wanted).ok().flatten().unwrap_or(has),
-                    });
-                }
-                Err(source) => refused = Some(source),
-            }
-        }
-        match (columns, refused) {
-            (None, Some(source)) => Err(Error::BadContract { topic: topic.name.clone(), source }),
-            (columns, _) => Ok(columns),
-        }
+    match (columns, refused) {
+        (None, Some(source)) => Err(Error::BadContract { topic: topic.name.clone(), source }),
+        (columns, _) => Ok(columns),
     }
 }
 
 fn columns_of(topic: &Topic, value: &str, key: Option<&str>) -> Result<SchemaRef, catalog::avro::Error> {
     let value = avro_from_connect(value)?;
     let key = key.map(avro_from_connect).transpose()?;
-    bronze_schema(&topic.learn(&value, key.as_deref())?, &value)
+    wanted(topic, &value, key.as_deref())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn record(fields: &[String]) -> String {
+        format!(r#"{{"type":"record","name":"Row","fields":[{}]}}"#, fields.join(","))
+    }
+    fn field(name: &str, kind: &str) -> String {
+        format!(r#"{{"name":"{name}","type":{kind}}}"#)
+    }
+    fn topic() -> Topic {
+        let dir = tempfile::tempdir().expect("a folder");
+        let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).expect("writable");
+        write("lakepulse.yaml", "version: 1\nname: shop\n");
+        write("topics.yaml", "version: 1\ntopics:\n  t.rows: {}\n");
+        let project = futures::executor::block_on(catalog::load(dir.path(), "embedded"));
+        project.expect("a valid project").catalog.topics.values().next().expect("a topic").clone()
+    }
+    fn schemas(value: String) -> LearnedSchemas {
+        LearnedSchemas { value, key: None }
+    }
+    fn names(schema: &Schema) -> Vec<String> {
+        schema.fields().iter().map(|field| field.name().clone()).collect()
+    }
+
+    proptest! {
+        /// Whatever version is the newest, what is learned has every column of the table.
+        #[test]
+        fn what_is_learned_never_lacks_a_column_of_the_table(
+            versions in prop::collection::vec(
+                prop::collection::btree_map("[a-e]", prop::sample::select(vec![
+                    r#""int""#, r#""long""#, r#"["null","string"]"#, r#""double""#, r#"["int","string"]"#,
+                    r#"{"type":"record","name":"In","fields":[{"name":"x","type":"int"}]}"#,
+                    r#"{"type":"record","name":"In","fields":[{"name":"y","type":"string"}]}"#,
+                ]), 0..5),
+                1..5,
+            ),
+        ) {
+            let topic = topic();
+            let mut table: Option<SchemaRef> = None;
+            for fields in versions {
+                let fields: Vec<_> = fields.iter().map(|(name, kind)| field(name, kind)).collect();
+                let newest = schemas(record(&fields));
+                match merged(&topic, newest.clone(), table.as_ref()) {
+                    Ok(learned) => {
+                        let columns = wanted(&topic, &learned.value, learned.key.as_deref()).expect("storable");
+                        if let Some(table) = &table {
+                            prop_assert!(covers(columns.fields(), table.fields()), "{:?}", names(&columns));
+                        }
+                        table = Some(match &table {
+                            Some(table) => evolve::widen(table, &columns).expect("fits").unwrap_or(table.clone()),
+                            None => columns,
+                        });
+                    }
+                    Err(Error::BadContract { .. }) => prop_assert!(table.is_none()),
+                    Err(error) => prop_assert!(false, "{error}"),
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_registrys_own_words_hold_where_they_leave_nothing_out() {
+        let topic = topic();
+        let (old, new) =
+            (record(&[field("a", r#""int""#)]), record(&[field("a", r#""int""#), field("b", r#""int""#)]));
+        let table = wanted(&topic, &old, None).expect("storable");
+        assert_eq!(
+            merged(&topic, schemas(new.clone()), Some(&table)).expect("learned"),
+            schemas(new.clone())
+        );
+        let wide = wanted(&topic, &new, None).expect("storable");
+        let learned = merged(&topic, schemas(old), Some(&wide)).expect("learned");
+        assert_eq!(names(&wanted(&topic, &learned.value, None).expect("storable"))[..2], ["a", "b"]);
+    }
+
+    #[test]
+    fn a_schema_of_very_many_columns_is_not_learned() {
+        let fields: Vec<_> = (0..=MOST_COLUMNS).map(|n| field(&format!("c{n}"), r#""int""#)).collect();
+        let refused = merged(&topic(), schemas(record(&fields)), None).expect_err("too wide");
+        assert!(matches!(refused, Error::BadContract { .. }), "{refused}");
+    }
 }

@@ -2,8 +2,13 @@
 //!
 //! A source of files sends each line once in a Kafka transaction, but a broker may show what an
 //! aborted transaction wrote. So its records carry file and line, lines of a file rise within a
-//! partition, and a line that is not above the last one is a repeat. What the last lines are is read
-//! from the table itself, when the first such record comes along.
+//! partition, and a line that is not above the last one is a repeat.
+//!
+//! A line counts from two places. *Landed* lines are in the table: they are read from it when the first
+//! such record of a partition comes, and follow the commits from there. Lines *ahead* were read and wait
+//! for a commit. A wait can end without a commit (the partition goes to another process, a commit fails):
+//! then the records are read again, so the lines ahead must be forgotten with them, or every record that
+//! comes again would be dropped as a repeat of itself.
 
 use std::collections::HashMap;
 
@@ -18,12 +23,27 @@ pub const FILE_HEADER: &str = "lp.file";
 /// Header with its line, from 1.
 pub const LINE_HEADER: &str = "lp.line";
 
+/// The last line of each file.
+pub type Lines = HashMap<String, i64>;
+
 /// The last line of each file in each partition.
 #[derive(Debug, Default)]
-pub struct Ledger(HashMap<i32, HashMap<String, i64>>);
+pub struct Ledger(HashMap<i32, Part>);
 
-/// Columns [`Ledger::learn`] needs.
-pub const COLUMNS: [&str; 2] = [column::PARTITION, column::HEADERS];
+#[derive(Debug, Default)]
+struct Part {
+    /// The table's position that `landed` belongs to.
+    position: Option<i64>,
+    landed: Lines,
+    /// Of records that wait for a commit.
+    ahead: Lines,
+}
+
+/// The last lines of each partition.
+pub type Partitions = HashMap<i32, Lines>;
+
+/// Columns that [`learn`] needs.
+pub const COLUMNS: [&str; 3] = [column::TOPIC_ID, column::PARTITION, column::HEADERS];
 
 impl Ledger {
     /// Whether any of these was read from a file.
@@ -31,53 +51,110 @@ impl Ledger {
         kept.iter().any(|&row| records.headers(row as usize).any(|(name, _)| name == FILE_HEADER))
     }
 
-    /// Takes in rows of the table.
-    pub fn learn(&mut self, rows: &RecordBatch) {
-        let partitions = rows.column_by_name(column::PARTITION);
-        let headers = rows.column_by_name(column::HEADERS);
-        let (Some(partitions), Some(headers)) = (partitions, headers) else { return };
-        let partitions = partitions.as_primitive::<Int64Type>();
-        for row in 0..rows.num_rows() {
-            let pairs = match headers.as_list_opt::<i32>() {
-                Some(list) if list.is_valid(row) => list.value(row),
-                _ => continue,
-            };
-            let (file, line) = in_row(pairs.as_struct());
-            if let (Some(file), Some(line), Ok(partition)) =
-                (file, line, i32::try_from(partitions.value(row)))
-            {
-                self.is_new(partition, &file, line);
-            }
+    /// Whether the lines of a partition need not be read from the table.
+    pub fn knows(&self, partition: i32) -> bool {
+        self.0.contains_key(&partition)
+    }
+
+    /// The partition is read from `position` on, which is the table's. Lines ahead are forgotten, and landed
+    /// ones too unless they are of just that position: another process may have landed more.
+    pub fn begin(&mut self, partition: i32, position: Option<i64>) {
+        match (position, self.0.get_mut(&partition)) {
+            (None, _) => drop(self.0.insert(partition, Part::default())),
+            (Some(_), Some(part)) if part.position == position => part.ahead.clear(),
+            (Some(_), _) => drop(self.0.remove(&partition)),
         }
     }
 
-    /// Keeps the rows that are no repeats. Returns how many were.
-    pub fn drop_repeats(&mut self, records: &Records, kept: &mut Vec<u32>) -> u64 {
+    /// What waits of a partition is dropped.
+    pub fn drop_waiting(&mut self, partition: i32) {
+        if let Some(part) = self.0.get_mut(&partition) {
+            part.ahead.clear();
+        }
+    }
+
+    /// The lines that the table holds at `position`.
+    pub fn put(&mut self, partition: i32, position: Option<i64>, landed: Lines) {
+        self.0.insert(partition, Part { position, landed, ahead: Lines::new() });
+    }
+
+    /// A commit took a partition from one position to another, with these lines.
+    pub fn landed(&mut self, partition: i32, from: Option<i64>, to: i64, lines: &Lines) {
+        let Some(part) = self.0.get_mut(&partition) else { return };
+        if part.position != from {
+            // Something lies between that is not known here: it is read from the table when needed.
+            self.0.remove(&partition);
+            return;
+        }
+        part.position = Some(to);
+        raise(&mut part.landed, lines);
+        let landed = &part.landed;
+        part.ahead.retain(|file, line| landed.get(file).is_none_or(|last| *line > *last));
+    }
+
+    /// Keeps the rows that are no repeats. Returns how many were, and the last lines of what was kept.
+    pub fn drop_repeats(&mut self, records: &Records, kept: &mut Vec<u32>) -> (u64, Lines) {
         let before = kept.len();
+        let part = self.0.entry(records.partition).or_default();
+        let mut lines = Lines::new();
         kept.retain(|&row| {
             let row = row as usize;
             let text = |name| records.header(row, name).and_then(|bytes| str::from_utf8(bytes).ok());
             match (text(FILE_HEADER), text(LINE_HEADER).and_then(|line| line.parse().ok())) {
-                (Some(file), Some(line)) => self.is_new(records.partition, file, line),
+                (Some(file), Some(line)) => {
+                    let new = part.is_new(file, line);
+                    if new {
+                        note(&mut part.ahead, file, line);
+                        note(&mut lines, file, line);
+                    }
+                    new
+                }
                 _ => true,
             }
         });
-        (before - kept.len()) as u64
+        ((before - kept.len()) as u64, lines)
     }
+}
 
-    fn is_new(&mut self, partition: i32, file: &str, line: i64) -> bool {
-        let files = self.0.entry(partition).or_default();
-        match files.get_mut(file) {
-            Some(last) if line <= *last => false,
-            Some(last) => {
-                *last = line;
-                true
-            }
-            None => {
-                files.insert(file.to_owned(), line);
-                true
-            }
+/// Adds the lines in rows of a table that are of this topic.
+pub fn learn(rows: &RecordBatch, topic_id: &str, all: &mut Partitions) {
+    let columns = COLUMNS.map(|name| rows.column_by_name(name));
+    let [Some(ids), Some(partitions), Some(headers)] = columns else { return };
+    let (Some(ids), Some(partitions), Some(headers)) = (
+        ids.as_string_opt::<i32>(),
+        partitions.as_primitive_opt::<Int64Type>(),
+        headers.as_list_opt::<i32>(),
+    ) else {
+        return;
+    };
+    for row in 0..rows.num_rows() {
+        if headers.is_null(row) || ids.value(row) != topic_id {
+            continue;
         }
+        let pairs = headers.value(row);
+        if let ((Some(file), Some(line)), Ok(partition)) =
+            (in_row(pairs.as_struct()), i32::try_from(partitions.value(row)))
+        {
+            note(all.entry(partition).or_default(), &file, line);
+        }
+    }
+}
+
+impl Part {
+    fn is_new(&self, file: &str, line: i64) -> bool {
+        [&self.landed, &self.ahead].iter().all(|lines| lines.get(file).is_none_or(|last| line > *last))
+    }
+}
+
+/// Lines of `more` that are above those of `lines`.
+pub fn raise(lines: &mut Lines, more: &Lines) {
+    more.iter().for_each(|(file, line)| note(lines, file, *line));
+}
+
+fn note(lines: &mut Lines, file: &str, line: i64) {
+    match lines.get_mut(file) {
+        Some(last) => *last = line.max(*last),
+        None => drop(lines.insert(file.to_owned(), line)),
     }
 }
 
@@ -100,24 +177,54 @@ mod tests {
     use super::*;
     use crate::testing::{Literal, all, records};
 
+    /// The partition of [`records`].
+    const PARTITION: i32 = 3;
+
     fn line(offset: i64, file: &'static [u8], line: &'static [u8]) -> Literal {
         let headers = vec![(FILE_HEADER, Some(file)), (LINE_HEADER, Some(line))];
         Literal { offset, headers, ..Literal::default() }
+    }
+    fn read(ledger: &mut Ledger, literals: &[Literal]) -> (Vec<u32>, Lines) {
+        let records = records(literals);
+        let mut kept = all(&records);
+        let (_, lines) = ledger.drop_repeats(&records, &mut kept);
+        (kept, lines)
     }
 
     #[test]
     fn a_line_that_came_before_is_dropped_whichever_batch_it_came_in() {
         let mut ledger = Ledger::default();
-        let first =
-            records(&[line(0, b"a", b"1"), line(1, b"a", b"2"), line(2, b"b", b"1"), line(3, b"a", b"2")]);
-        let mut kept = all(&first);
-        assert_eq!(ledger.drop_repeats(&first, &mut kept), 1);
-        assert_eq!(kept, [0, 1, 2]);
-        let second =
-            records(&[line(4, b"a", b"1"), line(5, b"a", b"3"), Literal { offset: 6, ..Literal::default() }]);
-        let mut kept = all(&second);
-        assert_eq!(ledger.drop_repeats(&second, &mut kept), 1);
-        assert_eq!(kept, [1, 2], "what no file sent is no repeat");
+        let first = [line(0, b"a", b"1"), line(1, b"a", b"2"), line(2, b"b", b"1"), line(3, b"a", b"2")];
+        assert_eq!(read(&mut ledger, &first).0, [0, 1, 2]);
+        let second = [line(4, b"a", b"1"), line(5, b"a", b"3"), Literal { offset: 6, ..Literal::default() }];
+        assert_eq!(read(&mut ledger, &second).0, [1, 2], "what no file sent is no repeat");
+    }
+
+    #[test]
+    fn what_was_read_and_not_committed_is_no_repeat_when_it_comes_again() {
+        let log = [line(0, b"a", b"1"), line(1, b"a", b"2")];
+        let mut ledger = Ledger::default();
+        ledger.begin(PARTITION, None);
+        read(&mut ledger, &log);
+        ledger.begin(PARTITION, None);
+        assert_eq!(read(&mut ledger, &log).0, [0, 1], "begun again");
+        ledger.drop_waiting(PARTITION);
+        let (kept, lines) = read(&mut ledger, &log);
+        assert_eq!(kept, [0, 1], "given up");
+        ledger.landed(PARTITION, None, 2, &lines);
+        ledger.begin(PARTITION, Some(2));
+        assert!(ledger.knows(PARTITION), "nothing landed but what is known");
+        assert_eq!(read(&mut ledger, &log).0, [0_u32; 0], "in the table");
+        ledger.begin(PARTITION, Some(5));
+        assert!(!ledger.knows(PARTITION), "another process landed what is not known here");
+    }
+
+    #[test]
+    fn a_commit_that_does_not_follow_what_is_known_is_read_from_the_table() {
+        let mut ledger = Ledger::default();
+        ledger.put(PARTITION, Some(4), Lines::new());
+        ledger.landed(PARTITION, Some(7), 9, &Lines::new());
+        assert!(!ledger.knows(PARTITION));
     }
 
     #[test]

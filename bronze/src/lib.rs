@@ -16,10 +16,12 @@
 //! | [`ledger`] | what a source of files sent twice |
 //! | [`commit`] | lands rows and positions in one step |
 //! | [`budget`] | how much waits in memory, and who waits at the broker |
+//! | `lookup`, `patience` | schemas of the registry, and how long a partition waits for one |
 //! | [`learn()`] | the columns of a topic whose contract names none |
 //! | [`open`] | a topic's table, and whether the two belong together |
 //! | [`mod@accept`] | going on after a loss |
 //! | [`pipeline`] | the run: router, one task a table, drain |
+//! | `router`, `inbox`, `stalls` | records to tables, without waiting for any; records that do not come |
 //! | [`progress`] | how far each partition is |
 //!
 //! Words: a *record* is on a topic, a *row* in a table; a *payload* is a record's value or key as
@@ -49,11 +51,14 @@ mod learn;
 pub mod ledger;
 mod lookup;
 pub mod open;
+mod patience;
 pub mod pipeline;
 pub mod progress;
 pub mod resolve;
 mod router;
+mod said;
 pub mod settings;
+mod stalls;
 mod start;
 mod table;
 #[cfg(test)]

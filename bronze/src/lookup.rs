@@ -1,104 +1,113 @@
-//! Asks the registry for schemas, beside everything else, until there is an answer that counts.
+//! Asks the registry for schemas, beside everything else.
 //!
-//! A registry that cannot be reached, or is busy, says nothing: it is asked again for as long as it
-//! takes. That a schema does not exist counts once it was said for a while, as the replica asked may
-//! be behind. Meanwhile only the partition that needs the schema waits.
+//! A few questions are under way at once, the others wait their turn, so a topic full of ids that mean
+//! nothing asks much and floods nobody. Whether a question is asked again, and for how long that matters,
+//! is decided by [`crate::patience`].
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures::StreamExt as _;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
-use model::ClockMs;
-use runtime::Clock;
 use stream::{Registry, registry};
 
 /// Whose schema.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Part {
     Value,
     Key,
 }
 
-/// What the registry knows of a schema.
+/// A schema that records name.
+pub(crate) type Asked = (Part, u32);
+
+/// What the registry says of a schema.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Found {
     Schema(Arc<str>),
-    /// It has said so for long enough.
-    Nothing,
+    /// It has none of this id, or so the replica says that was asked.
+    Missing,
+    /// It has one that nobody can read, such as one with a reference to nowhere.
+    Unusable(String),
+    /// It did not answer.
+    Silence,
 }
 
-struct Answer {
-    part: Part,
-    id: u32,
-    /// Since when the registry says that there is nothing.
-    missing: Option<ClockMs>,
-    result: Result<Arc<str>, registry::Error>,
-}
+type Answer = (Asked, Result<Arc<str>, registry::Error>);
 
 /// Questions that are under way.
 pub(crate) struct Lookups {
     registry: Registry,
-    clock: Arc<dyn Clock>,
-    patience: Duration,
-    asked: HashSet<(Part, u32)>,
+    asked: HashSet<Asked>,
+    queue: VecDeque<Asked>,
     running: FuturesUnordered<BoxFuture<'static, Answer>>,
+    /// Whether the last question had no answer: said once, not at each question.
+    is_silent: bool,
 }
 
-/// Between two questions about the same schema.
-const PAUSE: Duration = Duration::from_millis(500);
+/// Questions at once.
+const AT_ONCE: usize = 16;
+/// Ids are numbered in Java's `int`.
+const GREATEST: u32 = i32::MAX as u32;
 
 impl Lookups {
-    pub fn new(registry: Registry, clock: Arc<dyn Clock>, patience: Duration) -> Self {
-        Self { registry, clock, patience, asked: HashSet::new(), running: FuturesUnordered::new() }
-    }
-    /// Asks for a schema, unless that was done.
-    pub fn ask(&mut self, part: Part, id: u32) {
-        if self.asked.insert((part, id)) {
-            self.start(part, id, None, Duration::ZERO);
+    pub fn new(registry: Registry) -> Self {
+        Self {
+            registry,
+            asked: HashSet::new(),
+            queue: VecDeque::new(),
+            running: FuturesUnordered::new(),
+            is_silent: false,
         }
     }
-    fn start(&self, part: Part, id: u32, missing: Option<ClockMs>, after: Duration) {
-        let registry = self.registry.clone();
-        self.running.push(Box::pin(async move {
-            tokio::time::sleep(after).await;
-            Answer { part, id, missing, result: registry.schema(id).await }
-        }));
+    /// Asks for a schema, unless that question is under way.
+    pub fn ask(&mut self, asked: Asked) {
+        if self.asked.insert(asked) {
+            self.queue.push_back(asked);
+            self.start();
+        }
     }
-    /// The next schema that is known, or known not to exist. Waits for ever when none was asked for.
-    /// Cancel safe.
-    pub async fn next(&mut self) -> (Part, u32, Found) {
-        loop {
-            let Some(Answer { part, id, missing, result }) = self.running.next().await else {
-                std::future::pending::<()>().await;
-                continue;
-            };
-            let found = match result {
-                Ok(schema) => Found::Schema(schema),
-                Err(registry::Error::UnknownSchema { .. }) => {
-                    let now = self.clock.now();
-                    let since = missing.unwrap_or(now);
-                    let waited = now.0.saturating_sub(since.0);
-                    if u128::try_from(waited).unwrap_or(0) < self.patience.as_millis() {
-                        self.start(part, id, Some(since), PAUSE);
-                        continue;
-                    }
-                    Found::Nothing
-                }
-                Err(error) => {
+    fn start(&mut self) {
+        while self.running.len() < AT_ONCE
+            && let Some(asked) = self.queue.pop_front()
+        {
+            let registry = self.registry.clone();
+            self.running.push(Box::pin(async move {
+                let id = asked.1;
+                let answer = match id {
+                    0..=GREATEST => registry.schema(id).await,
+                    _ => Err(registry::Error::UnknownSchema { id }),
+                };
+                (asked, answer)
+            }));
+        }
+    }
+    /// The next answer. Waits for ever when nothing was asked. Cancel safe.
+    pub async fn next(&mut self) -> (Asked, Found) {
+        let Some((asked, answer)) = self.running.next().await else {
+            return std::future::pending().await;
+        };
+        self.asked.remove(&asked);
+        self.start();
+        let found = match answer {
+            Ok(schema) => Found::Schema(schema),
+            Err(registry::Error::UnknownSchema { .. } | registry::Error::Refused { .. }) => Found::Missing,
+            Err(error @ registry::Error::Answer { .. }) => Found::Unusable(error.to_string()),
+            Err(error) => {
+                if !std::mem::replace(&mut self.is_silent, true) {
                     tracing::warn!(
-                        schema_id = id,
+                        schema_id = asked.1,
                         error = &error as &dyn std::error::Error,
-                        "registry did not answer, will be asked again"
+                        "registry did not answer, is asked again until it does; partitions whose records need the schema wait"
                     );
-                    self.start(part, id, missing, PAUSE * 2);
-                    continue;
                 }
-            };
-            self.asked.remove(&(part, id));
-            return (part, id, found);
+                return (asked, Found::Silence);
+            }
+        };
+        if std::mem::take(&mut self.is_silent) {
+            tracing::info!("the registry answers again");
         }
+        (asked, found)
     }
 }

@@ -60,14 +60,24 @@ pub struct Context {
 pub(crate) struct Shared {
     pub context: Context,
     pub starts: Arc<Starts>,
+    /// Asked whether a topic is still the one that was read. `None` where no broker is.
+    pub admin: Option<Admin>,
     generations: AtomicU64,
 }
 impl Shared {
+    pub fn new(context: Context, starts: Arc<Starts>, admin: Option<Admin>) -> Self {
+        Self { context, starts, admin, generations: AtomicU64::new(1) }
+    }
     /// A generation that no partition has had.
     pub fn generation(&self) -> u64 {
         self.generations.fetch_add(1, Ordering::Relaxed)
     }
 }
+
+/// How often a table is opened after an error that will be the same again.
+const TRIES: u32 = 5;
+/// A table that ran for so long has got over what was wrong with it.
+const STEADY: Duration = Duration::from_secs(60);
 
 /// How long the group is joined without a table that will not open.
 const OPENING: Duration = Duration::from_secs(10);
@@ -83,8 +93,8 @@ pub async fn run(context: Context, stop: CancellationToken) -> Result<(), Error>
     }
     let budget = Budget::new(context.settings.memory_bytes, topics.len());
     let starts = Arc::<Starts>::default();
-    let shared = Arc::new(Shared { context, starts: starts.clone(), generations: AtomicU64::new(1) });
-    let admin = Admin::try_new(&shared.context.kafka).map_err(|source| Error::Consumer { source })?;
+    let admin = Admin::try_new(&context.kafka).map_err(|source| Error::Consumer { source })?;
+    let shared = Arc::new(Shared::new(context, starts, Some(admin.clone())));
     let (commands, mut inbox) = unbounded_channel();
     let (opened, mut opening) = unbounded_channel();
     let mut routes = HashMap::new();
@@ -105,7 +115,7 @@ pub async fn run(context: Context, stop: CancellationToken) -> Result<(), Error>
         let inbox = Inbox::new(receiver, shared.context.settings.batch_records);
         tasks.spawn(keeper.run(inbox, stop.clone()), move || progress.halt(&topic.table, &topic.name));
     }
-    tasks.spawn(watch_lag(shared.clone(), admin, topics.clone(), stop.clone()), || {});
+    tasks.spawn(watch_lag(shared.clone(), admin, topics.clone(), commands.clone(), stop.clone()), || {});
     tasks.spawn(look_after(&shared, &topics, stop.clone()), || {});
     drop(opened);
     // The consumer is answered from the tables' positions: better asked once they are known.
@@ -156,7 +166,7 @@ async fn route(
         };
         match ended {
             Ok(Some(consumer)) => consumer.stop().await,
-            Ok(None) => tracing::warn!(group, "the consumer gave up, joining the group again"),
+            Ok(None) => tracing::warn!(group, "the consumer is gone, joining the group again"),
             Err(error) if error.reaction() == Reaction::Halt => {
                 return Err(Error::Consumer { source: error });
             }
@@ -183,19 +193,39 @@ impl Keeper {
     async fn run(mut self, mut inbox: Inbox, stop: CancellationToken) {
         let meter = self.shared.context.meters.stage("bronze", &self.topic.table.to_string());
         let mut assigned = BTreeMap::new();
+        let (mut said, mut times) = (None, 0);
         let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
         while !stop.is_cancelled() {
             meter.state(State::Starting);
+            let began = tokio::time::Instant::now();
             let error = match self.open_and_run(&mut inbox, &stop, &mut assigned, &mut backoff).await {
                 Ok(()) => return,
                 Err(error) => error,
             };
-            if error.reaction() == Reaction::Halt {
+            if began.elapsed() >= STEADY {
+                (said, times) = (None, 0);
+            }
+            let text = error.to_string();
+            let is_new = said.as_ref() != Some(&text);
+            times = if is_new { 1 } else { times + 1 };
+            let is_hopeless = times >= TRIES
+                && match error {
+                    Error::CommitTask { .. } => true,
+                    // What is on the topic will not say more, and who drains waits for nothing else.
+                    Error::NoSchemaPart { .. } | Error::NoKnownSchema { .. } => {
+                        self.shared.context.draining.is_cancelled()
+                    }
+                    _ => false,
+                };
+            if error.reaction() == Reaction::Halt || is_hopeless {
                 self.halt(error, inbox);
                 return stop.cancelled().await;
             }
             let wait = backoff.pause();
-            tracing::warn!(table = %self.topic.table, error = &error as &dyn std::error::Error, ?wait, "table will be opened again");
+            if is_new {
+                tracing::warn!(table = %self.topic.table, error = &error as &dyn std::error::Error, "table is opened again until that is gone");
+                said = Some(text);
+            }
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(wait) => {}
@@ -271,8 +301,14 @@ fn look_after(
     lake::maintain::keep(upkeep, ours, stop)
 }
 
-/// Shows how far behind the log the tables are.
-async fn watch_lag(shared: Arc<Shared>, admin: Admin, topics: Vec<Topic>, stop: CancellationToken) {
+/// Shows how far behind the log the tables are, and the router where the logs end.
+async fn watch_lag(
+    shared: Arc<Shared>,
+    admin: Admin,
+    topics: Vec<Topic>,
+    commands: UnboundedSender<Command>,
+    stop: CancellationToken,
+) {
     let mut every = tokio::time::interval(Duration::from_secs(5));
     every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
     while !stop.is_cancelled() {
@@ -287,6 +323,8 @@ async fn watch_lag(shared: Arc<Shared>, admin: Admin, topics: Vec<Topic>, stop: 
                 continue;
             }
             let Ok(ends) = admin.watermarks(&topic.name).await else { continue };
+            let at = ends.iter().map(|(partition, (_, high))| (*partition, *high)).collect();
+            drop(commands.send(Command::Ends { topic: topic.name.clone(), ends: at }));
             let behind = |(partition, (low, high)): (&i32, &(model::Offset, model::Offset))| {
                 Some((high.0 - ours(*partition)?.0.max(low.0)).max(0))
             };

@@ -23,6 +23,7 @@ use tokio::time::Instant;
 
 use crate::budget::{Permit, Share};
 use crate::pipeline::Shared;
+use crate::stalls::Stalls;
 
 /// To a table's task.
 #[derive(Debug)]
@@ -52,6 +53,8 @@ pub(crate) enum Message {
 pub(crate) enum Command {
     /// Reads from `offset`, if the partition still has the `expected` generation; then it has the new.
     Seek { topic: TopicName, partition: i32, offset: Offset, expected: u64, generation: u64 },
+    /// Where the logs of a topic end, as the broker says: what is there should come.
+    Ends { topic: TopicName, ends: Vec<(i32, Offset)> },
     /// Shows how far the table is.
     ShowLag { topic: TopicName, partition: i32, offset: Offset },
     /// Reads no more of the topic: its table halts.
@@ -79,6 +82,7 @@ pub(crate) struct Router {
     full: BTreeMap<Key, (Offset, Instant)>,
     /// Partitions not read for want of room, and where to read on.
     held: BTreeMap<Key, Offset>,
+    stalls: Stalls,
     halted: Vec<TopicName>,
 }
 
@@ -91,6 +95,7 @@ impl Router {
             generations: BTreeMap::new(),
             full: BTreeMap::new(),
             held: BTreeMap::new(),
+            stalls: Stalls::default(),
             halted: Vec::new(),
         }
     }
@@ -107,7 +112,15 @@ impl Router {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return Ok(Some(consumer)),
-                Some(command) = commands.recv() => self.on_command(&consumer, command),
+                Some(command) = commands.recv() => {
+                    self.on_command(&consumer, command);
+                    if let Some(((topic, partition), waited)) = self.stalls.over(Instant::now()) {
+                        tracing::warn!(%topic, partition, ?waited, "the log has more records and none of them come, reading anew");
+                        consumer.stop().await;
+                        self.forget_all();
+                        return Ok(None);
+                    }
+                }
                 () = self.freed.notified(), if !(self.held.is_empty() && self.full.is_empty()) => {
                     self.release(&consumer);
                 }
@@ -137,6 +150,7 @@ impl Router {
                     let partitions: Vec<_> = partitions.into_iter().map(fresh).collect();
                     for (partition, generation) in &partitions {
                         self.generations.insert((topic.clone(), *partition), *generation);
+                        self.stalls.begin((topic.clone(), *partition));
                         self.read_on(&(topic.clone(), *partition));
                     }
                     tracing::info!(%topic, partitions = partitions.len(), "partitions assigned");
@@ -148,6 +162,7 @@ impl Router {
                 for (topic, partitions) in by_topic(partitions) {
                     for partition in &partitions {
                         self.generations.remove(&(topic.clone(), *partition));
+                        self.stalls.end(&(topic.clone(), *partition));
                         self.read_on(&(topic.clone(), *partition));
                     }
                     tracing::info!(%topic, partitions = partitions.len(), "partitions revoked");
@@ -157,10 +172,13 @@ impl Router {
             Event::Records(records) => self.on_records(records),
             Event::End(topic, partition, offset) => {
                 if let Some(generation) = self.generation(&topic, partition) {
+                    self.stalls.reached((topic.clone(), partition), offset);
                     self.send(&topic, Message::End { partition, offset, generation });
                 }
             }
             Event::Lost(loss) => {
+                // It rests until it is sought.
+                self.stalls.end(&(loss.topic.clone(), loss.partition));
                 if let Some(generation) = self.generation(&loss.topic, loss.partition) {
                     self.send(&loss.topic.clone(), Message::Lost { loss, generation });
                 }
@@ -173,6 +191,7 @@ impl Router {
         let (topic, partition) = (records.topic.clone(), records.partition);
         let Some(generation) = self.generation(&topic, partition) else { return };
         let (Some(route), Some(next)) = (self.routes.get(&topic), records.next()) else { return };
+        self.stalls.reached((topic.clone(), partition), next);
         let permit = route.share.take(records.bytes().max(1));
         let full = route.share.is_full();
         self.send(&topic, Message::Records { records, generation, permit });
@@ -187,8 +206,19 @@ impl Router {
                 let key = (topic, partition);
                 if self.generations.get(&key) == Some(&expected) {
                     consumer.seek(&key.0, partition, offset);
+                    self.stalls.begin(key.clone());
                     self.read_on(&key);
                     self.generations.insert(key, generation);
+                }
+            }
+            Command::Ends { topic, ends } => {
+                for (partition, end) in ends {
+                    let key = (topic.clone(), partition);
+                    // What we do not want to read does not come.
+                    let reads = self.generations.contains_key(&key)
+                        && !self.held.contains_key(&key)
+                        && self.full.is_empty();
+                    self.stalls.ends_at(&key, end, reads, Instant::now());
                 }
             }
             Command::ShowLag { topic, partition, offset } => consumer.show_lag(&topic, partition, offset),
@@ -199,6 +229,7 @@ impl Router {
                 self.held.retain(|(t, _), _| *t != topic);
                 self.full.retain(|(t, _), _| *t != topic);
                 self.generations.retain(|(t, _), _| *t != topic);
+                self.stalls.forget(&topic);
                 self.halted.push(topic);
             }
         }
@@ -236,6 +267,7 @@ impl Router {
     fn forget_all(&mut self) {
         self.held.clear();
         self.full.clear();
+        self.stalls.forget_reads();
         let all: Vec<Key> = std::mem::take(&mut self.generations).into_keys().collect();
         self.shared.context.progress.revoke(&all);
         for (topic, partitions) in by_topic(all) {

@@ -11,14 +11,16 @@
 mod answers;
 mod compaction;
 mod schemas;
+#[cfg(test)]
+mod tests;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use catalog::{Topic, ValueFormat};
-use lake::Table;
-use model::{AppId, Offset, Reaction, TopicId, Version};
+use lake::{Table, Within};
+use model::{AppId, ClockMs, Offset, Reaction, TopicId, Version};
 use runtime::traces::{self, MAX_CAUSES, TRACEPARENT};
 use runtime::{CancellationToken, Meter, State};
 use stream::Records;
@@ -26,25 +28,38 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
-use crate::assemble::{Layout, Origin};
+use crate::assemble::{Layout, Origin, column};
 use crate::batch::{Format, Reader};
 use crate::budget::{Permit, Share};
 use crate::commit::{Finished, Waiting, Work, land};
 use crate::decider::{Batch, Decider, Limits};
 use crate::evolve;
 use crate::inbox::Inbox;
-use crate::ledger::{self, Ledger};
-use crate::lookup::Lookups;
+use crate::ledger::{self, Ledger, Lines, Partitions};
+use crate::lookup::{Asked, Lookups};
 use crate::open::Opened;
+use crate::patience::{Needs, Patience};
 use crate::pipeline::Shared;
 use crate::router::{Command, Message};
+use crate::said::{Cause, Said};
 use crate::{Error, Loss};
 
 /// How long a commit on its way may take once the process is told to stop.
 const LAST_COMMIT: std::time::Duration = std::time::Duration::from_secs(5);
 
-/// Records that wait for a schema.
-type Parked = VecDeque<(Records, u64, Permit)>;
+/// Records that wait for a schema, and since when the first of them does.
+struct Parked {
+    waiting: VecDeque<Held>,
+    since: ClockMs,
+}
+
+/// Records that were read under a generation.
+struct Held {
+    records: Records,
+    generation: u64,
+    permit: Permit,
+    needs: Needs,
+}
 
 /// A partition that is ours.
 #[derive(Debug, Clone, Copy)]
@@ -73,8 +88,12 @@ pub(crate) struct Task {
     /// Away while a batch is decoded.
     reader: Option<Reader>,
     decider: Decider<Waiting>,
-    ledger: Option<Ledger>,
+    ledger: Ledger,
     lookups: Lookups,
+    patience: Patience,
+    /// Why schemas cannot be used that the registry has.
+    unusable: HashMap<Asked, String>,
+    said: Said,
     parked: BTreeMap<i32, Parked>,
     assigned: BTreeMap<i32, Ours>,
     /// Ends of the log that were reached, until more comes.
@@ -104,8 +123,8 @@ impl Task {
         let meter = shared.context.meters.stage("bronze", &topic.table.to_string());
         meter.version(table.version());
         let context = &shared.context;
-        let patience = context.settings.missing_schema_after;
-        let lookups = Lookups::new(context.registry.clone(), context.clock.clone(), patience);
+        let patience = Patience::new(context.settings.missing_schema_after);
+        let lookups = Lookups::new(context.registry.clone());
         shared.starts.learn(table.positions());
         Self {
             commands,
@@ -120,8 +139,11 @@ impl Task {
             compaction: None,
             reader: Some(reader),
             decider: Decider::new(limits),
-            ledger: None,
+            ledger: Ledger::default(),
             lookups,
+            patience,
+            unusable: HashMap::new(),
+            said: Said::default(),
             parked: BTreeMap::new(),
             assigned,
             ends: BTreeMap::new(),
@@ -150,11 +172,11 @@ impl Task {
                 () = stop.cancelled() => break,
                 finished = joined(&mut self.commit), if self.commit.is_some() => self.finished(finished).await?,
                 compacted = joined(&mut self.compaction), if self.compaction.is_some() => self.compacted(compacted),
-                (part, id, found) = self.lookups.next() => {
-                    self.learn(part, id, found);
+                (asked, found) = self.lookups.next() => {
+                    self.learn(asked, found);
                     self.unpark().await?;
                 }
-                _ = tick.tick() => {}
+                _ = tick.tick() => self.unpark().await?,
                 message = inbox.next(), if has_room => match message {
                     Some(message) => self.on_message(message).await?,
                     None => break,
@@ -205,13 +227,16 @@ impl Task {
         ours.begin.get_or_insert(first.0);
         self.meter.records_in(records.len() as u64);
         self.ends.remove(&partition);
-        match self.parked.get_mut(&partition) {
-            Some(waiting) => waiting.push_back((records, generation, permit)),
-            None => {
-                if let Some(waits) = self.read(records, generation, permit).await? {
-                    self.parked.entry(partition).or_default().push_back(waits);
-                }
+        if self.parked.contains_key(&partition) {
+            // Asked for at once, not when their turn comes.
+            let needs = self.needs(&records, &all(&records));
+            self.ask(&needs);
+            if let Some(parked) = self.parked.get_mut(&partition) {
+                parked.waiting.push_back(Held { records, generation, permit, needs });
             }
+        } else if let Some(held) = self.read(records, generation, permit).await? {
+            let since = self.shared.context.clock.now();
+            self.parked.insert(partition, Parked { waiting: VecDeque::from([held]), since });
         }
         Ok(())
     }
@@ -222,31 +247,40 @@ impl Task {
         records: Records,
         generation: u64,
         permit: Permit,
-    ) -> Result<Option<(Records, u64, Permit)>, Error> {
+    ) -> Result<Option<Held>, Error> {
         let partition = records.partition;
+        let from_files = Ledger::concerns(&records, &all(&records));
+        if from_files && !self.ledger.knows(partition) {
+            // Before the generation is looked at: a commit that ends here may begin the partition anew.
+            self.know_lines().await?;
+        }
         let Some(floor) = self.decider.floor(partition, generation) else { return Ok(None) };
         let (Some(first), Some(next)) = (records.first(), records.next()) else { return Ok(None) };
         let repeats = records.offsets.partition_point(|offset| *offset < floor);
         let mut kept: Vec<u32> = (repeats as u32..records.len() as u32).collect();
         self.learn_parts(&records, &kept);
-        let unknown = self.reader().unknown(&records, &kept);
-        if !unknown.is_empty() {
-            self.ask(&unknown);
-            return Ok(Some((records, generation, permit)));
+        let needs = self.needs(&records, &kept);
+        if !needs.is_empty() {
+            self.ask(&needs);
+            return Ok(Some(Held { records, generation, permit, needs }));
         }
-        let mut dropped = repeats as u64;
-        if Ledger::concerns(&records, &kept) {
-            dropped += self.ledger().await?.drop_repeats(&records, &mut kept);
+        if repeats > 0 {
+            self.meter.late("repeat", repeats as u64);
         }
-        if dropped > 0 {
-            self.meter.late("repeat", dropped);
+        let mut lines = Lines::new();
+        if from_files {
+            let (twice, last) = self.ledger.drop_repeats(&records, &mut kept);
+            if twice > 0 {
+                self.meter.late("sent_twice", twice);
+            }
+            lines = last;
         }
         let rows = kept.len() as u64;
         let newest = kept.iter().map(|&row| records.timestamp(row as usize)).filter(|&ms| ms >= 0).max();
         let (bytes, next) = (records.bytes() as u64, next.0);
         let causes = self.causes(&records);
         let batch = self.decode(records, kept).await;
-        let payload = Waiting { batch, permit, newest, causes };
+        let payload = Waiting { batch, permit, newest, causes, lines };
         let batch = Batch { partition, generation, first: first.0, next, rows, bytes, payload };
         self.decider.on_batch(batch, self.shared.context.clock.now());
         Ok(None)
@@ -282,49 +316,86 @@ impl Task {
         }
         if !read.errors.is_empty() {
             let n: u64 = read.errors.iter().map(|(_, n)| n).sum();
-            tracing::warn!(table = %self.topic.table, records = n, reasons = ?read.errors, "records kept as error rows");
+            if let Some(more) = self.said.due(Cause::ErrorRows, ingested_at, n) {
+                tracing::warn!(table = %self.topic.table, records = more, reasons = ?read.errors, "records kept as error rows");
+            }
         }
         if read.unread_keys > 0 {
             self.meter.schema_change("unread_key");
-            tracing::warn!(table = %self.topic.table, records = read.unread_keys, "keys cannot be read: a delete by such a key is put aside; `key_format:` of the topic says how keys are encoded");
+            if let Some(more) = self.said.due(Cause::UnreadKeys, ingested_at, read.unread_keys) {
+                tracing::warn!(table = %self.topic.table, records = more, "keys cannot be read: a delete by such a key is put aside; `key_format:` of the topic says how keys are encoded");
+            }
         }
         if read.partly > 0 {
             self.meter.schema_change("not_declared");
-            tracing::warn!(table = %self.topic.table, records = read.partly, "records hold fields that the declared schema lacks: their bytes are kept in `_raw`");
+            if let Some(more) = self.said.due(Cause::Partly, ingested_at, read.partly) {
+                tracing::warn!(table = %self.topic.table, records = more, "records hold fields that the declared schema lacks: their bytes are kept in `_raw`");
+            }
         }
         read.batch
     }
 
-    /// The lines of files that are in the table. Read once, when nothing else waits to be in it.
-    async fn ledger(&mut self) -> Result<&mut Ledger, Error> {
-        if self.ledger.is_none() {
-            self.settle().await?;
-            let mut ledger = Ledger::default();
-            if let Some(table) = &self.table {
-                let columns = ledger::COLUMNS.map(str::to_owned);
-                let rows = table.scan(Some(&columns)).await.map_err(|source| self.lake(source))?;
-                rows.iter().for_each(|rows| ledger.learn(rows));
-            }
-            self.ledger = Some(ledger);
+    /// Reads from the table which lines of files it has, of every partition of ours of which that is not known.
+    /// File by file: what is kept in memory is one number a file of the source.
+    async fn know_lines(&mut self) -> Result<(), Error> {
+        self.settle().await?;
+        let unknown: BTreeSet<i32> =
+            self.assigned.keys().copied().filter(|partition| !self.ledger.knows(*partition)).collect();
+        let (Some(table), Some(least), Some(greatest)) =
+            (self.table.as_ref(), unknown.first(), unknown.last())
+        else {
+            return Ok(());
+        };
+        let within =
+            [Within { column: column::PARTITION, least: (*least).into(), greatest: (*greatest).into() }];
+        let topic_id = self.topic_id.clone();
+        let learn = move |all: &mut Partitions, rows: RecordBatch| {
+            ledger::learn(&rows, topic_id.as_str(), all);
+        };
+        let merge = |all: &mut Partitions, more: Partitions| {
+            more.iter()
+                .for_each(|(partition, lines)| ledger::raise(all.entry(*partition).or_default(), lines));
+        };
+        let known = table.fold(&ledger::COLUMNS.map(str::to_owned), &within, learn, merge).await;
+        let mut known = known.map_err(|source| self.lake(source))?;
+        for partition in unknown {
+            let lines = known.remove(&partition).unwrap_or_default();
+            self.ledger.put(partition, self.position(partition), lines);
         }
-        Ok(self.ledger.get_or_insert_default())
+        Ok(())
     }
 
+    /// Reads what waited for schemas, as far as they are known or given up, in order.
     async fn unpark(&mut self) -> Result<(), Error> {
         for partition in self.parked.keys().copied().collect::<Vec<_>>() {
-            while let Some((records, generation, permit)) =
-                self.parked.get_mut(&partition).and_then(VecDeque::pop_front)
-            {
-                if let Some(waits) = self.read(records, generation, permit).await? {
-                    self.parked.entry(partition).or_default().push_front(waits);
+            self.give_up(partition);
+            while let Some(held) = self.next_read(partition) {
+                let Held { records, generation, permit, .. } = held;
+                let waits = self.read(records, generation, permit).await?;
+                // Gone, where a commit failed meanwhile: then it is read again.
+                let Some(parked) = self.parked.get_mut(&partition) else { break };
+                if let Some(held) = waits {
+                    parked.waiting.push_front(held);
                     break;
                 }
+                parked.since = self.shared.context.clock.now();
             }
-            if self.parked.get(&partition).is_some_and(VecDeque::is_empty) {
+            if self.parked.get(&partition).is_some_and(|parked| parked.waiting.is_empty()) {
                 self.parked.remove(&partition);
             }
         }
         Ok(())
+    }
+
+    /// The first records that wait, if they need not.
+    fn next_read(&mut self, partition: i32) -> Option<Held> {
+        let now = self.shared.context.clock.now();
+        let first = self.parked.get(&partition)?.waiting.front()?;
+        let is_ready = first
+            .needs
+            .all()
+            .all(|asked| self.reader().knows(*asked) || self.patience.is_given_up(asked, now));
+        if is_ready { self.parked.get_mut(&partition)?.waiting.pop_front() } else { None }
     }
 
     /// `all_read`: nothing more was handed over. Memory that others wait for is not kept until a commit is old
@@ -349,6 +420,7 @@ impl Task {
             plan,
             schema: (schema != *table.schema()).then_some(schema),
             traces: self.meter.traces().clone(),
+            admin: self.shared.admin.clone(),
         };
         self.committing_since = now.0;
         self.commit = Some(runtime::tasks::spawn("bronze-commit", land(table, work)));
@@ -365,6 +437,7 @@ impl Task {
     fn release(&mut self, partition: i32) {
         self.assigned.remove(&partition);
         self.decider.stop(partition);
+        self.ledger.drop_waiting(partition);
         self.parked.remove(&partition);
         self.ends.remove(&partition);
     }
@@ -385,6 +458,11 @@ impl Task {
     fn app(&self, partition: i32) -> AppId {
         AppId::partition(&self.topic_id, partition)
     }
+}
+
+/// Every row of a batch.
+fn all(records: &Records) -> Vec<u32> {
+    (0..records.len() as u32).collect()
 }
 
 /// A task's outcome; the handle is gone afterwards. `None`: it panicked.

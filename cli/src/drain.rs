@@ -82,7 +82,8 @@ impl Drain<'_> {
                 Stage::Silver => model.kind.is_silver(),
                 Stage::Gold => model.kind.is_silver() || model.kind.is_gold(),
             };
-            if !wanted || !self.runs(&model.name) {
+            // Without columns there is nothing to do yet: its topic holds nothing.
+            if !wanted || model.unlearned || !self.runs(&model.name) {
                 continue;
             }
             for input in self.catalog().stored_inputs(&model.name) {

@@ -1,5 +1,6 @@
-//! Columns that contracts leave out: asked for before anything is planned by them.
+//! Columns that contracts leave out: asked for before anything is planned by them, and again while it runs.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,18 +8,20 @@ use anyhow::Context as _;
 use catalog::{Learned, Project, Topic};
 use futures::{StreamExt as _, TryStreamExt as _, stream as futures_stream};
 use lake::Lake;
-use model::Reaction;
+use model::{Reaction, TopicName};
 use runtime::Backoff;
 use stream::{Admin, Kafka, Registry};
 
 use crate::args::Common;
 use crate::failure::Failure;
-use crate::wiring;
+use crate::wiring::{self, Wiring};
 
 /// Topics asked about at once.
 const AT_ONCE: usize = 8;
 /// How long services may be away before that is an error.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How often a running process looks whether more is known.
+const AGAIN: Duration = Duration::from_secs(2);
 
 /// The project with the columns of topics that declare none, and with the topics that its patterns stand
 /// for. A topic that holds nothing yet is left as it is: models on it are not known before it does.
@@ -29,8 +32,7 @@ pub async fn columns(
     kafka: &Kafka,
     registry: &Registry,
 ) -> Result<Arc<Project>, Failure> {
-    let mut topics: Vec<Topic> = project.catalog.unlearned().cloned().collect();
-    topics.extend(matched(&project, kafka).await?);
+    let topics = open(&project, kafka).await?;
     if topics.is_empty() {
         return Ok(project);
     }
@@ -46,7 +48,85 @@ pub async fn columns(
     if learned.is_empty() {
         return Ok(project);
     }
-    wiring::checked(catalog::load_with(&common.project, &common.target, &learned).await)
+    let project = wiring::checked(catalog::load_with(&common.project, &common.target, &learned).await)?;
+    let known = known(&project);
+    for topic in learned.keys().filter(|topic| !known.contains(topic)) {
+        let named = |notice: &&catalog::Fault| notice.message.contains(&format!("`{topic}`"));
+        let why = project.notices.iter().find(named).map(|notice| notice.message.as_str());
+        tracing::warn!(%topic, why, "what was learned does not fit the project: models on the topic wait, the others run");
+    }
+    Ok(project)
+}
+
+/// Returns the project with more columns once more are known than the process was started with: the first
+/// record of a topic came, someone registered a schema, or made a topic that a pattern stands for.
+pub async fn more(common: &Common, wiring: &Wiring) -> Arc<Project> {
+    let mut unfit = Learned::new();
+    loop {
+        tokio::time::sleep(AGAIN).await;
+        if let Some(project) = look(common, wiring, &mut unfit).await {
+            return project;
+        }
+    }
+}
+
+/// As [`more`], of what is known at this moment.
+pub async fn now(common: &Common, wiring: &Wiring) -> Option<Arc<Project>> {
+    look(common, wiring, &mut Learned::new()).await
+}
+
+/// `unfit`: what was learned before and did not help.
+async fn look(common: &Common, wiring: &Wiring, unfit: &mut Learned) -> Option<Arc<Project>> {
+    let fresh = ask(wiring, &open(&wiring.project, &wiring.kafka).await.ok()?).await;
+    if fresh.iter().all(|(topic, schemas)| unfit.get(topic) == Some(schemas)) {
+        return None;
+    }
+    unfit.extend(fresh);
+    let project = catalog::load(&common.project, &common.target).await.ok()?;
+    let learned = ask(wiring, &open(&project, &wiring.kafka).await.ok()?).await;
+    let project = match catalog::load_with(&common.project, &common.target, &learned).await {
+        Ok(project) => project,
+        Err(faults) => {
+            let first = faults.first().map(ToString::to_string);
+            tracing::warn!(
+                first,
+                "columns were learned, but the project has faults with them: it runs on as it is"
+            );
+            return None;
+        }
+    };
+    let (before, after) = (known(&wiring.project), known(&project));
+    let gained: Vec<&str> = after.difference(&before).map(TopicName::as_str).collect();
+    if gained.is_empty() {
+        return None;
+    }
+    tracing::info!(topics = gained.join(", "), "columns were learned: the stages start again with them");
+    Some(Arc::new(project))
+}
+
+/// What can be learned now. Whatever is wrong with one topic was said when its table was opened.
+async fn ask(wiring: &Wiring, topics: &[Topic]) -> Learned {
+    let mut learned = Learned::new();
+    for topic in topics {
+        let schemas = bronze::learn(&wiring.lake, &wiring.kafka, &wiring.registry, topic).await;
+        if let Ok(Some(schemas)) = schemas {
+            learned.insert(topic.name.clone(), schemas);
+        }
+    }
+    learned
+}
+
+/// Topics whose columns are known.
+fn known(project: &Project) -> BTreeSet<TopicName> {
+    let topics = project.catalog.topics.values().filter(|topic| !topic.is_unlearned());
+    topics.map(|topic| topic.name.clone()).collect()
+}
+
+/// Topics whose columns are to be learned.
+async fn open(project: &Project, kafka: &Kafka) -> Result<Vec<Topic>, Failure> {
+    let mut topics: Vec<Topic> = project.catalog.unlearned().cloned().collect();
+    topics.extend(matched(project, kafka).await?);
+    Ok(topics)
 }
 
 /// Topics on the broker that only a pattern declares.
@@ -61,6 +141,26 @@ async fn matched(project: &Project, kafka: &Kafka) -> Result<Vec<Topic>, Failure
     Ok(names.into_iter().filter_map(of).filter(|topic| !declared(topic) && topic.is_unlearned()).collect())
 }
 
+/// Whether other topics can be learned all the same.
+fn is_of_one_topic(error: &bronze::Error) -> bool {
+    match error {
+        bronze::Error::NoSchemaPart { .. }
+        | bronze::Error::NoKnownSchema { .. }
+        | bronze::Error::BadContract { .. } => true,
+        // A table that nobody can read, a record or a transaction that nobody gets past.
+        bronze::Error::Lake { source, .. } => source.reaction() == Reaction::Halt,
+        bronze::Error::Stream { source, .. } => matches!(
+            source,
+            stream::Error::Topic { .. }
+                | stream::Error::TimedOut { .. }
+                | stream::Error::Unreadable { .. }
+                | stream::Error::NoTopic { .. }
+                | stream::Error::NoTopicId { .. }
+        ),
+        _ => false,
+    }
+}
+
 /// The schemas of one topic. Services that are away are asked again for a while.
 async fn learn(
     lake: &Lake,
@@ -73,12 +173,11 @@ async fn learn(
     loop {
         let error = match bronze::learn(lake, kafka, registry, topic).await {
             Ok(None) => {
-                tracing::warn!(topic = %topic.name, "the topic declares no schema and holds nothing to learn one from: models on it wait for the next start");
+                tracing::warn!(topic = %topic.name, "the topic declares no schema and holds nothing to learn one from: models on it wait until it does");
                 return Ok(None);
             }
             Ok(learned) => return Ok(learned),
-            // Of one topic; the others go on.
-            Err(error @ (bronze::Error::NoSchemaPart { .. } | bronze::Error::BadContract { .. })) => {
+            Err(error) if is_of_one_topic(&error) => {
                 tracing::warn!(topic = %topic.name, error = &error as &dyn std::error::Error, "columns not learned, models on the topic wait");
                 return Ok(None);
             }

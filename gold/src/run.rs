@@ -55,7 +55,9 @@ impl Context {
     /// The tables this stage runs, upstream first.
     pub fn tables(&self) -> Vec<TableName> {
         let wanted = |name: &TableName| self.select.is_empty() || self.select.contains(name);
-        self.project.catalog.gold().map(|m| m.name.clone()).filter(wanted).collect()
+        // Of what has no columns yet there is nothing to run: the process starts anew when it has.
+        let known = self.project.catalog.gold().filter(|m| !m.unlearned);
+        known.map(|m| m.name.clone()).filter(wanted).collect()
     }
 
     /// Tables that read this one, itself or through views.

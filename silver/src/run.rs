@@ -45,7 +45,9 @@ impl Context {
     /// The tables this stage runs, upstream first.
     pub fn tables(&self) -> Vec<TableName> {
         let wanted = |name: &TableName| self.select.is_empty() || self.select.contains(name);
-        self.project.catalog.silver().map(|m| m.name.clone()).filter(wanted).collect()
+        // Of what has no columns yet there is nothing to run: the process starts anew when it has.
+        let known = self.project.catalog.silver().filter(|m| !m.unlearned);
+        known.map(|m| m.name.clone()).filter(wanted).collect()
     }
 }
 

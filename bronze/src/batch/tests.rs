@@ -199,7 +199,8 @@ fn two_schemas_in_one_batch_keep_the_logs_order() {
 #[test]
 fn ids_nobody_looked_up_are_asked_for_once() {
     let log = log([Some(framed(99, &[])), Some(good(1)), Some(framed(99, &[])), Some(vec![1]), None]);
-    assert_eq!(reader().unknown(&log, &all(&log)), Unknown { values: vec![99], keys: vec![] });
+    let needs = Needs { must: vec![(Part::Value, 99)], spare: Vec::new() };
+    assert_eq!(reader().needs(&log, &all(&log)), needs);
 }
 
 #[test]

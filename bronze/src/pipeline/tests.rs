@@ -14,6 +14,7 @@ use stream::{KafkaSettings, Outgoing, Producer, RegistrySettings, TopicSpec};
 use tokio::task::JoinHandle;
 
 mod json;
+mod strange;
 
 use super::*;
 use crate::Loss;
@@ -41,6 +42,9 @@ struct Bench {
     project: Arc<Project>,
     draining: CancellationToken,
 }
+
+/// Key and value.
+type Keyed = (Option<Vec<u8>>, Option<Vec<u8>>);
 
 struct Running {
     stop: CancellationToken,
@@ -105,13 +109,18 @@ impl Bench {
     }
     /// Values to a partition, in order.
     async fn send(&self, topic: &str, partition: i32, values: &[Option<Vec<u8>>]) {
+        let records: Vec<_> = values.iter().map(|value| (None, value.clone())).collect();
+        self.send_keyed(topic, partition, &records).await;
+    }
+    /// Keys and values to a partition, in order.
+    async fn send_keyed(&self, topic: &str, partition: i32, records: &[Keyed]) {
         let producer = Producer::idempotent(&self.kafka).await.expect("a producer");
-        for value in values {
+        for (key, value) in records {
             let topic = &name(topic);
             let record = Outgoing {
                 topic,
                 partition: Some(partition),
-                key: None,
+                key: key.as_deref(),
                 value: value.as_deref(),
                 headers: &[],
                 timestamp: None,

@@ -22,7 +22,7 @@ impl Task {
                 continue; // begun again meanwhile, as a commit on its way had lost
             }
             let position = self.position(partition);
-            self.decider.start(partition, generation, position);
+            self.start(partition, generation, position);
             // The consumer was answered from memory, and may have begun elsewhere.
             if position != self.shared.starts.answered(&self.topic.name, partition) {
                 self.begin_partition(partition, Ours { generation, begin: None });
@@ -34,7 +34,6 @@ impl Task {
 
     /// Every partition of ours from where the table stands.
     pub(super) fn begin_again(&mut self) {
-        self.ledger = None;
         self.parked.clear();
         self.ends.clear();
         for (partition, ours) in self.assigned.clone() {
@@ -47,16 +46,22 @@ impl Task {
         let position = self.position(partition);
         let Some(offset) = position.or(begin) else {
             // Never read, never sought: it comes from the log's start by itself.
-            self.decider.start(partition, expected, None);
+            self.start(partition, expected, None);
             return;
         };
         let generation = self.shared.generation();
         self.assigned.insert(partition, Ours { generation, begin });
-        self.decider.start(partition, generation, position);
+        self.start(partition, generation, position);
         self.parked.remove(&partition);
         self.ends.remove(&partition);
         let topic = self.topic.name.clone();
         self.command(Command::Seek { topic, partition, offset: Offset(offset), expected, generation });
+    }
+
+    /// Everything that says what is new begins at the table's position.
+    fn start(&mut self, partition: i32, generation: u64, position: Option<i64>) {
+        self.decider.start(partition, generation, position);
+        self.ledger.begin(partition, position);
     }
 
     /// A position that is not in the log: ours was stale, or records are gone.
@@ -100,10 +105,19 @@ impl Task {
             // It panicked, and the table with it: opened anew.
             return Err(Error::CommitTask { table: self.topic.table.clone() });
         };
-        let Finished { table, ranges, outcome, newest } = finished;
+        let Finished { table, ranges, lines, outcome, newest } = finished;
         self.table = Some(table);
         match outcome {
-            Outcome::Landed(version) => self.landed(version, &ranges, newest),
+            Outcome::Landed(version) => {
+                for (range, lines) in ranges.iter().zip(&lines) {
+                    self.ledger.landed(range.partition, range.position, range.to, lines);
+                }
+                self.landed(version, &ranges, newest);
+            }
+            Outcome::Recreated(now) => {
+                let before = self.topic_id.to_string();
+                return Err(self.loss(Loss::Recreated { before, now: now.to_string() }));
+            }
             Outcome::Moved => {
                 tracing::info!(table = %self.topic.table, "another process has moved the table on, reading from its positions");
                 self.meter.conflict();
@@ -153,10 +167,20 @@ impl Task {
         let (Some(table), Some(reader)) = (&self.table, &mut self.reader) else { return };
         self.shared.starts.learn(table.positions());
         let ours = reader.layout().schema();
-        if table.schema() != ours {
-            // Both only ever gain columns, so one of the two is wider, or each by other columns.
-            let merged = evolve::widen(table.schema(), ours).ok().flatten();
-            reader.widen(Layout::new(merged.unwrap_or_else(|| table.schema().clone())));
+        if table.schema() == ours {
+            return;
+        }
+        // Both only ever gain columns, so one of the two is wider, or each by other columns.
+        match evolve::widen(table.schema(), ours) {
+            Ok(merged) => reader.widen(Layout::new(merged.unwrap_or_else(|| table.schema().clone()))),
+            Err(clash) => {
+                // Or both by one column, and another process was first. What was read with ours does not go
+                // into the table, and values of columns that it lacks must not vanish.
+                tracing::warn!(table = %self.topic.table, %clash, "another process has added columns that ours clash with, reading again");
+                reader.begin_again(Layout::new(table.schema().clone()));
+                self.declare();
+                self.begin_again();
+            }
         }
     }
 
@@ -170,7 +194,7 @@ impl Task {
         Ok(())
     }
 
-    fn position(&self, partition: i32) -> Option<i64> {
+    pub(super) fn position(&self, partition: i32) -> Option<i64> {
         self.table.as_ref().map(Table::positions)?.get(&self.app(partition))
     }
 

@@ -8,31 +8,109 @@ use catalog::{KeyFormat, ValueFormat};
 use datum::Encodings;
 use stream::Records;
 
-use super::Task;
+use super::{Held, Task};
 use crate::assemble::Layout;
-use crate::batch::{Known, Unknown};
+use crate::batch::Known;
 use crate::decode::{Decoder, Refusal};
 use crate::door::Door;
 use crate::evolve;
 use crate::json::{self, Dialect};
-use crate::lookup::{Found, Part};
+use crate::lookup::{Asked, Found, Part};
+use crate::patience::Needs;
+use crate::said::Cause;
 
 impl Task {
-    pub(super) fn ask(&mut self, unknown: &Unknown) {
-        unknown.values.iter().for_each(|&id| self.lookups.ask(Part::Value, id));
-        unknown.keys.iter().for_each(|&id| self.lookups.ask(Part::Key, id));
+    /// What records need of the registry before they can be read.
+    pub(super) fn needs(&self, records: &Records, kept: &[u32]) -> Needs {
+        let now = self.shared.context.clock.now();
+        let mut needs = self.reader().needs(records, kept);
+        needs.must.retain(|asked| !self.patience.is_given_up(asked, now));
+        needs.spare.retain(|asked| !self.patience.is_given_up(asked, now));
+        if self.patience.keys_are_no_frames() {
+            needs.spare.clear();
+        }
+        needs
     }
 
-    /// A schema is known, or known not to exist.
-    pub(super) fn learn(&mut self, part: Part, id: u32, found: Found) {
+    pub(super) fn ask(&mut self, needs: &Needs) {
+        let now = self.shared.context.clock.now();
+        for asked in needs.all() {
+            if !self.reader().knows(*asked) && self.patience.is_due(asked, now) {
+                self.lookups.ask(*asked);
+            }
+        }
+    }
+
+    /// Goes on without what a partition has waited for long enough, and asks for the rest again.
+    pub(super) fn give_up(&mut self, partition: i32) {
+        let now = self.shared.context.clock.now();
+        let Some(parked) = self.parked.get(&partition) else { return };
+        let is_open = |asked: &Asked| !self.reader().knows(*asked) && !self.patience.is_given_up(asked, now);
+        let open = |held: &Held| {
+            let of = |asked: &[Asked]| asked.iter().copied().filter(|asked| is_open(asked)).collect();
+            Needs { must: of(&held.needs.must), spare: of(&held.needs.spare) }
+        };
+        let open: Vec<Needs> = parked.waiting.iter().map(open).collect();
+        let since = match open.first() {
+            Some(first) if first.must.is_empty() => parked.since,
+            _ => now,
+        };
+        let given_up = self.patience.give_up(partition, open.iter(), since, now);
+        if let Some(parked) = self.parked.get_mut(&partition) {
+            parked.since = since;
+        }
+        for (part, id) in &given_up {
+            let Some(why) = self.unusable.remove(&(*part, *id)) else { continue };
+            let refusal = Refusal::BadSchema { id: *id, why };
+            self.refused(&refusal);
+            self.put((*part, *id), Known::Refused(refusal));
+        }
+        self.say_given_up(partition, &given_up);
+        for asked in open.iter().flat_map(Needs::all) {
+            if !self.patience.is_given_up(asked, now) && self.patience.is_due(asked, now) {
+                self.lookups.ask(*asked);
+            }
+        }
+    }
+
+    fn say_given_up(&mut self, partition: i32, given_up: &[Asked]) {
+        let Some((_, first)) = given_up.first() else { return };
+        let values = given_up.iter().filter(|(part, _)| *part == Part::Value).count() as u64;
+        let (table, now) = (&self.topic.table, self.shared.context.clock.now());
+        if values > 0
+            && let Some(schemas) = self.said.due(Cause::GivenUp, now, values)
+        {
+            tracing::error!(%table, partition, schemas, first, "registry knows no such schemas: records become error rows until it does");
+        }
+        let keys = given_up.len() as u64 - values;
+        if keys > 0
+            && let Some(schemas) = self.said.due(Cause::KeysGivenUp, now, keys)
+        {
+            tracing::warn!(%table, partition, schemas, first, "keys begin as a registry frame does, but the registry knows no such schemas: `_keys` is null until it does");
+        }
+    }
+
+    /// A schema is known, or it is known why not.
+    pub(super) fn learn(&mut self, asked: Asked, found: Found) {
+        let now = self.shared.context.clock.now();
+        let (part, id) = asked;
         let known = match (part, found) {
-            (_, Found::Nothing) => {
-                tracing::error!(table = %self.topic.table, schema_id = id, "registry knows no such schema: its records become error rows");
-                Known::Refused(Refusal::UnknownSchema(id))
+            (_, Found::Missing) => return self.patience.missing(asked, now),
+            (_, Found::Silence) => return self.patience.silent(asked, now),
+            (_, Found::Unusable(why)) => {
+                // What it refers to may come, as a schema may.
+                self.unusable.insert(asked, why);
+                return self.patience.missing(asked, now);
             }
             (Part::Value, Found::Schema(json)) => self.value_schema(id, &json),
             (Part::Key, Found::Schema(json)) => self.key_schema(id, &json),
         };
+        self.patience.known(asked);
+        self.unusable.remove(&asked);
+        self.put(asked, known);
+    }
+
+    fn put(&mut self, (part, id): Asked, known: Known) {
         let Some(reader) = &mut self.reader else { return };
         match part {
             Part::Value => reader.values.put(id, known),

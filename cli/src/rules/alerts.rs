@@ -135,6 +135,15 @@ fn moving() -> Vec<Rule> {
              unless stage_table:lakepulse_table_version:changes5m > 0",
             "{{ $labels.stage }} of {{ $labels.table }} has not moved though records wait",
         ),
+        // Every record that bronze reads is a row, once.
+        alert(
+            "LakePulseNothingLands",
+            Critical,
+            Some("5m"),
+            "sum by (table) (increase(lakepulse_records_in_total{stage=\"bronze\"}[5m])) > 0\n  \
+             unless sum by (table) (increase(lakepulse_records_out_total{stage=\"bronze\"}[5m])) > 0",
+            "bronze of {{ $labels.table }} reads records and none of them lands",
+        ),
         alert(
             "LakePulseConflicts",
             Warning,
@@ -183,6 +192,13 @@ fn quality() -> Vec<Rule> {
             None,
             counted("table", "lakepulse_schema_changes_total{decision=\"refused\"}"),
             "{{ $labels.table }} met a schema that its columns cannot take: such records are kept as error rows",
+        ),
+        alert(
+            "LakePulseSentTwice",
+            Warning,
+            None,
+            counted("table", "lakepulse_late_records_total{outcome=\"sent_twice\"}"),
+            "{{ $labels.table }} dropped records that a source of files sent twice",
         ),
         alert(
             "LakePulseExpectation",

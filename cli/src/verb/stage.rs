@@ -1,7 +1,9 @@
 //! `lakepulse bronze | silver | gold`: one stage alone, as many instances as you like.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use catalog::Project;
 use model::Exit;
 use runtime::health::Status;
 use runtime::{CancellationToken, Phase, Tasks};
@@ -9,25 +11,44 @@ use runtime::{CancellationToken, Phase, Tasks};
 use crate::args::{Common, Stage as Options};
 use crate::drain::{Drain, Ends};
 use crate::failure::Failure;
-use crate::interrupt;
 use crate::launch::{self, Ended, Show, Stage};
 use crate::select::tables;
 use crate::view::{Preview, View};
 use crate::wiring::Wiring;
+use crate::{interrupt, learn};
 
 /// How long each phase may take to stop.
 const GRACE: Duration = Duration::from_secs(3);
 
 /// Runs the stage until stopped, or until everything that is in the topics now has reached its end.
 pub async fn run(common: &Common, stage: Stage, options: &Options) -> Result<Exit, Failure> {
-    let wiring = Wiring::open(common).await?;
-    let ended = drive(common, &wiring, stage, options).await;
+    let quit = interrupt::token();
+    let mut wiring = Wiring::open(common).await?;
+    let ended = loop {
+        match drive(common, &wiring, stage, options, &quit).await {
+            Ok(Next::Learned(project)) => wiring.project = project,
+            Ok(Next::Ended(exit)) => break Ok(exit),
+            Err(failure) => break Err(failure),
+        }
+    };
     wiring.close().await;
     ended
 }
 
-async fn drive(common: &Common, wiring: &Wiring, stage: Stage, options: &Options) -> Result<Exit, Failure> {
-    let quit = interrupt::token();
+/// What comes after a run.
+enum Next {
+    Ended(Exit),
+    /// The same again: columns are known that were not at its start.
+    Learned(Arc<Project>),
+}
+
+async fn drive(
+    common: &Common,
+    wiring: &Wiring,
+    stage: Stage,
+    options: &Options,
+    quit: &CancellationToken,
+) -> Result<Next, Failure> {
     let mut tasks: Tasks<Ended> = Tasks::default();
     if wiring.host.is_some() {
         // On the embedded target the first process makes what every stage needs.
@@ -35,17 +56,17 @@ async fn drive(common: &Common, wiring: &Wiring, stage: Stage, options: &Options
     }
     wiring.board.say(stage.name(), Status::Starting);
     let show = Show { title: stage.name(), view: View::Plain, preview: Preview::default() };
-    launch::telemetry(common, wiring, show, &quit, &mut tasks).await?;
+    launch::telemetry(common, wiring, show, quit, &mut tasks).await?;
     if wiring.host.is_none() {
-        let applied = super::apply::applied(wiring, stage.name(), [], &quit).await;
+        let applied = super::apply::applied(wiring, stage.name(), [], quit).await;
         if !matches!(applied, Ok(true)) {
             tasks.shut_down(GRACE).await;
-            return applied.map(|_| Exit::Done);
+            return applied.map(|_| Next::Ended(Exit::Done));
         }
     }
     let draining = CancellationToken::new();
     let select = tables(&wiring.project.catalog, &common.select)?;
-    launch::stage(wiring, stage, &select, &draining, &quit, &mut tasks).await?;
+    launch::stage(wiring, stage, &select, &draining, quit, &mut tasks).await?;
     let stop = tasks.stop(Phase::Stages);
     let drain = Drain { wiring, stop: stop.clone(), select: &select };
     let drained = async {
@@ -53,22 +74,30 @@ async fn drive(common: &Common, wiring: &Wiring, stage: Stage, options: &Options
             return std::future::pending().await;
         }
         draining.cancel();
-        match Ends::now(wiring, &quit).await? {
+        match Ends::now(wiring, quit).await? {
             Some(ends) => drain.wait(&ends, stage).await,
             None => Ok(false),
         }
     };
     let outcome = tokio::select! {
-        () = quit.cancelled() => Ok(Exit::Done),
-        drained = drained => drained.map(|_| Exit::Done).map_err(Failure::from),
+        () = quit.cancelled() => Ok(Next::Ended(Exit::Done)),
+        drained = drained => match drained {
+            // The last records may be the first of their topic.
+            Ok(true) => Ok(match learn::now(common, wiring).await {
+                Some(project) => Next::Learned(project),
+                None => Next::Ended(Exit::Done),
+            }),
+            ended => ended.map(|_| Next::Ended(Exit::Done)).map_err(Failure::from),
+        },
+        project = learn::more(common, wiring) => Ok(Next::Learned(project)),
         Some(ended) = tasks.ended() => match ended.outcome {
             Some(Err(failure)) => Err(failure),
-            Some(Ok(())) => Ok(Exit::Done),
+            Some(Ok(())) => Ok(Next::Ended(Exit::Done)),
             None => Err(Failure::new(Exit::Failed, anyhow::anyhow!("task `{}` ended abnormally", ended.name))),
         },
     };
     let last = tasks.shut_down(GRACE).await;
-    outcome.and_then(|exit| first_failure(last).map_or(Ok(exit), Err))
+    outcome.and_then(|next| first_failure(last).map_or(Ok(next), Err))
 }
 
 /// The first failure of tasks that ended while the process stopped.

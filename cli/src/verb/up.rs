@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::anyhow;
-use catalog::{Connection, Source};
+use catalog::{Connection, Project, Source};
 use model::Exit;
 use runtime::health::Status;
 use runtime::{CancellationToken, Phase, Tasks};
@@ -16,7 +16,7 @@ use crate::failure::Failure;
 use crate::launch::{self, Ended, Show, Stage};
 use crate::view::{Preview, View};
 use crate::wiring::Wiring;
-use crate::{interrupt, preview, select, sources};
+use crate::{interrupt, learn, preview, select, sources};
 
 /// How long each phase may take to stop; together below ten seconds.
 const GRACE: Duration = Duration::from_millis(2_400);
@@ -31,17 +31,44 @@ pub struct Options {
 
 /// Runs until stopped, or until everything the sources published has reached the end.
 pub async fn run(common: &Common, options: Options) -> Result<Exit, Failure> {
-    let wiring = Arc::new(Wiring::open(common).await?);
-    let ended = drive(common, &wiring, options).await;
+    let (quit, mut options) = (interrupt::token(), options);
+    let mut wiring = Arc::new(Wiring::open(common).await?);
+    let ended = loop {
+        match drive(common, &wiring, &options, &quit).await {
+            Ok(Next::Learned { project, sources_are_done }) => {
+                options.no_sources |= sources_are_done;
+                let Some(open) = Arc::get_mut(&mut wiring) else {
+                    break Err(Failure::new(Exit::Failed, anyhow!("a task did not end; start again")));
+                };
+                open.project = project;
+            }
+            Ok(Next::Ended(exit)) => break Ok(exit),
+            Err(failure) => break Err(failure),
+        }
+    };
     if let Some(wiring) = Arc::into_inner(wiring) {
         wiring.close().await;
     }
     ended
 }
 
+/// What comes after a run.
+enum Next {
+    Ended(Exit),
+    /// The same again: columns are known that were not at its start.
+    Learned {
+        project: Arc<Project>,
+        sources_are_done: bool,
+    },
+}
+
 #[allow(clippy::print_stdout, reason = "this is the verb's output")]
-async fn drive(common: &Common, wiring: &Arc<Wiring>, options: Options) -> Result<Exit, Failure> {
-    let quit = interrupt::token();
+async fn drive(
+    common: &Common,
+    wiring: &Arc<Wiring>,
+    options: &Options,
+    quit: &CancellationToken,
+) -> Result<Next, Failure> {
     let mut tasks: Tasks<Ended> = Tasks::default();
     if wiring.host.is_some() {
         let plain = View::choose(options.plain) == View::Plain;
@@ -59,21 +86,21 @@ async fn drive(common: &Common, wiring: &Arc<Wiring>, options: Options) -> Resul
     let stop = tasks.stop(Phase::Telemetry);
     tasks.spawn("preview", Phase::Telemetry, preview::keep(wiring.clone(), preview.clone(), stop));
     let show = Show { title: "LakePulse", view: View::choose(options.plain), preview };
-    launch::telemetry(common, wiring, show, &quit, &mut tasks).await?;
+    launch::telemetry(common, wiring, show, quit, &mut tasks).await?;
     if wiring.host.is_none() {
-        let fed = fed_by(wiring, &options).flat_map(|source| source.streams.values());
-        let applied = super::apply::applied(wiring, "up", fed, &quit).await;
+        let fed = fed_by(wiring, options).flat_map(|source| source.streams.values());
+        let applied = super::apply::applied(wiring, "up", fed, quit).await;
         if !matches!(applied, Ok(true)) {
             tasks.shut_down(GRACE).await;
-            return applied.map(|_| Exit::Done);
+            return applied.map(|_| Next::Ended(Exit::Done));
         }
     }
     let draining = CancellationToken::new();
     let select = select::tables(&wiring.project.catalog, &common.select)?;
     for stage in Stage::ALL {
-        launch::stage(wiring, stage, &select, &draining, &quit, &mut tasks).await?;
+        launch::stage(wiring, stage, &select, &draining, quit, &mut tasks).await?;
     }
-    let sources = start_sources(wiring, &options, &mut tasks)?;
+    let sources = start_sources(wiring, options, &mut tasks)?;
     let stop = tasks.stop(Phase::Stages);
     let drained = async {
         sources.finished().await;
@@ -81,16 +108,27 @@ async fn drive(common: &Common, wiring: &Arc<Wiring>, options: Options) -> Resul
             return std::future::pending().await;
         }
         draining.cancel();
-        match Ends::now(wiring, &quit).await? {
+        match Ends::now(wiring, quit).await? {
             Some(ends) => Drain { wiring, stop, select: &select }.wait(&ends, Stage::Gold).await,
             None => Ok(false),
         }
     };
     let mut drained = std::pin::pin!(drained);
+    let mut learned = std::pin::pin!(learn::more(common, wiring));
     let outcome = loop {
         tokio::select! {
-            () = quit.cancelled() => break Ok(Exit::Done),
-            drained = &mut drained => break drained.map(|_| Exit::Done).map_err(Failure::from),
+            () = quit.cancelled() => break Ok(Next::Ended(Exit::Done)),
+            drained = &mut drained => break match drained {
+                // The last records may be the first of their topic.
+                Ok(true) => Ok(match learn::now(common, wiring).await {
+                    Some(project) => Next::Learned { project, sources_are_done: true },
+                    None => Next::Ended(Exit::Done),
+                }),
+                ended => ended.map(|_| Next::Ended(Exit::Done)).map_err(Failure::from),
+            },
+            project = &mut learned => {
+                break Ok(Next::Learned { project, sources_are_done: sources.are_finished() });
+            }
             Some(ended) = tasks.ended() => match ended.outcome {
                 // A source that has come to its end is no reason to stop the stages.
                 Some(Ok(())) => {}
@@ -100,7 +138,7 @@ async fn drive(common: &Common, wiring: &Arc<Wiring>, options: Options) -> Resul
         }
     };
     let last = tasks.shut_down(GRACE).await;
-    outcome.and_then(|exit| first_failure(last).map_or(Ok(exit), Err))
+    outcome.and_then(|next| first_failure(last).map_or(Ok(next), Err))
 }
 
 /// The sources that run here. On services nothing is simulated unless the command line says how much.
@@ -119,6 +157,9 @@ impl Running {
         for token in &self.0 {
             token.cancelled().await;
         }
+    }
+    fn are_finished(&self) -> bool {
+        self.0.iter().all(CancellationToken::is_cancelled)
     }
 }
 

@@ -65,5 +65,5 @@ pub use log::LogEntry;
 pub use maintain::{Elsewhere, Followers, Maintained, Upkeep, maintain};
 pub use settings::LakeSettings;
 pub use stage::StagedFile;
-pub use table::Table;
+pub use table::{Table, Within};
 pub use vacuum::{Vacuum, VacuumReport};

@@ -1,5 +1,6 @@
 //! Arrow schemas and Delta schemas, and one schema widened by another.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema, SchemaRef};
@@ -67,7 +68,18 @@ fn widen_fields(table: &str, path: &str, current: &Fields, wanted: &Fields) -> R
             None => have.clone(),
         });
     }
+    let mut names: HashMap<String, &str> =
+        current.iter().map(|field| (field.name().to_lowercase(), field.name().as_str())).collect();
     for want in wanted.iter().filter(|w| !current.iter().any(|c| c.name() == w.name())) {
+        // Delta does not tell upper from lower case.
+        if let Some(have) = names.insert(want.name().to_lowercase(), want.name()) {
+            return Err(Error::SchemaConflict {
+                table: table.to_owned(),
+                column: format!("{path}{}", want.name()),
+                have: format!("a column `{have}`"),
+                want: want.data_type().to_string(),
+            });
+        }
         all.push(Arc::new(want.as_ref().clone().with_nullable(true)));
     }
     Ok(all.into())
@@ -141,6 +153,8 @@ mod tests {
         let one = widen("t", &after(&[]), &after(&[("x", DataType::Utf8)])).expect("widens");
         let both = widen("t", &one, &after(&[("y", DataType::Int64)])).expect("widens");
         assert_eq!(*both, after(&[("x", DataType::Utf8), ("y", DataType::Int64)]));
+        let same = widen("t", &both, &after(&[("X", DataType::Utf8)]));
+        assert!(matches!(same, Err(Error::SchemaConflict { .. })), "Delta takes `X` for `x`");
         let clash = widen("t", &both, &after(&[("x", DataType::Int64)]));
         assert!(matches!(clash, Err(Error::SchemaConflict { column, .. }) if column == "after.x"));
     }

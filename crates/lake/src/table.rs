@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, SchemaRef};
 use bytes::Bytes;
 use datafusion::catalog::TableProvider;
 use futures::{StreamExt as _, TryStreamExt as _};
@@ -15,6 +15,7 @@ use crate::changes::{self, Change, ChangedVersion};
 use crate::checkpoint;
 use crate::commit::{self, Write};
 use crate::compact;
+use crate::file::{Bound, DataFile};
 use crate::finder::{FILES_AT_ONCE, KeySet};
 use crate::lake::{PROJECT, Shared};
 use crate::log::{Log, LogEntry, Tip};
@@ -27,6 +28,28 @@ use crate::{
 
 /// Operations remembered, to recognise one of ours that landed unanswered.
 const REMEMBERED: usize = 1024;
+
+/// Bounds of an integer column.
+#[derive(Debug, Clone, Copy)]
+pub struct Within {
+    /// The column.
+    pub column: &'static str,
+    /// Its least value.
+    pub least: i64,
+    /// Its greatest.
+    pub greatest: i64,
+}
+impl Within {
+    /// Whether rows inside may be in the file.
+    fn admits(&self, file: &DataFile) -> bool {
+        match file.bounds(self.column, &DataType::Int64) {
+            Some((Bound::Int(least), Bound::Int(greatest))) => {
+                least <= self.greatest && greatest >= self.least
+            }
+            _ => true,
+        }
+    }
+}
 
 /// One open snapshot of a table. A clone moves on by itself.
 #[derive(Debug, Clone)]
@@ -213,6 +236,40 @@ impl Table {
             }
         });
         in_order(reads.collect()).await
+    }
+
+    /// Feeds rows to `step`, a few files at a time, and merges what came of each. Memory holds row groups, never
+    /// the table. Files whose bounds lie outside one of `within` are not read; rows outside may still come.
+    pub async fn fold<T, F>(
+        &self,
+        columns: &[String],
+        within: &[Within],
+        step: F,
+        merge: impl Fn(&mut T, T),
+    ) -> Result<T>
+    where
+        T: Default + Send + 'static,
+        F: Fn(&mut T, RecordBatch) + Clone + Send + Sync + 'static,
+    {
+        let schema = schema::project(&self.log.table, self.schema(), columns)?;
+        let files = self.snapshot().files.values().filter(|file| within.iter().all(|w| w.admits(file)));
+        let reads: Vec<_> = files
+            .map(|file| {
+                let (schema, step) = (&schema, step.clone());
+                async move {
+                    let deleted = self.shared.vectors.of(&self.log, file).await?;
+                    let pick = Pick::Without(deleted);
+                    let step = move |state: &mut T, _, rows| step(state, rows);
+                    self.shared.reader.fold(&self.log, file, schema, pick, T::default(), step).await
+                }
+            })
+            .collect();
+        let mut parts = futures::stream::iter(reads).buffer_unordered(FILES_AT_ONCE);
+        let mut all = T::default();
+        while let Some(part) = parts.try_next().await? {
+            merge(&mut all, part);
+        }
+        Ok(all)
     }
 
     /// One bounded step of compaction. `None`: nothing to do, or someone else did it.

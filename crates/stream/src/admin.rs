@@ -52,6 +52,12 @@ pub struct Admin {
     client: Arc<Parked<AdminClient<Logged>>>,
 }
 
+impl std::fmt::Debug for Admin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Admin").finish_non_exhaustive()
+    }
+}
+
 impl Admin {
     /// A client for the cluster. Connects when first used.
     pub fn try_new(kafka: &Kafka) -> Result<Self> {

@@ -71,7 +71,10 @@ pub enum OwnerEvent {
 
 /// This instance's share of a stage's tables.
 pub struct Owners {
-    consumer: Consumer,
+    /// `None`: the client gave up, and the next is not there yet.
+    consumer: Option<Consumer>,
+    /// Joins again. `None`: in no group.
+    joins: Option<(Kafka, String)>,
     topic: TopicName,
     state: State,
     tick: Duration,
@@ -100,7 +103,15 @@ impl Owners {
         let consumer =
             Consumer::subscribe(kafka, group, std::slice::from_ref(&topic), Arc::new(FromTheStart), LIMITS)?;
         let state = State::new(tables, partitions);
-        Ok(Self { consumer, topic, state, tick: TICK, next_tick: Instant::now() + TICK })
+        let joins = Some((kafka.clone(), group.to_owned()));
+        Ok(Self {
+            consumer: Some(consumer),
+            joins,
+            topic,
+            state,
+            tick: TICK,
+            next_tick: Instant::now() + TICK,
+        })
     }
 
     /// Owns `tables`, whoever else does, and takes part in no group: one that owned partitions there
@@ -115,7 +126,8 @@ impl Owners {
         let from = |partition: &i32| Some((topic.clone(), *partition, ends.get(partition)?.1));
         let consumer = Consumer::assign(kafka, ours.iter().filter_map(from).collect(), LIMITS)?;
         state.on_assigned(ours.into_iter());
-        Ok(Self { consumer, topic, state, tick: TICK, next_tick: Instant::now() + TICK })
+        let next_tick = Instant::now() + TICK;
+        Ok(Self { consumer: Some(consumer), joins: None, topic, state, tick: TICK, next_tick })
     }
 
     /// Wakes owned tables this often without a hint.
@@ -125,19 +137,26 @@ impl Owners {
         self
     }
 
-    /// What happens next. Cancel safe. Errs when the client has given up; a broker that is down only
-    /// means that ownership stays as it is until the group says otherwise.
+    /// What happens next. Cancel safe. A broker that is down only means that ownership stays as it is until the
+    /// group says otherwise. When the client gives up, another joins in its place.
     pub async fn next(&mut self) -> Result<OwnerEvent> {
         loop {
             if let Some(event) = self.state.events.pop_front() {
                 return Ok(event);
             }
-            match tokio::time::timeout_at(self.next_tick, self.consumer.next()).await {
+            let event = async {
+                match &mut self.consumer {
+                    Some(consumer) => consumer.next().await,
+                    None => std::future::pending().await,
+                }
+            };
+            match tokio::time::timeout_at(self.next_tick, event).await {
                 Err(_) => {
                     self.next_tick = Instant::now() + self.tick;
                     self.state.on_tick();
+                    self.join_again();
                 }
-                Ok(None) => return Err(Error::Broken { reason: "the consumer ended".to_owned() }),
+                Ok(None) => self.lose_client(),
                 Ok(Some(event)) => self.on_event(event)?,
             }
         }
@@ -145,7 +164,28 @@ impl Owners {
 
     /// Leaves the group, so that others take over at once.
     pub async fn stop(self) {
-        self.consumer.stop().await;
+        if let Some(consumer) = self.consumer {
+            consumer.stop().await;
+        }
+    }
+
+    /// The client is gone, and with it what the group gave us. Who shares with nobody keeps what it has: the
+    /// tick wakes it.
+    fn lose_client(&mut self) {
+        self.consumer = None;
+        if self.joins.is_some() {
+            tracing::warn!("the client of the group gave up, joining the group again");
+            let owned: Vec<i32> = self.state.owned.iter().copied().collect();
+            self.state.on_revoked(owned.into_iter());
+        }
+    }
+    fn join_again(&mut self) {
+        let (None, Some((kafka, group))) = (&self.consumer, &self.joins) else { return };
+        let topics = std::slice::from_ref(&self.topic);
+        match Consumer::subscribe(kafka, group, topics, Arc::new(FromTheStart), LIMITS) {
+            Ok(consumer) => self.consumer = Some(consumer),
+            Err(error) => tracing::warn!(%error, group, "cannot join the group, will be tried again"),
+        }
     }
 
     fn on_event(&mut self, event: Event) -> Result<()> {
@@ -156,10 +196,14 @@ impl Owners {
             // Hints that are gone are no loss, the tick makes up for them.
             Event::Lost(loss) => match loss.cause {
                 Cause::LogStart(offset) | Cause::LogEnd(offset) => {
-                    self.consumer.seek(&self.topic, loss.partition, offset);
+                    self.seek(loss.partition, offset);
                 }
-                Cause::Recreated(_) => self.consumer.seek(&self.topic, loss.partition, Offset(0)),
+                Cause::Recreated(_) => self.seek(loss.partition, Offset(0)),
             },
+            // A broker that comes back may not know the topic yet; the tick wakes meanwhile.
+            Event::Error(error @ (Error::NoTopic { .. } | Error::Broken { .. })) => {
+                tracing::warn!(%error, "owners go on");
+            }
             Event::Error(error) if error.reaction() == model::Reaction::Retry => {
                 tracing::debug!(%error, "owners go on");
             }
@@ -167,6 +211,12 @@ impl Owners {
             Event::End(..) => {}
         }
         Ok(())
+    }
+
+    fn seek(&self, partition: i32, offset: Offset) {
+        if let Some(consumer) = &self.consumer {
+            consumer.seek(&self.topic, partition, offset);
+        }
     }
 }
 

@@ -230,7 +230,14 @@ impl Registry {
                 }
                 answer => answer?,
             };
-        let schema = self.resolved(raw).await?;
+        let schema = self.resolved(raw).await.map_err(|error| match error {
+            // Of a schema that is there, but leads to one that is not.
+            Error::Refused { what, message, .. } => Error::Answer {
+                what: format!("schema {id}"),
+                reason: format!("it refers to `{what}`: {message}"),
+            },
+            error => error,
+        })?;
         self.schemas.write().insert(id, Arc::clone(&schema));
         Ok(schema)
     }

@@ -263,6 +263,40 @@ fn json_with_its_schema_part_needs_no_declaration_at_all() {
     assert!(refused[0].starts_with("time_out_of_range"), "{refused:?}");
 }
 
+#[test]
+fn columns_are_learned_when_the_first_record_comes_while_everything_runs() {
+    let project = Project::empty();
+    project.write("lakepulse.yaml", "version: 1\nname: late\ncommit: { interval: 200ms }\n");
+    project.write(
+        "topics.yaml",
+        "version: 1\ndefaults: { value: json, envelope: debezium }\ntopics:\n  \
+         dbzs.public.orders: { epoch: 1, partitions: 1 }\n  dbzs.public.p*: { epoch: 1 }\n",
+    );
+    let orders = "SELECT order_id, total FROM changes(bronze.public_orders)";
+    model(&project, "orders", "scd1", &["order_id"], orders);
+    let products = "SELECT stock_item_id, price FROM changes(bronze.public_products)";
+    model(&project, "products", "scd1", &["stock_item_id"], products);
+    let all = project.start(&["up", "--plain", "--no-sources"]);
+    let said = || project.read("started-up.err");
+    until("it says which topic holds nothing", SOON, || said().contains("holds nothing to learn"));
+    replay(&project, &recordings("dbzs", "with-schema", &["orders", "products"]));
+    let table = |name: &str| project.dir.path().join(".lakepulse/lake/silver").join(name).exists();
+    until("silver has both tables", SOON, || table("orders") && table("products"));
+    let there = || {
+        let ran = project.run(&["query", "SELECT count(*) AS n FROM silver.products", "--format", "json"]);
+        ran.code == Some(0) && ran.stdout.contains("2")
+    };
+    until("silver has the rows", SOON, there);
+    all.interrupt();
+    assert_eq!(all.wait(SOON), Some(0), "{}", said());
+    assert_eq!(said().matches("holds nothing to learn").count(), 1, "{}", said());
+    assert!(!said().contains("halts"), "{}", said());
+    drain(&project);
+    let of = |sql: &str, columns: &[&str]| rows(&project, sql, columns);
+    let products = "SELECT stock_item_id, price FROM silver.products ORDER BY stock_item_id";
+    assert_eq!(of(products, &["stock_item_id", "price"]), ["1|9.99", "3|4.5"]);
+}
+
 /// Replays one run of the connector over all three tables.
 fn replayed(prefix: &str, folder: &str, contract: &str) -> Project {
     let project = Project::empty();

@@ -47,13 +47,26 @@ pub fn bronze_schema_of(topic: &Topic) -> Result<Option<SchemaRef>, Error> {
 fn with_meta(columns: Vec<Field>, keys: Fields) -> Result<SchemaRef, Error> {
     let mut fields: Vec<Arc<Field>> = columns.into_iter().map(Arc::new).collect();
     fields.extend(meta_fields(keys).iter().cloned());
+    each_once(&fields, "")?;
+    Ok(Arc::new(Schema::new(fields)))
+}
+
+/// Delta does not tell upper from lower case, at no level.
+fn each_once(fields: &[Arc<Field>], path: &str) -> Result<(), Error> {
     let mut seen = std::collections::HashSet::new();
-    for field in &fields {
+    for field in fields {
+        let path = if path.is_empty() { field.name().clone() } else { format!("{path}.{}", field.name()) };
         if !seen.insert(field.name().to_lowercase()) {
-            return Err(Error::Twice { column: field.name().clone() });
+            return Err(Error::Twice { column: path });
+        }
+        match field.data_type() {
+            DataType::Struct(fields) => each_once(fields, &path)?,
+            DataType::List(item) => each_once(std::slice::from_ref(item), &path)?,
+            DataType::Map(entry, _) => each_once(std::slice::from_ref(entry), &path)?,
+            _ => {}
         }
     }
-    Ok(Arc::new(Schema::new(fields)))
+    Ok(())
 }
 
 fn meta_fields(keys: Fields) -> Fields {

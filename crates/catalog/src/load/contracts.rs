@@ -10,7 +10,7 @@ use model::{TableName, TopicName};
 use super::Context;
 use super::settings::topic_defaults;
 use crate::shape::object::Object;
-use crate::{KeyFormat, Source, Topic, TopicDefaults, TopicPattern};
+use crate::{Fault, KeyFormat, Source, Topic, TopicDefaults, TopicPattern};
 
 /// Partitions of a topic unless anyone says otherwise.
 pub(super) const PARTITIONS: i32 = 6;
@@ -29,6 +29,8 @@ pub(super) struct Contracts {
     pub broken: BTreeMap<TopicName, Option<TableName>>,
     /// Whether there are topics of which not even name and table can be told: nobody misses any.
     pub vague: bool,
+    /// What was learned and fits no topic.
+    pub notices: Vec<Fault>,
 }
 impl Contracts {
     /// Whether someone may write to the topic.

@@ -79,7 +79,8 @@ pub async fn load_with(dir: &Path, target: &str, learned: &Learned) -> Result<Pr
     if !cx.faults.is_empty() {
         return Err(cx.faults.into_sorted());
     }
-    let notices = planned.notices();
+    let mut notices = planned.notices();
+    notices.append(&mut contracts.notices);
     let catalog = Catalog {
         topics: contracts.topics,
         sized: contracts.sized,

@@ -356,6 +356,44 @@ async fn what_only_the_registry_knows_is_learned_later() {
 }
 
 #[tokio::test]
+async fn what_was_learned_and_does_not_fit_leaves_its_topic_unlearned_and_the_project_valid() {
+    let files = valid().replace("topics.yaml", "    schema: schemas/orders.avsc\n", "");
+    let dir = files.write();
+    let of = |fields: &str| format!(r#"{{"type":"record","name":"Row","fields":[{fields}]}}"#);
+    let unfit = [
+        of(""),
+        of(r#"{"name":"other","type":"int"}"#),
+        of(r#"{"name":"order_id","type":["int","string"]}"#),
+        of(r#"{"name":"order_id","type":"int"},{"name":"ORDER_ID","type":"int"}"#),
+        r#"["null","string"]"#.to_owned(),
+        "no schema at all".to_owned(),
+    ];
+    for value in unfit {
+        let schemas = LearnedSchemas { value: value.clone(), key: None };
+        let learned = Learned::from([(topic("shop.cdc.orders"), schemas)]);
+        let project = load_with(dir.path(), "embedded", &learned).await;
+        let project = project.unwrap_or_else(|faults| panic!("{value}: {faults:?}"));
+        assert!(project.catalog.topics[&topic("shop.cdc.orders")].is_unlearned(), "{value}");
+        assert!(project.catalog.models[&table("gold.sales")].unlearned);
+        let named =
+            |notice: &crate::Fault| notice.message.contains("what was learned of topic `shop.cdc.orders`");
+        assert!(project.notices.iter().any(named), "{:?}", project.notices);
+    }
+}
+
+#[tokio::test]
+async fn topics_of_a_pattern_that_others_made_for_one_table_are_set_aside() {
+    let files = Files::default().with("topics.yaml", "topics:\n  web.*: { key: [order_id] }\n");
+    let dir = files.write();
+    let schemas = LearnedSchemas { value: fixture::ORDERS.to_owned(), key: None };
+    let names = ["web.a-b", "web.a_b", "web.a.b", "web.c__d"];
+    let learned = names.map(|name| (topic(name), schemas.clone())).into();
+    let project = load_with(dir.path(), "embedded", &learned).await.expect("valid");
+    assert_eq!(project.catalog.topics.len(), 1);
+    assert_eq!(project.notices.len(), 3, "{:?}", project.notices);
+}
+
+#[tokio::test]
 async fn a_pattern_is_a_contract_for_topics_learned_later() {
     let files = Files::default().with("topics.yaml", "topics:\n  web.public.*: { key: [order_id] }\n").with(
         "models/silver/orders.sql",

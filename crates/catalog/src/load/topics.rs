@@ -11,9 +11,9 @@ use super::avsc::{self, Schemas};
 use super::contracts::{Contracts, Defaults, PARTITIONS};
 use super::files::Found;
 use super::settings::topic_defaults;
-use super::{Context, Learned};
+use super::{Context, Learned, LearnedSchemas};
 use crate::avro::{self, AvroSchema};
-use crate::fault::did_you_mean;
+use crate::fault::{Fault, did_you_mean};
 use crate::shape::files::TOPICS;
 use crate::shape::object::Object;
 use crate::topic::default_table;
@@ -223,11 +223,11 @@ impl Reader<'_, '_> {
             return None;
         }
         topic.declared = value.is_some();
-        let learned = self.learned.get(&topic.name);
-        let value = value.or_else(|| learned.map(|learned| learned.value.clone()));
-        let key = key.or_else(|| learned.and_then(|learned| learned.key.clone()));
         let Some(value) = value else {
-            return self.without_value(topic, key, line, object);
+            return match self.learned.get(&topic.name) {
+                Some(learned) => self.with_learned(topic, key, learned, line, object),
+                None => self.without_value(topic, key, line, object),
+            };
         };
         let learned = match topic.learn(&value, key.as_deref()) {
             Ok(topic) => topic,
@@ -236,7 +236,45 @@ impl Reader<'_, '_> {
                 return None;
             }
         };
-        self.check_columns(&learned, &value, line, object).then_some(learned)
+        let faults = check_columns(&learned, &value, line, object);
+        let is_sound = faults.is_empty();
+        faults.into_iter().for_each(|(line, message, help)| self.fault(line, message, help));
+        is_sound.then_some(learned)
+    }
+
+    /// The topic with what others registered or sent. That is no part of the project: where it does not fit
+    /// what the project says of the topic, the topic stays unlearned and nothing else is touched.
+    fn with_learned(
+        &mut self,
+        topic: Topic,
+        key: Option<String>,
+        learned: &LearnedSchemas,
+        line: usize,
+        object: &Object,
+    ) -> Option<Topic> {
+        let known = topic.learn(&learned.value, key.as_deref().or(learned.key.as_deref()));
+        let known = known.map_err(|error| error.to_string()).and_then(|known| {
+            match check_columns(&known, &learned.value, line, object).into_iter().next() {
+                Some((_, message, _)) => Err(message),
+                None => Ok(known),
+            }
+        });
+        match known {
+            Ok(known) => Some(known),
+            Err(why) => {
+                self.set_aside(&topic.name, line, &why);
+                self.without_value(topic, key, line, object)
+            }
+        }
+    }
+
+    fn set_aside(&mut self, topic: &TopicName, line: usize, why: &str) {
+        self.contracts.notices.push(Fault {
+            file: FILE.into(),
+            line,
+            message: format!("what was learned of topic `{topic}` does not fit what is said of it: {why}"),
+            help: "models on the topic wait; change its schema, or its entry".to_owned(),
+        });
     }
 
     /// Whether what is said of encodings can be true of such a topic.
@@ -305,37 +343,6 @@ impl Reader<'_, '_> {
         }
     }
 
-    fn check_columns(&mut self, topic: &Topic, value: &str, line: usize, object: &Object) -> bool {
-        let before = self.cx.faults.len();
-        let known = columns(topic, value);
-        for column in topic.partition_by.iter().filter(|c| !known.contains(c) && !topic.key.contains(c)) {
-            let help = did_you_mean(column, known.iter().map(String::as_str));
-            let message = format!("column `{column}` of `partition_by` is not in the schema");
-            self.fault(object.line_of("partition_by").max(line), message, help);
-        }
-        if let (Some(path), Ok(schema)) = (&topic.event_time, AvroSchema::parse(value)) {
-            use arrow::datatypes::DataType::{Date32, Int64, Timestamp};
-            let line = object.line_of("event_time").max(line);
-            match avro::type_at(&schema, path) {
-                Some(Int64 | Date32 | Timestamp(..)) => {}
-                Some(other) => {
-                    let help = "name a timestamp, a date, or milliseconds since 1970";
-                    self.fault(line, format!("`event_time` `{path}` is of type {other}"), help);
-                }
-                None => {
-                    let top = avro::record_columns(value).unwrap_or_default();
-                    let first = path.split('.').next().unwrap_or_default();
-                    let help = match top.iter().any(|column| column == first) {
-                        true => format!("look for it in `{first}`"),
-                        false => did_you_mean(path, top.iter().map(String::as_str)),
-                    };
-                    self.fault(line, format!("`event_time` `{path}` is not in the schema"), help);
-                }
-            }
-        }
-        self.cx.faults.len() == before
-    }
-
     /// Learned topics that only a pattern declares.
     fn learn_patterns(&mut self) {
         for (name, schemas) in self.learned {
@@ -345,16 +352,24 @@ impl Reader<'_, '_> {
             let Some(topic) = self.contracts.patterns.iter().find_map(|pattern| pattern.topic(name)) else {
                 continue;
             };
+            // Who makes topics on the broker knows nothing of each other's tables.
+            let taken = self.contracts.topics.values().find(|other| other.table == topic.table);
+            if let Some(other) = taken {
+                let why = format!("topic `{}` has table `{}` already", other.name, topic.table);
+                self.set_aside(name, topic.location.line, &why);
+                continue;
+            }
+            if topic.table.table().contains("__") {
+                let why = format!(
+                    "its table would be `{}`, and `__` is for tables kept beside another",
+                    topic.table
+                );
+                self.set_aside(name, topic.location.line, &why);
+                continue;
+            }
             match topic.learn(&schemas.value, schemas.key.as_deref()) {
                 Ok(topic) => drop(self.contracts.topics.insert(name.clone(), topic)),
-                Err(error) => {
-                    let message = format!("topic `{name}` cannot become a table: {error}");
-                    self.fault(
-                        topic.location.line,
-                        message,
-                        "change its schema, or leave it out of the pattern",
-                    );
-                }
+                Err(error) => self.set_aside(name, topic.location.line, &error.to_string()),
             }
         }
     }
@@ -373,6 +388,38 @@ impl Reader<'_, '_> {
             self.fault(line, message, "give one of them another table with `table:`");
         }
     }
+}
+
+/// What a topic says of its columns that its schema does not bear out: line, fault and help.
+fn check_columns(topic: &Topic, value: &str, line: usize, object: &Object) -> Vec<(usize, String, String)> {
+    let mut faults = Vec::new();
+    let known = columns(topic, value);
+    for column in topic.partition_by.iter().filter(|c| !known.contains(c) && !topic.key.contains(c)) {
+        let help = did_you_mean(column, known.iter().map(String::as_str));
+        let message = format!("column `{column}` of `partition_by` is not in the schema");
+        faults.push((object.line_of("partition_by").max(line), message, help));
+    }
+    if let (Some(path), Ok(schema)) = (&topic.event_time, AvroSchema::parse(value)) {
+        use arrow::datatypes::DataType::{Date32, Int64, Timestamp};
+        let line = object.line_of("event_time").max(line);
+        match avro::type_at(&schema, path) {
+            Some(Int64 | Date32 | Timestamp(..)) => {}
+            Some(other) => {
+                let help = "name a timestamp, a date, or milliseconds since 1970".to_owned();
+                faults.push((line, format!("`event_time` `{path}` is of type {other}"), help));
+            }
+            None => {
+                let top = avro::record_columns(value).unwrap_or_default();
+                let first = path.split('.').next().unwrap_or_default();
+                let help = match top.iter().any(|column| column == first) {
+                    true => format!("look for it in `{first}`"),
+                    false => did_you_mean(path, top.iter().map(String::as_str)),
+                };
+                faults.push((line, format!("`event_time` `{path}` is not in the schema"), help));
+            }
+        }
+    }
+    faults
 }
 
 /// Names of the row's columns.

@@ -27,6 +27,9 @@ const WAIT: Duration = Duration::from_millis(20);
 const SHORT_WAIT: Duration = Duration::from_millis(2);
 /// A question's deadline.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// The library answers each question within its deadline. One that has no answer after this long never gets
+/// one, and its partitions would wait for ever: a new client asks anew.
+const SILENCE: Duration = Duration::from_secs(60);
 /// Between a failure and the next attempt; also the least time between two errors told.
 const PAUSE: Duration = Duration::from_secs(1);
 /// How long a full queue is waited for before the fetches are given up to serve the group.
@@ -46,6 +49,8 @@ pub struct Worker {
     parts: Parts,
     ids: BTreeMap<TopicName, TopicId>,
     round: Round,
+    /// When the round's last question was asked.
+    asked: Instant,
     watched: Instant,
     lag: BTreeMap<(TopicName, i32), Offset>,
     lag_stored: Instant,
@@ -72,6 +77,7 @@ impl Worker {
             parts: Parts::default(),
             ids: BTreeMap::new(),
             round: Round::Idle,
+            asked: now,
             watched: now,
             lag: BTreeMap::new(),
             lag_stored: now,
@@ -100,6 +106,7 @@ impl Worker {
             self.serve_commands();
             self.serve_signals();
             self.serve_replies();
+            self.give_up_silence();
             self.ask();
             self.store_lag(false);
             if self.has_room() {

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use model::{TopicId, TopicName};
 
-use super::{PATIENCE, PAUSE, WATCH, Worker};
+use super::{PATIENCE, PAUSE, SILENCE, WATCH, Worker};
 use crate::Error;
 use crate::consumer::check::{Ends, Member, Round, Table, ids};
 use crate::consumer::part::{Next, Part, State};
@@ -31,7 +31,15 @@ impl Worker {
             return;
         }
         self.client.ask_topics(&Vec::from_iter(topics), PATIENCE);
+        self.asked = now;
         self.round = Round::Topics { members };
+    }
+    /// Ends this client when a question was not answered, in whichever way, for long.
+    pub(super) fn give_up_silence(&mut self) {
+        if !matches!(self.round, Round::Idle) && self.asked.elapsed() >= SILENCE {
+            let reason = format!("a question about the log had no answer for {} s", SILENCE.as_secs());
+            self.fail(Error::Broken { reason });
+        }
     }
     /// Those of the members; of all partitions when there is none.
     pub(super) fn topics_of(&self, members: &[Member]) -> BTreeSet<TopicName> {
@@ -82,6 +90,7 @@ impl Worker {
             let partitions: Vec<_> = offsets.iter().map(|m| (m.topic.clone(), m.partition)).collect();
             self.client.ask_offsets(&partitions, End::Low, PATIENCE);
             self.client.ask_offsets(&partitions, End::High, PATIENCE);
+            self.asked = Instant::now();
             self.round = Round::Ends { members: offsets, answers: Ends::default() };
         }
     }
