@@ -44,9 +44,6 @@ pub enum Reason {
     /// Text that should be a time.
     #[error("a text is no time")]
     NoTime,
-    /// Text that should be a number.
-    #[error("a text is no number")]
-    NoNumber,
     /// Finer than a microsecond.
     #[error("a time is finer than a microsecond")]
     FinerTime,
@@ -62,7 +59,6 @@ impl Reason {
             Self::Number => "inexact_number",
             Self::Time => "time_out_of_range",
             Self::NoTime => "bad_time",
-            Self::NoNumber => "bad_number",
             Self::FinerTime => "inexact_time",
             Self::Utf8 => "invalid_utf8",
         }
@@ -126,7 +122,6 @@ pub fn conform(array: &ArrayRef, to: &DataType, misfits: &mut Vec<Misfit>) -> Re
         }
         (T::Decimal128(_, scale), T::Int64) => number::decimals_to_integers(array, *scale, misfits),
         (T::Decimal128(_, scale), T::Utf8) => text::print_decimals(array, *scale),
-        (T::Utf8, T::Decimal128(precision, scale)) => text::digits(array, *precision, *scale, misfits),
         (T::Dictionary(..), T::Utf8) => plain(array, to)?,
         (T::FixedSizeBinary(16), T::Utf8) => text::uuids(array),
         (T::FixedSizeBinary(_) | T::Utf8, T::Binary) => plain(array, to)?,
@@ -134,9 +129,6 @@ pub fn conform(array: &ArrayRef, to: &DataType, misfits: &mut Vec<Misfit>) -> Re
         // What Debezium writes of an instant with a zone, and of a decimal without a scale.
         (T::Utf8, T::Timestamp(TimeUnit::Microsecond, zone)) => text::instants(array, zone.clone(), misfits),
         (T::Struct(fields), T::Utf8) if text::is_scaled(fields) => text::scaled(array.as_struct(), misfits),
-        (T::Struct(fields), T::Decimal128(precision, scale)) if text::is_scaled(fields) => {
-            text::rescaled(array.as_struct(), *precision, *scale, misfits)
-        }
         (from, to) if from == to => array.clone(),
         _ => return Err(refuse()),
     })

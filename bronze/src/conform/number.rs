@@ -159,10 +159,6 @@ pub(super) fn wide_decimals(
     Arc::new(typed(stored, precision, wanted))
 }
 
-pub(super) fn typed(
-    array: PrimitiveArray<Decimal128Type>,
-    precision: u8,
-    scale: i8,
-) -> PrimitiveArray<Decimal128Type> {
+fn typed(array: PrimitiveArray<Decimal128Type>, precision: u8, scale: i8) -> PrimitiveArray<Decimal128Type> {
     array.with_precision_and_scale(precision, scale).expect("the table's own precision and scale are valid")
 }

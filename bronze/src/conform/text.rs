@@ -83,18 +83,6 @@ pub(super) fn days(array: &ArrayRef, misfits: &mut Vec<Misfit>) -> ArrayRef {
     Arc::new(read::<Date32Type>(array, misfits, |text| text::date(text).map_err(of_time)))
 }
 
-/// Decimals in digits.
-pub(super) fn digits(array: &ArrayRef, precision: u8, scale: i8, misfits: &mut Vec<Misfit>) -> ArrayRef {
-    let parse = |text: &str| {
-        let scale = u32::try_from(scale).map_err(|_| Reason::Decimal)?;
-        text::decimal(text, precision.into(), scale).map_err(|unread| match unread {
-            Unread::Form => Reason::NoNumber,
-            Unread::Range | Unread::Finer => Reason::Decimal,
-        })
-    };
-    Arc::new(number::typed(read::<Decimal128Type>(array, misfits, parse), precision, scale))
-}
-
 /// Each value that is not null, printed.
 fn printed<T: ArrowPrimitiveType>(array: &ArrayRef, print: impl Fn(T::Native) -> String) -> ArrayRef {
     let values = array.as_primitive::<T>();
@@ -139,12 +127,6 @@ pub(super) fn print_times(array: &ArrayRef, misfits: &mut Vec<Misfit>) -> ArrayR
 /// Decimals in digits, all of their scale.
 pub(super) fn print_decimals(array: &ArrayRef, scale: i8) -> ArrayRef {
     printed::<Decimal128Type>(array, |unscaled| text::print_decimal(unscaled, scale))
-}
-
-/// Decimals that carry their scale, at one scale.
-pub(super) fn rescaled(array: &StructArray, precision: u8, scale: i8, misfits: &mut Vec<Misfit>) -> ArrayRef {
-    let texts = scaled(array, misfits);
-    digits(&texts, precision, scale, misfits)
 }
 
 /// Whether these are the fields of a decimal that carries its scale.
