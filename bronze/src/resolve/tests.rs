@@ -133,7 +133,7 @@ proptest! {
         declared.extend([
             r#"{"name":"added","type":"string","default":"é"}"#.to_owned(),
             r#"{"name":"at","type":{"type":"long","logicalType":"timestamp-millis"},"default":86400000}"#.to_owned(),
-            r#"{"name":"raw","type":"bytes","default":"\u00ff"}"#.to_owned(),
+            r#"{"name":"raw","type":"bytes","default":"ab"}"#.to_owned(),
             r#"{"name":"none","type":["null","int"],"default":null}"#.to_owned(),
         ]);
         let turn = turn.index(declared.len());
