@@ -14,18 +14,21 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{ArrayRef, AsArray as _, RecordBatch};
 use arrow::compute::concat_batches;
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, Float32Type, Float64Type, Schema, SchemaRef};
 use datafusion::catalog::TableProvider;
 use datafusion::common::Column;
 use datafusion::error::DataFusionError;
+use datafusion::execution::SessionState;
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
+use datafusion::physical_plan::{ExecutionPlan, collect};
 use datafusion::prelude::SessionContext;
 use model::TableName;
 
 use crate::error::{Doing, Error};
 use crate::plan::Planned;
+use crate::rehearsal::can_run;
 use crate::session::{conform, session};
 
 mod changed;
@@ -158,28 +161,36 @@ impl Maintenance {
     pub fn reads_old(&self, changed: &BTreeSet<TableName>) -> Result<bool, Error> {
         let Ok(normal) = &self.normal else { return Ok(false) };
         let world = World::declared(normal, changed)?;
-        match self.keys_plan(normal, &world) {
-            Ok(_) => Ok(world.asked_old()),
-            Err(Why::Unsound(_)) => Ok(false),
-            Err(Why::Failed(source)) => Err(source).doing("derive the plan of the affected keys"),
-        }
+        // Without a plan the refresh is full, and reads the new versions only.
+        Ok(self.keys_plan(normal, &world).is_ok() && world.asked_old())
     }
 
     /// The keys whose rows may differ from what the old versions gave.
     pub async fn affected(&self, inputs: &Inputs) -> Result<Affected, Error> {
-        let normal = match &self.normal {
-            Ok(normal) => normal,
-            Err(why) => return Ok(Affected::All(why.clone())),
+        let (normal, full_for) = match (&self.normal, &self.method) {
+            (Ok(normal), Method::AffectedKeys { full_for, .. }) => (normal, full_for),
+            (Ok(_), Method::Full { why }) | (Err(why), _) => return Ok(Affected::All(why.clone())),
         };
+        let changed = |table: &TableName| inputs.get(table).is_some_and(|input| input.change.is_some());
+        if let Some((_, why)) = full_for.iter().find(|(table, _)| changed(table)) {
+            return Ok(Affected::All(why.clone()));
+        }
         let world = World::try_new(inputs)?;
         let plan = match self.keys_plan(normal, &world) {
             Ok(plan) => plan,
-            Err(Why::Unsound(why)) => return Ok(Affected::All(why)),
-            Err(Why::Failed(source)) => return Err(source).doing("derive the plan of the affected keys"),
+            Err(why) => return Ok(Affected::All(why.into_reason())),
+        };
+        // Inputs were tried one by one when the method was decided. Where the engine cannot plan what
+        // two of them change together, another try fails alike: the answer is a full refresh.
+        let ctx = session();
+        let plan = match ctx.state().create_physical_plan(&plan).await {
+            Ok(plan) => plan,
+            Err(source) => return Ok(Affected::All(Why::Failed(source).into_reason())),
         };
         let schema = self.key_schema();
-        let batches = execute(&session(), plan).await?;
-        let batches = batches.iter().map(|b| conform(b, &schema)).collect::<Result<Vec<_>, _>>()?;
+        let batches = collect(plan, ctx.task_ctx()).await.doing("find the affected keys")?;
+        let batches = batches.iter().map(|b| self.with_one_form(&conform(b, &schema)?));
+        let batches = batches.collect::<Result<Vec<_>, _>>()?;
         let keys = concat_batches(&schema, &batches)
             .map_err(|source| Error::Shape { what: "the affected keys".to_owned(), source })?;
         Ok(Affected::Keys(keys))
@@ -193,19 +204,62 @@ impl Maintenance {
         only: Option<&RecordBatch>,
     ) -> Result<Vec<RecordBatch>, Error> {
         let world = World::try_new(inputs)?;
+        let ctx = session();
+        let now = world.at_now(&self.plan).doing("place the inputs")?;
         let plan = match (only, &self.normal) {
-            (Some(keys), Ok(normal)) => {
-                let now = world.at_now(normal).doing("place the inputs")?;
-                restrict::restrict(&now, &self.keys, keys).doing("restrict the query to keys")?.plan
+            (None, _) => ctx.state().create_physical_plan(&now).await,
+            (Some(keys), normal) => {
+                let narrow = match normal {
+                    Ok(normal) => self.narrowed(&ctx, &world, normal, keys).await,
+                    Err(why) => Err(DataFusionError::Plan(why.clone())),
+                };
+                match narrow {
+                    Ok(plan) => Ok(plan),
+                    // Everything is computed and the other keys dropped: slower, and as right.
+                    Err(_) => {
+                        let top = restrict::only_top(&now, &self.keys, keys);
+                        let top = top.doing("restrict the query to keys")?;
+                        ctx.state().create_physical_plan(&top).await
+                    }
+                }
             }
-            (Some(keys), Err(_)) => {
-                let now = world.at_now(&self.plan).doing("place the inputs")?;
-                restrict::only_top(&now, &self.keys, keys).doing("restrict the query to keys")?
-            }
-            (None, _) => world.at_now(&self.plan).doing("place the inputs")?,
         };
-        let batches = execute(&session(), plan).await?;
-        batches.iter().filter(|b| b.num_rows() > 0).map(|b| conform(b, &self.schema)).collect()
+        let batches = collect(plan.doing("plan a refresh")?, ctx.task_ctx()).await.doing("run a refresh")?;
+        let filled = batches.iter().filter(|b| b.num_rows() > 0);
+        filled.map(|b| self.with_one_form(&conform(b, &self.schema)?)).collect()
+    }
+
+    /// The batch with keys that are equal in SQL in the same bits: -0.0 is 0.0, and every NaN is one.
+    /// Whoever keeps rows by key compares bytes.
+    fn with_one_form(&self, batch: &RecordBatch) -> Result<RecordBatch, Error> {
+        let schema = batch.schema();
+        let one = |(field, column): (&Arc<Field>, &ArrayRef)| -> ArrayRef {
+            match column.data_type() {
+                DataType::Float64 if self.keys.contains(field.name()) => {
+                    Arc::new(column.as_primitive::<Float64Type>().unary::<_, Float64Type>(one_double))
+                }
+                DataType::Float32 if self.keys.contains(field.name()) => {
+                    let one = |v: f32| if v.is_nan() { f32::NAN } else { v + 0.0 };
+                    Arc::new(column.as_primitive::<Float32Type>().unary::<_, Float32Type>(one))
+                }
+                _ => Arc::clone(column),
+            }
+        };
+        let columns = schema.fields().iter().zip(batch.columns()).map(one).collect();
+        RecordBatch::try_new(schema, columns)
+            .map_err(|source| Error::Shape { what: "the keys of a result".to_owned(), source })
+    }
+
+    /// How the rows of these keys are computed without reading what does not lead to them.
+    async fn narrowed(
+        &self,
+        ctx: &SessionContext,
+        world: &World,
+        normal: &LogicalPlan,
+        keys: &RecordBatch,
+    ) -> Result<Arc<dyn ExecutionPlan>, DataFusionError> {
+        let restricted = restrict::restrict(&world.at_now(normal)?, &self.keys, keys)?;
+        ctx.state().create_physical_plan(&restricted.plan).await
     }
 
     /// The columns of a key, as stored.
@@ -221,18 +275,18 @@ impl Maintenance {
             Err(why) => return Ok(Method::Full { why: why.clone() }),
         };
         let (mut how, mut full_for) = (BTreeMap::new(), BTreeMap::new());
+        let state = session().state();
         for table in &self.inputs {
             let world = World::declared(normal, &BTreeSet::from([table.clone()]))?;
-            match self.keys_plan(normal, &world) {
+            match self.keys_plan(normal, &world).and_then(|plan| plannable(&state, plan)) {
                 Ok(plan) => {
                     let mut others = world::tables(&plan)?;
                     others.remove(table);
                     how.insert(table.clone(), found_by(&others));
                 }
-                Err(Why::Unsound(why)) => {
-                    full_for.insert(table.clone(), why);
+                Err(why) => {
+                    full_for.insert(table.clone(), why.into_reason());
                 }
-                Err(Why::Failed(source)) => return Err(source).doing("derive the plan of the affected keys"),
             }
         }
         if how.is_empty() {
@@ -243,9 +297,11 @@ impl Maintenance {
             });
         }
         let none = RecordBatch::new_empty(self.key_schema());
-        let narrowed =
-            restrict::restrict(normal, &self.keys, &none).doing("restrict the query to keys")?.narrowed;
-        Ok(Method::AffectedKeys { how, full_for, narrowed })
+        let restricted = restrict::restrict(normal, &self.keys, &none).map_err(Why::Failed);
+        match restricted.and_then(|r| plannable(&state, r.plan).map(|_| r.narrowed)) {
+            Ok(narrowed) => Ok(Method::AffectedKeys { how, full_for, narrowed }),
+            Err(why) => Ok(Method::Full { why: why.into_reason() }),
+        }
     }
 
     /// The plan that gives every touched key once.
@@ -266,6 +322,11 @@ impl Maintenance {
             .map(|(column, key)| datafusion::logical_expr::Expr::Column(column).alias(key));
         Ok(LogicalPlanBuilder::from(plan).project(columns)?.distinct()?.build()?)
     }
+}
+
+fn one_double(value: f64) -> f64 {
+    // A negative zero becomes a positive one by addition.
+    if value.is_nan() { f64::NAN } else { value + 0.0 }
 }
 
 /// How the changes of one input lead to keys, in words.
@@ -289,15 +350,25 @@ impl From<DataFusionError> for Why {
         Self::Failed(source)
     }
 }
-impl Why {
-    fn unsound<T>(why: impl Into<String>) -> Result<T, Self> {
-        Err(Self::Unsound(why.into()))
+/// The plan, if the engine finds a way to run it.
+fn plannable(state: &SessionState, plan: LogicalPlan) -> Result<LogicalPlan, Why> {
+    match can_run(state, &plan) {
+        Ok(()) => Ok(plan),
+        Err(why) => Why::unsound(format!("the engine cannot run it restricted to keys: {why}")),
     }
 }
 
-async fn execute(ctx: &SessionContext, plan: LogicalPlan) -> Result<Vec<RecordBatch>, Error> {
-    let frame = ctx.execute_logical_plan(plan).await.doing("plan a refresh")?;
-    frame.collect().await.doing("run a refresh")
+impl Why {
+    /// For people.
+    fn into_reason(self) -> String {
+        match self {
+            Self::Unsound(why) => why,
+            Self::Failed(source) => format!("the engine cannot derive it: {}", source.strip_backtrace()),
+        }
+    }
+    fn unsound<T>(why: impl Into<String>) -> Result<T, Self> {
+        Err(Self::Unsound(why.into()))
+    }
 }
 
 #[cfg(test)]

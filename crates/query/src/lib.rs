@@ -4,24 +4,31 @@
 //! ([`plan::row_wise`], [`plan::function_of_pins`]) and *maintained* ([`affected`]).
 //!
 //! - [`session`]: the one session factory, and the types a table can store;
+//! - `engine`: rules and functions of ours in place of the engine's where it is wrong;
 //! - [`sql`]: one SELECT, its tables, its `changes()`, its clock;
 //! - [`plan`]: from a text and declared inputs to a plan, and what a plan may not do;
 //! - [`expectations`]: predicates over batches;
 //! - [`projection`]: row-wise models compiled for batches of changes;
 //! - [`affected`]: keeping the result of a query equal to the query when its inputs change;
+//! - [`rehearsal`]: a query planned, optimised and run over empty tables, before there are rows;
 //! - [`select`]: ad-hoc queries with time travel.
 //!
 //! This crate names no table format, no catalog and no stage, and reads no clock.
 
 pub mod affected;
+mod engine;
 pub mod error;
 pub mod expectations;
 mod functions;
 pub mod plan;
 pub mod projection;
+pub mod rehearsal;
 pub mod select;
 pub mod session;
 pub mod sql;
+
+#[cfg(test)]
+mod differential;
 
 pub use error::{Error, Fault};
 pub use session::session;

@@ -23,11 +23,14 @@ use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::prelude::SessionContext;
 use datafusion::sql::parser::Statement;
+use datafusion::sql::sqlparser::ast::ExprWithAlias as SQLExprWithAlias;
 use model::ClockMs;
 
+use crate::engine::{doubles, exact};
 use crate::error::{Doing as _, Error, Fault};
+use crate::plan::judge::unrepeatable;
 use crate::session::{register, stored_schema};
-use crate::sql::{Parsed, changes_table};
+use crate::sql::{self, Parsed, changes_table};
 
 /// One model over the columns of `changes()`. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -236,12 +239,32 @@ fn compile(ctx: &SessionContext, expr: Expr, scan: &DFSchemaRef) -> Result<Compi
         .with_config_options(Arc::clone(state.config_options()))
         .build();
     let simplifier = ExprSimplifier::new(context);
-    let planned = simplifier
-        .coerce(expr, scan)
-        .and_then(|expr| simplifier.simplify(expr))
+    // What the analyser's rules do to the expressions of a plan.
+    let planned = expr
+        .transform_up(|e| doubles::unify(e, scan))
+        .and_then(|expr| simplifier.coerce(expr.data, scan))
+        .and_then(|expr| expr.transform_up(|e| exact::rewrite(e, scan)))
+        .and_then(|expr| simplifier.simplify(expr.data))
         .and_then(|expr| state.create_physical_expr(expr, scan));
     let expr = planned.map_err(|e| refused(&e.strip_backtrace(), ""))?;
     Ok(Compiled { expr, reads })
+}
+
+/// Compiles an expression given as text over `schema`.
+#[cfg(test)]
+pub(crate) fn compiled(
+    ctx: &SessionContext,
+    text: &str,
+    schema: &SchemaRef,
+) -> Result<Arc<dyn PhysicalExpr>, Error> {
+    let scan: DFSchemaRef =
+        Arc::new(DFSchema::try_from(schema.as_ref().clone()).doing("name the columns of an expression")?);
+    let expr = SQLExprWithAlias { expr: sql::expression(text)?, alias: None };
+    let expr = ctx
+        .state()
+        .create_logical_expr_from_sql_expr(expr, &scan)
+        .map_err(|e| refused(&e.strip_backtrace(), ""))?;
+    Ok(compile(ctx, expr.unalias(), &scan)?.expr)
 }
 
 /// Compiles a boolean expression given as text over `schema`; also the columns it reads.
@@ -252,8 +275,16 @@ pub(crate) fn predicate(
 ) -> Result<(Arc<dyn PhysicalExpr>, BTreeSet<usize>), Error> {
     let scan: DFSchemaRef =
         Arc::new(DFSchema::try_from(schema.as_ref().clone()).doing("name the columns of a predicate")?);
-    let expr = ctx.state().create_logical_expr(text, &scan).map_err(|e| refused(&e.strip_backtrace(), ""))?;
-    let compiled = compile(ctx, expr.unalias(), &scan)?;
+    let expr = SQLExprWithAlias { expr: sql::expression(text)?, alias: None };
+    let expr = ctx
+        .state()
+        .create_logical_expr_from_sql_expr(expr, &scan)
+        .map_err(|e| refused(&e.strip_backtrace(), ""))?;
+    let expr = expr.unalias();
+    if let Some(why) = unrepeatable(&expr).doing("look through a predicate")?.into_iter().next() {
+        return Err(refused(&why, "a rule looks at the row alone: compare with a column"));
+    }
+    let compiled = compile(ctx, expr, &scan)?;
     match compiled.expr.data_type(schema).doing("type a predicate")? {
         DataType::Boolean | DataType::Null => Ok((compiled.expr, compiled.reads)),
         other => Err(refused(&format!("`{text}` gives {other}, not a boolean"), "write a condition")),

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use datafusion::catalog::TableProvider;
+use datafusion::physical_plan::collect;
 use datafusion::prelude::SessionContext;
 use datafusion::sql::parser::Statement as EngineStatement;
 use datafusion::sql::resolve::resolve_table_references;
@@ -103,9 +104,10 @@ pub fn register(ctx: &SessionContext, reads: &Reads, table: Arc<dyn TableProvide
 pub async fn run(ctx: &SessionContext, query: &Prepared) -> Result<Rows, Error> {
     let statement = EngineStatement::Statement(Box::new(query.statement.clone()));
     let plan = ctx.state().statement_to_plan(statement).await.doing("plan the query")?;
-    let frame = ctx.execute_logical_plan(plan).await.doing("plan the query")?;
-    let schema = Arc::new(frame.schema().as_arrow().clone());
-    let batches = frame.collect().await.doing("run the query")?;
+    // Types are settled when a plan is analysed, so the columns are those of the plan that runs.
+    let plan = ctx.state().create_physical_plan(&plan).await.doing("plan the query")?;
+    let schema = plan.schema();
+    let batches = collect(plan, ctx.task_ctx()).await.doing("run the query")?;
     Ok(Rows { schema, batches })
 }
 

@@ -1,6 +1,6 @@
 //! The one session factory. Every plan of the process is made here, so that all plans know the
-//! same functions and settings, share one memory budget, and stay serialisable to other machines:
-//! nothing is registered but tables.
+//! same functions, rules and settings and share one memory budget. Nothing is registered later but
+//! tables.
 
 use std::num::NonZeroUsize;
 use std::sync::{Arc, OnceLock};
@@ -9,12 +9,15 @@ use arrow::array::RecordBatch;
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use datafusion::catalog::{MemorySchemaProvider, SchemaProvider, TableProvider};
+use datafusion::execution::FunctionRegistry;
 use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
+use datafusion::optimizer::OptimizerRule;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use model::TableName;
 
+use crate::engine;
 use crate::error::{Doing, Error};
 
 /// What all queries of the process may hold in memory together. Sorts, aggregations and
@@ -27,9 +30,20 @@ const BATCH_ROWS: usize = 8192;
 /// A session with the workspace's settings and no tables.
 ///
 /// Unquoted identifiers are lower-cased as in plain SQL. A decimal literal such as `1.1` is a
-/// decimal, not a float: sums of what it touches stay exact. Strings are `Utf8`, never views.
-/// Times are UTC.
+/// decimal, not a float: sums of what it touches stay exact; beside a double it is a double.
+/// Strings are `Utf8`, never views. Times are UTC microseconds. What does not fit its type is an
+/// error, never another number.
 pub fn session() -> SessionContext {
+    built(engine::optimizer_rules(), true)
+}
+
+/// A session that computes the same, without the rules that rewrite a plan to make it faster: only
+/// those without which a plan does not run at all. For a second opinion on [`session`].
+pub fn unoptimised() -> SessionContext {
+    built(engine::necessary_rules(), false)
+}
+
+fn built(rules: Vec<Arc<dyn OptimizerRule + Send + Sync>>, dynamic_filters: bool) -> SessionContext {
     let mut config = SessionConfig::new()
         .with_batch_size(BATCH_ROWS)
         .with_target_partitions(std::thread::available_parallelism().map_or(2, NonZeroUsize::get))
@@ -45,11 +59,20 @@ pub fn session() -> SessionContext {
     // Join keys pushed into scans as lists panic on dictionary-encoded partition columns.
     options.optimizer.hash_join_inlist_pushdown_max_size = 0;
     options.optimizer.hash_join_inlist_pushdown_max_distinct_values = 0;
-    let state = SessionStateBuilder::new()
+    options.optimizer.enable_dynamic_filter_pushdown &= dynamic_filters;
+    let mut state = SessionStateBuilder::new()
         .with_config(config)
         .with_runtime_env(Arc::clone(runtime()))
         .with_default_features()
+        .with_analyzer_rules(engine::analyzer_rules())
+        .with_optimizer_rules(rules)
         .build();
+    for function in engine::scalar_functions() {
+        state.register_udf(Arc::new(function)).expect("a function in memory can be replaced");
+    }
+    for aggregate in engine::aggregates() {
+        state.register_udaf(Arc::new(aggregate)).expect("an aggregate in memory can be replaced");
+    }
     SessionContext::new_with_state(state)
 }
 

@@ -26,6 +26,9 @@ use model::{ClockMs, TableName};
 use crate::error::{Error, Fault};
 use crate::functions;
 
+mod meaning;
+use meaning::Meaning;
+
 /// The schema that the rows of `changes(...)` are registered under.
 const CHANGES: &str = "changes";
 
@@ -96,7 +99,7 @@ pub(crate) fn tokens(sql: &str) -> Result<Vec<TokenWithSpan>, Error> {
 /// Reads tokens as exactly one query.
 pub(crate) fn one_select(tokens: Vec<TokenWithSpan>) -> Result<Statement, Error> {
     let mut statements = Parser::new(&GenericDialect {})
-        .with_tokens_with_locations(tokens)
+        .with_tokens_with_locations(meaning::parenthesise(tokens))
         .parse_statements()
         .map_err(|e| Error::Sql(syntax(&e)))?;
     let statement = match (statements.pop(), statements.is_empty()) {
@@ -106,9 +109,33 @@ pub(crate) fn one_select(tokens: Vec<TokenWithSpan>) -> Result<Statement, Error>
             return Err(Error::Sql(Fault::nowhere("there is more than one statement", "write one SELECT")));
         }
     };
-    match statement {
-        Statement::Query(_) => Ok(statement),
-        _ => Err(Error::Sql(Fault::nowhere("the statement is no SELECT", "write one SELECT"))),
+    let Statement::Query(_) = statement else {
+        return Err(Error::Sql(Fault::nowhere("the statement is no SELECT", "write one SELECT")));
+    };
+    meant(statement)
+}
+
+/// Reads a text as exactly one expression.
+pub(crate) fn expression(text: &str) -> Result<Expr, Error> {
+    let tokens = meaning::parenthesise(tokens(text)?);
+    let mut parser = Parser::new(&GenericDialect {}).with_tokens_with_locations(tokens);
+    let expr = parser.parse_expr().map_err(|e| Error::Sql(syntax(&e)))?;
+    match parser.peek_token() {
+        TokenWithSpan { token: Token::EOF, .. } => meant(expr),
+        other => {
+            let message = format!("`{}` stands behind the expression", other.token);
+            Err(Error::Sql(at_span(other.span, message, "write one SQL expression")))
+        }
+    }
+}
+
+/// A tree that the engine computes as SQL means it.
+fn meant<T: VisitMut>(mut tree: T) -> Result<T, Error> {
+    let mut meaning = Meaning::default();
+    let _: ControlFlow<()> = tree.visit(&mut meaning);
+    match meaning.faults.into_iter().next() {
+        Some(fault) => Err(Error::Sql(fault)),
+        None => Ok(tree),
     }
 }
 

@@ -8,6 +8,7 @@ use arrow::datatypes::{Schema, SchemaRef};
 use indexmap::IndexMap;
 use model::{ClockMs, TableName};
 use query::plan::{Planner, function_of_pins, row_wise};
+use query::rehearsal::rehearse;
 use query::sql::{Parsed, changes_table};
 
 use super::Context;
@@ -169,6 +170,11 @@ impl PlannedModels {
             return None;
         }
         columns::check(cx, draft, model, &schema);
+        let kept_by = if draft.kind == Kind::Table { model.keys.as_slice() } else { &[] };
+        for fault in rehearse(&plan, kept_by) {
+            let message = format!("`{}`: {}", draft.name, fault.message);
+            cx.faults.add(&draft.sql_at(fault.line), message, fault.help);
+        }
         match (draft.kind, source, &changes) {
             (Kind::Table, ..) => keys::check_gold(cx, draft, model, &schema),
             (Kind::Scd1 | Kind::Scd2 | Kind::Append, Some(topic), Some(changes)) => {

@@ -249,6 +249,9 @@ fn check_measure(cx: &mut Context<'_>, at: &Location, measure: &Measure, planned
         Ok(plan) => plan,
         Err(error) => return told(cx, at, name, &error, &empty),
     };
+    if let Some(fault) = query::rehearsal::rehearse(&plan, &[]).into_iter().next() {
+        return told(cx, at, name, &query::Error::Sql(fault), &empty);
+    }
     let number = |data_type: &DataType| data_type.is_numeric();
     let given = plan.schema.field(0).data_type();
     if !number(given) {

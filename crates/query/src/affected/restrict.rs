@@ -24,7 +24,7 @@ use datafusion::logical_expr::{
 };
 use model::TableName;
 
-use super::world::table_of;
+use super::world::{is_own, table_of};
 
 /// Up to this many keys are written into a scan's predicate one by one; more only as a range.
 const LISTED: usize = 1000;
@@ -217,6 +217,7 @@ impl Push {
     /// and partitions of them, and maybe more.
     fn down(&mut self, plan: &LogicalPlan, on: On) -> EngineResult<LogicalPlan> {
         match plan {
+            LogicalPlan::TableScan(scan) if is_own(scan) => Ok(plan.clone()),
             LogicalPlan::TableScan(scan) => {
                 let all = self.scans.entry(table_of(&scan.table_name)?).or_insert(true);
                 *all &= !on.is_empty();

@@ -1,9 +1,9 @@
 //! The versions of the inputs a plan is put over: a plan is made once over declared inputs, and
 //! each of its scans then reads the new version, the old one, or the rows between the two.
 
-use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
@@ -36,7 +36,7 @@ struct Between {
 pub(super) struct World {
     inputs: BTreeMap<TableName, Sources>,
     /// Whether an old version was asked for.
-    asked_old: Cell<bool>,
+    asked_old: AtomicBool,
 }
 
 /// The table a scan reads.
@@ -45,11 +45,19 @@ pub(super) fn table_of(reference: &TableReference) -> EngineResult<TableName> {
     name.parse().map_err(|e: model::BadName| DataFusionError::Plan(e.to_string()))
 }
 
+/// Whether a scan reads what the query itself computes, such as the rows of a recursive WITH so far:
+/// inputs have a schema in their name.
+pub(super) fn is_own(scan: &TableScan) -> bool {
+    scan.table_name.schema().is_none()
+}
+
 /// The tables a plan reads, also in subqueries.
 pub(super) fn tables(plan: &LogicalPlan) -> Result<BTreeSet<TableName>, Error> {
     let mut tables = BTreeSet::new();
     plan.apply_with_subqueries(|node| {
-        if let LogicalPlan::TableScan(scan) = node {
+        if let LogicalPlan::TableScan(scan) = node
+            && !is_own(scan)
+        {
             tables.insert(table_of(&scan.table_name)?);
         }
         Ok(TreeNodeRecursion::Continue)
@@ -83,7 +91,7 @@ impl World {
             };
             world.insert(name.clone(), Sources { now: provider_as_source(Arc::clone(&input.now)), between });
         }
-        Ok(Self { inputs: world, asked_old: Cell::new(false) })
+        Ok(Self { inputs: world, asked_old: AtomicBool::new(false) })
     }
 
     /// The declared inputs of a plan as they are, some of them taken to have changed: for deciding
@@ -91,7 +99,9 @@ impl World {
     pub(super) fn declared(plan: &LogicalPlan, changed: &BTreeSet<TableName>) -> Result<Self, Error> {
         let mut world = BTreeMap::new();
         plan.apply_with_subqueries(|node| {
-            if let LogicalPlan::TableScan(scan) = node {
+            if let LogicalPlan::TableScan(scan) = node
+                && !is_own(scan)
+            {
                 let name = table_of(&scan.table_name)?;
                 let source = || Arc::clone(&scan.source);
                 let between = changed.contains(&name).then(|| Between {
@@ -104,7 +114,7 @@ impl World {
             Ok(TreeNodeRecursion::Continue)
         })
         .doing("find the inputs of a query")?;
-        Ok(Self { inputs: world, asked_old: Cell::new(false) })
+        Ok(Self { inputs: world, asked_old: AtomicBool::new(false) })
     }
 
     fn sources(&self, scan: &TableScan) -> EngineResult<&Sources> {
@@ -116,11 +126,14 @@ impl World {
 
     /// Whether the input of a scan changed.
     pub(super) fn changed(&self, scan: &TableScan) -> EngineResult<bool> {
-        Ok(self.sources(scan)?.between.is_some())
+        Ok(!is_own(scan) && self.sources(scan)?.between.is_some())
     }
 
     /// The rows of a changed input on either side of the change; those only the old version has.
     pub(super) fn touched(&self, scan: &TableScan) -> EngineResult<Option<(LogicalPlan, LogicalPlan)>> {
+        if is_own(scan) {
+            return Ok(None);
+        }
         let Some(between) = &self.sources(scan)?.between else { return Ok(None) };
         Ok(Some((over(scan, &between.touched)?, over(scan, &between.removed)?)))
     }
@@ -132,12 +145,12 @@ impl World {
 
     /// Whether a plan was asked for that reads old versions.
     pub(super) fn asked_old(&self) -> bool {
-        self.asked_old.get()
+        self.asked_old.load(Ordering::Relaxed)
     }
 
     /// The plan over the old versions.
     pub(super) fn at_old(&self, plan: &LogicalPlan) -> Result<LogicalPlan, Why> {
-        self.asked_old.set(true);
+        self.asked_old.store(true, Ordering::Relaxed);
         let mut gone = None;
         let placed = place(plan, |scan| {
             let sources = self.sources(scan)?;
@@ -186,7 +199,7 @@ fn place(
     mut source: impl FnMut(&TableScan) -> EngineResult<Arc<dyn TableSource>>,
 ) -> EngineResult<LogicalPlan> {
     let placed = plan.clone().transform_up_with_subqueries(|node| match &node {
-        LogicalPlan::TableScan(scan) => {
+        LogicalPlan::TableScan(scan) if !is_own(scan) => {
             let source = source(scan)?;
             Ok(Transformed::yes(over(scan, &source)?))
         }

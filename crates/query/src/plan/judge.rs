@@ -5,11 +5,9 @@
 
 use arrow::datatypes::DataType;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
-use datafusion::common::{DFSchema, Dependency};
+use datafusion::common::{DFSchema, Dependency, Result as EngineResult};
 use datafusion::logical_expr::expr::{AggregateFunction, WindowFunction};
-use datafusion::logical_expr::{
-    Distinct, Expr, ExprSchemable, LogicalPlan, SortExpr, Volatility, WindowFrameUnits,
-};
+use datafusion::logical_expr::{Distinct, Expr, ExprSchemable, LogicalPlan, SortExpr, WindowFrameUnits};
 
 use super::Refusal;
 use crate::functions;
@@ -83,26 +81,29 @@ fn name_of(plan: &LogicalPlan) -> &'static str {
     }
 }
 
-/// Volatile functions, anywhere.
+/// Functions that are not known to depend on their arguments alone, anywhere.
 fn check_expressions(plan: &LogicalPlan, reasons: &mut Vec<String>) {
     let walk = plan.apply_with_subqueries(|node| {
         node.apply_expressions(|expr| {
-            expr.apply(|e| {
-                if let Expr::ScalarFunction(call) = e
-                    && call.func.signature().volatility == Volatility::Volatile
-                {
-                    let name = call.func.name();
-                    reasons.push(functions::refusal(name).unwrap_or_else(|| {
-                        format!("`{name}()` gives another value at each call, so the table could not be computed twice alike")
-                    }));
-                }
-                Ok(TreeNodeRecursion::Continue)
-            })
+            reasons.extend(unrepeatable(expr)?);
+            Ok(TreeNodeRecursion::Continue)
         })
     });
     if let Err(e) = walk {
         reasons.push(e.strip_backtrace());
     }
+}
+
+/// Why the scalar functions of an expression are no functions of their arguments.
+pub(crate) fn unrepeatable(expr: &Expr) -> EngineResult<Vec<String>> {
+    let mut reasons = Vec::new();
+    expr.apply(|e| {
+        if let Expr::ScalarFunction(call) = e {
+            reasons.extend(functions::scalar_refusal(call.func.name()));
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    Ok(reasons)
 }
 
 pub(crate) fn has_subquery(plan: &LogicalPlan) -> bool {
@@ -186,12 +187,8 @@ fn check_node(node: &LogicalPlan, reasons: &mut Vec<String>) {
 fn check_aggregate(call: &AggregateFunction, input: &DFSchema, reasons: &mut Vec<String>) {
     let name = call.func.name().to_lowercase();
     let args = &call.params.args;
-    if functions::estimates(&name) {
-        reasons.push(format!(
-            "`{name}` estimates, and the estimate depends on how rows are split: use the exact function"
-        ));
-    }
-    if functions::adds_floats(&name) && args.iter().any(|a| is_float(a, input)) {
+    reasons.extend(functions::aggregate_refusal(&name));
+    if functions::adds_up(&name) && args.iter().any(|a| is_float(a, input)) {
         let shown = args.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         reasons.push(format!(
             "`{name}({shown})` adds floats, whose sum depends on the order of rows: cast to a decimal, as in `{name}(CAST(x AS DECIMAL(38, 6)))`"
@@ -209,20 +206,15 @@ fn check_aggregate(call: &AggregateFunction, input: &DFSchema, reasons: &mut Vec
     }
 }
 
-/// A float that is not merely how the engine averages integers.
 fn is_float(expr: &Expr, input: &DFSchema) -> bool {
-    let float =
-        |e: &Expr| matches!(e.get_type(input), Ok(DataType::Float16 | DataType::Float32 | DataType::Float64));
-    match expr {
-        Expr::Cast(cast) => float(expr) && !cast.expr.get_type(input).is_ok_and(|t| t.is_integer()),
-        _ => float(expr),
-    }
+    matches!(expr.get_type(input), Ok(DataType::Float16 | DataType::Float32 | DataType::Float64))
 }
 
 fn check_window(call: &WindowFunction, input: &DFSchema, reasons: &mut Vec<String>) {
     let name = call.fun.name().to_lowercase();
     let params = &call.params;
-    if functions::adds_floats(&name) && params.args.iter().any(|a| is_float(a, input)) {
+    reasons.extend(functions::window_refusal(&name));
+    if functions::adds_up(&name) && params.args.iter().any(|a| is_float(a, input)) {
         reasons.push(format!(
             "`{name}(...) OVER` adds floats, whose sum depends on the order of rows: cast to a decimal"
         ));

@@ -41,6 +41,13 @@ fn one_table(#[case] sql: &str, #[case] keys: &[&str]) {
 #[case::exists("SELECT id, kind FROM silver.a WHERE EXISTS (SELECT 1 FROM silver.b WHERE b.other = a.other AND b.kind = a.kind)", &["id"])]
 #[case::anti("SELECT id, kind FROM silver.a WHERE NOT EXISTS (SELECT 1 FROM silver.b WHERE b.id = a.other)", &["id"])]
 #[case::correlated("SELECT a.id, (SELECT sum(b.amount) FROM silver.b WHERE b.other = a.id) AS total FROM silver.a", &["id"])]
+#[case::null_safe("SELECT a.id, b.kind FROM silver.a JOIN silver.b ON a.other IS NOT DISTINCT FROM b.id", &["id"])]
+#[case::null_safe_below_a_join("SELECT a.id, max(c.amount) AS top FROM silver.a JOIN silver.b ON a.other IS NOT DISTINCT FROM b.other LEFT JOIN silver.a c ON c.id = b.id GROUP BY a.id", &["id"])]
+#[case::null_safe_left("SELECT a.id, max(b.amount) AS top, count(c.id) AS n FROM silver.a LEFT JOIN silver.b ON a.other IS NOT DISTINCT FROM b.other LEFT JOIN silver.b c ON c.id = a.id GROUP BY a.id", &["id"])]
+#[case::null_safe_self_join("SELECT x.id, count(*) AS n FROM silver.a x JOIN silver.a y ON x.kind IS NOT DISTINCT FROM y.kind JOIN silver.b ON b.id = y.id GROUP BY x.id", &["id"])]
+#[case::null_safe_exists("SELECT id, kind FROM silver.a WHERE EXISTS (SELECT 1 FROM silver.b WHERE b.kind IS NOT DISTINCT FROM a.kind AND b.amount > 0)", &["id"])]
+#[case::or_across("SELECT a.id, count(*) AS n FROM silver.a JOIN silver.b ON a.other = b.id OR a.kind = b.kind GROUP BY a.id", &["id"])]
+#[case::or_with_nulls("SELECT a.id, count(*) AS n FROM silver.a JOIN silver.b ON a.other = b.other OR (a.other IS NULL AND b.other IS NULL) GROUP BY a.id", &["id"])]
 fn joins(#[case] sql: &str, #[case] keys: &[&str]) {
     incremental_equals_full(sql, keys);
 }
@@ -58,6 +65,10 @@ fn joins(#[case] sql: &str, #[case] keys: &[&str]) {
 #[case::grouped_by_a_side_of_an_aggregate("SELECT a.kind, sum(t.total) AS total FROM silver.a JOIN (SELECT other, sum(amount) AS total FROM silver.b GROUP BY other) t ON t.other = a.id GROUP BY a.kind", &["kind"])]
 #[case::three_tables("SELECT c.kind, sum(a.amount) AS total FROM silver.a JOIN silver.b ON a.other = b.id LEFT JOIN silver.a c ON b.other = c.id GROUP BY c.kind", &["kind"])]
 #[case::of_two_sides_that_both_forget_rows(PAIRS, &["kind", "b_kind"])]
+#[case::by_a_null_safe_column("SELECT a.other, count(*) AS n FROM silver.a JOIN silver.b ON a.other IS NOT DISTINCT FROM b.other JOIN silver.b c ON c.id = b.id GROUP BY a.other", &["other"])]
+#[case::by_an_intersection("SELECT i.kind, max(b.amount) AS top FROM (SELECT kind FROM silver.a INTERSECT SELECT kind FROM silver.b) i JOIN silver.b ON b.kind IS NOT DISTINCT FROM i.kind GROUP BY i.kind", &["kind"])]
+#[case::by_a_double("SELECT CAST(a.amount AS DOUBLE) * -0.0 AS zero, count(*) AS n FROM silver.a LEFT JOIN silver.b ON a.id = b.id GROUP BY 1", &["zero"])]
+#[case::by_another_scale("SELECT CAST(a.amount AS DECIMAL(20, 4)) AS amount, count(b.id) AS n FROM silver.a LEFT JOIN silver.b ON a.amount = CAST(b.amount AS DECIMAL(30, 6)) GROUP BY 1", &["amount"])]
 fn joins_with_groups(#[case] sql: &str, #[case] keys: &[&str]) {
     incremental_equals_full(sql, keys);
 }
