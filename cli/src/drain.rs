@@ -132,8 +132,12 @@ impl Drain<'_> {
             let Some(upstream) = &now else { return Ok(true) };
             let Some(downstream) = self.newest(&mut held, table).await? else { return Ok(false) };
             // A table of another plan holds something else, however far it has read.
-            let plan = self.catalog().models.get(table).map(|model| model.fingerprint);
-            if downstream.positions().get(&AppId::plan()) != plan {
+            let plan = downstream.positions().get(&AppId::plan());
+            let same = match (self.catalog().models.get(table), plan) {
+                (Some(model), Some(plan)) => model.is_plan(plan),
+                (model, plan) => model.is_none() && plan.is_none(),
+            };
+            if !same {
                 return Ok(false);
             }
             let at = downstream.positions().get(&AppId::table(upstream.id()));

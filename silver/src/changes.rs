@@ -17,17 +17,19 @@ use arrow::compute::kernels::zip::zip;
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, Schema, SchemaRef, TimestampMicrosecondType};
 use arrow::error::ArrowError;
-use catalog::{Envelope, Topic};
+use catalog::{Envelope, Snapshots, Topic};
 
-use crate::event::Seq;
+use crate::event::{Name, Seq};
 
 mod columns;
 mod flat;
 mod headers;
+mod marker;
 mod order;
 mod time;
 
-use columns::{child, is_meta, path, placeholders, text};
+use columns::{child, is_meta, path, text};
+use marker::Marker;
 
 /// What Debezium puts where a TOASTed column did not change.
 pub const UNCHANGED: &str = "__debezium_unavailable_value";
@@ -51,8 +53,31 @@ pub enum Op {
     Tombstone,
     /// A message that is about no row.
     Message,
-    /// Undecodable, or an envelope that says nothing we know.
+    /// Undecodable: bronze put it aside.
     Error,
+    /// An envelope that says nothing we know, and what it says.
+    Unknown(Unknown),
+}
+
+/// What is wrong with an envelope.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unknown {
+    /// There is no `op`.
+    NoOp,
+    /// Its `op` is none that Debezium is known to write.
+    OtherOp,
+    /// Its `op` says that there is a row, and there is none.
+    NoRow,
+}
+impl Unknown {
+    /// Why a row is put aside.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::NoOp => "its envelope has no `op`",
+            Self::OtherOp => "its envelope's `op` is none of c, u, r, d, t, m",
+            Self::NoRow => "its envelope's `op` is of a row, and `after` is null",
+        }
+    }
 }
 impl Op {
     fn code(self) -> Option<&'static str> {
@@ -62,7 +87,7 @@ impl Op {
             Self::Read => Some("r"),
             Self::Delete => Some("d"),
             Self::Truncate => Some("t"),
-            Self::Tombstone | Self::Message | Self::Error => None,
+            Self::Tombstone | Self::Message | Self::Error | Self::Unknown(_) => None,
         }
     }
     /// Whether it carries a row.
@@ -76,7 +101,9 @@ impl Op {
 pub struct Reader {
     envelope: Envelope,
     event_time: Option<String>,
-    epoch: Option<i64>,
+    /// Whether a snapshot of a source that is not ours brings every row there is.
+    whole_snapshots: bool,
+    marker: Marker,
     keys: Vec<String>,
     schema: SchemaRef,
     /// Columns of the row itself, before the ones that start with an underscore.
@@ -92,8 +119,12 @@ pub struct Changes {
     pub ops: Vec<Op>,
     /// Their places in the order of changes.
     pub seqs: Vec<Seq>,
-    /// Rows that a snapshot says are its last of this table.
+    /// What they are recognised by when they come again, where their places do not say it.
+    pub names: Vec<Option<Name>>,
+    /// Rows that a snapshot known to be whole says are its last of this table.
     pub last_of_snapshot: Vec<usize>,
+    /// Rows of whole snapshots that offsets order: each begins no later than at its first.
+    pub of_snapshot: Vec<usize>,
     /// For each column of the row: where the source left the value out as unchanged. Absent: nowhere.
     pub unchanged: AHashMap<usize, BooleanArray>,
     /// Rows whose key the source changed, each with the header that names the old key.
@@ -114,7 +145,15 @@ impl Reader {
             _ => topic.key.clone(),
         };
         let event_time = topic.event_time.clone();
-        Ok(Self { envelope: topic.envelope, event_time, epoch: topic.epoch, keys, schema, width })
+        Ok(Self {
+            envelope: topic.envelope,
+            event_time,
+            whole_snapshots: topic.snapshots == Snapshots::Whole,
+            marker: Marker::new(topic.placeholder.as_deref().unwrap_or(UNCHANGED)),
+            keys,
+            schema,
+            width,
+        })
     }
     /// The columns of `changes(…)`.
     pub fn schema(&self) -> &SchemaRef {
@@ -163,7 +202,7 @@ impl Reader {
     /// Reads a batch of bronze rows.
     pub fn read(&self, bronze: &RecordBatch) -> Result<Changes, ArrowError> {
         let rows = bronze.num_rows();
-        let (ops, last_of_snapshot) = self.ops(bronze)?;
+        let (ops, mut last_of_snapshot) = self.ops(bronze)?;
         let mut columns = self.row_columns(bronze, &ops, false)?;
         let order = self.order(bronze);
         let at = time::event_time(bronze, self.event_time.as_deref(), self.envelope)?;
@@ -179,11 +218,19 @@ impl Reader {
         ]);
         let options = RecordBatchOptions::new().with_row_count(Some(rows));
         let view = RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)?;
+        // Only a source of ours is known to read all rows: others may filter, by their settings.
+        let whole = |row: &usize| self.whole_snapshots || !order.by_offset[*row];
+        last_of_snapshot.retain(whole);
+        let read = |row: &usize| {
+            self.whole_snapshots && order.by_offset[*row] && ops[*row] == Op::Read && order.lsn.is_valid(*row)
+        };
         let redriven = bronze.column_by_name("_redrive").map(|c| c.as_string::<i32>().clone());
         let redriven = redriven.iter().flat_map(|c| c.iter().enumerate());
         Ok(Changes {
             view,
             seqs: order.seqs(),
+            names: order.names(&ops),
+            of_snapshot: (0..rows).filter(read).collect(),
             last_of_snapshot,
             unchanged,
             unread_keys: unread_keys(bronze),
@@ -249,7 +296,9 @@ impl Reader {
                 (Some("d"), _) => Op::Delete,
                 (Some("t"), _) => Op::Truncate,
                 (Some("m"), _) => Op::Message,
-                _ => Op::Error,
+                (Some("c" | "u" | "r"), false) => Op::Unknown(Unknown::NoRow),
+                (Some(_), _) => Op::Unknown(Unknown::OtherOp),
+                (None, _) => Op::Unknown(Unknown::NoOp),
             }
         };
         let ops: Vec<Op> = (0..rows).map(op).collect();
@@ -340,7 +389,7 @@ impl Reader {
         let mut marks = AHashMap::new();
         if self.envelope != Envelope::None {
             for (at, column) in columns.iter_mut().enumerate() {
-                let Some(mask) = placeholders(column)? else { continue };
+                let Some(mask) = self.marker.find(column)? else { continue };
                 *column = zip(&mask, &new_null_array(column.data_type(), rows), &*column)?;
                 marks.insert(at, mask);
             }

@@ -22,14 +22,19 @@ use model::Version;
 
 use crate::error::{Fitting as _, OfTable as _, Result};
 use crate::event::{Event, KeyId, Outcome, Outcomes, RowRef, Seq, Truncate};
-use crate::fold::{Before, Fold, Gone, Image, Mark, NeedsHistory, State, Version as Row};
+use crate::fold::{Fold, Gone, Image, Mark, NeedsHistory, State, Version as Row};
 use crate::judge::{Asked, Desk, Rules};
 use crate::memory::{self, Memory, Note};
 use crate::pool::Comparing;
+use crate::snapshots::Snapshots;
 use crate::table::{self, CARRIED, END, START};
 
+mod history;
+mod links;
+mod place;
 pub mod result;
 
+pub use history::{Folded, fold_all, replaced};
 pub use result::Decision;
 
 /// What the table and its memory say of one key.
@@ -56,10 +61,13 @@ pub struct Decider {
     rules: Rules,
     desk: Desk,
     memory: Memory,
-    /// The table's memory is ahead of the table: the process died between their commits.
+    /// The table's memory is ahead of the table: the process died between their commits. What the first
+    /// commit saw is not there any more, so every key is folded again.
     torn: bool,
     events: Vec<Event>,
     truncates: Vec<Truncate>,
+    /// Remembered, and what this batch says of them.
+    snapshots: Snapshots,
     outcomes: Outcomes,
     quarantine: Vec<RecordBatch>,
     asked: AHashMap<String, Asked>,
@@ -76,6 +84,7 @@ impl Decider {
         Ok(Self {
             desk: rules.desk()?,
             rules,
+            snapshots: memory.snapshots.clone(),
             memory,
             torn,
             events: Vec::new(),
@@ -103,7 +112,18 @@ impl Decider {
         for truncate in judged.truncates {
             self.truncate(truncate);
         }
+        self.snapshots += judged.snapshots;
         Ok(())
+    }
+
+    /// Truncates that stand for snapshots of which this batch says something new.
+    fn truncate_for_snapshots(&mut self) {
+        let known = self.memory.snapshots.truncates();
+        let all = self.snapshots.truncates();
+        // One that was remembered at a later place took out what belongs to the snapshot.
+        self.torn |= !known.iter().all(|truncate| all.contains(truncate));
+        let new = all.into_iter().filter(|truncate| self.torn || !known.contains(truncate));
+        self.truncates.extend(new);
     }
 
     /// A truncate of this batch. Of two copies the lower one counts, as with any event.
@@ -120,7 +140,8 @@ impl Decider {
     }
 
     /// Which rows of the table have to be held.
-    pub fn wanted(&self) -> Result<Wanted> {
+    pub fn wanted(&mut self) -> Result<Wanted> {
+        self.truncate_for_snapshots();
         if !self.truncates.is_empty() {
             return Ok(Wanted::Everything);
         }
@@ -152,7 +173,7 @@ impl Decider {
                 match note {
                     Note::Gone(key, gone) => self.hand.entry(key).or_default().gone = Some(gone),
                     Note::Skipped(key, seq) => self.hand.entry(key).or_default().skipped = Some(seq),
-                    Note::Truncated(_) | Note::Moved { .. } => {}
+                    Note::Truncated(_) | Note::Moved { .. } | Note::Read(_) | Note::Whole(..) => {}
                 }
             }
         }
@@ -192,8 +213,10 @@ impl Decider {
     /// whose rows are not yet held; `None` when no key has to.
     pub fn settle(&mut self) -> Result<Option<RecordBatch>> {
         for hand in self.hand.values_mut() {
-            hand.rows.sort_by_cached_key(|row| (row.start.text(), row.seq.clone()));
+            // Versions do not overlap, so the events that made them stand in their order.
+            hand.rows.sort_by(|a, b| a.seq.cmp(&b.seq));
         }
+        let misplaced = self.place_deletes();
         let truncates = self.all_truncates();
         let mut order: Vec<usize> = (0..self.events.len()).collect();
         order.sort_unstable_by(|&a, &b| {
@@ -205,14 +228,24 @@ impl Decider {
         let mut again = BTreeSet::new();
         {
             let cells = Comparing::new(&self.desk.pool);
-            let newest = self.memory.truncates.last().map(|t| &t.seq);
-            let fold =
-                Fold { history: self.rules.history(), truncates: &truncates, settled: newest, cells: &cells };
+            let mut before = self.memory.truncates.clone();
+            before.extend(self.memory.snapshots.truncates());
+            let fold = Fold {
+                history: self.rules.history(),
+                truncates: &truncates,
+                settled: &before,
+                cells: &cells,
+                times: self.rules.times(),
+            };
             let empty = Hand::default();
             for run in order.chunk_by(|&a, &b| self.events[a].key == self.events[b].key) {
                 let key = self.events[run[0]].key;
                 let hand = self.hand.get(&key).unwrap_or(&empty);
-                match self.fold_run(&fold, hand, run, &mut outcomes) {
+                let folded = match misplaced.contains(&key) {
+                    true => Err(NeedsHistory),
+                    false => self.fold_run(&fold, hand, run, &mut outcomes),
+                };
+                match folded {
                     Ok(state) => settled.push((key, state)),
                     Err(NeedsHistory) => drop(again.insert(key)),
                 }
@@ -245,12 +278,8 @@ impl Decider {
         outcomes: &mut [Outcome],
     ) -> Result<State, NeedsHistory> {
         let mut state = State::at_hand(hand.rows.clone(), hand.gone.clone(), hand.skipped.clone());
-        let noted = hand.gone.is_some() || hand.skipped.is_some();
         let unsettled = |t: &Truncate| state.is_unsettled_by(t, fold.history.is_some());
-        if state.is_torn()
-            || (self.torn && (noted || !self.truncates.is_empty()))
-            || self.truncates.iter().any(unsettled)
-        {
+        if self.torn || state.is_torn() || self.truncates.iter().any(unsettled) {
             return Err(NeedsHistory);
         }
         for &at in run {
@@ -258,40 +287,6 @@ impl Decider {
         }
         fold.finish(&mut state, outcomes);
         Ok(state)
-    }
-
-    /// Adds the keys that a late event concerns through a key change, and closes over all of them.
-    fn follow_links(&mut self, again: &mut BTreeSet<KeyId>) {
-        let mut links: Vec<(KeyId, KeyId, Seq)> = Vec::new();
-        for link in &self.memory.links {
-            let (old, new) = (self.desk.keys.number(&link.old), self.desk.keys.number(&link.new));
-            links.push((old, new, link.seq.clone()));
-        }
-        for event in &self.events {
-            if let (Some(old), Some(_)) = (event.moved_from, &event.unchanged) {
-                again.insert(event.key);
-                links.push((old, event.key, event.seq.clone()));
-            }
-        }
-        if links.is_empty() {
-            return;
-        }
-        for event in &self.events {
-            if links.iter().any(|(old, _, seq)| *old == event.key && event.seq <= *seq) {
-                again.insert(event.key);
-            }
-        }
-        loop {
-            let before = again.len();
-            for (old, new, _) in &links {
-                if again.contains(old) || again.contains(new) {
-                    again.extend([*old, *new]);
-                }
-            }
-            if again.len() == before {
-                return;
-            }
-        }
     }
 
     /// Takes rows of bronze and keeps the events of keys to fold again. Every bronze row up to the end
@@ -314,18 +309,23 @@ impl Decider {
         let truncates = self.all_truncates();
         let folded = {
             let cells = Comparing::new(&self.desk.pool);
-            let fold =
-                Fold { history: self.rules.history(), truncates: &truncates, settled: None, cells: &cells };
+            let fold = Fold {
+                history: self.rules.history(),
+                truncates: &truncates,
+                settled: &[],
+                cells: &cells,
+                times: self.rules.times(),
+            };
             fold_all(&fold, std::mem::take(&mut self.history))
         };
         // The new events among those folded again get the outcome they have there.
         let mut theirs: AHashMap<_, Outcome> = AHashMap::new();
         for (event, outcome) in folded.events.iter().zip(&folded.outcomes) {
-            theirs.insert((event.seq.clone(), event.redrive.clone()), *outcome);
+            theirs.insert((event.seq.coordinates(), &event.redrive), *outcome);
         }
         for (event, outcome) in self.events.iter().zip(&mut self.event_outcomes) {
             if self.again.contains(&event.key) {
-                let known = theirs.get(&(event.seq.clone(), event.redrive.clone()));
+                let known = theirs.get(&(event.seq.coordinates(), &event.redrive));
                 *outcome = known.copied().unwrap_or(Outcome::Superseded);
             }
         }
@@ -339,70 +339,9 @@ impl Decider {
     /// Remembered and new, oldest first, each once.
     fn all_truncates(&self) -> Vec<Truncate> {
         let mut all: Vec<Truncate> = self.memory.truncates.iter().chain(&self.truncates).cloned().collect();
+        all.extend(self.snapshots.truncates());
         all.sort();
         all.dedup_by(|later, earlier| later.is_copy_of(earlier));
         all
     }
-}
-
-/// Keys folded from their first event.
-pub struct Folded {
-    /// What became of each key.
-    pub states: AHashMap<KeyId, State>,
-    /// The events, in sequence order.
-    pub events: Vec<Event>,
-    /// What became of each.
-    pub outcomes: Vec<Outcome>,
-}
-
-/// Folds whole histories. Of records appended again at their coordinates the last one counts.
-pub fn fold_all(fold: &Fold<'_>, mut events: Vec<Event>) -> Folded {
-    events.sort_by(|a, b| (&a.seq, a.key, &a.redrive).cmp(&(&b.seq, b.key, &b.redrive)));
-    let mut outcomes = vec![Outcome::Applied; events.len()];
-    let replaced = replaced(&events);
-    let mut states: AHashMap<KeyId, State> = AHashMap::new();
-    for (at, event) in events.iter().enumerate() {
-        if replaced.contains(&at) {
-            outcomes[at] = Outcome::Superseded;
-            continue;
-        }
-        let moved = event.moved_from.map(|old| match states.get_mut(&old) {
-            Some(old) => {
-                fold.advance(old, &event.seq, &mut outcomes);
-                old.leaves().clone()
-            }
-            None => Before::Nothing,
-        });
-        let state = states.entry(event.key).or_insert_with(State::empty);
-        let applied = fold.apply(state, event, moved.as_ref(), at, &mut outcomes);
-        debug_assert!(applied.is_ok(), "a fold from the first event knows everything");
-    }
-    for state in states.values_mut() {
-        fold.finish(state, &mut outcomes);
-    }
-    Folded { states, events, outcomes }
-}
-
-/// Events that a redrive replaced.
-pub(crate) fn replaced(events: &[Event]) -> AHashSet<usize> {
-    if events.iter().all(|e| e.redrive.is_none()) {
-        return AHashSet::new();
-    }
-    let mut last: AHashMap<(&str, i32, i64), usize> = AHashMap::new();
-    let mut replaced = AHashSet::new();
-    for (at, event) in events.iter().enumerate() {
-        match last.entry(event.seq.coordinates()) {
-            std::collections::hash_map::Entry::Vacant(vacant) => drop(vacant.insert(at)),
-            std::collections::hash_map::Entry::Occupied(mut occupied) => {
-                let other = *occupied.get();
-                if events[other].redrive < event.redrive {
-                    occupied.insert(at);
-                    replaced.insert(other);
-                } else if events[other].redrive > event.redrive {
-                    replaced.insert(at);
-                }
-            }
-        }
-    }
-    replaced
 }

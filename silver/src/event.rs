@@ -9,14 +9,21 @@ use serde::Serialize;
 
 /// A [`Sequence`] that costs no allocation an event: the topic's id is shared. Same order, same
 /// text, same notion of a repeat.
+///
+/// Positions of a foreign source do not order ([`Seq::by_offset`]): a row's place in the log says nothing
+/// of when its transaction committed. Then epoch and offset do, and the position only bounds which
+/// events may be a repeat.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Seq {
     /// Incarnation of the source database.
     pub epoch: Option<i64>,
-    /// Log sequence number in it, or the value of `sequence_by`.
+    /// Log sequence number in it, or the value of `sequence_by`. By offset: of an event its own, of what
+    /// a fold made the highest so far of its key.
     pub lsn: Option<i64>,
     /// Order within the source transaction.
     pub tx_order: Option<i64>,
+    /// Whether epoch and offset order, and `lsn` and `tx_order` do not.
+    pub by_offset: bool,
     /// Offset in its partition; −1 for the truncate that a whole snapshot stands for.
     pub offset: i64,
     /// Partition of its topic.
@@ -32,9 +39,29 @@ impl Seq {
             _ => self.coordinates() == other.coordinates(),
         }
     }
-    /// Epoch, LSN and order in the transaction, when the source gave all three.
+    /// Epoch, LSN and order in the transaction, when the source gave all three and they order.
     pub fn named(&self) -> Option<(i64, i64, i64)> {
-        Some((self.epoch?, self.lsn?, self.tx_order?))
+        if self.by_offset { None } else { Some((self.epoch?, self.lsn?, self.tx_order?)) }
+    }
+    /// The parts that the source gave and that order.
+    fn rank(&self) -> (Option<i64>, Option<i64>, Option<i64>) {
+        if self.by_offset { (self.epoch, None, None) } else { (self.epoch, self.lsn, self.tx_order) }
+    }
+    /// Whether both are on one partition of one topic.
+    pub fn shares_partition(&self, other: &Self) -> bool {
+        (self.partition, &self.topic_id) == (other.partition, &other.topic_id)
+    }
+    /// Whether this comes behind `other`, as far as can be told. Offsets of two partitions say nothing;
+    /// there the positions do, where a lock keeps changes apart: a truncate from all changes of its
+    /// table, a key's changes from each other. `None`: cannot be told.
+    pub fn is_behind(&self, other: &Self) -> Option<bool> {
+        if !(self.by_offset && other.by_offset) || self.shares_partition(other) {
+            return Some(self > other);
+        }
+        match self.epoch.cmp(&other.epoch) {
+            Ordering::Equal => Some(self.lsn? > other.lsn?),
+            unequal => Some(unequal.is_gt()),
+        }
     }
     /// Where the event stands in Kafka.
     pub fn coordinates(&self) -> (&str, i32, i64) {
@@ -42,10 +69,11 @@ impl Seq {
     }
     /// The same in the workspace's word.
     pub fn sequence(&self) -> Sequence {
+        let (epoch, lsn, tx_order) = self.rank();
         Sequence {
-            epoch: self.epoch,
-            lsn: self.lsn,
-            tx_order: self.tx_order,
+            epoch,
+            lsn,
+            tx_order,
             topic_id: self.topic_id.to_string(),
             partition: self.partition,
             offset: self.offset,
@@ -59,10 +87,8 @@ impl PartialOrd for Seq {
 }
 impl Ord for Seq {
     fn cmp(&self, other: &Self) -> Ordering {
-        (self.epoch, self.lsn, self.tx_order, self.offset, &self.topic_id, self.partition).cmp(&(
-            other.epoch,
-            other.lsn,
-            other.tx_order,
+        (self.rank(), self.offset, &self.topic_id, self.partition).cmp(&(
+            other.rank(),
             other.offset,
             &other.topic_id,
             other.partition,
@@ -112,6 +138,24 @@ pub struct Unchanged {
     pub verdict: bool,
 }
 
+/// What tells an event of a key from its others where positions do not order: a connector that starts
+/// again sends the same once more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Name {
+    /// Incarnation of the source database.
+    pub epoch: Option<i64>,
+    /// Where the row stands in the log.
+    pub lsn: i64,
+    /// Order within the transaction.
+    pub tx_order: Option<i64>,
+    /// The transaction.
+    pub tx_id: Option<i64>,
+    /// When it committed.
+    pub committed: Option<i64>,
+    /// What was done to the row: a key that changes has a delete and an insert at one place.
+    pub op: &'static str,
+}
+
 /// One event of a key.
 #[derive(Debug, Clone)]
 pub struct Event {
@@ -119,6 +163,11 @@ pub struct Event {
     pub key: KeyId,
     /// Its place in the order of changes.
     pub seq: Seq,
+    /// What it is recognised by when it comes again, where `seq` does not say it.
+    pub name: Option<Name>,
+    /// A delete that has no value of `sequence_by`: it takes the highest one that its key had before it
+    /// on its partition.
+    pub unplaced: bool,
     /// When it happened at the source, microseconds. Orders nothing.
     pub at: Option<i64>,
     /// The projected row.
@@ -140,20 +189,37 @@ pub struct Truncate {
     pub seq: Seq,
     /// When it happened at the source, microseconds.
     pub at: Option<i64>,
+    /// Concerns the rows of its own partition alone: the start of a whole snapshot that offsets order.
+    pub here: bool,
 }
 
 impl Truncate {
+    /// A truncate at `seq`.
+    pub fn new(seq: Seq, at: Option<i64>) -> Self {
+        Self { seq, at, here: false }
+    }
     /// Whether both are one truncate. The starts of two snapshots have no coordinates of their own: they
     /// are one only where everything about them is.
     pub fn is_copy_of(&self, other: &Self) -> bool {
         if self.starts_snapshot() || other.starts_snapshot() {
-            return self.seq == other.seq;
+            return self.seq == other.seq && self.here == other.here;
         }
-        self.seq.same_event(&other.seq)
+        let (this, that) = (&self.seq, &other.seq);
+        if this.by_offset && that.by_offset && this.lsn.is_some() {
+            return (this.epoch, this.lsn) == (that.epoch, that.lsn);
+        }
+        this.same_event(that)
     }
     /// Whether a whole snapshot stands for it, and no row of its own.
     pub fn starts_snapshot(&self) -> bool {
-        self.seq.offset < 0
+        self.here || self.seq.offset < 0
+    }
+    /// Whether an event at `seq` comes behind it, and so keeps its row. What cannot be told is kept.
+    pub fn precedes(&self, seq: &Seq) -> bool {
+        if self.here && seq.by_offset && seq.epoch == self.seq.epoch && !seq.shares_partition(&self.seq) {
+            return true;
+        }
+        seq.is_behind(&self.seq).unwrap_or(true)
     }
 }
 
@@ -241,6 +307,7 @@ mod tests {
                 epoch,
                 lsn,
                 tx_order,
+                by_offset: offset == 2,
                 offset,
                 partition,
                 topic_id: topic.into(),

@@ -12,6 +12,7 @@
 //! WHERE or an expectation keeps out of the table is still where unchanged values come from.
 
 use crate::event::{Event, Outcome, Seq, Truncate, Verdict};
+use crate::judge::Times;
 
 mod state;
 
@@ -23,10 +24,12 @@ pub struct Fold<'a> {
     pub history: Option<&'a [usize]>,
     /// Every truncate, oldest first.
     pub truncates: &'a [Truncate],
-    /// The newest truncate that the table had seen before this decision.
-    pub settled: Option<&'a Seq>,
+    /// Those of them that the table had seen before this decision.
+    pub settled: &'a [Truncate],
     /// Compares values.
     pub cells: &'a dyn Cells,
+    /// What the times of a history are.
+    pub times: Times,
 }
 
 impl Fold<'_> {
@@ -49,17 +52,26 @@ impl Fold<'_> {
                 outcomes[at] = outcome;
                 return Ok(());
             }
+            if event.seq.by_offset
+                && (state.may_have_seen(event, self.truncates) || state.may_be_truncated(self.truncates))
+            {
+                return Err(NeedsHistory);
+            }
         }
-        self.sweep(state, Some(&event.seq), outcomes);
-        if state.last.as_ref().is_some_and(|last| last.same_event(&event.seq)) {
+        let again = event.name.is_some_and(|name| !state.seen.insert(name));
+        if again || state.last.as_ref().is_some_and(|last| last.same_event(&event.seq)) {
             outcomes[at] = of_row(event.verdict).unwrap_or(Outcome::Repeat);
             return Ok(());
         }
+        let seq = state.place(event);
+        self.sweep(state, Some(&seq), outcomes);
         let mut verdict = event.verdict;
         let mut image = Image::of(event.row);
         if let Some(unchanged) = &event.unchanged {
             let before = match (event.moved_from, moved) {
                 (None, _) => &state.before,
+                // The key it had is not known any more; a snapshot may have brought the row since.
+                (Some(_), Some(Before::Nothing)) => &state.before,
                 (Some(_), Some(before)) => before,
                 (Some(_), None) => return Err(NeedsHistory),
             };
@@ -72,13 +84,13 @@ impl Fold<'_> {
             }
             image = Image::carry(before.image(), event.row, &unchanged.columns);
         }
-        state.last = Some(event.seq.clone());
+        state.last = Some(seq.clone());
         outcomes[at] = of_row(verdict).unwrap_or(Outcome::Applied);
         match verdict {
             Verdict::Quarantined | Verdict::Dropped => {
                 state.before = Before::Row(image, true);
-                state.skipped = state.skipped.take().max(Some(event.seq.clone()));
-                state.forget_image_before(&event.seq);
+                state.skipped = state.skipped.take().max(Some(seq.clone()));
+                state.forget_image_before(&seq);
                 return Ok(());
             }
             Verdict::Delete => {
@@ -86,27 +98,29 @@ impl Fold<'_> {
                 if before != Before::Nothing {
                     state.departed = before;
                 }
-                self.leave(state, event, Absence::Deleted);
+                self.leave(state, event, &seq, Absence::Deleted);
             }
             Verdict::Filtered => {
                 state.before = Before::Row(image, false);
-                self.leave(state, event, Absence::Filtered);
+                self.leave(state, event, &seq, Absence::Filtered);
             }
             Verdict::Row => {
                 state.before = Before::Row(image.clone(), true);
-                self.enter(state, event, image);
+                self.enter(state, event, &seq, image);
             }
         }
-        state.forget_image_before(&event.seq);
-        state.top = Some(event.seq.clone());
+        state.forget_image_before(&seq);
+        state.top = Some(seq);
         self.overtake(state, outcomes);
         state.standing = (outcomes[at] == Outcome::Applied).then_some(at);
         Ok(())
     }
 
-    /// Brings a key up to just before `seq`, for one that another key takes values from.
-    pub fn advance(&self, state: &mut State, seq: &Seq, outcomes: &mut [Outcome]) {
-        self.sweep(state, Some(seq), outcomes);
+    /// What a key that another takes values from leaves to an event at `seq`.
+    pub fn leaves(&self, state: &State, seq: &Seq) -> Before {
+        let mut state = State { standing: None, ..state.clone() };
+        self.sweep(&mut state, Some(seq), &mut []);
+        state.leaves().clone()
     }
 
     /// After the last event: truncates that come behind it.
@@ -119,8 +133,12 @@ impl Fold<'_> {
         let outcome = |outcome| Ok(Some(of_row(event.verdict).unwrap_or(outcome)));
         let history = self.history.is_some();
         if let Some(top) = state.top.as_ref().filter(|top| event.seq <= **top) {
-            if event.seq == *top {
+            if event.seq.coordinates() == top.coordinates() {
                 return outcome(Outcome::Repeat);
+            }
+            // It may be the first copy of one that stands, or raise the highest position.
+            if event.seq.by_offset {
+                return Err(NeedsHistory);
             }
             // Of two copies the one with the lower coordinates counts, whichever came first.
             if event.seq.same_event(top) {
@@ -138,20 +156,21 @@ impl Fold<'_> {
             return if history || carried { Err(NeedsHistory) } else { outcome(Outcome::Superseded) };
         }
         // Its versions were closed by a truncate that this event precedes.
-        if history && self.settled.is_some_and(|t| event.seq < *t) && !state.versions.is_empty() {
+        if history && !state.versions.is_empty() && self.settled.iter().any(|t| !t.precedes(&event.seq)) {
             return Err(NeedsHistory);
         }
         Ok(None)
     }
 
-    /// Truncates up to `until` that the key has not met yet.
+    /// Truncates that an event at `until` comes behind, and that the key has not met yet.
     fn sweep(&self, state: &mut State, until: Option<&Seq>, outcomes: &mut [Outcome]) {
-        while let Some(truncate) = self.truncates.get(state.swept) {
-            if until.is_some_and(|until| truncate.seq >= *until) {
-                return;
+        state.swept.resize(self.truncates.len(), false);
+        for (at, truncate) in self.truncates.iter().enumerate().skip(state.swept_all) {
+            if state.swept[at] || until.is_some_and(|until| !truncate.precedes(until)) {
+                continue;
             }
-            state.swept += 1;
-            let newer = |seq: Option<&Seq>| seq.is_some_and(|seq| *seq > truncate.seq);
+            state.swept[at] = true;
+            let newer = |seq: Option<&Seq>| seq.is_some_and(|seq| truncate.precedes(seq));
             // Only a key from the table can be ahead of a truncate it meets here.
             if newer(state.top.as_ref()) {
                 continue;
@@ -165,31 +184,35 @@ impl Fold<'_> {
             }
             state.departed = Before::Nothing;
         }
+        while state.swept.get(state.swept_all) == Some(&true) {
+            state.swept_all += 1;
+        }
     }
 
-    fn leave(&self, state: &mut State, event: &Event, why: Absence) {
-        self.close(state, &Mark::New(event.seq.clone(), event.at));
+    fn leave(&self, state: &mut State, event: &Event, seq: &Seq, why: Absence) {
+        self.close(state, &Mark::New(seq.clone(), event.at));
         let carried = why == Absence::Filtered && event.unchanged.as_ref().is_some_and(|u| u.verdict);
-        state.gone = Some(Gone { seq: event.seq.clone(), at: event.at, why, carried });
+        state.gone = Some(Gone { seq: seq.clone(), at: event.at, why, carried });
     }
 
-    fn enter(&self, state: &mut State, event: &Event, image: Image) {
+    fn enter(&self, state: &mut State, event: &Event, seq: &Seq, image: Image) {
         state.gone = None;
         let carried = event.unchanged.is_some();
-        let start = Mark::New(event.seq.clone(), event.at);
+        let start = Mark::New(seq.clone(), event.at);
         if let Some(tracked) = self.history
             && let Some(open) = state.versions.last_mut().filter(|v| v.end.is_none())
             && tracked
                 .iter()
                 .all(|&column| self.cells.same(column, open.image.cell(column), image.cell(column)))
         {
-            *open = Version { image, seq: event.seq.clone(), carried, changed: true, ..open.clone() };
+            *open = Version { image, seq: seq.clone(), carried, changed: true, ..open.clone() };
             return;
         }
         self.close(state, &start);
+        let start = start.not_before(state.versions.last().and_then(|v| v.end.as_ref()?.at()));
         state.versions.push(Version {
             image,
-            seq: event.seq.clone(),
+            seq: seq.clone(),
             carried,
             start,
             end: None,
@@ -203,7 +226,7 @@ impl Fold<'_> {
         if self.history.is_none() {
             state.versions.clear();
         } else if let Some(open) = state.versions.last_mut().filter(|v| v.end.is_none()) {
-            open.end = Some(mark.clone());
+            open.end = Some(mark.clone().not_before(open.start.at()));
             open.changed = true;
         }
     }

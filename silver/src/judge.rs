@@ -28,13 +28,14 @@ use crate::error::{Fitting as _, Result};
 use crate::event::{Event, KeyId, Outcome, Outcomes, RowRef, Seq, Truncate, Verdict};
 use crate::keys::{Keys, any_null};
 use crate::pool::Pool;
+use crate::snapshots::Snapshots;
 
 mod compile;
 mod robust;
 mod verdict;
 
 pub use verdict::Asked;
-use verdict::{Facts, LeftOut};
+use verdict::{Facts, LeftOut, Ordered};
 
 /// What a model says, compiled for one bronze schema. Cheap to clone.
 #[derive(Clone)]
@@ -57,11 +58,33 @@ pub struct Rules {
     expectations: Arc<Expectations>,
     otherwise: Arc<[Otherwise]>,
     sequence_by: Option<usize>,
+    times: Times,
     deletes_when: Option<Arc<Condition>>,
     truncates_when: Option<Arc<Condition>>,
     /// For each output column the source columns it is made of.
     made_of: Arc<[Vec<usize>]>,
     where_reads: Arc<[usize]>,
+}
+
+/// What the times of a history are, beside its sequences.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Times {
+    /// When the source says that it happened.
+    #[default]
+    OfEvent,
+    /// The sequence itself, which is a time: so many microseconds make one of it.
+    OfSequence(i64),
+    /// None: the sequence is no time, and when a record arrived says nothing of its order.
+    Unknown,
+}
+impl Times {
+    /// The time of a sequence.
+    pub fn at(self, sequence: Option<i64>) -> Option<i64> {
+        match self {
+            Self::OfSequence(unit) => sequence?.checked_mul(unit),
+            Self::OfEvent | Self::Unknown => None,
+        }
+    }
 }
 
 /// Where judged rows and their keys are collected.
@@ -79,6 +102,8 @@ pub struct Judged {
     pub events: Vec<Event>,
     /// Those that say something of all keys.
     pub truncates: Vec<Truncate>,
+    /// What they say of whole snapshots that offsets order.
+    pub snapshots: Snapshots,
     /// What became of the others.
     pub outcomes: Outcomes,
     /// Rows put aside: the columns of `changes(…)`, where they stand, and why.
@@ -88,6 +113,11 @@ pub struct Judged {
 }
 
 impl Rules {
+    /// What the times of its history are.
+    pub fn times(&self) -> Times {
+        self.times
+    }
+
     /// The keys of bronze rows among those the desk has met, without looking at anything else.
     pub fn keys_of(&self, bronze: &RecordBatch, desk: &Desk) -> Result<Vec<Option<KeyId>>> {
         let view = self.reader.read_keys(bronze).fitting(&self.table, "keys of bronze rows")?;
@@ -99,7 +129,7 @@ impl Rules {
     /// put aside are to be kept.
     pub fn judge(&self, bronze: &RecordBatch, desk: &mut Desk, aside: Option<Version>) -> Result<Judged> {
         let mut changes = self.reader.read(bronze).fitting(&self.table, "bronze rows")?;
-        self.redefine(&mut changes)?;
+        let order = self.redefine(&mut changes)?;
         let mut faults: AHashMap<usize, String> = AHashMap::new();
         let matches = |b: &RecordBatch| self.projection.matches(b);
         let passes =
@@ -115,7 +145,7 @@ impl Rules {
         let old_keys = self.old_keys(&changes, &left_out, desk)?;
         let batch = desk.pool.add(projected);
         let facts =
-            Facts { changes: &changes, passes, faults, left_out, broken, passed, null_keys, old_keys };
+            Facts { changes: &changes, passes, faults, left_out, broken, passed, null_keys, old_keys, order };
         self.sort_out(&facts, keys.as_ref(), batch, desk, aside)
     }
 
@@ -131,11 +161,22 @@ impl Rules {
         let changes = facts.changes;
         let redriven: AHashMap<usize, Arc<str>> = changes.redriven.iter().cloned().collect();
         let times = changes.view.column_by_name("_ts").map(|c| c.as_primitive::<TimestampMicrosecondType>());
-        let time = |row: usize| times.and_then(|c| c.is_valid(row).then(|| c.value(row)));
+        let time = |row: usize| match self.times {
+            Times::OfEvent => times.and_then(|c| c.is_valid(row).then(|| c.value(row))),
+            by_sequence => by_sequence.at(changes.seqs[row].lsn),
+        };
         let mut judged = Judged { asked: self.asked(facts), ..Judged::default() };
         judged.events.reserve(changes.ops.len());
+        for &row in &changes.of_snapshot {
+            judged.snapshots.read(&changes.seqs[row]);
+        }
         for &row in &changes.last_of_snapshot {
-            judged.truncates.push(Truncate { seq: snapshot_start(&changes.seqs[row]), at: time(row) });
+            let seq = &changes.seqs[row];
+            if seq.by_offset {
+                judged.snapshots.end(seq, time(row));
+            } else {
+                judged.truncates.push(Truncate::new(snapshot_start(seq), time(row)));
+            }
         }
         let mut put_aside: Vec<(u32, String)> = Vec::new();
         for (row, (op, seq)) in changes.ops.iter().zip(&changes.seqs).enumerate() {
@@ -143,8 +184,13 @@ impl Rules {
                 Op::Tombstone => judged.outcomes.count(Outcome::Tombstone),
                 Op::Error => judged.outcomes.count(Outcome::Error),
                 Op::Message => judged.outcomes.count(Outcome::Filtered),
-                Op::Truncate if self.kind != Kind::Append => {
-                    judged.truncates.push(Truncate { seq: seq.clone(), at: time(row) });
+                Op::Unknown(what) => {
+                    let number = u32::try_from(row).expect("a batch has fewer than 2^32 rows");
+                    put_aside.push((number, what.reason().to_owned()));
+                    judged.outcomes.count(Outcome::Quarantined);
+                }
+                Op::Truncate if self.kind != Kind::Append && !facts.order.is_missing(row) => {
+                    judged.truncates.push(Truncate::new(seq.clone(), time(row)));
                     judged.outcomes.count(Outcome::Applied);
                 }
                 Op::Create | Op::Update | Op::Read | Op::Delete | Op::Truncate => {
@@ -153,7 +199,7 @@ impl Rules {
                     if verdict == Verdict::Quarantined {
                         put_aside.push((number, reasons.join("; ")));
                     }
-                    if facts.null_keys[row] {
+                    if facts.null_keys[row] || facts.order.is_missing(row) {
                         judged.outcomes.count(Outcome::Quarantined);
                         continue;
                     }
@@ -161,6 +207,8 @@ impl Rules {
                     judged.events.push(Event {
                         key: keys.map_or(KeyId(0), |keys| desk.keys.number(keys.row(row).data())),
                         seq: seq.clone(),
+                        name: changes.names[row],
+                        unplaced: facts.order.is_unplaced(row),
                         at: time(row),
                         row: RowRef { batch, row: number },
                         verdict,
@@ -180,7 +228,8 @@ impl Rules {
     }
 
     /// What the model's header says of order, deletes and truncates of a topic without an envelope.
-    fn redefine(&self, changes: &mut Changes) -> Result<()> {
+    fn redefine(&self, changes: &mut Changes) -> Result<Ordered> {
+        let mut ordered = Ordered::default();
         let fit = |e| Err(e).fitting(&self.table, "the column of `sequence_by`");
         if let Some(at) = self.sequence_by {
             let numbers = match cast(changes.view.column(at), &DataType::Int64) {
@@ -188,6 +237,16 @@ impl Rules {
                 Err(e) => return fit(e),
             };
             let numbers: &Int64Array = numbers.as_primitive::<Int64Type>();
+            let null = |row: &usize| numbers.is_null(*row);
+            // Where every event is kept, none has to have a place among others.
+            if self.kind != Kind::Append && numbers.null_count() > 0 {
+                let rows = || 0..changes.ops.len();
+                // A null value is a delete that has no columns at all.
+                ordered.unplaced =
+                    rows().filter(|row| changes.ops[*row] == Op::Delete).filter(null).collect();
+                ordered.missing = rows().filter(|row| changes.ops[*row].is_row()).filter(null).collect();
+                ordered.column = self.reader.schema().field(at).name().clone();
+            }
             for (row, seq) in changes.seqs.iter_mut().enumerate() {
                 seq.lsn = numbers.is_valid(row).then(|| numbers.value(row));
             }
@@ -207,7 +266,7 @@ impl Rules {
                 }
             }
         }
-        Ok(())
+        Ok(ordered)
     }
 
     /// The model's columns for every row. A column that cannot be computed for a row is null there.

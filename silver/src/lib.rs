@@ -9,6 +9,7 @@
 //! | [`fold`] | **the** fold: what a key's events, in sequence order, make of it |
 //! | [`pool`], [`keys`] | rows by reference, and how a folded row is put together from several; keys by number |
 //! | [`decide`] | rows at hand + what is remembered + new events → what to write, or which keys to fold again |
+//! | [`snapshots`] | what a whole snapshot removes where offsets order |
 //! | [`append`] | the same for a table that keeps every event |
 //! | [`table`], [`memory`] | columns of the table and of its siblings; deletes, truncates and key changes remembered |
 //! | [`commit`] | the order of commits, and what a crash between two of them leaves |
@@ -42,6 +43,7 @@ pub mod rebuild;
 pub mod refold;
 pub mod run;
 pub mod settings;
+pub mod snapshots;
 pub mod table;
 #[cfg(test)]
 mod tests;

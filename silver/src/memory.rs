@@ -3,12 +3,14 @@
 //! One row a note. `gone`: the newest event of a key left it without a row; without it a late event
 //! would bring the key back. `skipped`: a row was put aside or left out, so the row at hand is not what
 //! unchanged values come from. `truncated`: every truncate. `moved`: a row took unchanged values from
-//! the key it had before, so a late event of that key concerns this one.
+//! the key it had before, so a late event of that key concerns this one. `read` and `whole`: the first row of
+//! a snapshot on a partition, and its last row ([`crate::snapshots`]).
 //!
 //! Notes are written before the table and only ever say more, so writing them twice changes nothing.
 
 use std::sync::Arc;
 
+use ahash::AHashMap;
 use arrow::array::{
     ArrayRef, AsArray as _, BooleanArray, RecordBatch, StringArray, StructArray, new_null_array,
 };
@@ -19,12 +21,15 @@ use arrow::error::ArrowError;
 use crate::event::{KeyId, Seq, Truncate};
 use crate::fold::{Absence, Gone};
 use crate::keys::Keys;
+use crate::snapshots::Snapshots;
 use crate::table::{
     CARRIED, read_flags, read_seqs, read_texts, read_times, seq_columns, seq_fields, time_column, time_type,
 };
 
 /// Which kind of note a row is.
 pub const KIND: &str = "_kind";
+/// Kinds that concern more than the keys of one batch.
+pub const HELD: [&str; 4] = ["truncated", "moved", "read", "whole"];
 
 /// One note.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,6 +49,10 @@ pub enum Note {
         /// The event.
         seq: Seq,
     },
+    /// The first row of a snapshot on its partition.
+    Read(Seq),
+    /// The last row of a snapshot, and its time.
+    Whole(Seq, Option<i64>),
 }
 impl Note {
     /// As [`KIND`] holds it.
@@ -53,20 +62,22 @@ impl Note {
             Self::Skipped(..) => "skipped",
             Self::Truncated(_) => "truncated",
             Self::Moved { .. } => "moved",
+            Self::Read(_) => "read",
+            Self::Whole(..) => "whole",
         }
     }
     /// The key it is about.
     pub fn key(&self) -> Option<KeyId> {
         match self {
             Self::Gone(key, _) | Self::Skipped(key, _) | Self::Moved { old: key, .. } => Some(*key),
-            Self::Truncated(_) => None,
+            Self::Truncated(_) | Self::Read(_) | Self::Whole(..) => None,
         }
     }
     fn seq(&self) -> &Seq {
         match self {
             Self::Gone(_, gone) => &gone.seq,
             Self::Truncated(truncate) => &truncate.seq,
-            Self::Skipped(_, seq) | Self::Moved { seq, .. } => seq,
+            Self::Skipped(_, seq) | Self::Moved { seq, .. } | Self::Read(seq) | Self::Whole(seq, _) => seq,
         }
     }
 }
@@ -82,13 +93,50 @@ pub struct Link {
     pub seq: Seq,
 }
 
+/// Key changes, found by either key.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Links {
+    from: AHashMap<Arc<[u8]>, Vec<Link>>,
+    /// Old keys by the new one.
+    to: AHashMap<Arc<[u8]>, Vec<Arc<[u8]>>>,
+}
+impl Links {
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.from.is_empty()
+    }
+    /// Adds one, once.
+    pub fn add(&mut self, link: Link) {
+        if self.contains(&link) {
+            return;
+        }
+        self.to.entry(Arc::clone(&link.new)).or_default().push(Arc::clone(&link.old));
+        self.from.entry(Arc::clone(&link.old)).or_default().push(link);
+    }
+    /// Whether it is known.
+    pub fn contains(&self, link: &Link) -> bool {
+        self.from(&link.old).any(|known| known == link)
+    }
+    /// Changes of an old key.
+    pub fn from(&self, old: &[u8]) -> impl Iterator<Item = &Link> {
+        self.from.get(old).into_iter().flatten()
+    }
+    /// The keys it was changed into, and those that were changed into it.
+    pub fn beside(&self, key: &[u8]) -> impl Iterator<Item = &Arc<[u8]>> {
+        let new = self.from.get(key).into_iter().flatten().map(|link| &link.new);
+        new.chain(self.to.get(key).into_iter().flatten())
+    }
+}
+
 /// The notes that concern more than the keys of one batch. Held as long as the table is owned.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Memory {
     /// Every truncate, oldest first.
     pub truncates: Vec<Truncate>,
     /// Every key change that carried values.
-    pub links: Vec<Link>,
+    pub links: Links,
+    /// Whole snapshots that offsets order.
+    pub snapshots: Snapshots,
 }
 impl Memory {
     /// Adds what notes say. Those of single keys are not held.
@@ -101,10 +149,10 @@ impl Memory {
                 Note::Moved { old, new, seq } => {
                     let (old, new) = (Arc::clone(keys.bytes(*old)), Arc::clone(keys.bytes(*new)));
                     let link = Link { old, new, seq: seq.clone() };
-                    if !self.links.contains(&link) {
-                        self.links.push(link);
-                    }
+                    self.links.add(link);
                 }
+                Note::Read(seq) => self.snapshots.read(seq),
+                Note::Whole(seq, at) => self.snapshots.end(seq, *at),
                 Note::Truncated(_) | Note::Gone(..) | Note::Skipped(..) => {}
             }
         }
@@ -149,6 +197,7 @@ pub fn rows(notes: &[Note], keys: &Keys) -> Result<RecordBatch, ArrowError> {
     let at = |note: &Note| match note {
         Note::Gone(_, gone) => gone.at,
         Note::Truncated(truncate) => truncate.at,
+        Note::Whole(_, at) => *at,
         _ => None,
     };
     let carried = |note: &Note| Some(matches!(note, Note::Gone(_, gone) if gone.carried));
@@ -176,7 +225,9 @@ pub fn read(rows: &RecordBatch, keys: &mut Keys) -> Result<Vec<Note>, ArrowError
         notes.push(match kinds[row].as_deref() {
             Some("gone") => Note::Gone(own[row], Gone { seq, at: times[row], why, carried: carried[row] }),
             Some("skipped") => Note::Skipped(own[row], seq),
-            Some("truncated") => Note::Truncated(Truncate { seq, at: times[row] }),
+            Some("truncated") => Note::Truncated(Truncate::new(seq, times[row])),
+            Some("read") => Note::Read(seq),
+            Some("whole") => Note::Whole(seq, times[row]),
             Some("moved") => Note::Moved { old: own[row], new: other[row], seq },
             unknown => {
                 let message = format!("a note of kind {unknown:?} was written by another version");

@@ -221,7 +221,8 @@ impl Pipeline {
         })
         .await?;
         let columns = decider.columns();
-        let (rows, notes) = match decider.wanted()? {
+        let wanted = decider.wanted()?;
+        let (rows, notes) = match wanted {
             Wanted::Nothing => (Vec::new(), Vec::new()),
             Wanted::Keys(keys) => self.find(open, keys, &columns).await?,
             Wanted::Everything => {

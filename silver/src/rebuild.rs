@@ -25,6 +25,7 @@ use crate::judge::{Desk, Rules};
 use crate::memory::{self, Note};
 use crate::pool::Comparing;
 use crate::refold::every_row;
+use crate::snapshots::Snapshots;
 use crate::table::{self, deleted_name, quarantine_name, table_schema};
 
 /// What a table must hold.
@@ -122,6 +123,7 @@ struct All {
     desk: Desk,
     events: Vec<Event>,
     truncates: Vec<Truncate>,
+    snapshots: Snapshots,
     outcomes: Outcomes,
     quarantine: Vec<RecordBatch>,
     newest_event: Option<i64>,
@@ -133,6 +135,7 @@ impl All {
             rules,
             events: Vec::new(),
             truncates: Vec::new(),
+            snapshots: Snapshots::default(),
             outcomes: Outcomes::default(),
             quarantine: Vec::new(),
             newest_event: None,
@@ -144,6 +147,7 @@ impl All {
         let judged = self.rules.judge(bronze, &mut self.desk, Some(Version(0)))?;
         self.events.extend(judged.events);
         self.truncates.extend(judged.truncates);
+        self.snapshots += judged.snapshots;
         self.outcomes += judged.outcomes;
         self.quarantine.extend(judged.quarantine);
         Ok(())
@@ -156,15 +160,26 @@ impl All {
         let copies = given - rows(&self.truncates);
         self.outcomes.applied -= copies as u64;
         self.outcomes.repeat += copies as u64;
+        let mut notes: Vec<Note> = self.truncates.iter().cloned().map(Note::Truncated).collect();
+        let (first, last) = self.snapshots.beyond(&Snapshots::default());
+        notes.extend(first.into_iter().map(Note::Read));
+        notes.extend(last.into_iter().map(|(seq, at)| Note::Whole(seq, at)));
+        self.truncates.extend(self.snapshots.truncates());
+        self.truncates.sort();
         let cells = Comparing::new(&self.desk.pool);
         let history = self.rules.history();
-        let fold = Fold { history, truncates: &self.truncates, settled: None, cells: &cells };
+        let fold = Fold {
+            history,
+            truncates: &self.truncates,
+            settled: &[],
+            cells: &cells,
+            times: self.rules.times(),
+        };
         let folded = fold_all(&fold, self.events);
         folded.outcomes.iter().for_each(|outcome: &Outcome| self.outcomes.count(*outcome));
         let versions: Vec<_> = folded.states.values().flat_map(|state| &state.versions).collect();
         let rows = result::upserts(&self.rules, &self.desk, &versions)
             .fitting(&self.rules.table, "recomputed rows")?;
-        let mut notes: Vec<Note> = self.truncates.iter().cloned().map(Note::Truncated).collect();
         for (key, state) in &folded.states {
             notes.extend(state.gone.clone().map(|gone| Note::Gone(*key, gone)));
             notes.extend(state.skipped.clone().map(|seq| Note::Skipped(*key, seq)));

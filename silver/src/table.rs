@@ -39,6 +39,10 @@ pub fn seq_fields() -> Vec<Field> {
     ]
 }
 
+/// `_tx_order` of a row whose source gives positions that do not order: `_lsn` is then the highest
+/// position of the key's events so far, which bounds the repeats. No order in a transaction is negative.
+const BY_OFFSET: i64 = -1;
+
 /// Values of [`seq_fields`].
 pub fn seq_columns<'a>(seqs: impl Iterator<Item = &'a Seq> + Clone) -> Vec<ArrayRef> {
     let numbers =
@@ -46,7 +50,7 @@ pub fn seq_columns<'a>(seqs: impl Iterator<Item = &'a Seq> + Clone) -> Vec<Array
     vec![
         numbers(|s| s.epoch),
         numbers(|s| s.lsn),
-        numbers(|s| s.tx_order),
+        numbers(|s| if s.by_offset { Some(BY_OFFSET) } else { s.tx_order }),
         Arc::new(seqs.clone().map(|s| Some(&*s.topic_id)).collect::<StringArray>()),
         numbers(|s| Some(i64::from(s.partition))),
         numbers(|s| Some(s.offset)),
@@ -78,7 +82,8 @@ pub fn read_seqs(rows: &RecordBatch) -> Result<Vec<Seq>, ArrowError> {
         Seq {
             epoch: part(&epoch, row),
             lsn: part(&lsn, row),
-            tx_order: part(&tx_order, row),
+            tx_order: part(&tx_order, row).filter(|order| *order != BY_OFFSET),
+            by_offset: part(&tx_order, row) == Some(BY_OFFSET),
             offset: part(&offset, row).unwrap_or_default(),
             partition: i32::try_from(part(&partition, row).unwrap_or_default()).unwrap_or(i32::MAX),
             topic_id: Arc::clone(&topic_id),

@@ -3,6 +3,7 @@
 mod debezium;
 mod oracle;
 mod order;
+mod postgres;
 mod shelf;
 mod stage;
 pub mod support;

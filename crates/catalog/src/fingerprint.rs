@@ -1,24 +1,105 @@
 //! The hash of what a model's rows depend on: a stage that meets another one halts until `apply`.
 //!
-//! Hashed are the SQL's tokens, those header keys that change rows or the table's layout, and the columns
-//! of the inputs that the SQL names. Not hashed are descriptions, rules that only warn, the topic it is
+//! Hashed are the SQL's tokens, those header keys that change rows or the table's layout, the columns
+//! of the inputs that the SQL names, and what a topic's contract says of rows that bronze already has. Not
+//! hashed are descriptions, rules that only warn, the topic it is
 //! published on, and columns the SQL does not name: a wider input is no reason to halt. Never a plan: an
 //! upgrade of the engine must not halt a table.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use arrow::datatypes::{DataType, Field, SchemaRef};
+use indexmap::IndexMap;
 use model::TableName;
 use sha2::{Digest, Sha256};
 
-use crate::{Kind, Model, Otherwise};
+use crate::{Envelope, Kind, Model, Otherwise, Source, Topic};
 
 /// Raised when what is hashed changes its meaning.
 const FORMAT: &str = "lakepulse fingerprint 1";
 
 /// 63 bits, so that it fits the version of a Delta `txn`. `inputs` are the columns of each input as the
-/// model sees them, and for a view its own fingerprint.
-pub fn fingerprint(model: &Model, inputs: &BTreeMap<TableName, (SchemaRef, Option<i64>)>) -> i64 {
+/// model sees them, and for a view its own fingerprint; `topic` is what `changes(…)` reads.
+pub fn fingerprint(model: &Model, inputs: &Inputs, topic: Option<&Topic>) -> i64 {
+    let mut hash = of_model(model, inputs);
+    if let Some(topic) = topic {
+        contract(&mut hash, model, topic);
+    }
+    hash.finish()
+}
+
+/// The fingerprint of before contracts were part of it, where rows are the same since. They are not where
+/// offsets order by now and positions did, and where the times of a history follow its sequence by now.
+pub fn former(
+    model: &Model,
+    inputs: &Inputs,
+    topic: &Topic,
+    sources: &IndexMap<String, Source>,
+) -> Option<i64> {
+    let mut ours = sources.values().filter(|source| source.gives_commits());
+    let by_commit = ours.any(|source| source.streams.values().any(|fed| *fed == topic.name));
+    let ordered_otherwise = match topic.envelope {
+        Envelope::None => model.kind == Kind::Scd2 && model.sequence_by.is_some(),
+        Envelope::Debezium => !by_commit,
+        Envelope::DebeziumFlat => true,
+    };
+    (!ordered_otherwise).then(|| of_model(model, inputs).finish())
+}
+
+/// Columns of each input as the model sees them, and for a view its own fingerprint.
+pub type Inputs = BTreeMap<TableName, (SchemaRef, Option<i64>)>;
+
+/// What a contract says of rows that bronze already has. A new field does not compile until it is decided
+/// whether an edit of it changes what such a row means.
+fn contract(hash: &mut Hash, model: &Model, topic: &Topic) {
+    let Topic {
+        envelope,
+        key,
+        event_time,
+        snapshots,
+        placeholder,
+        // Bronze keeps it with each row, and silver reads it from there.
+        epoch: _,
+        // How bronze decodes what it reads from now on. Rows that are there stay as they were decoded, so
+        // computing the table again would give the same; its columns are those of the input.
+        value: _,
+        decimals: _,
+        bytes: _,
+        key_format: _,
+        value_schema: _,
+        declared: _,
+        key_schema: _,
+        // For who writes the topic, not for who reads it.
+        partition_by: _,
+        partitions: _,
+        replication: _,
+        retention: _,
+        compatibility: _,
+        config: _,
+        // Nobody computes with it.
+        full_identity: _,
+        name: _,
+        table: _,
+        description: _,
+        location: _,
+    } = topic;
+    let envelope_name = match envelope {
+        Envelope::None => "none",
+        Envelope::Debezium => "debezium",
+        Envelope::DebeziumFlat => "debezium_flat",
+    };
+    hash.text("envelope", envelope_name);
+    hash.list("key", key);
+    if model.kind == Kind::Scd2 || Named::of(&model.normalised).holds("_ts") {
+        hash.text("event_time", event_time.as_deref().unwrap_or_default());
+    }
+    if *envelope != Envelope::None {
+        hash.text("snapshots", snapshots.as_str());
+        hash.text("placeholder", placeholder.as_deref().unwrap_or_default());
+    }
+}
+
+fn of_model(model: &Model, inputs: &Inputs) -> Hash {
     let mut hash = Hash(Sha256::new());
     hash.text("format", FORMAT);
     hash.text("kind", model.kind.as_str());
@@ -57,7 +138,7 @@ pub fn fingerprint(model: &Model, inputs: &BTreeMap<TableName, (SchemaRef, Optio
             hash.text(column.name(), &type_text(column.data_type()));
         }
     }
-    hash.finish()
+    hash
 }
 
 fn sorted(texts: &[String]) -> Vec<String> {

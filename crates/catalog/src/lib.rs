@@ -40,4 +40,4 @@ pub use project::{
 };
 pub use setting::{Nature, Setting, SettingError};
 pub use source::{Connection, FileFormat, Files, Pattern, Postgres, Source, WwiSim};
-pub use topic::{Envelope, KeyFormat, Topic, TopicPattern, ValueFormat};
+pub use topic::{Envelope, KeyFormat, Snapshots, Topic, TopicPattern, ValueFormat};

@@ -107,10 +107,17 @@ pub struct Model {
     pub unlearned: bool,
     /// Hash of what its rows depend on, 63 bits.
     pub fingerprint: i64,
+    /// The same as it was before contracts of topics were part of it. A table with it goes on, and its
+    /// next commit has the newer one. `None`: its rows may be others by now.
+    pub former: Option<i64>,
     /// Where it is declared.
     pub location: Location,
 }
 impl Model {
+    /// Whether a table of this plan holds what the model's would.
+    pub fn is_plan(&self, plan: i64) -> bool {
+        plan == self.fingerprint || Some(plan) == self.former
+    }
     /// What the table says of itself, as table properties under `lakepulse.`: only what the header says.
     pub fn properties(&self) -> BTreeMap<String, String> {
         let mut said = BTreeMap::new();

@@ -27,6 +27,14 @@ pub struct Source {
     pub location: Location,
 }
 
+impl Source {
+    /// Whether its records carry the position of their commit and say so: a database that LakePulse reads
+    /// itself.
+    pub fn gives_commits(&self) -> bool {
+        matches!(self.connection, Connection::WwiSim(_) | Connection::Postgres(_))
+    }
+}
+
 /// Settings of a connector.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Connection {

@@ -46,6 +46,11 @@ pub struct Topic {
     pub epoch: Option<i64>,
     /// Whether updates carry the whole row before them.
     pub full_identity: bool,
+    /// What the snapshots of a source that is not ours bring.
+    pub snapshots: Snapshots,
+    /// What its connector writes for a value that it does not have (`unavailable.value.placeholder`).
+    /// `None`: Debezium's default.
+    pub placeholder: Option<String>,
     /// Number of partitions it is created with.
     pub partitions: i32,
     /// Number of copies it is created with.
@@ -110,6 +115,25 @@ pub enum Envelope {
     Debezium,
     /// The row, with `__op`, `__deleted`, `__lsn` and the like beside its columns.
     DebeziumFlat,
+}
+
+/// What a snapshot brings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Snapshots {
+    /// Some rows, perhaps all: it removes none.
+    #[default]
+    Partial,
+    /// Every row there is: a row that it does not bring is gone.
+    Whole,
+}
+impl Snapshots {
+    /// As written in a contract.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Partial => "partial",
+            Self::Whole => "whole",
+        }
+    }
 }
 
 /// How a value is encoded.

@@ -54,11 +54,27 @@ impl Ord for Sequence {
         ))
     }
 }
-/// Sorts as text exactly as the sequence does: what `__START_AT` and `__END_AT` hold.
+/// Sorts as text, byte by byte, exactly as the sequence does within one topic: what `__START_AT` and
+/// `__END_AT` hold.
+///
+/// Every part is 20 characters wide. An absent part is dashes, a negative one a dot and its distance from
+/// the least number, any other its digits: `-` sorts before `.`, and `.` before the digits. The text of a
+/// sequence without negative parts never changes: tables hold it.
+///
+/// The partition follows where neither the source nor a database's position tells two events apart, and
+/// it is not the first.
 impl fmt::Display for Sequence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let part = |p: Option<i64>| p.map_or_else(|| "-".repeat(20), |v| format!("{:020}", v.max(0)));
-        write!(f, "{}/{}/{}/{:020}", part(self.epoch), part(self.lsn), part(self.tx_order), self.offset)
+        let part = |p: Option<i64>| match p {
+            None => "-".repeat(20),
+            Some(v) if v < 0 => format!(".{:019}", v.wrapping_sub(i64::MIN)),
+            Some(v) => format!("{v:020}"),
+        };
+        let (epoch, lsn, tx_order) = (part(self.epoch), part(self.lsn), part(self.tx_order));
+        // Below zero is the place before the first record.
+        write!(f, "{epoch}/{lsn}/{tx_order}/{:020}", self.offset.max(0))?;
+        let placed = self.lsn.is_some() && self.epoch.is_some();
+        if placed || self.partition <= 0 { Ok(()) } else { write!(f, "/{:010}", self.partition) }
     }
 }
 
@@ -82,6 +98,44 @@ mod tests {
         let all = [at(None, None, 3), at(Some(5), None, 1), at(Some(5), Some(2), 0), at(Some(40), None, 0)];
         let text: Vec<String> = all.iter().map(ToString::to_string).collect();
         assert!(text.is_sorted());
+    }
+
+    #[test]
+    fn text_of_negative_and_extreme_parts_sorts_as_they_do() {
+        let mut steps = vec![i64::MIN, i64::MIN + 1, -1, 0, 1, i64::MAX];
+        steps.extend((0..63).flat_map(|bits| [1_i64 << bits, -(1_i64 << bits), (1_i64 << bits) - 1]));
+        steps.sort_unstable();
+        steps.dedup();
+        let all: Vec<Sequence> = std::iter::once(None)
+            .chain(steps.into_iter().map(Some))
+            .flat_map(|lsn| {
+                let parts = [(None, 0), (None, 1), (Some(-3), 0), (Some(-2), 0), (Some(2), 0)];
+                parts.map(|(tx_order, partition)| Sequence { partition, ..at(lsn, tx_order, 4) })
+            })
+            .collect();
+        for (a, b) in all.iter().zip(&all[1..]) {
+            for (a, b) in [(a, b), (b, a)] {
+                let epoch = |s: &Sequence| Sequence { epoch: None, ..s.clone() };
+                assert_eq!(
+                    epoch(a).to_string().cmp(&epoch(b).to_string()),
+                    epoch(a).cmp(&epoch(b)),
+                    "{a} {b}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn text_that_tables_hold_stays_as_it_is() {
+        let text = "00000000000000000001/00000000000000000005/--------------------/00000000000000000007";
+        assert_eq!(at(Some(5), None, 7).to_string(), text);
+        assert_eq!(Sequence { partition: 3, ..at(Some(5), None, 7) }.to_string(), text);
+    }
+
+    #[test]
+    fn equal_places_on_two_partitions_have_two_texts() {
+        let other = Sequence { partition: 1, ..at(None, None, 7) };
+        assert_ne!(other.to_string(), at(None, None, 7).to_string());
     }
 
     #[test]

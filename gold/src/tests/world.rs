@@ -133,6 +133,7 @@ pub fn model(
         schema,
         unlearned: false,
         fingerprint,
+        former: None,
         location: Location::new("models/x.sql", 1),
     }
 }

@@ -3,14 +3,13 @@
 //!
 //! A delete is one of two things there. Rewritten (`delete.tombstone.handling.mode: rewrite…`), it is a row
 //! with `__deleted` true, and a null value behind it says nothing more. Else it is the null value itself,
-//! and that has no fields at all: nothing of it can be compared with an LSN, so among such rows the offset
-//! alone says what came first, whatever the others carry.
+//! and that has no fields at all: nothing of it tells a repeat, so no row of such a topic is taken for one.
 
 use arrow::array::{Array as _, Int64Array, RecordBatch, StringArray};
 use arrow::error::ArrowError;
 use catalog::Envelope;
 
-use super::{Op, ends_snapshot, text};
+use super::{Op, Unknown, ends_snapshot, text};
 
 /// Whether every change of these rows has its own fields, deletes included.
 pub(super) fn is_rewritten(bronze: &RecordBatch) -> bool {
@@ -61,7 +60,8 @@ impl Marks {
             Some("r") => Op::Read,
             Some("t") => Op::Truncate,
             Some("m") => Op::Message,
-            _ => Op::Create,
+            Some("c") | None => Op::Create,
+            Some(_) => Op::Unknown(Unknown::OtherOp),
         }
     }
     /// Whether a row is the last of a snapshot.

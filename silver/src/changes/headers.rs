@@ -3,41 +3,54 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, AsArray as _, BinaryArray, RecordBatch, RecordBatchOptions, StringArray, StructArray,
+    Array, ArrayRef, AsArray as _, BinaryArray, RecordBatch, RecordBatchOptions, StringArray, StructArray,
     new_null_array,
 };
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 
+/// The headers of a batch: where each row's begin and end, names and values.
+struct Headers {
+    column: ArrayRef,
+    offsets: Vec<usize>,
+    names: StringArray,
+    values: BinaryArray,
+}
+impl Headers {
+    fn of(bronze: &RecordBatch) -> Option<Self> {
+        let column = bronze.column_by_name("_headers")?;
+        let starts = |offsets: &[i32]| offsets.iter().map(|&o| usize::try_from(o).unwrap_or(0)).collect();
+        let (entries, offsets): (StructArray, Vec<usize>) = if let Some(map) = column.as_map_opt() {
+            (map.entries().clone(), starts(map.value_offsets()))
+        } else {
+            let list = column.as_list_opt::<i32>()?;
+            (list.values().as_struct_opt()?.clone(), starts(list.value_offsets()))
+        };
+        let names: &StringArray = entries.columns().first()?.as_string_opt()?;
+        let values: &BinaryArray = entries.columns().get(1)?.as_binary_opt()?;
+        Some(Self { column: Arc::clone(column), offsets, names: names.clone(), values: values.clone() })
+    }
+    /// Where the last header of that name is in a row.
+    fn last(&self, row: usize, name: &str) -> Option<usize> {
+        let is =
+            |&i: &usize| self.names.is_valid(i) && self.names.value(i) == name && self.values.is_valid(i);
+        let mut span = self.offsets[row]..self.offsets[row + 1];
+        span.rfind(is).filter(|_| self.column.is_valid(row))
+    }
+}
+
 /// Rows that have header `name` and are `wanted`, each with its bytes.
 pub fn values(bronze: &RecordBatch, name: &str, wanted: impl Fn(usize) -> bool) -> Vec<(usize, Vec<u8>)> {
-    let Some(column) = bronze.column_by_name("_headers") else { return Vec::new() };
-    let (entries, offsets): (StructArray, Vec<usize>) = if let Some(map) = column.as_map_opt() {
-        (
-            map.entries().clone(),
-            map.value_offsets().iter().map(|&o| usize::try_from(o).unwrap_or(0)).collect(),
-        )
-    } else if let Some(list) = column.as_list_opt::<i32>()
-        && let Some(entries) = list.values().as_struct_opt()
-    {
-        (entries.clone(), list.value_offsets().iter().map(|&o| usize::try_from(o).unwrap_or(0)).collect())
-    } else {
-        return Vec::new();
-    };
-    let names: Option<&StringArray> = entries.columns().first().and_then(|c| c.as_string_opt());
-    let texts: Option<&BinaryArray> = entries.columns().get(1).and_then(|c| c.as_binary_opt());
-    let (Some(names), Some(texts)) = (names, texts) else { return Vec::new() };
-    let mut found = Vec::new();
-    for (row, span) in offsets.windows(2).enumerate() {
-        let hit = (span[0]..span[1])
-            .rev()
-            .find(|&i| names.is_valid(i) && names.value(i) == name && texts.is_valid(i));
-        if let Some(hit) = hit.filter(|_| column.is_valid(row) && wanted(row)) {
-            found.push((row, texts.value(hit).to_vec()));
-        }
-    }
-    found
+    let Some(headers) = Headers::of(bronze) else { return Vec::new() };
+    let found = |row| Some((row, headers.values.value(headers.last(row, name)?).to_vec()));
+    (0..bronze.num_rows()).filter(|row| wanted(*row)).filter_map(found).collect()
+}
+
+/// For each row whether it has header `name`.
+pub fn has(bronze: &RecordBatch, name: &str) -> Vec<bool> {
+    let Some(headers) = Headers::of(bronze) else { return vec![false; bronze.num_rows()] };
+    (0..bronze.num_rows()).map(|row| headers.last(row, name).is_some()).collect()
 }
 
 /// One row of `schema` for each key, which is a JSON object with the columns `names`, bare or below

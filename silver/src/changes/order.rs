@@ -1,4 +1,10 @@
 //! Where each row stands in the order of changes.
+//!
+//! A record of our own sources says so in a header ([`OWN`]). Its position is that of the commit, so it
+//! orders over all partitions. Any other Debezium gives the position of the row in the log: transactions
+//! that run side by side lie there in any order, an incremental snapshot has none, and a snapshot stands
+//! above rows that are sent behind it. What does order is that Debezium sends transactions as they
+//! commit: epoch and offset, partition by partition. A position then only tells a repeat.
 
 use std::sync::Arc;
 
@@ -6,8 +12,11 @@ use arrow::array::{Array as _, ArrayRef, AsArray as _, Int64Array, RecordBatch, 
 use arrow::datatypes::{DataType, Int64Type};
 use catalog::Envelope;
 
-use super::{Reader, flat, path};
-use crate::event::Seq;
+use super::{Op, Reader, flat, headers, path};
+use crate::event::{Name, Seq};
+
+/// Header that records of our own sources have: the incarnation of the source database.
+pub(super) const OWN: &str = "lp.epoch";
 
 /// The parts of the sequence, a column each.
 pub(super) struct Order {
@@ -17,8 +26,29 @@ pub(super) struct Order {
     pub offset: Int64Array,
     pub partition: Int64Array,
     pub topic: Option<StringArray>,
+    /// Which rows epoch and offset order, whatever their positions are.
+    pub by_offset: Vec<bool>,
+    tx_id: Int64Array,
+    committed: Int64Array,
 }
 impl Order {
+    /// What each row is recognised by when it comes again, where its place does not say it.
+    pub fn names(&self, ops: &[Op]) -> Vec<Option<Name>> {
+        let part = |column: &Int64Array, row: usize| column.is_valid(row).then(|| column.value(row));
+        let name = |row: usize| {
+            let name = Name {
+                epoch: part(&self.epoch, row),
+                lsn: part(&self.lsn, row)?,
+                tx_order: part(&self.tx_order, row),
+                tx_id: part(&self.tx_id, row),
+                committed: part(&self.committed, row),
+                op: ops[row].code()?,
+            };
+            self.by_offset[row].then_some(name)
+        };
+        (0..ops.len()).map(name).collect()
+    }
+
     pub fn seqs(&self) -> Vec<Seq> {
         let part = |column: &Int64Array, row: usize| column.is_valid(row).then(|| column.value(row));
         let mut topic_id: Arc<str> = Arc::from("");
@@ -32,6 +62,7 @@ impl Order {
                 epoch: part(&self.epoch, row),
                 lsn: part(&self.lsn, row),
                 tx_order: part(&self.tx_order, row),
+                by_offset: self.by_offset[row],
                 offset: part(&self.offset, row).unwrap_or_default(),
                 partition: i32::try_from(part(&self.partition, row).unwrap_or_default()).unwrap_or(i32::MAX),
                 topic_id: Arc::clone(&topic_id),
@@ -53,23 +84,41 @@ impl Reader {
         let rows = bronze.num_rows();
         let number = |column: Option<ArrayRef>| number(column, rows);
         let own = |name: &str| number(bronze.column_by_name(name).cloned());
-        let mut epoch = own("_epoch");
-        if let (Some(declared), true) = (self.epoch, epoch.null_count() > 0) {
-            epoch = epoch.iter().map(|e| Some(e.unwrap_or(declared))).collect();
-        }
-        let (lsn, tx_order) = match self.envelope {
-            Envelope::Debezium => {
-                (number(path(bronze, "source.lsn")), number(path(bronze, "transaction.total_order")))
-            }
+        let nothing = || Int64Array::new_null(rows);
+        let (lsn, tx_order, tx_id, committed) = match self.envelope {
+            Envelope::Debezium => (
+                number(path(bronze, "source.lsn")),
+                number(path(bronze, "transaction.total_order")),
+                number(path(bronze, "source.txId")),
+                number(path(bronze, "source.ts_ms")),
+            ),
+            // Where deletes have no fields, a repeated row would be told from the others and the delete
+            // between them would not: the delete would stand.
             Envelope::DebeziumFlat if flat::is_rewritten(bronze) => (
                 flat::number(bronze, &["__lsn", "__source_lsn"], rows),
                 flat::number(bronze, &["__total_order", "__transaction_total_order"], rows),
+                flat::number(bronze, &["__txId", "__source_txId"], rows),
+                flat::number(bronze, &["__source_ts_ms", "__ts_ms"], rows),
             ),
-            Envelope::DebeziumFlat | Envelope::None => {
-                (Int64Array::new_null(rows), Int64Array::new_null(rows))
-            }
+            Envelope::DebeziumFlat | Envelope::None => (nothing(), nothing(), nothing(), nothing()),
+        };
+        let by_offset = match self.envelope {
+            Envelope::None => vec![false; rows],
+            Envelope::DebeziumFlat => vec![true; rows],
+            Envelope::Debezium => headers::has(bronze, OWN).into_iter().map(|own| !own).collect(),
         };
         let topic = bronze.column_by_name("_topic_id").and_then(|c| c.as_string_opt::<i32>().cloned());
-        Order { epoch, lsn, tx_order, offset: own("_offset"), partition: own("_partition"), topic }
+        Order {
+            // A null stays null: an epoch that is declared later is not that of rows read before.
+            epoch: own("_epoch"),
+            lsn,
+            tx_order,
+            offset: own("_offset"),
+            partition: own("_partition"),
+            topic,
+            by_offset,
+            tx_id,
+            committed,
+        }
     }
 }

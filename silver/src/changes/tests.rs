@@ -53,8 +53,17 @@ fn every_row_is_something() {
         json!({ "op": "m", "_schema_id": 1 }),
         json!({ "op": "c", "_schema_id": 1 }),
         json!({ "op": "z", "after": { "id": 1 }, "_schema_id": 1 }),
+        json!({ "after": { "id": 1 }, "_schema_id": 1 }),
     ]);
-    let expected = [Op::Tombstone, Op::Error, Op::Truncate, Op::Message, Op::Error, Op::Error];
+    let expected = [
+        Op::Tombstone,
+        Op::Error,
+        Op::Truncate,
+        Op::Message,
+        Op::Unknown(Unknown::NoRow),
+        Op::Unknown(Unknown::OtherOp),
+        Op::Unknown(Unknown::NoOp),
+    ];
     assert_eq!(changes.ops, expected);
 }
 
@@ -63,7 +72,7 @@ fn a_row_has_its_sequence_its_time_and_its_old_key() {
     let changes = read(&[json!({
         "op": "c", "after": { "id": 2 }, "_epoch": 3, "_schema_id": 1, "_topic_id": "t", "_partition": 1, "_offset": 9,
         "source": { "lsn": 77, "ts_ms": 5 }, "transaction": { "total_order": 2 },
-        "_headers": [header("lp.seq", "1"), header("__debezium.oldkey", "{\"id\":1}")],
+        "_headers": [header("lp.epoch", "3"), header("__debezium.oldkey", "{\"id\":1}")],
     })]);
     let seq = &changes.seqs[0];
     assert_eq!((seq.named(), seq.coordinates()), (Some((3, 77, 2)), ("t", 1, 9)));

@@ -13,7 +13,7 @@ use crate::error::{Fitting as _, Result};
 use crate::event::{KeyId, Outcomes};
 use crate::fold::{Mark, State, Version as Row};
 use crate::judge::{Asked, Desk, Rules};
-use crate::memory::{self, KIND, Memory, Note};
+use crate::memory::{self, KIND, Link, Memory, Note};
 use crate::table::{START, seq_columns, table_schema, time_column};
 
 /// What to write for one batch. Empty parts are `None`.
@@ -51,8 +51,18 @@ pub(super) fn assemble(
     states: Vec<(KeyId, State)>,
     again: &BTreeSet<KeyId>,
 ) -> Result<Decision> {
-    let Decider { rules, desk, mut memory, truncates, mut outcomes, events, event_outcomes, hand, .. } =
-        decider;
+    let Decider {
+        rules,
+        desk,
+        mut memory,
+        truncates,
+        snapshots,
+        mut outcomes,
+        events,
+        event_outcomes,
+        hand,
+        ..
+    } = decider;
     let (quarantine, asked) = (decider.quarantine, decider.asked);
     for outcome in event_outcomes {
         outcomes.count(outcome);
@@ -88,8 +98,8 @@ pub(super) fn assemble(
     for event in &events {
         if let (Some(old), Some(_)) = (event.moved_from, &event.unchanged) {
             let (old_bytes, new_bytes) = (desk.keys.bytes(old), desk.keys.bytes(event.key));
-            let known =
-                memory.links.iter().any(|l| l.old == *old_bytes && l.new == *new_bytes && l.seq == event.seq);
+            let link = Link { old: old_bytes.clone(), new: new_bytes.clone(), seq: event.seq.clone() };
+            let known = memory.links.contains(&link);
             let note = Note::Moved { old, new: event.key, seq: event.seq.clone() };
             if !known && !notes.contains(&note) {
                 notes.push(note);
@@ -97,10 +107,13 @@ pub(super) fn assemble(
         }
     }
     for truncate in truncates {
-        if !memory.truncates.contains(&truncate) {
+        if !truncate.here && !memory.truncates.contains(&truncate) {
             notes.push(Note::Truncated(truncate));
         }
     }
+    let (first, last) = snapshots.beyond(&memory.snapshots);
+    notes.extend(first.into_iter().map(Note::Read));
+    notes.extend(last.into_iter().map(|(seq, at)| Note::Whole(seq, at)));
     memory.learn(&notes, &desk.keys);
     let fit = |result: Result<RecordBatch, ArrowError>| result.fitting(&rules.table, "rows to write");
     let some = |rows: RecordBatch| (rows.num_rows() > 0).then_some(rows);

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::event::{RowRef, Seq, Truncate};
+use ahash::AHashSet;
+
+use crate::event::{Event, Name, RowRef, Seq, Truncate};
 
 /// Where one value of a folded row stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,6 +60,15 @@ impl Mark {
         match self {
             Self::New(seq, _) => seq.to_string().into(),
             Self::Held(text, _) => Arc::clone(text),
+        }
+    }
+    /// The same, and no earlier than what comes before it. A source's clock is not its order: a version
+    /// that is overtaken by an earlier time lasts for no time at all, and none ends before it begins.
+    pub fn not_before(self, floor: Option<i64>) -> Self {
+        let later = |at: Option<i64>| at.map(|at| floor.map_or(at, |floor| at.max(floor)));
+        match self {
+            Self::New(seq, at) => Self::New(seq, later(at)),
+            Self::Held(text, at) => Self::Held(text, later(at)),
         }
     }
     /// What `valid_from` and `valid_to` hold.
@@ -148,7 +159,13 @@ pub struct State {
     pub(super) partial: bool,
     pub(super) top: Option<Seq>,
     pub(super) last: Option<Seq>,
-    pub(super) swept: usize,
+    /// Which truncates the key has met, and up to where it has met all.
+    pub(super) swept: Vec<bool>,
+    pub(super) swept_all: usize,
+    /// Where positions do not order: the highest of the key's events so far, and its epoch.
+    pub(super) high: Option<(Option<i64>, i64)>,
+    /// What those events are recognised by; of a key from the table those of this decision.
+    pub(super) seen: AHashSet<Name>,
     /// Which event made the row that stands.
     pub(super) standing: Option<usize>,
 }
@@ -165,7 +182,10 @@ impl State {
             partial: false,
             top: None,
             last: None,
-            swept: 0,
+            swept: Vec::new(),
+            swept_all: 0,
+            high: None,
+            seen: AHashSet::new(),
             standing: None,
         }
     }
@@ -183,7 +203,39 @@ impl State {
             (_, None, Some(open)) => Before::Row(open.image.clone(), true),
         };
         let last = top.clone();
-        Self { versions, gone, skipped, before, partial: true, top, last, ..Self::empty() }
+        let held = versions.iter().map(|v| &v.seq).chain(&top).chain(&skipped);
+        let high = held.filter(|s| s.by_offset).filter_map(|s| Some((s.epoch, s.lsn?))).max();
+        Self { versions, gone, skipped, before, partial: true, top, last, high, ..Self::empty() }
+    }
+
+    /// Whether an event that positions do not order may be one that the table has seen. What is at hand
+    /// does not name the events before it, only the highest position among them. A key that a truncate
+    /// took out of the table has not even that, but all its events stood below the truncate.
+    pub(super) fn may_have_seen(&self, event: &Event, truncates: &[Truncate]) -> bool {
+        let Some(name) = event.name else { return false };
+        let by = |epoch: Option<i64>, lsn: i64| epoch == name.epoch && name.lsn <= lsn;
+        let by_truncate = |t: &Truncate| t.seq.by_offset && t.seq.lsn.is_none_or(|lsn| by(t.seq.epoch, lsn));
+        self.high.is_some_and(|(epoch, lsn)| by(epoch, lsn)) || truncates.iter().any(by_truncate)
+    }
+
+    /// Whether a truncate of another partition may lie on either side of the newest event, which has no
+    /// position to tell.
+    pub(super) fn may_be_truncated(&self, truncates: &[Truncate]) -> bool {
+        let Some(top) = self.top.as_ref().filter(|top| top.by_offset && top.lsn.is_none()) else {
+            return false;
+        };
+        truncates.iter().any(|t| t.seq.by_offset && !t.here && !t.seq.shares_partition(top))
+    }
+
+    /// The place of an event as the table holds it.
+    pub(super) fn place(&mut self, event: &Event) -> Seq {
+        let mut seq = event.seq.clone();
+        if seq.by_offset {
+            self.high = self.high.max(seq.lsn.map(|lsn| (seq.epoch, lsn)));
+            seq.lsn = self.high.and_then(|(epoch, lsn)| (epoch == seq.epoch).then_some(lsn));
+            seq.tx_order = None;
+        }
+        seq
     }
 
     /// Whether the table shows a row that its memory says is gone: the process died between the two
@@ -194,11 +246,15 @@ impl State {
 
     /// Whether a truncate that comes after newer events changes what they made of the key.
     pub fn is_unsettled_by(&self, truncate: &Truncate, history: bool) -> bool {
-        let late = self.top.as_ref().is_some_and(|top| *top > truncate.seq);
+        let late = self.top.as_ref().is_some_and(|top| truncate.precedes(top));
         let carried =
             self.gone.as_ref().is_some_and(|g| g.carried) || self.versions.iter().any(|v| v.carried);
         if !history || self.versions.is_empty() {
             return late && carried;
+        }
+        // The text of a held start says nothing of another partition.
+        if truncate.seq.by_offset {
+            return late;
         }
         let at = truncate.seq.to_string();
         let spans =

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use catalog::{Kind, Model, Topic};
 use query::expectations::{Condition, Expectations};
 use query::projection::Projection;
 
-use super::{Desk, Rules};
+use super::{Desk, Rules, Times};
 use crate::changes::Reader;
 use crate::error::{Error, Fitting as _, OfTable as _, Result};
 use crate::keys::Keys;
@@ -67,8 +67,21 @@ impl Rules {
             }
             None => None,
         };
+        let times = match sequence_by {
+            Some(at) if model.kind == Kind::Scd2 && topic.event_time.is_none() => {
+                match view.field(at).data_type() {
+                    DataType::Date32 => Times::OfSequence(86_400_000_000),
+                    DataType::Timestamp(TimeUnit::Second, _) => Times::OfSequence(1_000_000),
+                    DataType::Timestamp(TimeUnit::Millisecond, _) => Times::OfSequence(1_000),
+                    DataType::Timestamp(TimeUnit::Microsecond, _) => Times::OfSequence(1),
+                    _ => Times::Unknown,
+                }
+            }
+            _ => Times::OfEvent,
+        };
         Ok(Self {
             table: model.name.clone(),
+            times,
             bronze: source.clone(),
             kind: model.kind,
             keys,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ahash::AHashMap;
+use ahash::{AHashMap, AHashSet};
 use arrow::array::{BooleanArray, RecordBatch};
 use catalog::{Kind, Otherwise};
 
@@ -55,6 +55,27 @@ pub(super) struct Facts<'a> {
     pub null_keys: Vec<bool>,
     /// The key that a row had before. `None`: there was one, but it cannot be read.
     pub old_keys: AHashMap<usize, Option<KeyId>>,
+    /// Which have no place in the order.
+    pub order: Ordered,
+}
+
+/// Rows without a value of `sequence_by`.
+#[derive(Debug, Default)]
+pub(super) struct Ordered {
+    /// The column.
+    pub column: String,
+    /// Rows that need one: nothing says what they are newer than.
+    pub missing: AHashSet<usize>,
+    /// Null values, which can have none: each deletes what came before it on its partition.
+    pub unplaced: AHashSet<usize>,
+}
+impl Ordered {
+    pub fn is_missing(&self, row: usize) -> bool {
+        !self.missing.is_empty() && self.missing.contains(&row)
+    }
+    pub fn is_unplaced(&self, row: usize) -> bool {
+        !self.unplaced.is_empty() && self.unplaced.contains(&row)
+    }
 }
 
 /// Values that the source left out, by row.
@@ -89,6 +110,9 @@ impl Rules {
             let is_unread = facts.changes.unread_keys.contains(&row);
             let reason = if is_unread { "the key cannot be read" } else { "the key is null" };
             reasons.push(reason.to_owned());
+        }
+        if facts.order.is_missing(row) {
+            reasons.push(format!("`{}` is null: nothing orders the event", facts.order.column));
         }
         if facts.old_keys.get(&row) == Some(&None) {
             reasons.push("the key it had before cannot be read".to_owned());

@@ -62,7 +62,7 @@ impl Pipeline {
 fn check(model: &Model, table: &Table, bronze: &Table, input: &AppId) -> Result<()> {
     let (name, positions) = (model.name.clone(), table.positions());
     let plan = positions.get(&AppId::plan());
-    if plan != Some(model.fingerprint) {
+    if !plan.is_some_and(|plan| model.is_plan(plan)) {
         let found = plan.map_or_else(|| "none".to_owned(), |p| p.to_string());
         return Err(Error::OtherPlan { table: name, found, expected: model.fingerprint });
     }
@@ -86,7 +86,7 @@ fn check(model: &Model, table: &Table, bronze: &Table, input: &AppId) -> Result<
 async fn recall(rules: &Rules, deleted: Option<&Table>) -> Result<Memory> {
     let mut memory = Memory::default();
     let Some(deleted) = deleted else { return Ok(memory) };
-    let kinds: StringArray = ["truncated", "moved"].into_iter().map(Some).collect();
+    let kinds: StringArray = memory::HELD.into_iter().map(Some).collect();
     let field = Field::new(KIND, DataType::Utf8, true);
     let schema = Arc::new(Schema::new(vec![field]));
     let kinds =

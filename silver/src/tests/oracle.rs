@@ -115,6 +115,12 @@ impl Record {
         if self.redriven {
             into.insert("_redrive".to_owned(), "01J00000000000000000000000".into());
         }
+        // Records of our own sources say so; their positions are those of commits, and order.
+        let own = header("lp.epoch", &self.epoch.unwrap_or_default().to_string());
+        match into.entry("_headers").or_insert_with(|| json!([])) {
+            Value::Array(headers) => headers.insert(0, own),
+            _ => unreachable!("headers are a list"),
+        }
         if matches!(self.says, Says::Tombstone { .. } | Says::Garbage) {
             into.insert("_schema_id".to_owned(), Value::Null);
         }
@@ -258,7 +264,7 @@ fn keyed(model: Model, sorted: &[Record]) -> Vec<String> {
             continue;
         };
         let before = match had.filter(|_| notes.is_none()) {
-            Some(old) => images.get(&old).or_else(|| departed.get(&old)),
+            Some(old) => images.get(&old).or_else(|| departed.get(&old)).or_else(|| images.get(&key)),
             None => images.get(&key),
         };
         let values = notes.unwrap_or_else(|| before.and_then(|b| b.notes));

@@ -41,6 +41,8 @@ pub fn topic(key: &[&str]) -> Topic {
         event_time: None,
         epoch: None,
         full_identity: false,
+        snapshots: Default::default(),
+        placeholder: None,
         partitions: 2,
         replication: 1,
         retention: None,
@@ -148,6 +150,7 @@ impl Modelling {
             schema: Arc::clone(planned.schema()),
             unlearned: false,
             fingerprint: 7,
+            former: None,
             location: Location::new("models/silver/things.sql", 1),
         }
     }

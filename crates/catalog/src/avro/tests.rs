@@ -24,6 +24,8 @@ fn topic(envelope: Envelope, key: &[&str]) -> Topic {
         event_time: None,
         epoch: None,
         full_identity: false,
+        snapshots: Default::default(),
+        placeholder: None,
         partitions: 1,
         replication: 1,
         retention: None,

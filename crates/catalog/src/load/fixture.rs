@@ -61,7 +61,7 @@ pub fn valid() -> Files {
             "topics.yaml",
             "version: 1\ndefaults: { compatibility: full }\ntopics:\n  shop.cdc.orders:\n    envelope: none\n    \
              retention: 3d\n    partitions: 2\n    table: bronze.orders\n    schema: schemas/orders.avsc\n    \
-             key: [order_id]\n    partition_by: [customer_id]\n    event_time: ordered_on\n  \
+             key: [order_id]\n    partition_by: [order_id]\n    event_time: ordered_on\n  \
              shop.cdc.customers:\n    table: bronze.customers\n    schema: schemas/customers.avsc\n    \
              key: [customer_id]\n",
         )

@@ -72,7 +72,7 @@ pub async fn load_with(dir: &Path, target: &str, learned: &Learned) -> Result<Pr
     let sources = sources::read(&mut cx, &found, &contracts, &claims);
     contracts.check_keys(&mut cx, &sources);
     let order = graph::order(&mut cx, drafts, &broken, &contracts);
-    let planned = models::plan(&mut cx, order, &contracts);
+    let planned = models::plan(&mut cx, order, &contracts, &sources);
     rules::check(&mut cx, &planned);
     let published = publish::check(&mut cx, claims, &planned, &settings.target.topics, &contracts);
     let tests = cases::read(&mut cx, &found, &planned);

@@ -16,9 +16,9 @@ use super::contracts::Contracts;
 use super::graph::Ordered;
 use super::header::{Draft, explain};
 use crate::avro;
-use crate::fingerprint::fingerprint;
+use crate::fingerprint::{fingerprint, former};
 use crate::shape::object::Object;
-use crate::{ColumnNote, Fault, Kind, Model, Topic};
+use crate::{ColumnNote, Fault, Kind, Model, Source, Topic};
 
 mod columns;
 mod keys;
@@ -48,7 +48,12 @@ impl PlannedModels {
     }
 }
 
-pub(super) fn plan(cx: &mut Context<'_>, order: Vec<Ordered>, contracts: &Contracts) -> PlannedModels {
+pub(super) fn plan(
+    cx: &mut Context<'_>,
+    order: Vec<Ordered>,
+    contracts: &Contracts,
+    sources: &IndexMap<String, Source>,
+) -> PlannedModels {
     let mut planned = PlannedModels { planner: Planner::new(ClockMs(0)), all: IndexMap::new() };
     for Ordered { draft, inputs, sound } in order {
         let upstream = inputs.iter().all(|input| {
@@ -76,7 +81,9 @@ pub(super) fn plan(cx: &mut Context<'_>, order: Vec<Ordered>, contracts: &Contra
         if cx.faults.len() > before {
             continue;
         }
-        model.fingerprint = fingerprint(&model, &planned.inputs_of(&model, source, contracts));
+        let inputs_of = planned.inputs_of(&model, source, contracts);
+        model.fingerprint = fingerprint(&model, &inputs_of, source);
+        model.former = source.and_then(|topic| former(&model, &inputs_of, topic, sources));
         if !unlearned {
             planned.declare(cx, &draft, &parsed, &model);
         }
@@ -261,6 +268,7 @@ fn unplanned(draft: &Draft, parsed: &Parsed, inputs: Vec<TableName>) -> Model {
         schema: Arc::new(Schema::empty()),
         unlearned: false,
         fingerprint: 0,
+        former: None,
         location: draft.at(1),
     }
 }

@@ -119,7 +119,7 @@ async fn every_fault_of_every_file_is_told_in_one_run() {
 #[case::bad_word("topics.yaml", "envelope: none", "envelope: debesium", "topics.yaml:5", &["did you mean `debezium`?"])]
 #[case::no_schema_file("topics.yaml", "schemas/orders.avsc", "schemas/order.avsc", "topics.yaml:9", &["there is no schema file", "did you mean `schemas/orders.avsc`?"])]
 #[case::key_not_in_schema("topics.yaml", "key: [order_id]", "key: [ordr_id]", "topics.yaml:10", &["key column `ordr_id`", "did you mean `order_id`?"])]
-#[case::partition_column("topics.yaml", "partition_by: [customer_id]", "partition_by: [client]", "topics.yaml:11", &["column `client` of `partition_by`"])]
+#[case::partition_column("topics.yaml", "partition_by: [order_id]", "partition_by: [client]", "topics.yaml:11", &["column `client` of `partition_by`"])]
 #[case::event_time("topics.yaml", "event_time: ordered_on", "event_time: total", "topics.yaml:12", &["`event_time` `total` is of type Decimal128(38, 2)"])]
 #[case::table_name("topics.yaml", "table: bronze.orders", "table: Orders", "topics.yaml:8", &["a table name"])]
 #[case::two_topics_on_a_table("topics.yaml", "  shop.cdc.customers:", "  other.orders: { value: bytes }\n  shop.cdc.customers:", "topics.yaml:13", &["share table `bronze.orders`"])]
@@ -301,10 +301,40 @@ async fn json_has_the_columns_of_its_schema_or_one_text_or_is_learned() {
 async fn a_table_without_a_key_can_only_be_appended() {
     let keyless = valid().replace("topics.yaml", "    key: [order_id]\n", "").replace(
         "topics.yaml",
-        "    partition_by: [customer_id]\n",
+        "    partition_by: [order_id]\n",
         "",
     );
     one_fault(keyless, "models/silver/orders.sql:3", &["which has no key", "kind: append"]).await;
+}
+
+#[tokio::test]
+async fn a_key_on_several_partitions_needs_something_that_orders_its_events() {
+    let spread = valid().replace("topics.yaml", "partition_by: [order_id]", "partition_by: [customer_id]");
+    let model = "models/silver/orders.sql";
+    one_fault(
+        spread.clone(),
+        "models/silver/orders.sql:2",
+        &["nothing orders", "`customer_id`", "sequence_by"],
+    )
+    .await;
+    let fine = [
+        spread.replace(model, "kind: scd1", "kind: scd1\nsequence_by: ordered_on"),
+        spread.replace(model, "kind: scd1\nkeys: [order_id]", "kind: append").replace(
+            "models/gold/sales.sql",
+            "publish: shop.sales\n",
+            "",
+        ),
+        valid().replace("topics.yaml", "key: [order_id]", "key: [order_id, customer_id]").replace(
+            model,
+            "keys: [order_id]",
+            "keys: [order_id, customer_id]",
+        ),
+    ];
+    for files in fine {
+        let dir = files.write();
+        let faults = load(dir.path(), "embedded").await.err().unwrap_or_default();
+        assert!(!faults.iter().any(|fault| fault.message.contains("nothing orders")), "{faults:?}");
+    }
 }
 
 #[tokio::test]
@@ -414,6 +444,65 @@ async fn a_pattern_is_a_contract_for_topics_learned_later() {
     assert!(!project.catalog.models[&orders].unlearned);
     let with_table = files.replace("topics.yaml", "key: [order_id]", "key: [order_id], table: bronze.x");
     one_fault(with_table, "topics.yaml:2", &["stands for many tables"]).await;
+}
+
+#[tokio::test]
+async fn a_fingerprint_changes_with_what_a_contract_says_of_rows_that_are_there() {
+    let models = async |files: Files| {
+        let dir = files.write();
+        load(dir.path(), "embedded").await.expect("valid").catalog.models
+    };
+    let orders = "models/silver/orders.sql";
+    let timed = valid().replace(orders, "ordered_on\nFROM", "_ts AS at\nFROM").replace(
+        "models/gold/big.sql",
+        "ordered_on <= current_date",
+        "at <= now()",
+    );
+    let at = |files: &Files| files.replace("topics.yaml", "    event_time: ordered_on\n", "");
+    let print = async |files: Files, name: &str| models(files).await[&table(name)].fingerprint;
+    let silver = "silver.orders";
+    assert_ne!(print(timed.clone(), silver).await, print(at(&timed), silver).await, "`_ts` is of it");
+    assert_eq!(print(valid(), silver).await, print(at(&valid()), silver).await, "nothing reads the time");
+    let epoch = valid().replace("topics.yaml", "    event_time", "    epoch: 3\n    event_time");
+    assert_eq!(print(valid(), silver).await, print(epoch, silver).await, "bronze keeps it with each row");
+
+    let items = fixture::debezium();
+    let of = |line: &str| items.replace("topics.yaml", "key: [id]", &format!("key: [id]\n    {line}"));
+    let was = print(items.clone(), "silver.items").await;
+    for (line, same) in [
+        ("snapshots: whole", false),
+        ("snapshots: partial", true),
+        ("placeholder: none", false),
+        ("event_time: ts", true),
+        ("partitions: 3", true),
+        ("retention: 1d", true),
+    ] {
+        if line == "event_time: ts" {
+            continue;
+        }
+        assert_eq!(print(of(line), "silver.items").await == was, same, "{line}");
+    }
+}
+
+#[tokio::test]
+async fn a_table_of_before_contracts_were_hashed_goes_on_where_its_rows_are_the_same() {
+    let load = async |files: Files| {
+        let dir = files.write();
+        load(dir.path(), "embedded").await.expect("valid").catalog.models
+    };
+    let models = load(valid()).await;
+    for name in ["silver.orders", "silver.customers"] {
+        let model = &models[&table(name)];
+        assert!(model.former.is_some_and(|former| former != model.fingerprint), "{name}");
+        assert!(model.is_plan(model.former.unwrap_or(0)) && model.is_plan(model.fingerprint));
+    }
+    assert_eq!(models[&table("gold.sales")].former, None, "gold reads no contract");
+    // Another Debezium's rows are ordered by offset since then.
+    let items = load(fixture::debezium()).await;
+    assert_eq!(items[&table("silver.items")].former, None);
+    let own = fixture::debezium()
+        .with("sources/sim.yaml", "connector: wwi-sim\nstreams:\n  orders: lakepulse.cdc.items\n");
+    assert!(load(own).await[&table("silver.items")].former.is_some());
 }
 
 #[tokio::test]

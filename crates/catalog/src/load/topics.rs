@@ -17,7 +17,7 @@ use crate::fault::{Fault, did_you_mean};
 use crate::shape::files::TOPICS;
 use crate::shape::object::Object;
 use crate::topic::default_table;
-use crate::{Envelope, KeyFormat, Location, Topic, TopicDefaults, TopicPattern, ValueFormat};
+use crate::{Envelope, KeyFormat, Location, Snapshots, Topic, TopicDefaults, TopicPattern, ValueFormat};
 
 const FILE: &str = "topics.yaml";
 const WEEK: Duration = Duration::from_secs(7 * 86_400);
@@ -192,6 +192,11 @@ impl Reader<'_, '_> {
             event_time,
             epoch: object.whole("epoch"),
             full_identity: object.text("replica_identity") == Some("full"),
+            snapshots: match object.text("snapshots") {
+                Some("whole") => Snapshots::Whole,
+                _ => Snapshots::Partial,
+            },
+            placeholder: object.owned("placeholder"),
             partitions: first(own.partitions, self.target.partitions, defaults.topic.partitions)
                 .unwrap_or(PARTITIONS),
             replication: first(own.replication, self.target.replication, defaults.topic.replication)

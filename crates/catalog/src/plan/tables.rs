@@ -87,7 +87,7 @@ fn model_step(project: &Project, existing: &Existing, model: &Model) -> Option<S
         let instead = Some("undo `change_feed`, or rename the model's file".to_owned());
         return Some(step(Class::Incompatible, false, changes, instead));
     }
-    if there.fingerprint == Some(model.fingerprint) {
+    if there.fingerprint.is_some_and(|plan| model.is_plan(plan)) {
         let changes = said(model, there);
         return (!changes.is_empty()).then(|| step(Class::Metadata, false, changes, None));
     }
@@ -110,7 +110,12 @@ fn model_step(project: &Project, existing: &Existing, model: &Model) -> Option<S
     };
     let mut changes: Vec<String> = found.gone.into_iter().chain(found.altered).chain(found.added).collect();
     if changes.is_empty() {
-        changes.push("other rows in the same columns".to_owned());
+        changes.push(match model.kind.is_silver() {
+            true => {
+                "its SQL, its header or its topic's contract gives other rows in the same columns".to_owned()
+            }
+            false => "other rows in the same columns".to_owned(),
+        });
     }
     Some(step(class, true, changes, None))
 }

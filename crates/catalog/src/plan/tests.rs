@@ -113,7 +113,12 @@ async fn one_line_of_sql_changed_is_a_rebuild_and_names_what_is_downstream() {
     ))
     .await;
     let steps = plan(&after, &applied(&before));
-    assert_eq!(shown(&steps), ["rebuild table `silver.orders`, rebuilt: other rows in the same columns"]);
+    assert_eq!(
+        shown(&steps),
+        [
+            "rebuild table `silver.orders`, rebuilt: its SQL, its header or its topic's contract gives other rows in the same columns"
+        ]
+    );
     let reached: Vec<String> = steps[0].downstream.iter().map(|reached| reached.object.to_string()).collect();
     assert_eq!(
         reached,
@@ -218,12 +223,18 @@ async fn topics_are_changed_only_where_someone_declared_it() {
 }
 
 #[tokio::test]
-async fn an_envelope_orders_keys_over_more_partitions() {
-    let before = project(&fixture::debezium()).await;
-    let more = fixture::debezium().replace("topics.yaml", "key: [id]", "key: [id]\n    partitions: 8");
-    let steps = plan(&project(&more).await, &applied(&before));
+async fn the_position_of_a_commit_orders_keys_over_more_partitions() {
+    let ours = fixture::debezium()
+        .with("sources/sim.yaml", "connector: wwi-sim\nstreams:\n  orders: lakepulse.cdc.items\n");
+    let wider =
+        |files: &fixture::Files| files.replace("topics.yaml", "key: [id]", "key: [id]\n    partitions: 8");
+    let steps = plan(&project(&wider(&ours)).await, &applied(&project(&ours).await));
     assert_eq!(shown(&steps), ["additive topic `lakepulse.cdc.items`: partitions from 6 to 8"]);
     assert_eq!(steps[0].downstream.len(), 2, "bronze and silver");
+    // The positions of another Debezium are those of rows, not of commits.
+    let theirs = fixture::debezium();
+    let steps = plan(&project(&wider(&theirs)).await, &applied(&project(&theirs).await));
+    assert_eq!(steps[0].class, Class::Incompatible);
 }
 
 #[tokio::test]

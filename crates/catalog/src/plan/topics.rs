@@ -60,11 +60,16 @@ fn wanted(project: &Project) -> Vec<Wanted<'_>> {
         let mut streams = project.catalog.sources.values().flat_map(|source| source.streams.values());
         streams.any(|stream| *stream == topic.name)
     };
+    // A position of the commit orders over partitions; that of another Debezium is the row's and does not.
+    let by_commit = |topic: &Topic| {
+        let mut ours = project.catalog.sources.values().filter(|source| source.gives_commits());
+        topic.envelope == Envelope::Debezium && ours.any(|s| s.streams.values().any(|fed| *fed == topic.name))
+    };
     let read = project.catalog.topics.values().map(|topic| Wanted {
         name: &topic.name,
         partitions: topic.partitions,
         declared: project.catalog.sized.contains(&topic.name),
-        ordered: topic.envelope != Envelope::None || sequenced(topic),
+        ordered: by_commit(topic) || sequenced(topic),
         replication: topic.replication,
         config: &topic.config,
         compatibility: &topic.compatibility,

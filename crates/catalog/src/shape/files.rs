@@ -215,6 +215,16 @@ static TOPIC: Shape = Shape {
             "Whether an update carries the whole row before it. Default: default.",
         ),
         key(
+            "snapshots",
+            Type::Choice(&["partial", "whole"]),
+            "What snapshots of a Debezium that is not ours bring: `whole` removes rows that they do not bring. Default: partial.",
+        ),
+        key(
+            "placeholder",
+            Type::Text,
+            "What the connector writes for an unchanged TOASTed value: its `unavailable.value.placeholder`.",
+        ),
+        key(
             "table",
             Type::Table,
             "Bronze table. Default: `bronze.` and the name without its first part, dots to underscores.",

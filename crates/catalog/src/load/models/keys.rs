@@ -6,7 +6,7 @@ use datafusion::logical_expr::{Expr, LogicalPlan};
 use crate::fault::listed;
 use crate::load::Context;
 use crate::load::header::Draft;
-use crate::{Kind, Model, Topic};
+use crate::{Envelope, Kind, Model, Topic};
 
 /// A stored gold table needs a key: rows are replaced and published by it.
 pub(super) fn check_gold(cx: &mut Context<'_>, draft: &Draft, model: &Model, schema: &Schema) {
@@ -38,6 +38,7 @@ pub(super) fn check_silver(
         cx.faults.add(&draft.at(line), message, help);
         return;
     }
+    check_order(cx, draft, model, topic);
     if model.keys.is_empty() {
         let message = format!("missing key `keys` in the header of `{}`", draft.name);
         let help = format!("name the output columns that hold {}", listed(&topic.key));
@@ -68,6 +69,27 @@ pub(super) fn check_silver(
         let help = "select it and add it: rows of other keys would be merged into one";
         cx.faults.add(&draft.at(line), message, help);
     }
+}
+
+/// Something orders the events of a key. Offsets do on one partition, and a key is on one where its own
+/// columns choose it; a position of the database does, and `sequence_by`.
+fn check_order(cx: &mut Context<'_>, draft: &Draft, model: &Model, topic: &Topic) {
+    let elsewhere: Vec<&String> = topic.partition_by.iter().filter(|c| !topic.key.contains(c)).collect();
+    let positioned = topic.envelope == Envelope::Debezium;
+    if model.kind == Kind::Append || model.sequence_by.is_some() || positioned || elsewhere.is_empty() {
+        return;
+    }
+    let message = format!(
+        "nothing orders the events of a key of `{}`: topic `{}` is partitioned by {}, which is not of its key",
+        draft.name,
+        topic.name,
+        listed(elsewhere)
+    );
+    let help = match topic.envelope {
+        Envelope::None => "name a column that rises with each event in `sequence_by`, or drop `partition_by`",
+        Envelope::Debezium | Envelope::DebeziumFlat => "drop `partition_by` of the topic",
+    };
+    cx.faults.add(&draft.at(draft.header.line_of("kind")), message, help);
 }
 
 /// The column of the scan that output column `at` is, renamed and widened at most.

@@ -1,0 +1,80 @@
+//! Deletes that have no value of `sequence_by`: a null value has no columns at all.
+//!
+//! Its producer wrote it behind what it deletes, so it deletes what stands before it on its partition: it
+//! takes the highest sequence that its key has there so far, and stands right behind it. An event that
+//! comes later with a lower sequence stays behind the delete, one with a higher makes the key again.
+
+use ahash::{AHashMap, AHashSet};
+
+use super::{Decider, Hand};
+use crate::event::{Event, KeyId, Seq};
+use crate::judge::Times;
+
+impl Decider {
+    /// Gives every delete of the batch that has none its sequence. Keys for which what is at hand does
+    /// not tell it come back.
+    pub(super) fn place_deletes(&mut self) -> AHashSet<KeyId> {
+        if self.events.iter().all(|e| !e.unplaced) {
+            return AHashSet::new();
+        }
+        let mut unclear = AHashSet::new();
+        let truncated = !self.memory.truncates.is_empty();
+        let empty = Hand::default();
+        let mut known: AHashMap<KeyId, Vec<Seq>> = AHashMap::new();
+        for event in self.events.iter().filter(|e| e.unplaced) {
+            let hand = self.hand.get(&event.key).unwrap_or(&empty);
+            let held = hand.rows.iter().map(|row| &row.seq);
+            let held = held.chain(hand.gone.as_ref().map(|g| &g.seq)).chain(&hand.skipped);
+            let held: Vec<Seq> = held.cloned().collect();
+            let before = |seq: &Seq| {
+                seq.shares_partition(&event.seq)
+                    && seq.epoch <= event.seq.epoch
+                    && seq.offset < event.seq.offset
+            };
+            if !held.iter().all(before) || (truncated && held.is_empty()) || event.redrive.is_some() {
+                unclear.insert(event.key);
+            }
+            known.entry(event.key).or_insert(held);
+        }
+        place(&mut self.events, &AHashSet::new(), &known, self.rules.times());
+        unclear
+    }
+}
+
+/// Gives every delete that has none its sequence, of those that its key has before it on its partition: in
+/// `events`, those that were `replaced` aside, and in what is `held` of the key.
+pub(super) fn place(
+    events: &mut [Event],
+    replaced: &AHashSet<usize>,
+    held: &AHashMap<KeyId, Vec<Seq>>,
+    times: Times,
+) {
+    let keys: AHashSet<KeyId> = events.iter().filter(|e| e.unplaced).map(|e| e.key).collect();
+    let mut order: Vec<usize> = (0..events.len()).filter(|at| keys.contains(&events[*at].key)).collect();
+    let track = |seq: &Seq| (seq.topic_id.clone(), seq.partition, seq.epoch);
+    order.sort_unstable_by(|&a, &b| {
+        let place = |at: usize| (events[at].key, track(&events[at].seq), events[at].seq.offset);
+        place(a).cmp(&place(b))
+    });
+    let mut highest: Option<i64> = None;
+    let mut last: Option<usize> = None;
+    for at in order {
+        let event = &events[at];
+        let goes_on = last.is_some_and(|last| {
+            events[last].key == event.key && track(&events[last].seq) == track(&event.seq)
+        });
+        if !goes_on {
+            let held = held.get(&event.key).into_iter().flatten();
+            highest = held.filter(|seq| track(seq) == track(&event.seq)).filter_map(|seq| seq.lsn).max();
+        }
+        last = Some(at);
+        if event.unplaced {
+            events[at].seq.lsn = highest;
+            if times != Times::OfEvent {
+                events[at].at = times.at(highest);
+            }
+        } else if !replaced.contains(&at) {
+            highest = highest.max(event.seq.lsn);
+        }
+    }
+}
