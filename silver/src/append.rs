@@ -44,6 +44,7 @@ pub struct Appender {
     desk: Desk,
     events: Vec<Event>,
     outcomes: Outcomes,
+    no_event: u64,
     quarantine: Vec<RecordBatch>,
     asked: AHashMap<String, Asked>,
     held: AHashMap<Name, Seq>,
@@ -59,6 +60,7 @@ impl Appender {
             rules,
             events: Vec::new(),
             outcomes: Outcomes::default(),
+            no_event: 0,
             quarantine: Vec::new(),
             asked: AHashMap::new(),
             held: AHashMap::new(),
@@ -70,6 +72,7 @@ impl Appender {
     pub fn take(&mut self, bronze: &RecordBatch, version: Version, keep_aside: bool) -> Result<()> {
         let judged = self.rules.judge(bronze, &mut self.desk, keep_aside.then_some(version))?;
         self.outcomes += judged.outcomes;
+        self.no_event += judged.no_event;
         self.quarantine.extend(judged.quarantine);
         for (name, asked) in judged.asked {
             self.asked.entry(name).or_default().add(&asked);
@@ -141,6 +144,7 @@ impl Appender {
             upserts: (upserts.num_rows() > 0).then_some(upserts),
             quarantine: self.quarantine,
             outcomes: self.outcomes,
+            no_event: self.no_event,
             asked: self.asked.into_iter().collect(),
             ..Decision::default()
         })

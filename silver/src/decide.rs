@@ -69,6 +69,7 @@ pub struct Decider {
     /// Remembered, and what this batch says of them.
     snapshots: Snapshots,
     outcomes: Outcomes,
+    no_event: u64,
     quarantine: Vec<RecordBatch>,
     asked: AHashMap<String, Asked>,
     hand: AHashMap<KeyId, Hand>,
@@ -90,6 +91,7 @@ impl Decider {
             events: Vec::new(),
             truncates: Vec::new(),
             outcomes: Outcomes::default(),
+            no_event: 0,
             quarantine: Vec::new(),
             asked: AHashMap::new(),
             hand: AHashMap::new(),
@@ -104,6 +106,7 @@ impl Decider {
     pub fn take(&mut self, bronze: &RecordBatch, version: Version, keep_aside: bool) -> Result<()> {
         let judged = self.rules.judge(bronze, &mut self.desk, keep_aside.then_some(version))?;
         self.outcomes += judged.outcomes;
+        self.no_event += judged.no_event;
         self.quarantine.extend(judged.quarantine);
         for (name, asked) in judged.asked {
             self.asked.entry(name).or_default().add(&asked);

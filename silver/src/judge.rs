@@ -108,6 +108,9 @@ pub struct Judged {
     pub outcomes: Outcomes,
     /// Rows put aside: the columns of `changes(…)`, where they stand, and why.
     pub quarantine: Option<RecordBatch>,
+    /// Rows put aside because they are no event: an envelope that says nothing known, a key or a sequence
+    /// that is null.
+    pub no_event: u64,
     /// What each expectation said of the rows.
     pub asked: Vec<(String, Asked)>,
 }
@@ -187,6 +190,7 @@ impl Rules {
                 Op::Unknown(what) => {
                     let number = u32::try_from(row).expect("a batch has fewer than 2^32 rows");
                     put_aside.push((number, what.reason().to_owned()));
+                    judged.no_event += 1;
                     judged.outcomes.count(Outcome::Quarantined);
                 }
                 Op::Truncate if self.kind != Kind::Append && !facts.order.is_missing(row) => {
@@ -200,6 +204,7 @@ impl Rules {
                         put_aside.push((number, reasons.join("; ")));
                     }
                     if facts.null_keys[row] || facts.order.is_missing(row) {
+                        judged.no_event += 1;
                         judged.outcomes.count(Outcome::Quarantined);
                         continue;
                     }

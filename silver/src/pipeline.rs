@@ -21,7 +21,7 @@ use crate::error::{Error, OfTable as _, Result};
 use crate::judge::Rules;
 use crate::refold::every_row;
 use crate::run::Context;
-use crate::table::{CARRIED, seq_fields};
+use crate::table::{CARRIED, quarantine_name, seq_fields};
 use crate::{measures, rebuild};
 
 mod batch;
@@ -41,6 +41,8 @@ pub struct Pipeline {
     commits: u32,
     /// When measures are to be taken.
     due: Due,
+    /// Whether it was said that rows are put aside because they are no event.
+    warned: bool,
 }
 
 impl Pipeline {
@@ -53,7 +55,7 @@ impl Pipeline {
             ids: Arc::clone(&ctx.ids),
             stop: stop.clone(),
         };
-        Self { ctx, name, meter, stop, committer, turns, commits: 0, due: Due::default() }
+        Self { ctx, name, meter, stop, committer, turns, commits: 0, due: Due::default(), warned: false }
     }
 
     /// Runs until stopped, or until the table has to wait for a person.
@@ -285,7 +287,12 @@ impl Pipeline {
         runtime::cpu::run(move || appender.decide()).await
     }
 
-    fn count(&self, decision: &Decision) {
+    fn count(&mut self, decision: &Decision) {
+        if decision.no_event > 0 && !self.warned {
+            self.warned = true;
+            let (rows, aside) = (decision.no_event, quarantine_name(&self.name));
+            tracing::warn!(table = %self.name, rows, "records are no event and put aside: see `_reason` in `{aside}`");
+        }
         let outcomes = &decision.outcomes;
         self.meter.quarantined(outcomes.quarantined);
         self.meter.late("superseded", outcomes.superseded);

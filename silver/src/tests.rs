@@ -4,6 +4,8 @@ mod debezium;
 mod oracle;
 mod order;
 mod postgres;
+mod sequenced;
 mod shelf;
 mod stage;
 pub mod support;
+mod torn;

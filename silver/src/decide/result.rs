@@ -33,6 +33,8 @@ pub struct Decision {
     pub memory: Memory,
     /// What became of the rows of the batch.
     pub outcomes: Outcomes,
+    /// Rows put aside because they are no event.
+    pub no_event: u64,
     /// What each expectation said of rows.
     pub asked: Vec<(String, Asked)>,
     /// Keys that were folded from their first event.
@@ -58,6 +60,7 @@ pub(super) fn assemble(
         truncates,
         snapshots,
         mut outcomes,
+        no_event,
         events,
         event_outcomes,
         hand,
@@ -125,6 +128,7 @@ pub(super) fn assemble(
         quarantine,
         memory,
         outcomes,
+        no_event,
         asked: asked.into_iter().collect(),
         refolded: again.len(),
     })

@@ -12,15 +12,15 @@ const NAMES: [&str; 5] = ["a", "b", "hidden", "bad", "dropped"];
 const NOTES: [Option<&str>; 4] = [None, Some("x"), Some("y"), Some("n")];
 
 /// What happens next at the source, as numbers that always mean something.
-type Choice = (u8, u8, u8, u8, bool);
+pub(super) type Choice = (u8, u8, u8, u8, bool);
 
-fn choice() -> impl Strategy<Value = Choice> {
+pub(super) fn choice() -> impl Strategy<Value = Choice> {
     (0..20_u8, 0..4_u8, 0..5_u8, 0..7_u8, any::<bool>())
 }
 
 /// Plays choices as a database with a topic of two partitions would. What it does need not make sense:
 /// an update of a row that is not there is one more thing that must not depend on order.
-fn history(choices: &[Choice]) -> Vec<Record> {
+pub(super) fn history(choices: &[Choice]) -> Vec<Record> {
     let (mut epoch, mut lsn) = (1, 100);
     let mut offsets = [0_i64, 0];
     let mut records: Vec<Record> = Vec::new();

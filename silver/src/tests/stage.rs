@@ -28,22 +28,27 @@ fn schema() -> SchemaRef {
 }
 
 /// A project with one bronze table and one silver model, in a folder.
-struct World {
-    _dir: tempfile::TempDir,
-    ctx: Context,
-    model: Declared,
+pub(super) struct World {
+    pub dir: tempfile::TempDir,
+    pub ctx: Context,
+    pub model: Declared,
 }
 
-async fn world(kind: Kind) -> World {
+pub(super) async fn world(kind: Kind) -> World {
     world_with(kind, |_| {}).await
+}
+
+/// The lake in a folder, as a process that starts finds it.
+pub(super) async fn lake_in(dir: &std::path::Path, ids: &Arc<dyn Ids>) -> Lake {
+    let url = url::Url::from_directory_path(dir).expect("a folder");
+    let settings = LakeSettings { url, options: BTreeMap::new() };
+    Lake::connect(settings, Arc::clone(ids)).await.expect("a lake")
 }
 
 async fn world_with(kind: Kind, change: impl FnOnce(&mut Declared)) -> World {
     let dir = tempfile::tempdir().expect("a folder");
     let ids: Arc<dyn Ids> = Arc::new(SeededIds::new(1));
-    let url = url::Url::from_directory_path(dir.path()).expect("a folder");
-    let settings = LakeSettings { url, options: BTreeMap::new() };
-    let lake = Lake::connect(settings, Arc::clone(&ids)).await.expect("a lake");
+    let lake = lake_in(dir.path(), &ids).await;
     let modelling = Modelling {
         expectations: vec![
             ("not_bad", "name <> 'BAD'", Otherwise::Quarantine),
@@ -86,18 +91,18 @@ async fn world_with(kind: Kind, change: impl FnOnce(&mut Declared)) -> World {
         settings,
         select: Vec::new(),
     };
-    World { _dir: dir, ctx, model }
+    World { dir, ctx, model }
 }
 
 impl World {
-    fn bronze_name(&self) -> TableName {
+    pub fn bronze_name(&self) -> TableName {
         "bronze.things".parse().expect("a name")
     }
-    async fn open(&self, name: &TableName) -> Table {
+    pub async fn open(&self, name: &TableName) -> Table {
         self.ctx.lake.table(name).await.expect("opens").expect("exists")
     }
     /// Appends records to bronze, one version.
-    async fn land(&self, records: &[Record]) {
+    pub async fn land(&self, records: &[Record]) {
         let project = self.ctx.project.name.clone();
         let mut table = match self.ctx.lake.table(&self.bronze_name()).await.expect("opens") {
             Some(table) => table,
@@ -124,7 +129,7 @@ impl World {
         table.commit(&commit).await.expect("landed");
     }
     /// Runs the stage until it has read all there is, or has halted.
-    async fn drain(&self) -> Result<(), Error> {
+    pub async fn drain(&self) -> Result<(), Error> {
         let stop = CancellationToken::new();
         let owners = Alone::of([self.model.name.clone()]);
         let mut stage = runtime::tasks::spawn("stage", run(self.ctx.clone(), owners, stop.clone()));
@@ -140,11 +145,11 @@ impl World {
         stop.cancel();
         stage.await.expect("no panic")
     }
-    async fn rows(&self, columns: &[&str]) -> Vec<String> {
+    pub async fn rows(&self, columns: &[&str]) -> Vec<String> {
         let table = self.open(&self.model.name).await;
         as_text(&table.scan(None).await.expect("rows"), columns)
     }
-    async fn count(&self, suffix: &str) -> usize {
+    pub async fn count(&self, suffix: &str) -> usize {
         match self.ctx.lake.table(&self.model.name.sibling(suffix)).await.expect("opens") {
             Some(table) => table.scan(None).await.expect("rows").iter().map(RecordBatch::num_rows).sum(),
             None => 0,
@@ -162,7 +167,7 @@ impl World {
 
 const COLUMNS: [&str; 9] =
     ["id", "name", "notes", "loud", "_epoch", "_lsn", "_tx_order", "_partition", "_offset"];
-fn columns(kind: Kind) -> Vec<&'static str> {
+pub(super) fn columns(kind: Kind) -> Vec<&'static str> {
     let mut all = COLUMNS.to_vec();
     if kind == Kind::Scd2 {
         all.extend(["__START_AT", "__END_AT"]);
