@@ -106,6 +106,8 @@ pub(super) fn topic() -> catalog::Topic {
         event_time: None,
         epoch: None,
         full_identity: false,
+        snapshots: Default::default(),
+        placeholder: None,
         partitions: 1,
         replication: 1,
         retention: None,
