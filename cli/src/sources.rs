@@ -1,11 +1,13 @@
 //! The project's sources, as far as they run in this process.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use catalog::{Connection, Source};
+use catalog::{Connection, Files, Source};
 use cdc_sim::{Share, Sink, Summary};
-use ingest::files::Feed;
+use ingest::files::{Feed, Route};
+use model::TopicName;
 use runtime::CancellationToken;
 
 use crate::args::Workload;
@@ -88,21 +90,37 @@ pub fn files(wiring: &Wiring) -> ingest::files::Context {
     }
 }
 
-/// The folders that the project watches. With `once`, what is there now and no more.
+/// The folders that the project watches, once for each stream. With `once`, what is there now and no more.
 pub fn folders(wiring: &Wiring, once: bool) -> Vec<Feed> {
     let catalog = &wiring.project.catalog;
-    let feed = |source: &Source| {
-        let Connection::Files(files) = &source.connection else { return None };
-        Some(Feed {
-            dir: wiring.project.dir.join(&files.dir),
-            format: files.format,
-            topic: catalog.contract(source.streams.values().next()?)?,
-            dead_letter: files.dead_letter.clone(),
-            poll: files.poll,
-            once,
-        })
+    let feeds = |source: &Source| {
+        let Connection::Files(files) = &source.connection else { return Vec::new() };
+        let (topics, streams): (Vec<_>, Vec<_>) = source.file_streams().into_iter().unzip();
+        let routes = Route::of(streams).into_iter().zip(topics);
+        let feed = |(route, topic)| {
+            Some(Feed { files: files.clone(), route, topic: catalog.contract(&topic)?, once })
+        };
+        routes.filter_map(feed).collect()
     };
-    catalog.sources.values().filter_map(feed).collect()
+    catalog.sources.values().flat_map(feeds).collect()
+}
+
+/// How the files of a folder are written: as the source says that watches it for this topic, if any does.
+pub fn files_in(wiring: &Wiring, dir: PathBuf, topic: &TopicName, dead_letter: TopicName) -> Files {
+    let resolved = |dir: &Path| dir.canonicalize().unwrap_or_else(|_| dir.to_owned());
+    let declared = wiring.project.catalog.sources.values().find_map(|source| match &source.connection {
+        Connection::Files(files)
+            if resolved(&files.dir) == resolved(&dir) && source.streams.values().any(|to| to == topic) =>
+        {
+            Some(files.clone())
+        }
+        _ => None,
+    });
+    let poll = Duration::from_millis(200);
+    match declared {
+        Some(files) => Files { dir, dead_letter, poll, ..files },
+        None => Files { poll, ..Files::new(dir, dead_letter) },
+    }
 }
 
 /// What a database source works with.

@@ -31,7 +31,21 @@ pub enum Error {
         /// What is missing, or in the way.
         why: String,
     },
-    /// The folder or a file in it.
+    /// The watched folder.
+    #[error("cannot read the folder `{}`: make it, or correct `dir`", path.display())]
+    Folder {
+        /// Which.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// The topic is another than it was.
+    #[error("topic `{topic}` was deleted and made again: it is fed from the start")]
+    Recreated {
+        /// The topic.
+        topic: TopicName,
+    },
+    /// A file in the folder.
     #[error("cannot read `{}`", path.display())]
     File {
         /// Which.
@@ -115,10 +129,10 @@ impl Error {
         match self {
             Self::Stream { source, .. } => source.reaction(),
             Self::Registry { source, .. } => source.reaction(),
-            Self::File { .. } => Reaction::Retry,
+            Self::File { .. } | Self::Folder { .. } => Reaction::Retry,
             Self::Postgres { source, .. } => of_postgres(source),
             Self::SlotInUse { .. } => Reaction::Retry,
-            Self::Changed { .. } | Self::StreamEnded { .. } => Reaction::Reload,
+            Self::Changed { .. } | Self::Recreated { .. } | Self::StreamEnded { .. } => Reaction::Reload,
             Self::BadTopic { .. }
             | Self::BadCursor { .. }
             | Self::Refused { .. }

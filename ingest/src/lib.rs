@@ -3,7 +3,7 @@
 //! | module | subject |
 //! | --- | --- |
 //! | [`settings`], [`error`] | what an operator may change; what stops a source |
-//! | [`files`] | CSV and JSON Lines in a watched folder, each file once |
+//! | [`files`] | CSV and JSON in a watched folder, each line once |
 //! | [`postgres`] | a PostgreSQL database: its rows once, then every change |
 //! | [`shape`] | rows of text or JSON to Avro of a topic's schema |
 //!

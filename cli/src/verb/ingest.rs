@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use anyhow::anyhow;
-use ingest::files::Feed;
+use catalog::ValueFormat;
+use ingest::files::{Feed, Route};
 use ingest::postgres::Asked;
 use model::{Exit, TopicName};
 use runtime::{Phase, Tasks};
@@ -36,20 +37,34 @@ pub async fn run(common: &Common, source: IngestSource) -> Result<Exit, Failure>
         let undeclared = || anyhow!("topic `{topic}` is not declared in topics.yaml");
         wiring.project.catalog.contract(topic).ok_or_else(|| Failure::new(Exit::Usage, undeclared()))
     };
-    declared(&dead_letter)?;
-    let poll = Duration::from_millis(200);
-    let feed = Feed { dir, format: None, topic: declared(&topic)?, dead_letter, poll, once: until_drained };
+    if declared(&dead_letter)?.value != ValueFormat::Bytes {
+        let why = anyhow!("topic `{dead_letter}` cannot take bad lines: declare it as `value: bytes`");
+        return Err(Failure::new(Exit::Usage, why));
+    }
+    if dead_letter == topic {
+        let why = anyhow!("topic `{topic}` cannot take both the rows and the bad lines");
+        return Err(Failure::new(Exit::Usage, why));
+    }
+    let topic = declared(&topic)?;
+    let files = sources::files_in(&wiring, dir, &topic.name, dead_letter);
+    let feed = Feed { files, route: Route::all(), topic, once: until_drained };
     let quit = interrupt::token();
     if wiring.host.is_some() {
         super::apply::prepare(&wiring).await?;
-    } else if !super::apply::applied(&wiring, "ingest", [&feed.topic.name, &feed.dead_letter], &quit).await? {
+    } else if !super::apply::applied(&wiring, "ingest", [&feed.topic.name, &feed.files.dead_letter], &quit)
+        .await?
+    {
         return Ok(Exit::Done);
     }
     let published = ingest::files::run(sources::files(&wiring), feed, quit).await;
     wiring.close().await;
     let published = published.map_err(|error| Failure::new(Exit::Halted, error))?;
+    let aside = match published.aside {
+        0 => String::new(),
+        aside => format!(", {aside} set aside and not read"),
+    };
     println!(
-        "{} files, {} rows published, {} lines to the dead letters",
+        "{} files, {} rows published, {} lines to the dead letters{aside}",
         published.files, published.records, published.bad_lines
     );
     Ok(Exit::Done)

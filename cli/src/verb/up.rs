@@ -191,13 +191,17 @@ fn start_sources(
         let (done, stop) = (CancellationToken::new(), tasks.stop(Phase::Sources));
         running.0.push(done.clone());
         let context = sources::files(wiring);
-        tasks.spawn(format!("files {}", feed.dir.display()), Phase::Sources, async move {
-            ingest::files::run(context, feed, stop)
-                .await
-                .map_err(|error| Failure::new(Exit::Halted, error))?;
-            done.cancel();
-            Ok(())
-        });
+        tasks.spawn(
+            format!("files {} to {}", feed.files.dir.display(), feed.topic.name),
+            Phase::Sources,
+            async move {
+                ingest::files::run(context, feed, stop)
+                    .await
+                    .map_err(|error| Failure::new(Exit::Halted, error))?;
+                done.cancel();
+                Ok(())
+            },
+        );
     }
     for feed in sources::databases(wiring, options.until_drained)? {
         let (done, stop) = (CancellationToken::new(), tasks.stop(Phase::Sources));

@@ -91,6 +91,7 @@ fn of(kind: &Type) -> Value {
         Type::Size => json!({
             "anyOf": [{ "type": "integer", "minimum": 1 }, text(r"^[0-9]+ *(B|kB|KB|MB|GB|KiB|MiB|GiB)$")],
         }),
+        Type::Character => text(r"^(.|\t|tab|none)$"),
         Type::Choice(words) => json!({ "enum": words }),
         Type::Topic => text(r"^[a-zA-Z0-9._-]{1,249}$"),
         Type::Table => text(r"^[a-z_][a-z0-9_]*\.[a-z_][a-z0-9_]*$"),

@@ -1,110 +1,273 @@
 //! How far each file was published: the records of the cursors topic that are this feed's.
+//!
+//! A cursor belongs to the topic's id, not its name: a topic that was deleted and made again is fed again.
+//! It is written before the first line of its file, so that a second try publishes under the same
+//! identity, and then with every transaction of lines.
 
 use std::collections::BTreeMap;
 
-use model::TopicName;
+use model::{TopicId, TopicName};
 use serde::{Deserialize, Serialize};
 
-use super::folder::Found;
+use super::lines::Place;
+use super::window::Mark;
 use crate::Error;
 
 /// Version of the cursor's JSON.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
+
+/// A content that is published whole.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Published {
+    /// All of it.
+    pub whole: Mark,
+    /// Behind its last line.
+    pub end: Place,
+    /// Before its last line, if that has no end: more of it may come.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before_open: Option<Place>,
+}
 
 /// How far a file is.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Cursor {
     /// Version of this format.
     version: u32,
-    /// Every line up to this one is on the topic, or on the dead-letter topic.
-    pub line: u64,
+    /// Id of the topic that the lines went to.
+    topic_id: String,
+    /// What its records are known by: header `lp.file`.
+    pub identity: String,
+    /// The file's path below the folder.
+    pub name: String,
+    /// Which of the files of this name it is, from 1.
+    pub round: u32,
+    /// Device and number of the files that had this content under this path, the newest last.
+    pub inodes: Vec<(u64, u64)>,
+    /// The content that is being published.
+    pub aim: Mark,
+    /// Every line before this place is on the topic, or on the dead-letter topic.
+    pub end: Place,
     /// Records of it on the topic.
     pub records: u64,
     /// Lines of it on the dead-letter topic.
     pub bad_lines: u64,
-    /// Whether that was the last.
+    /// Whether `aim` is published.
     pub done: bool,
+    /// Contents that this file had and that are published, the newest last.
+    pub published: Vec<Published>,
+    /// Of a cursor of version 1: half of the SHA-256 of the file. Its length is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub old_digest: Option<String>,
+}
+/// Contents of one file that are remembered, and files of the disk.
+const REMEMBERED: usize = 16;
+impl Cursor {
+    /// A file of which nothing is published.
+    pub fn new(topic: &TopicId, identity: String, name: &str, inode: (u64, u64), aim: Mark) -> Self {
+        Self {
+            version: VERSION,
+            topic_id: topic.as_str().to_owned(),
+            identity,
+            name: name.to_owned(),
+            round: 1,
+            inodes: vec![inode],
+            aim,
+            end: Place::start(),
+            records: 0,
+            bad_lines: 0,
+            done: false,
+            published: Vec::new(),
+            old_digest: None,
+        }
+    }
+    /// It is this file of the disk, too.
+    pub fn is_of(&mut self, inode: (u64, u64)) {
+        self.inodes.retain(|known| *known != inode);
+        self.inodes.push(inode);
+        self.inodes.drain(..self.inodes.len().saturating_sub(REMEMBERED));
+    }
+    /// All of `aim` is published.
+    pub fn finish(&mut self, before_open: Option<Place>) {
+        self.done = true;
+        self.old_digest = None;
+        let (whole, end) = (self.aim.clone(), self.end.clone());
+        self.published.push(Published { whole, end, before_open });
+        self.published.drain(..self.published.len().saturating_sub(REMEMBERED));
+    }
 }
 
-/// Cursors of one feed by the file's identity.
+/// A cursor of version 1, under the topic's name and `<path>@<digest>`.
+#[derive(Debug, Deserialize)]
+struct Old {
+    line: u64,
+    records: u64,
+    bad_lines: u64,
+    done: bool,
+}
+
+/// Cursors of one feed by identity.
 #[derive(Debug, Default)]
-pub(crate) struct Cursors(BTreeMap<String, Cursor>);
+pub(crate) struct Cursors {
+    by_identity: BTreeMap<String, Cursor>,
+    /// Identities by contents that are published, or being published.
+    by_content: BTreeMap<Mark, String>,
+    /// Cursors of version 1 that were found: to be written anew.
+    pub outdated: Vec<Vec<u8>>,
+}
 
 impl Cursors {
     /// Those of `topic` among all records of the cursors topic.
-    pub fn parse(topic: &TopicName, records: BTreeMap<Vec<u8>, Vec<u8>>) -> Result<Self, Error> {
-        let prefix = key(topic, "");
-        let mut cursors = BTreeMap::new();
+    pub fn parse(
+        topic: &TopicName,
+        id: &TopicId,
+        records: BTreeMap<Vec<u8>, Vec<u8>>,
+    ) -> Result<Self, Error> {
+        let prefix = format!("files/{topic}/");
+        let mut cursors = Self::default();
         for (key, value) in records {
-            let key = String::from_utf8_lossy(&key).into_owned();
-            let Some(identity) = key.strip_prefix(&prefix) else { continue };
-            let bad = |why: String| Error::BadCursor { key: key.clone(), why };
-            let cursor: Cursor = serde_json::from_slice(&value).map_err(|error| bad(error.to_string()))?;
-            if cursor.version != VERSION {
-                return Err(bad(format!("its version is {}, this program knows {VERSION}", cursor.version)));
+            let text = String::from_utf8_lossy(&key).into_owned();
+            let Some(identity) = text.strip_prefix(&prefix) else { continue };
+            let bad = |why: String| Error::BadCursor { key: text.clone(), why };
+            let json: serde_json::Value =
+                serde_json::from_slice(&value).map_err(|error| bad(error.to_string()))?;
+            match json.get("version").and_then(serde_json::Value::as_u64) {
+                Some(1) => {
+                    let old = serde_json::from_value(json).map_err(|error| bad(error.to_string()))?;
+                    cursors.outdated.push(key);
+                    let cursor = adopted(id, identity, old);
+                    // One that was written anew already is further.
+                    if !cursors.by_identity.contains_key(&cursor.identity) {
+                        cursors.set(cursor);
+                    }
+                }
+                Some(version) if version == u64::from(VERSION) => {
+                    let cursor: Cursor =
+                        serde_json::from_value(json).map_err(|error| bad(error.to_string()))?;
+                    if cursor.topic_id == id.as_str() {
+                        cursors.set(cursor);
+                    }
+                }
+                version => {
+                    let version =
+                        version.map_or_else(|| "no number".to_owned(), |version| version.to_string());
+                    return Err(bad(format!("its version is {version}, this program knows 1 and {VERSION}")));
+                }
             }
-            cursors.insert(identity.to_owned(), cursor);
         }
-        Ok(Self(cursors))
-    }
-    /// How far a file is; at its start if it is new.
-    pub fn of(&self, file: &Found) -> Cursor {
-        let new = || Cursor { version: VERSION, ..Cursor::default() };
-        self.0.get(&file.identity).cloned().unwrap_or_else(new)
-    }
-    pub fn is_done(&self, file: &Found) -> bool {
-        self.0.get(&file.identity).is_some_and(|cursor| cursor.done)
+        Ok(cursors)
     }
     /// The cursor is on the topic.
-    pub fn set(&mut self, file: &Found, cursor: Cursor) {
-        self.0.insert(file.identity.clone(), cursor);
+    pub fn set(&mut self, cursor: Cursor) {
+        let contents = cursor.published.iter().map(|published| &published.whole);
+        for content in contents.chain((cursor.aim.bytes > 0).then_some(&cursor.aim)) {
+            self.by_content.insert(content.clone(), cursor.identity.clone());
+        }
+        self.by_identity.insert(cursor.identity.clone(), cursor);
+    }
+    /// Cursors of files that had this path.
+    pub fn named<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Cursor> {
+        self.by_identity.values().filter(move |cursor| cursor.name == name)
+    }
+    pub fn all(&self) -> impl Iterator<Item = &Cursor> {
+        self.by_identity.values()
+    }
+    pub fn get(&self, identity: &str) -> Option<&Cursor> {
+        self.by_identity.get(identity)
+    }
+    /// The file that has, or had, this content.
+    pub fn of_content(&self, content: &Mark) -> Option<&Cursor> {
+        self.by_content.get(content).and_then(|identity| self.by_identity.get(identity))
     }
 }
 
+/// A cursor of version 1 as one of this version. The topic is taken for the one that it was of: only a
+/// topic that was made again before this program first ran here would tell otherwise.
+fn adopted(topic: &TopicId, identity: &str, old: Old) -> Cursor {
+    let (name, digest) = identity.rsplit_once('@').unwrap_or((identity, ""));
+    let aim = Mark { bytes: 0, digest: String::new() };
+    let mut cursor = Cursor::new(topic, identity.to_owned(), name, (0, 0), aim);
+    cursor.old_digest = Some(digest.to_owned());
+    cursor.end.line = old.line;
+    (cursor.records, cursor.bad_lines, cursor.done) = (old.records, old.bad_lines, old.done);
+    cursor
+}
+
 /// Key of a file's cursor.
-pub(crate) fn key(topic: &TopicName, identity: &str) -> String {
-    format!("files/{topic}/{identity}")
+pub(crate) fn key(topic: &TopicName, cursor: &Cursor) -> String {
+    format!("files/{topic}/{}/{}", cursor.topic_id, cursor.identity)
 }
 
 /// The cursor as its record's value.
 pub(crate) fn value(cursor: &Cursor) -> Vec<u8> {
-    serde_json::to_vec(cursor).expect("numbers and a flag are JSON")
+    serde_json::to_vec(cursor).expect("numbers, texts and flags are JSON")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::files::lines::Within;
 
     fn topic() -> TopicName {
         "shop.orders".parse().expect("a topic name")
     }
-    fn file(identity: &str) -> Found {
-        Found { name: String::new(), path: "".into(), identity: identity.to_owned(), is_still: true }
+    fn id(text: &str) -> TopicId {
+        text.parse().expect("an id")
+    }
+    fn cursor() -> Cursor {
+        let aim = Mark { bytes: 9, digest: "d9".to_owned() };
+        let mut cursor = Cursor::new(&id("one"), "a.csv@1".to_owned(), "a.csv", (1, 2), aim.clone());
+        cursor.end = Place { mark: aim, line: 7, next: 8, within: Within::Start };
+        cursor.finish(None);
+        cursor
+    }
+    fn record(cursor: &Cursor) -> (Vec<u8>, Vec<u8>) {
+        (key(&topic(), cursor).into_bytes(), value(cursor))
     }
 
     #[test]
     fn a_cursor_comes_back_as_it_was_written() {
-        let cursor = Cursor { version: VERSION, line: 7, records: 5, bad_lines: 1, done: true };
-        let record = |topic: &TopicName| (key(topic, "a.csv@1").into_bytes(), value(&cursor));
-        let other: TopicName = "shop.other".parse().expect("a topic name");
-        let cursors = Cursors::parse(&topic(), BTreeMap::from([record(&topic())])).expect("a cursor");
-        assert_eq!(cursors.of(&file("a.csv@1")), cursor);
-        assert!(cursors.is_done(&file("a.csv@1")) && !cursors.is_done(&file("a.csv@2")));
-        let cursors = Cursors::parse(&topic(), BTreeMap::from([record(&other)])).expect("none of ours");
-        assert_eq!(cursors.of(&file("a.csv@1")).line, 0);
+        let cursors =
+            Cursors::parse(&topic(), &id("one"), BTreeMap::from([record(&cursor())])).expect("a cursor");
+        assert_eq!(cursors.get("a.csv@1"), Some(&cursor()));
+        assert_eq!(cursors.of_content(&cursor().aim), Some(&cursor()));
     }
 
     #[test]
-    fn the_format_of_version_1_is_read() {
+    fn a_topic_that_was_made_again_and_one_of_another_name_have_none() {
+        let records = BTreeMap::from([record(&cursor())]);
+        let again = Cursors::parse(&topic(), &id("two"), records.clone()).expect("none of ours");
+        assert_eq!(again.all().count(), 0);
+        let other = "shop.other".parse().expect("a topic name");
+        assert_eq!(Cursors::parse(&other, &id("one"), records).expect("none of ours").all().count(), 0);
+    }
+
+    #[test]
+    fn the_format_of_version_2_is_read() {
+        let golden = br#"{"version":2,"topic_id":"one","identity":"a.csv@1","name":"a.csv","round":1,"inodes":[[1,2]],
+            "aim":{"bytes":9,"digest":"d9"},"end":{"bytes":9,"digest":"d9","line":7,"next":8},"records":0,"bad_lines":0,
+            "done":true,"published":[{"whole":{"bytes":9,"digest":"d9"},"end":{"bytes":9,"digest":"d9","line":7,"next":8}}]}"#;
+        let records = BTreeMap::from([(key(&topic(), &cursor()).into_bytes(), golden.to_vec())]);
+        assert_eq!(
+            Cursors::parse(&topic(), &id("one"), records).expect("a cursor").get("a.csv@1"),
+            Some(&cursor())
+        );
+    }
+
+    #[test]
+    fn the_format_of_version_1_is_read_and_to_be_written_anew() {
         let golden = br#"{"version":1,"line":7,"records":5,"bad_lines":1,"done":false}"#;
-        let records = BTreeMap::from([(key(&topic(), "x").into_bytes(), golden.to_vec())]);
-        assert_eq!(Cursors::parse(&topic(), records).expect("a cursor").of(&file("x")).line, 7);
+        let key = b"files/shop.orders/below/x.csv@d9".to_vec();
+        let cursors = Cursors::parse(&topic(), &id("one"), BTreeMap::from([(key.clone(), golden.to_vec())]));
+        let cursors = cursors.expect("a cursor");
+        let cursor = cursors.named("below/x.csv").next().expect("the file's");
+        assert_eq!((cursor.end.line, cursor.records, cursor.done), (7, 5, false));
+        assert_eq!((cursor.old_digest.as_deref(), &cursors.outdated[..]), (Some("d9"), &[key][..]));
     }
 
     #[test]
     fn a_cursor_of_a_later_version_is_not_guessed_at() {
-        let value = br#"{"version":2,"line":7,"records":5,"bad_lines":1,"done":false}"#;
-        let records = BTreeMap::from([(key(&topic(), "x").into_bytes(), value.to_vec())]);
-        assert!(Cursors::parse(&topic(), records).is_err());
+        let value = br#"{"version":3,"line":7,"records":5,"bad_lines":1,"done":false}"#;
+        let records = BTreeMap::from([(b"files/shop.orders/x".to_vec(), value.to_vec())]);
+        assert!(Cursors::parse(&topic(), &id("one"), records).is_err());
     }
 }

@@ -1,142 +1,238 @@
-//! What is in the folder, and which of it is whole.
+//! What is in the folder: which of it are files, and since when each is as it is.
+//!
+//! Only regular files are read, and links to them; a link to a folder is not followed, for it may lead back.
+//! Names that start with a dot or end in `.tmp` or `.part` are somebody's own business. Whatever else is
+//! there is set aside by name, and what can be read is read.
 
-use std::collections::{BTreeMap, HashMap};
-use std::io::Read as _;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
-use sha2::{Digest as _, Sha256};
+use tokio::time::Instant;
 
 use crate::Error;
+
+/// What tells one state of a file from another.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct State {
+    pub size: u64,
+    pub modified: Option<SystemTime>,
+    /// When anything about it changed: who may read it, too.
+    pub changed: (i64, i64),
+    /// Device and number of the file: it keeps them when it is renamed.
+    pub inode: (u64, u64),
+}
 
 /// A file as it was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Found {
-    /// Its path in the folder, with slashes.
+    /// Its path below the folder, with slashes.
     pub name: String,
     /// Where it is.
     pub path: PathBuf,
-    /// Name and hash of its bytes: what it is known by. Empty until it is still.
-    pub identity: String,
-    /// Whether two looks found it the same.
-    pub is_still: bool,
+    /// As it is.
+    pub state: State,
+    /// How long it has been so. `None`: it was not seen so before.
+    pub still_for: Option<Duration>,
 }
 
-/// Size and time of the last change.
-type Look = (u64, Option<SystemTime>);
+/// Something in the folder that is not read.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Aside {
+    /// Its path below the folder, bytes that are no text escaped.
+    pub name: String,
+    /// Why it is not read.
+    pub why: String,
+}
+
+/// One look at the folder.
+#[derive(Debug, Default)]
+pub(crate) struct Look {
+    /// Its files by name.
+    pub files: Vec<Found>,
+    /// What is not read.
+    pub aside: Vec<Aside>,
+}
 
 /// A watched folder.
 #[derive(Debug)]
 pub(crate) struct Folder {
     dir: PathBuf,
-    seen: BTreeMap<String, Look>,
-    identities: HashMap<(String, Look), String>,
+    seen: BTreeMap<String, (State, Instant)>,
 }
 
 impl Folder {
     pub fn new(dir: PathBuf) -> Self {
-        Self { dir, seen: BTreeMap::new(), identities: HashMap::new() }
+        Self { dir, seen: BTreeMap::new() }
     }
 
-    /// All files by name. A folder that is not there yet is empty.
-    pub async fn look(&mut self) -> Result<Vec<Found>, Error> {
+    /// All that is in it at `now`. A folder that is not there is an error: an empty one has nothing to
+    /// publish, and a misspelt one must not look like it.
+    pub async fn look(&mut self, now: Instant) -> Result<Look, Error> {
         let dir = self.dir.clone();
-        let now = runtime::cpu::run(move || {
-            let mut files = BTreeMap::new();
-            list(&dir, &dir, &mut files).map(|()| files)
-        })
-        .await?;
-        let mut found = Vec::with_capacity(now.len());
-        for (name, look) in &now {
-            let path = self.dir.join(name);
-            let is_still = self.seen.get(name) == Some(look);
-            let identity = if is_still { self.identity(name, *look, &path).await? } else { String::new() };
-            found.push(Found { name: name.clone(), path, identity, is_still });
+        let listed = runtime::cpu::run(move || {
+            let mut listing = Listing { root: dir, ..Listing::default() };
+            let root = listing.root.clone();
+            listing.list(&root).map(|()| listing)
+        });
+        let listed = listed.await.map_err(|source| Error::Folder { path: self.dir.clone(), source })?;
+        let before = std::mem::take(&mut self.seen);
+        let mut look = Look { aside: listed.aside.into_iter().collect(), files: Vec::new() };
+        let mut inodes = BTreeSet::new();
+        for (name, (path, state)) in listed.files {
+            if !inodes.insert(state.inode) {
+                look.aside.push(Aside { name, why: "it is another name of a file that is there".to_owned() });
+                continue;
+            }
+            let since = before.get(&name).filter(|(was, _)| *was == state).map(|(_, since)| *since);
+            let still_for = since.map(|since| now.saturating_duration_since(since));
+            self.seen.insert(name.clone(), (state.clone(), since.unwrap_or(now)));
+            look.files.push(Found { name, path, state, still_for });
         }
-        self.identities.retain(|(name, look), _| now.get(name) == Some(look));
-        self.seen = now;
-        Ok(found)
-    }
-
-    async fn identity(&mut self, name: &str, look: Look, path: &Path) -> Result<String, Error> {
-        let key = (name.to_owned(), look);
-        if let Some(known) = self.identities.get(&key) {
-            return Ok(known.clone());
-        }
-        let file = path.to_owned();
-        let hash = runtime::cpu::run(move || hash(&file)).await?;
-        let identity = format!("{name}@{hash}");
-        self.identities.insert(key, identity.clone());
-        Ok(identity)
+        Ok(look)
     }
 }
 
-/// Hash of a file's bytes: half of its SHA-256, in hexadecimal.
-pub(crate) fn hash(path: &Path) -> Result<String, Error> {
-    let failed = |source| Error::File { path: path.to_owned(), source };
-    let mut file = std::fs::File::open(path).map_err(failed)?;
-    let mut hasher = Sha256::new();
-    let mut buffer = vec![0; 1 << 16];
-    loop {
-        match file.read(&mut buffer).map_err(failed)? {
-            0 => return Ok(hex::encode(&hasher.finalize()[..16])),
-            n => hasher.update(&buffer[..n]),
+#[derive(Default)]
+struct Listing {
+    root: PathBuf,
+    files: BTreeMap<String, (PathBuf, State)>,
+    aside: BTreeSet<Aside>,
+}
+impl Listing {
+    /// Adds what is in a folder. An error is that of the folder itself.
+    fn list(&mut self, dir: &Path) -> io::Result<()> {
+        for entry in std::fs::read_dir(dir)? {
+            let path = entry?.path();
+            let name = path.file_name().unwrap_or_default();
+            if is_ignored(name) {
+                continue;
+            }
+            let is_link = match std::fs::symlink_metadata(&path) {
+                Ok(meta) => meta.is_symlink(),
+                // Gone again since it was listed.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => {
+                    self.set_aside(&path, &format!("it cannot be looked at: {error}"));
+                    continue;
+                }
+            };
+            match std::fs::metadata(&path) {
+                Err(_) if is_link => self.set_aside(&path, "it is a link to nothing"),
+                Err(_) => {}
+                Ok(meta) if meta.is_dir() && is_link => {
+                    self.set_aside(&path, "it is a link to a folder, which is not followed");
+                }
+                Ok(meta) if meta.is_dir() => {
+                    if let Err(error) = self.list(&path) {
+                        self.set_aside(&path, &format!("the folder cannot be read: {error}"));
+                    }
+                }
+                Ok(meta) if !meta.is_file() => self.set_aside(&path, "it is no regular file"),
+                Ok(meta) => {
+                    let relative = path.strip_prefix(&self.root).ok().and_then(Path::to_str);
+                    let Some(name) = relative.map(str::to_owned) else {
+                        self.set_aside(&path, "its name is not UTF-8");
+                        continue;
+                    };
+                    let (modified, changed) = (meta.modified().ok(), (meta.ctime(), meta.ctime_nsec()));
+                    let (size, inode) = (meta.len(), (meta.dev(), meta.ino()));
+                    self.files.insert(name, (path, State { size, modified, changed, inode }));
+                }
+            }
         }
+        Ok(())
+    }
+    fn set_aside(&mut self, path: &Path, why: &str) {
+        let relative = path.strip_prefix(&self.root).unwrap_or(path);
+        self.aside.insert(Aside { name: shown(relative.as_os_str()), why: why.to_owned() });
     }
 }
 
-fn list(root: &Path, dir: &Path, files: &mut BTreeMap<String, Look>) -> Result<(), Error> {
-    let failed = |source| Error::File { path: dir.to_owned(), source };
-    let entries = match std::fs::read_dir(dir) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(failed(error)),
-    };
-    for entry in entries {
-        let path = entry.map_err(failed)?.path();
-        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        if name.starts_with('.') || name.ends_with(".tmp") || name.ends_with(".part") {
-            continue;
-        }
-        // Gone again since it was listed: the next look knows.
-        let Ok(meta) = std::fs::metadata(&path) else { continue };
-        if meta.is_dir() {
-            list(root, &path, files)?;
-        } else if let Ok(relative) = path.strip_prefix(root) {
-            let parts: Vec<_> = relative.iter().map(|part| part.to_string_lossy()).collect();
-            files.insert(parts.join("/"), (meta.len(), meta.modified().ok()));
-        }
+/// A name for people: text as it is, every byte that is none as `\xff`.
+fn shown(name: &OsStr) -> String {
+    let mut shown = String::new();
+    for chunk in name.as_encoded_bytes().utf8_chunks() {
+        shown.push_str(chunk.valid());
+        shown.extend(chunk.invalid().iter().map(|byte| format!("\\x{byte:02x}")));
     }
-    Ok(())
+    shown
+}
+
+fn is_ignored(name: &OsStr) -> bool {
+    let name = name.as_encoded_bytes();
+    name.starts_with(b".") || name.ends_with(b".tmp") || name.ends_with(b".part")
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::ffi::OsStrExt as _;
+    use std::os::unix::fs::symlink;
+
     use super::*;
 
-    #[tokio::test]
-    async fn a_file_is_taken_once_it_stands_still() {
+    fn write(dir: &Path, name: impl AsRef<OsStr>, text: &str) {
+        std::fs::write(dir.join(name.as_ref()), text).expect("written");
+    }
+    fn names(look: &Look) -> Vec<&str> {
+        look.files.iter().map(|file| file.name.as_str()).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_file_is_still_from_the_second_look_that_finds_it_the_same() {
         let dir = tempfile::tempdir().expect("a folder");
-        std::fs::write(dir.path().join("a.csv"), "x\n1\n").expect("written");
-        std::fs::write(dir.path().join("b.csv.part"), "x\n").expect("written");
+        write(dir.path(), "a.csv", "x\n1\n");
+        write(dir.path(), "b.csv.part", "x\n");
         let mut folder = Folder::new(dir.path().to_owned());
-        let first = folder.look().await.expect("a folder");
-        assert_eq!(
-            first.iter().map(|f| (f.name.as_str(), f.is_still)).collect::<Vec<_>>(),
-            [("a.csv", false)]
-        );
-        let second = folder.look().await.expect("a folder");
-        assert!(second[0].is_still && second[0].identity.starts_with("a.csv@"));
-        std::fs::write(dir.path().join("a.csv"), "x\n1\n2\n").expect("written");
-        let third = folder.look().await.expect("a folder");
-        assert!(!third[0].is_still);
-        let fourth = folder.look().await.expect("a folder");
-        assert_ne!(fourth[0].identity, second[0].identity, "written anew it is another file");
+        let start = Instant::now();
+        let first = folder.look(start).await.expect("a folder");
+        assert_eq!((names(&first), first.files[0].still_for), (vec!["a.csv"], None));
+        let second = folder.look(start + Duration::from_secs(2)).await.expect("a folder");
+        assert_eq!(second.files[0].still_for, Some(Duration::from_secs(2)));
+        write(dir.path(), "a.csv", "x\n1\n2\n");
+        let third = folder.look(start + Duration::from_secs(3)).await.expect("a folder");
+        assert_eq!(third.files[0].still_for, None);
     }
 
     #[tokio::test]
-    async fn a_folder_that_is_not_there_is_empty() {
-        let mut folder = Folder::new("/nonexistent/lakepulse".into());
-        assert_eq!(folder.look().await.expect("no error"), []);
+    async fn a_folder_that_is_not_there_is_an_error_that_names_it() {
+        let error =
+            Folder::new("/nonexistent/lakepulse".into()).look(Instant::now()).await.expect_err("no folder");
+        assert!(error.to_string().contains("/nonexistent/lakepulse"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn what_is_no_file_is_set_aside_by_name_and_the_others_are_found() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let dir = dir.path();
+        write(dir, "a.jsonl", "{}");
+        write(dir, "caf\u{e9}.jsonl", "{}");
+        write(dir, OsStr::from_bytes(b"caf\xe9.jsonl"), "{}");
+        std::fs::create_dir(dir.join("below")).expect("made");
+        write(dir, "below/b.jsonl", "{}");
+        symlink("..", dir.join("below/loop")).expect("linked");
+        symlink(dir, dir.join("whole")).expect("linked");
+        symlink("nowhere", dir.join("nothing")).expect("linked");
+        symlink("/dev/zero", dir.join("zero.jsonl")).expect("linked");
+        symlink("a.jsonl", dir.join("z.jsonl")).expect("linked");
+        std::fs::hard_link(dir.join("a.jsonl"), dir.join("y.jsonl")).expect("linked");
+        std::os::unix::net::UnixListener::bind(dir.join("s.jsonl")).expect("a socket");
+        let look = Folder::new(dir.to_owned()).look(Instant::now()).await.expect("a folder");
+        assert_eq!(names(&look), ["a.jsonl", "below/b.jsonl", "caf\u{e9}.jsonl"]);
+        let aside: Vec<_> = look.aside.iter().map(|aside| aside.name.as_str()).collect();
+        let expected = [
+            "below/loop",
+            "caf\\xe9.jsonl",
+            "nothing",
+            "s.jsonl",
+            "whole",
+            "zero.jsonl",
+            "y.jsonl",
+            "z.jsonl",
+        ];
+        assert_eq!(aside, expected);
     }
 }

@@ -1,21 +1,34 @@
-//! Files to rows, line by line. Pure but for the reader they are given.
+//! A file's content as pieces: rows, bad lines, and what is neither (a header, blanks, brackets).
 //!
-//! Numbers count lines of the file from 1, a CSV header included; a CSV record that spans lines has the
-//! number of its first. Resuming reads over what came before: the same bytes give the same numbers.
+//! All pieces together are the content, byte for byte. A CSV record that is bad, or longer than a line may
+//! be, makes one bad line of the physical line that it begins on, and reading goes on at the next: a quote
+//! that is never closed costs its own line and no other. Nothing is held but one record, of at most the
+//! longest line that is allowed.
+//!
+//! Numbers count lines of the file from 1, a header included; a CSV record that spans lines has the number
+//! of its first. In a JSON text that spans lines they count its objects. Either way they rise, and the
+//! same bytes give the same numbers wherever reading begins.
 
-use std::io::{BufRead, Read};
+use std::io::Read;
+use std::sync::Arc;
 
-use catalog::FileFormat;
+use catalog::{Encoding, FileFormat};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+
+use super::array::{self, Extent};
+use super::csv::{self, BadCsv, Dialect, Field, Scan};
+use super::text::{self, Charset};
+use super::window::{Mark, Window};
 
 /// Why a line is no row.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadLine {
-    /// Not UTF-8.
-    #[error("the line is not valid UTF-8")]
-    Utf8,
+    /// Bytes that are no characters.
+    #[error("the line is not valid {0}")]
+    Text(&'static str),
     /// More bytes than a line may have.
-    #[error("the line is longer than {0} bytes")]
+    #[error("the line, or the record that begins on it, is longer than {0} bytes")]
     TooLong(usize),
     /// Not a JSON object.
     #[error("the line is no JSON object: {0}")]
@@ -23,263 +36,513 @@ pub enum BadLine {
     /// The same name twice, so that one value would be lost.
     #[error("column `{0}` is there twice")]
     Twice(String),
-    /// More or fewer fields than the header.
-    #[error("the line has {has} fields, the header {header}")]
+    /// More or fewer fields than columns.
+    #[error("the line has {has} fields, and there are {columns} columns")]
     Fields {
         /// Fields of the line.
         has: usize,
-        /// Fields of the header.
-        header: usize,
+        /// Columns of the file.
+        columns: usize,
     },
-    /// What the CSV parser says.
+    /// Not well-formed CSV.
     #[error("the line is no CSV: {0}")]
-    Csv(String),
+    Csv(#[from] BadCsv),
+    /// A file whose lines have no meaning.
+    #[error("no line of the file can be read: {0}")]
+    File(String),
     /// A row that the topic's schema does not take.
     #[error(transparent)]
     Row(#[from] crate::shape::BadRow),
 }
 
-/// One line that is not blank.
+/// How a file is written.
+#[derive(Debug, Clone)]
+pub(crate) struct Written {
+    pub format: FileFormat,
+    pub encoding: Encoding,
+    pub delimiter: u8,
+    pub quote: Option<u8>,
+    /// Names of the columns, where no line of the file says them.
+    pub columns: Option<Arc<[String]>>,
+    /// Bytes that a line may have.
+    pub longest: usize,
+}
+impl Written {
+    fn is_csv(&self) -> bool {
+        matches!(self.format, FileFormat::Csv | FileFormat::Tsv)
+    }
+}
+
+/// A place between two lines.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Place {
+    /// What lies before it.
+    #[serde(flatten)]
+    pub mark: Mark,
+    /// Number of the last row or bad line before it.
+    pub line: u64,
+    /// Number of the line that begins here.
+    pub next: u64,
+    /// Where it is in a JSON text.
+    #[serde(default, skip_serializing_if = "Within::is_start")]
+    pub within: Within,
+}
+impl Place {
+    /// Before everything.
+    pub fn start() -> Self {
+        Self { mark: Mark { bytes: 0, digest: String::new() }, line: 0, next: 1, within: Within::Start }
+    }
+}
+
+/// Columns of a row.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Row {
+    pub columns: Map<String, Value>,
+    /// The text, where it is JSON.
+    pub json: Option<String>,
+}
+
+impl Row {
+    /// As the topic's schema is asked about it.
+    pub fn given(&self) -> crate::shape::Row<'_> {
+        match &self.json {
+            Some(text) => crate::shape::Row::Json(text),
+            None => crate::shape::Row::Cells(&self.columns),
+        }
+    }
+}
+
+/// A stretch of the content.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Piece {
+    /// Its bytes, its line end included; of a line that is too long, the first.
+    pub bytes: Vec<u8>,
+    /// How many it has.
+    pub length: u64,
+    /// A row, or what is wrong. `None`: neither.
+    pub line: Option<Line>,
+}
+
+/// A row or a bad line.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Line {
-    /// From 1.
     pub number: u64,
-    /// Its bytes; of CSV, its fields joined by commas.
+    /// Its own bytes, without its line end.
     pub raw: Vec<u8>,
-    /// Its columns.
-    pub row: Result<Map<String, Value>, BadLine>,
-    /// Whether it is JSON.
-    pub is_json: bool,
+    /// How many it had, where `raw` has only the first of them.
+    pub cut_of: Option<u64>,
+    pub row: Result<Row, BadLine>,
 }
 
-/// What the ending of a name says.
-pub(crate) fn format_of(name: &str) -> Option<FileFormat> {
-    match name.rsplit_once('.')?.1.to_ascii_lowercase().as_str() {
-        "csv" => Some(FileFormat::Csv),
-        "jsonl" | "ndjson" | "json" => Some(FileFormat::JsonLines),
-        _ => None,
+/// Where in a JSON text reading is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Within {
+    /// Before its first value, or in a file of lines.
+    #[default]
+    Start,
+    /// In an array, before a value.
+    Value,
+    /// In an array, behind a value.
+    Comma,
+    /// In an array, behind something that was bad to the end of its line.
+    Lost,
+    /// Among objects one behind the other.
+    Loose,
+    /// Behind the array.
+    End,
+}
+
+impl Within {
+    fn is_start(&self) -> bool {
+        *self == Self::Start
     }
 }
 
-/// Lines of one file.
-pub(crate) enum Lines<R: Read> {
-    Csv { reader: Box<csv::Reader<R>>, header: Option<Vec<String>>, longest: usize },
-    Json { reader: R, number: u64, longest: usize },
+/// Reads one file.
+pub(crate) struct Lines<R> {
+    window: Window<R>,
+    written: Written,
+    charset: Charset,
+    begun: bool,
+    columns: Option<Arc<[String]>>,
+    /// Why no line has a meaning.
+    unusable: Option<String>,
+    within: Within,
+    fields: Vec<Field>,
+    /// Number of the line that begins at the window.
+    next: u64,
+    /// Number of the last row or bad line.
+    last: u64,
+    /// The place before the last line, if that has no end.
+    before_open: Option<Place>,
+    /// The place behind the last value of a JSON text, once something else follows.
+    behind_value: Option<Place>,
 }
 
-impl<R: BufRead> Lines<R> {
-    pub fn new(format: FileFormat, reader: R, longest: usize) -> Self {
-        match format {
-            FileFormat::Csv => {
-                let mut builder = csv::ReaderBuilder::new();
-                // By default a carriage return alone ends a record, but is no line: two records would
-                // have one number.
-                builder.flexible(true).has_headers(false).terminator(csv::Terminator::Any(b'\n'));
-                let reader = builder.from_reader(reader);
-                Self::Csv { reader: Box::new(reader), header: None, longest }
+impl<R: Read> Lines<R> {
+    pub fn new(written: Written, reader: R) -> Self {
+        Self {
+            window: Window::new(reader),
+            charset: Charset::Utf8,
+            begun: false,
+            columns: written.columns.clone(),
+            unusable: None,
+            within: Within::Start,
+            fields: Vec::new(),
+            next: 1,
+            last: 0,
+            before_open: None,
+            behind_value: None,
+            written,
+        }
+    }
+
+    /// Where reading is.
+    pub fn place(&self) -> Place {
+        Place { mark: self.window.mark(), line: self.last, next: self.next, within: self.within }
+    }
+    /// The end of what was read. What closes an array is not of it: it moves once more values follow.
+    pub fn end(&self) -> Place {
+        self.behind_value.clone().unwrap_or_else(|| self.place())
+    }
+    /// The place before the last line, once that was read and turned out to have no end.
+    pub fn before_open(&self) -> Option<&Place> {
+        self.before_open.as_ref()
+    }
+
+    /// Goes on at a place where reading was before. `false`: what lies before it is not what it was.
+    pub fn resume(&mut self, at: &Place) -> std::io::Result<bool> {
+        if at.mark.bytes == 0 {
+            return Ok(true);
+        }
+        self.begin()?;
+        // What is said once at the start of a file holds for the rest of it.
+        let csv = self.written.is_csv();
+        while self.window.behind() < at.mark.bytes
+            && self.unusable.is_none()
+            && if csv { self.columns.is_none() } else { self.is_document() && self.within == Within::Start }
+        {
+            if self.next()?.is_none() {
+                break;
             }
-            FileFormat::JsonLines => Self::Json { reader, number: 0, longest },
         }
+        self.window.skip_to(at.mark.bytes)?;
+        (self.next, self.last) = (at.next, at.line);
+        (self.before_open, self.behind_value) = (None, None);
+        if self.is_document() && at.within != Within::Start {
+            self.within = at.within;
+        }
+        Ok(self.window.mark() == at.mark)
     }
 
-    /// The next line. `None` at the end of the file.
-    pub fn next(&mut self) -> std::io::Result<Option<Line>> {
-        match self {
-            Self::Csv { reader, header, longest } => next_csv(reader, header, *longest),
-            Self::Json { reader, number, longest } => next_json(reader, number, *longest),
+    /// The next piece. `None` at the end of the file.
+    pub fn next(&mut self) -> std::io::Result<Option<Piece>> {
+        if !self.begun
+            && let Some(mark) = self.begin()?
+        {
+            return Ok(Some(mark));
         }
-    }
-}
-
-fn next_csv<R: Read>(
-    reader: &mut csv::Reader<R>,
-    header: &mut Option<Vec<String>>,
-    longest: usize,
-) -> std::io::Result<Option<Line>> {
-    let mut record = csv::ByteRecord::new();
-    loop {
-        match reader.read_byte_record(&mut record) {
-            Ok(false) => return Ok(None),
-            Ok(true) => {}
-            Err(error) => {
-                let number = error.position().map_or(0, csv::Position::line);
-                return match error.into_kind() {
-                    csv::ErrorKind::Io(error) => Err(error),
-                    other => {
-                        let row = Err(BadLine::Csv(format!("{other:?}")));
-                        Ok(Some(Line { number, raw: Vec::new(), row, is_json: false }))
-                    }
-                };
+        if self.window.bytes().is_empty() {
+            self.window.more()?;
+            if self.window.bytes().is_empty() {
+                return Ok(None);
             }
         }
-        let number = record.position().map_or(0, csv::Position::line);
-        let Some(header) = header else {
-            // What a spreadsheet puts before the first name.
-            let name = |name| String::from_utf8_lossy(name).trim_start_matches('\u{feff}').trim().to_owned();
-            *header = Some(fields(&record).map(name).collect());
-            continue;
+        if let Some(why) = &self.unusable {
+            let why = BadLine::File(why.clone());
+            return self.physical(Err(why)).map(Some);
+        }
+        let piece = match self.written.format {
+            FileFormat::Csv | FileFormat::Tsv => self.csv()?,
+            FileFormat::JsonLines => self.physical(Ok(()))?,
+            FileFormat::Json => self.document()?,
         };
-        let raw = fields(&record).collect::<Vec<_>>().join(&b',');
-        let row = csv_row(&record, header, &raw, longest);
-        return Ok(Some(Line { number, raw, row, is_json: false }));
+        Ok(Some(piece))
     }
-}
 
-/// The fields, without the carriage return of the line's end.
-fn fields(record: &csv::ByteRecord) -> impl Iterator<Item = &[u8]> {
-    let last = record.len().saturating_sub(1);
-    record.iter().enumerate().map(move |(at, field)| match field.strip_suffix(b"\r") {
-        Some(bare) if at == last => bare,
-        _ => field,
-    })
-}
+    fn is_document(&self) -> bool {
+        self.written.format == FileFormat::Json
+    }
 
-fn csv_row(
-    record: &csv::ByteRecord,
-    header: &[String],
-    raw: &[u8],
-    longest: usize,
-) -> Result<Map<String, Value>, BadLine> {
-    if raw.len() > longest {
-        return Err(BadLine::TooLong(longest));
-    }
-    if record.len() != header.len() {
-        return Err(BadLine::Fields { has: record.len(), header: header.len() });
-    }
-    let mut row = Map::new();
-    for (name, field) in header.iter().zip(fields(record)) {
-        let text = str::from_utf8(field).map_err(|_| BadLine::Utf8)?;
-        if row.insert(name.clone(), Value::String(text.to_owned())).is_some() {
-            return Err(BadLine::Twice(name.clone()));
-        }
-    }
-    Ok(row)
-}
-
-fn next_json(reader: &mut impl BufRead, number: &mut u64, longest: usize) -> std::io::Result<Option<Line>> {
-    loop {
-        let mut raw = Vec::new();
-        let taken = reader.by_ref().take(longest as u64 + 2).read_until(b'\n', &mut raw)?;
-        if taken == 0 {
+    /// Looks at the first bytes. The byte order mark is a piece of its own.
+    fn begin(&mut self) -> std::io::Result<Option<Piece>> {
+        if std::mem::replace(&mut self.begun, true) {
             return Ok(None);
         }
-        *number += 1;
-        let ended = raw.ends_with(b"\n");
-        while raw.last().is_some_and(|byte| matches!(byte, b'\n' | b'\r')) {
-            raw.pop();
-        }
-        if raw.len() > longest {
-            if !ended {
-                skip_line(reader)?;
+        self.window.fill(4)?;
+        let Some(begin) = text::begin(self.written.encoding, self.window.bytes()) else {
+            if !self.window.bytes().is_empty() {
+                let why = "it has no byte order mark; say `encoding: utf-16le` or `utf-16be`";
+                self.unusable = Some(why.to_owned());
             }
-            raw.truncate(longest);
-            return Ok(Some(Line {
-                number: *number,
-                raw,
-                row: Err(BadLine::TooLong(longest)),
-                is_json: true,
-            }));
+            return Ok(None);
+        };
+        self.charset = begin.charset;
+        let wide = [&b"\xff\xfe"[..], b"\xfe\xff"].iter().any(|mark| self.window.bytes().starts_with(mark));
+        if wide && begin.charset == Charset::Utf8 {
+            self.unusable = Some("its byte order mark is that of UTF-16; say `encoding: utf-16`".to_owned());
         }
-        if raw.iter().all(u8::is_ascii_whitespace) {
-            continue;
+        if begin.mark == 0 {
+            return Ok(None);
         }
-        let row = json_row(&raw);
-        return Ok(Some(Line { number: *number, raw, row, is_json: true }));
+        Ok(Some(self.nothing(begin.mark)))
+    }
+
+    /// Takes bytes that are neither row nor bad line.
+    fn nothing(&mut self, bytes: usize) -> Piece {
+        let bytes = self.taken(bytes);
+        Piece { length: bytes.len() as u64, bytes, line: None }
+    }
+    fn taken(&mut self, bytes: usize) -> Vec<u8> {
+        let taken = self.window.bytes()[..bytes].to_vec();
+        self.window.skip(bytes);
+        self.next += self.charset.line_ends(&taken);
+        taken
+    }
+    /// Takes a record or line of these bytes, line end included.
+    fn record(&mut self, bytes: usize, row: Result<Row, BadLine>) -> Piece {
+        let is_last = self.window.is_all() && bytes == self.window.bytes().len();
+        let ended = self.charset.line_end(&self.window.bytes()[..bytes], false) > 0;
+        self.before_open = (is_last && !ended && !self.is_document()).then(|| self.place());
+        let number = self.next;
+        let bytes = self.taken(bytes);
+        self.last = number;
+        let raw = bytes[..bytes.len() - self.charset.line_end(&bytes, is_last)].to_vec();
+        let line = Line { number, raw, cut_of: None, row };
+        Piece { length: bytes.len() as u64, bytes, line: Some(line) }
+    }
+
+    /// The physical line that the window begins with: JSON where it is `Ok`, a bad one otherwise.
+    fn physical(&mut self, as_json: Result<(), BadLine>) -> std::io::Result<Piece> {
+        let mut looked = 0;
+        loop {
+            let bytes = self.window.bytes();
+            let found = self.charset.line(&bytes[looked..]).map(|end| looked + end);
+            let whole = found.or_else(|| self.window.is_all().then_some(bytes.len()));
+            if let Some(whole) = whole {
+                let end =
+                    self.charset.line_end(&bytes[..whole], self.window.is_all() && whole == bytes.len());
+                if whole - end > self.written.longest {
+                    return self.too_long();
+                }
+                let row = match as_json {
+                    Err(why) => Err(why),
+                    Ok(()) => match self.json(&bytes[..whole - end]) {
+                        Some(row) => row,
+                        None => return Ok(self.nothing(whole)),
+                    },
+                };
+                return Ok(self.record(whole, row));
+            }
+            if bytes.len() > self.written.longest + 2 * self.charset.width() {
+                return self.too_long();
+            }
+            looked = bytes.len() - bytes.len() % self.charset.width();
+            self.window.more()?;
+        }
+    }
+
+    /// Reads over a line of any length. Its first bytes are kept.
+    fn too_long(&mut self) -> std::io::Result<Piece> {
+        let (longest, before) = (self.written.longest, self.place());
+        let bytes = self.window.bytes();
+        let first = bytes[..bytes.len().min(longest)].to_vec();
+        let mut length = 0;
+        loop {
+            let bytes = self.window.bytes();
+            let end = self.charset.line(bytes);
+            // A code unit may be half read.
+            let whole = bytes.len() - bytes.len() % self.charset.width();
+            let used = end.unwrap_or(if self.window.is_all() { bytes.len() } else { whole });
+            length += used as u64;
+            self.window.skip(used);
+            if end.is_some() || self.window.is_all() && self.window.bytes().is_empty() {
+                let number = self.next;
+                self.before_open = (end.is_none() && !self.is_document()).then_some(before);
+                (self.next, self.last) = (self.next + u64::from(end.is_some()), number);
+                let row = Err(BadLine::TooLong(longest));
+                let line = Line { number, raw: first.clone(), cut_of: Some(length), row };
+                return Ok(Piece { bytes: first, length, line: Some(line) });
+            }
+            self.window.more()?;
+        }
+    }
+
+    /// The row that these bytes are. `None`: they are blank.
+    fn json(&self, bytes: &[u8]) -> Option<Result<Row, BadLine>> {
+        if self.charset.width() == 1 && bytes.iter().all(u8::is_ascii_whitespace) {
+            return None;
+        }
+        let Some(text) = self.charset.decode(bytes) else {
+            return Some(Err(BadLine::Text(self.charset.name())));
+        };
+        if text.bytes().all(|byte| byte.is_ascii_whitespace()) {
+            return None;
+        }
+        let columns = super::json::object(&text);
+        Some(columns.map(|columns| Row { columns, json: Some(text.into_owned()) }))
+    }
+
+    fn csv(&mut self) -> std::io::Result<Piece> {
+        let dialect =
+            Dialect { charset: self.charset, delimiter: self.written.delimiter, quote: self.written.quote };
+        loop {
+            let bytes = self.window.bytes();
+            match csv::scan(dialect, bytes, self.window.is_all(), &mut self.fields) {
+                Scan::More if bytes.len() > self.written.longest + 2 * self.charset.width() => {
+                    return self.bad_record(BadLine::TooLong(self.written.longest));
+                }
+                Scan::More => self.window.more()?,
+                Scan::Bad(why) => return self.bad_record(why.into()),
+                Scan::Record(length) => {
+                    let is_last = self.window.is_all() && length == bytes.len();
+                    let end = self.charset.line_end(&bytes[..length], is_last);
+                    if length - end > self.written.longest {
+                        return self.bad_record(BadLine::TooLong(self.written.longest));
+                    }
+                    if let [only] = &self.fields[..]
+                        && !only.quoted
+                        && only.bytes.is_empty()
+                    {
+                        return Ok(self.nothing(length));
+                    }
+                    let Some(columns) = self.columns.clone() else {
+                        return match header(dialect, bytes, &self.fields) {
+                            Ok(columns) => {
+                                self.columns = Some(columns);
+                                Ok(self.nothing(length))
+                            }
+                            Err(why) => self.bad_record(BadLine::File(why)),
+                        };
+                    };
+                    let row = row(dialect, bytes, &self.fields, &columns);
+                    return Ok(self.record(length, row));
+                }
+            }
+        }
+    }
+
+    /// The line that a bad record begins on. Without a header no other line has a meaning.
+    fn bad_record(&mut self, why: BadLine) -> std::io::Result<Piece> {
+        let why = match why {
+            why if self.columns.is_some() => why,
+            BadLine::File(why) => BadLine::File(why),
+            why => BadLine::File(format!("its header is bad: {why}")),
+        };
+        if let BadLine::File(why) = &why {
+            self.unusable = Some(why.clone());
+        }
+        self.physical(Err(why))
+    }
+
+    fn document(&mut self) -> std::io::Result<Piece> {
+        let (charset, width) = (self.charset, self.charset.width());
+        self.window.fill(width)?;
+        let blank = array::blanks(charset, self.window.bytes());
+        if self.last > 0 && self.behind_value.is_none() {
+            self.behind_value = Some(self.place());
+        }
+        if blank > 0 {
+            return Ok(self.nothing(blank));
+        }
+        let bytes = self.window.bytes();
+        let first = if bytes.len() < width { 0 } else { charset.unit(bytes, 0) };
+        let is = |character: u8| first == u16::from(character);
+        match self.within {
+            Within::Start if is(b'[') => {
+                self.within = Within::Value;
+                return Ok(self.nothing(width));
+            }
+            Within::Start => self.within = Within::Loose,
+            Within::Value | Within::Comma | Within::Lost if is(b']') => {
+                self.within = Within::End;
+                return Ok(self.nothing(width));
+            }
+            Within::Comma | Within::Lost if is(b',') => {
+                self.within = Within::Value;
+                return Ok(self.nothing(width));
+            }
+            Within::Comma => return self.rest_of_line("there is no comma before it"),
+            Within::Value if is(b',') => return self.rest_of_line("there is no value before the comma"),
+            Within::End => return self.rest_of_line("there is text behind the end of the array"),
+            Within::Value | Within::Lost | Within::Loose => {}
+        }
+        loop {
+            let bytes = self.window.bytes();
+            match array::extent(charset, bytes, self.window.is_all()) {
+                Extent::Whole(length) if length <= self.written.longest => {
+                    let row = match self.json(&bytes[..length]) {
+                        Some(row) => row,
+                        None => Err(BadLine::Json("it is blank".to_owned())),
+                    };
+                    if self.within != Within::Loose {
+                        self.within = Within::Comma;
+                    }
+                    let taken = self.taken(length);
+                    (self.last, self.behind_value) = (self.last + 1, None);
+                    let line = Line { number: self.last, raw: taken.clone(), cut_of: None, row };
+                    return Ok(Piece { length: taken.len() as u64, bytes: taken, line: Some(line) });
+                }
+                Extent::More if bytes.len() <= self.written.longest && !self.window.is_all() => {
+                    self.window.more()?;
+                }
+                Extent::More if self.window.is_all() && bytes.len() <= self.written.longest => {
+                    return self.rest_of_line("the file ends before it does");
+                }
+                Extent::Broken => return self.rest_of_line("a bracket closes what another opened"),
+                _ => return self.counted(BadLine::TooLong(self.written.longest)),
+            }
+        }
+    }
+
+    fn rest_of_line(&mut self, why: &str) -> std::io::Result<Piece> {
+        self.counted(BadLine::Json(why.to_owned()))
+    }
+    /// The rest of the physical line, as a bad one that has the next number of the values.
+    fn counted(&mut self, why: BadLine) -> std::io::Result<Piece> {
+        let number = self.last + 1;
+        let mut piece = self.physical(Err(why))?;
+        (self.last, self.behind_value) = (number, None);
+        if matches!(self.within, Within::Value | Within::Comma) {
+            self.within = Within::Lost;
+        }
+        if let Some(line) = &mut piece.line {
+            line.number = number;
+        }
+        Ok(piece)
     }
 }
 
-fn json_row(raw: &[u8]) -> Result<Map<String, Value>, BadLine> {
-    let text = str::from_utf8(raw).map_err(|_| BadLine::Utf8)?;
-    match serde_json::from_str(text.trim_start_matches('\u{feff}')) {
-        Ok(Value::Object(row)) => Ok(row),
-        Ok(_) => Err(BadLine::Json("it is another value".to_owned())),
-        Err(error) => Err(BadLine::Json(error.to_string())),
+/// The names that a header says.
+fn header(dialect: Dialect, bytes: &[u8], fields: &[Field]) -> Result<Arc<[String]>, String> {
+    let mut names: Vec<String> = Vec::with_capacity(fields.len());
+    for (at, field) in fields.iter().enumerate() {
+        let name = csv::text(dialect, bytes, field);
+        let name = name.ok_or_else(|| format!("its header is not valid {}", dialect.charset.name()))?;
+        let name = name.trim().to_owned();
+        if name.is_empty() {
+            return Err(format!("column {} of its header has no name", at + 1));
+        }
+        if names.contains(&name) {
+            return Err(format!("its header has column `{name}` twice"));
+        }
+        names.push(name);
     }
+    Ok(names.into())
 }
 
-/// Reads over what is left of a line.
-fn skip_line(reader: &mut impl BufRead) -> std::io::Result<()> {
-    loop {
-        let buffer = reader.fill_buf()?;
-        if buffer.is_empty() {
-            return Ok(());
-        }
-        let end = buffer.iter().position(|byte| *byte == b'\n');
-        let used = end.map_or(buffer.len(), |at| at + 1);
-        reader.consume(used);
-        if end.is_some() {
-            return Ok(());
-        }
+fn row(dialect: Dialect, bytes: &[u8], fields: &[Field], columns: &[String]) -> Result<Row, BadLine> {
+    if fields.len() != columns.len() {
+        return Err(BadLine::Fields { has: fields.len(), columns: columns.len() });
     }
+    let mut row = Map::new();
+    for (name, field) in columns.iter().zip(fields) {
+        let text = csv::text(dialect, bytes, field).ok_or(BadLine::Text(dialect.charset.name()))?;
+        row.insert(name.clone(), Value::String(text.into_owned()));
+    }
+    Ok(Row { columns: row, json: None })
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-    use serde_json::json;
-
-    use super::*;
-
-    fn read(format: FileFormat, text: &[u8]) -> Vec<(u64, Result<Value, BadLine>)> {
-        let mut lines = Lines::new(format, text, 60);
-        let mut all = Vec::new();
-        while let Some(line) = lines.next().expect("memory does not fail") {
-            all.push((line.number, line.row.map(Value::Object)));
-        }
-        all
-    }
-
-    #[test]
-    fn csv_fields_are_named_by_the_header_and_numbered_by_their_first_line() {
-        let text = b"\xef\xbb\xbfid,note\r\n1,plain\n2,\"two\nlines, quoted\"\n3\n4,last";
-        assert_eq!(
-            read(FileFormat::Csv, text),
-            [
-                (2, Ok(json!({"id": "1", "note": "plain"}))),
-                (3, Ok(json!({"id": "2", "note": "two\nlines, quoted"}))),
-                (5, Err(BadLine::Fields { has: 1, header: 2 })),
-                (6, Ok(json!({"id": "4", "note": "last"}))),
-            ]
-        );
-    }
-
-    #[test]
-    fn a_bad_json_line_leaves_its_neighbours_whole() {
-        let text = b"{\"a\":1}\n\n[1]\n{\"a\":\n\xff\n{\"a\":2}";
-        let rows = read(FileFormat::JsonLines, text);
-        assert_eq!(rows.iter().map(|(number, _)| *number).collect::<Vec<_>>(), [1, 3, 4, 5, 6]);
-        assert_eq!(rows[0].1, Ok(json!({"a": 1})));
-        assert!(matches!(rows[1].1, Err(BadLine::Json(_))) && matches!(rows[2].1, Err(BadLine::Json(_))));
-        assert_eq!(rows[3].1, Err(BadLine::Utf8));
-        assert_eq!(rows[4].1, Ok(json!({"a": 2})));
-    }
-
-    #[test]
-    fn a_line_without_end_is_one_bad_line() {
-        let mut text = vec![b'x'; 10_000];
-        text.extend(b"\n{\"a\":1}\n");
-        let rows = read(FileFormat::JsonLines, &text);
-        assert_eq!(rows, [(1, Err(BadLine::TooLong(60))), (2, Ok(json!({"a": 1})))]);
-    }
-
-    #[test]
-    fn a_column_named_twice_is_bad() {
-        assert_eq!(read(FileFormat::Csv, b"a,a\n1,2\n"), [(2, Err(BadLine::Twice("a".to_owned())))]);
-    }
-
-    #[test]
-    fn an_ending_says_the_format() {
-        assert_eq!(format_of("x/y.CSV"), Some(FileFormat::Csv));
-        assert_eq!(format_of("y.jsonl"), Some(FileFormat::JsonLines));
-        assert_eq!(format_of("y.parquet"), None);
-    }
-
-    proptest! {
-        #[test]
-        fn any_bytes_are_lines_with_rising_numbers(bytes in prop::collection::vec(any::<u8>(), 0..400), csv in any::<bool>()) {
-            let format = if csv { FileFormat::Csv } else { FileFormat::JsonLines };
-            let numbers: Vec<u64> = read(format, &bytes).into_iter().map(|(number, _)| number).collect();
-            prop_assert!(numbers.windows(2).all(|pair| pair[0] < pair[1]), "{numbers:?}");
-        }
-    }
-}
+mod tests;

@@ -1,22 +1,20 @@
 //! Sends the lines of a file and its cursor, a transaction at a time.
 
-use std::fs::File;
-use std::io::BufReader;
+use std::io::Read;
 use std::sync::Arc;
 
-use catalog::{Envelope, Topic, ValueFormat};
 use model::TopicName;
 use runtime::Traces;
 use runtime::traces::{Role, TRACEPARENT};
-use stream::hash::partition_of;
-use stream::{Admin, Outgoing, Producer, frame, internal};
+use stream::{Outgoing, Producer, internal};
 
+use super::content;
 use super::cursor::{self, Cursor, Cursors};
-use super::folder::{Found, hash};
-use super::lines::{BadLine, Line, Lines, format_of};
+use super::folder::Found;
+use super::form::Form;
+use super::lines::{Line, Lines, Place, Written};
 use super::{Context, Feed, Summary};
 use crate::Error;
-use crate::shape::{Row, Shape};
 
 /// Header with the identity of the file.
 const FILE: &str = "lp.file";
@@ -25,34 +23,10 @@ const LINE: &str = "lp.line";
 /// Bytes of a bad line that its dead letter keeps.
 const KEPT: usize = 512 << 10;
 
-/// A schema and its registry id.
-#[derive(Debug)]
-struct Written {
-    id: u32,
-    shape: Shape,
-}
-
-/// How rows become records of the topic.
-#[derive(Debug)]
-struct Form {
-    topic: Topic,
-    partitions: i32,
-    /// `None`: the value is the line as it is.
-    value: Option<Written>,
-    key: Option<Written>,
-}
-
-/// A record to be.
-struct Encoded {
-    key: Option<Vec<u8>>,
-    value: Vec<u8>,
-    partition: Option<i32>,
-}
-
 /// Publishes files of one feed.
 pub(super) struct Publisher {
     producer: Arc<Producer>,
-    form: Arc<Form>,
+    pub form: Arc<Form>,
     cursors_topic: TopicName,
     pub cursors: Cursors,
     traces: Traces,
@@ -68,43 +42,90 @@ impl Publisher {
         let producer = Producer::transactional(&context.kafka, &id).await.map_err(failed)?;
         let cursors_topic = internal::cursors(&context.project.name);
         let records = stream::latest(&context.kafka, &cursors_topic).await.map_err(failed)?;
-        let cursors = Cursors::parse(topic, records)?;
+        let cursors = Cursors::parse(topic, &form.id, records)?;
         let traces = context.meters.traces().clone();
-        Ok(Self { producer: Arc::new(producer), form: Arc::new(form), cursors_topic, cursors, traces })
+        let mut publisher =
+            Self { producer: Arc::new(producer), form: Arc::new(form), cursors_topic, cursors, traces };
+        publisher.write_outdated_anew().await?;
+        Ok(publisher)
+    }
+
+    /// Cursors that only have the topic's name get its id, while it is the topic that they are of.
+    async fn write_outdated_anew(&mut self) -> Result<(), Error> {
+        let outdated = std::mem::take(&mut self.cursors.outdated);
+        let all: Vec<Cursor> =
+            self.cursors.all().filter(|cursor| cursor.old_digest.is_some()).cloned().collect();
+        if outdated.is_empty() {
+            return Ok(());
+        }
+        self.remember(all).await?;
+        let topic = self.form.topic.name.clone();
+        let failed = |source| Error::Stream { topic: topic.clone(), source };
+        self.producer.begin().await.map_err(failed)?;
+        for key in &outdated {
+            self.producer.send(self.cursor_record(key, None)).map_err(failed)?;
+        }
+        self.producer.commit().await.map_err(failed)
+    }
+
+    fn cursor_record<'a>(&'a self, key: &'a [u8], value: Option<&'a [u8]>) -> Outgoing<'a> {
+        let topic = &self.cursors_topic;
+        Outgoing { topic, partition: Some(0), key: Some(key), value, headers: &[], timestamp: None }
+    }
+
+    /// Writes cursors that no line goes with, in a transaction of their own.
+    pub async fn remember(&mut self, cursors: Vec<Cursor>) -> Result<(), Error> {
+        if cursors.is_empty() {
+            return Ok(());
+        }
+        let topic = self.form.topic.name.clone();
+        let failed = |source| Error::Stream { topic: topic.clone(), source };
+        self.producer.begin().await.map_err(failed)?;
+        for cursor in &cursors {
+            let (key, value) = (cursor::key(&topic, cursor), cursor::value(cursor));
+            self.producer.send(self.cursor_record(key.as_bytes(), Some(&value))).map_err(failed)?;
+        }
+        self.producer.commit().await.map_err(failed)?;
+        cursors.into_iter().for_each(|cursor| self.cursors.set(cursor));
+        Ok(())
     }
 
     /// Publishes a file from its cursor to its end.
-    pub async fn publish(&mut self, context: &Context, feed: &Feed, file: &Found) -> Result<Summary, Error> {
-        let format = feed.format.or_else(|| format_of(&file.name));
-        let Some(format) = format else {
-            tracing::warn!(file = file.name, "file is neither .csv nor .jsonl, it is left alone");
-            let mut left = self.cursors.of(file);
-            left.done = true;
-            self.cursors.set(file, left);
-            return Ok(Summary::default());
-        };
-        let mut cursor = self.cursors.of(file);
-        let mut summary = Summary::default();
-        let opened =
-            File::open(&file.path).map_err(|source| Error::File { path: file.path.clone(), source })?;
-        let mut lines = Lines::new(format, BufReader::new(opened), context.settings.max_line_bytes);
+    pub async fn publish(
+        &mut self,
+        context: &Context,
+        feed: &Feed,
+        file: &Found,
+        written: Written,
+        gzip: bool,
+        mut cursor: Cursor,
+    ) -> Result<Summary, Error> {
+        let unread = |source| Error::File { path: file.path.clone(), source };
+        let mut summary = Summary { files: 1, ..Summary::default() };
+        // Of version 1 only the line is known.
+        let skipped = if cursor.old_digest.is_some() { cursor.end.line } else { 0 };
+        let (path, size, at) = (file.path.clone(), file.state.size, cursor.end.clone());
+        let opened = runtime::cpu::run(move || {
+            let mut lines = Lines::new(written, content::open(&path, size, gzip)?);
+            lines.resume(&at).map(|is_same| is_same.then_some(lines))
+        });
+        let changed = || Error::Changed { path: file.path.clone() };
+        let mut lines = opened.await.map_err(unread)?.ok_or_else(changed)?;
         while !cursor.done {
-            let (limits, after, path) = (context.settings.clone(), cursor.line, file.path.clone());
+            let limits = context.settings.clone();
             let (back, batch) = runtime::cpu::run(move || {
-                let batch = take(&mut lines, after, limits.batch_lines, limits.batch_bytes);
-                (lines, batch.map_err(|source| Error::File { path, source }))
+                let batch = take(&mut lines, skipped, limits.batch_lines, limits.batch_bytes);
+                (lines, batch)
             })
             .await;
             lines = back;
-            let batch = batch?;
-            cursor.done = batch.is_last;
+            let batch = batch.map_err(unread)?;
+            if batch.is_last && lines.place().mark != cursor.aim {
+                return Err(changed());
+            }
+            cursor.end = batch.end;
             if batch.is_last {
-                // A file written to while it was read is not done: it is found anew, as another.
-                let path = file.path.clone();
-                let now = runtime::cpu::run(move || hash(&path)).await?;
-                if file.identity != format!("{}@{now}", file.name) {
-                    return Err(Error::Changed { path: file.path.clone() });
-                }
+                cursor.finish(lines.before_open().cloned());
             }
             let sent = self.send(feed, file, batch.lines, &mut cursor).await?;
             summary.records += sent.records;
@@ -124,11 +145,8 @@ impl Publisher {
         let topic = &feed.topic.name;
         let failed = |source| Error::Stream { topic: topic.clone(), source };
         self.producer.begin().await.map_err(failed)?;
-        if let Some(last) = lines.last() {
-            cursor.line = last.number;
-        }
         let (producer, form) = (self.producer.clone(), self.form.clone());
-        let (identity, dead_letter) = (file.identity.clone(), feed.dead_letter.clone());
+        let (identity, dead_letter) = (cursor.identity.clone(), feed.files.dead_letter.clone());
         // Sending blocks while the client's queue is full.
         let mut span = self.traces.span("publish lines", Role::Publishes, &[]);
         let trace = span.cause().map(|cause| cause.to_string());
@@ -142,17 +160,9 @@ impl Publisher {
         span.says("lakepulse.file", file.name.clone());
         cursor.records += sent.records;
         cursor.bad_lines += sent.bad_lines;
-        let (key, value) = (cursor::key(topic, &file.identity), cursor::value(cursor));
-        let record = Outgoing {
-            topic: &self.cursors_topic,
-            partition: Some(0),
-            key: Some(key.as_bytes()),
-            value: Some(&value),
-            headers: &[],
-            timestamp: None,
-        };
-        self.producer.commit_with(record).await.map_err(failed)?;
-        self.cursors.set(file, cursor.clone());
+        let (key, value) = (cursor::key(topic, cursor), cursor::value(cursor));
+        self.producer.commit_with(self.cursor_record(key.as_bytes(), Some(&value))).await.map_err(failed)?;
+        self.cursors.set(cursor.clone());
         Ok(sent)
     }
 }
@@ -160,28 +170,31 @@ impl Publisher {
 /// Lines of one transaction.
 struct Batch {
     lines: Vec<Line>,
+    /// Behind the last of them.
+    end: Place,
     is_last: bool,
 }
 
-/// The next lines behind `after`.
-fn take(
-    lines: &mut Lines<BufReader<File>>,
-    after: u64,
+/// The next lines behind number `skipped`.
+fn take<R: Read>(
+    lines: &mut Lines<R>,
+    skipped: u64,
     most_lines: usize,
     most_bytes: usize,
 ) -> std::io::Result<Batch> {
     let (mut taken, mut bytes) = (Vec::new(), 0);
     while taken.len() < most_lines.max(1) && bytes < most_bytes.max(1) {
         match lines.next()? {
-            None => return Ok(Batch { lines: taken, is_last: true }),
-            Some(line) if line.number <= after => {}
-            Some(line) => {
-                bytes += line.raw.len();
-                taken.push(line);
+            None => return Ok(Batch { lines: taken, end: lines.end(), is_last: true }),
+            Some(piece) => {
+                if let Some(line) = piece.line.filter(|line| line.number > skipped) {
+                    bytes += line.raw.len();
+                    taken.push(line);
+                }
             }
         }
     }
-    Ok(Batch { lines: taken, is_last: false })
+    Ok(Batch { lines: taken, end: lines.place(), is_last: false })
 }
 
 fn send_lines(
@@ -200,7 +213,11 @@ fn send_lines(
         // One record of a transaction is sampled: it stands for the others.
         let sampled = trace.filter(|_| sent.records == 0).map(|trace| (TRACEPARENT, trace.as_bytes()));
         let sampled = sampled.map(|header| [place[0], place[1], header]);
-        let reason = match line.row.clone().and_then(|row| form.encode(line, &row)) {
+        let encoded = match &line.row {
+            Ok(row) => form.encode(&line.raw, row),
+            Err(bad) => Err(bad.clone()),
+        };
+        let mut reason = match encoded {
             Ok(record) => {
                 let outgoing = Outgoing {
                     topic: &form.topic.name,
@@ -222,6 +239,11 @@ fn send_lines(
             }
             Err(bad) => bad.to_string(),
         };
+        let kept = &line.raw[..line.raw.len().min(KEPT)];
+        let length = line.cut_of.unwrap_or(line.raw.len() as u64);
+        if length > kept.len() as u64 {
+            reason = format!("{reason} (the first {} of its {length} bytes are kept here)", kept.len());
+        }
         // The topic of dead letters takes lines meant for several: the same file may be in two folders.
         let headers = [
             (FILE, dead.as_bytes()),
@@ -233,93 +255,11 @@ fn send_lines(
             topic: dead_letter,
             partition: None,
             key: Some(identity.as_bytes()),
-            value: Some(&line.raw[..line.raw.len().min(KEPT)]),
+            value: Some(kept),
             headers: &headers,
             timestamp: None,
         })?;
         sent.bad_lines += 1;
     }
     Ok(sent)
-}
-
-impl Form {
-    /// Registers the topic's schemas, if they are not, and finds its partitions.
-    async fn try_new(context: &Context, topic: &Topic) -> Result<Self, Error> {
-        let name = topic.name.clone();
-        let bad = |why: &str| Error::BadTopic { topic: name.clone(), why: why.to_owned() };
-        if topic.envelope != Envelope::None {
-            return Err(bad("its values are changes of a database, not rows"));
-        }
-        let admin =
-            Admin::try_new(&context.kafka).map_err(|source| Error::Stream { topic: name.clone(), source })?;
-        let found = admin.describe(&topic.name).await;
-        let found = found.map_err(|source| Error::Stream { topic: name.clone(), source })?;
-        let missing =
-            || Error::Stream { topic: name.clone(), source: stream::Error::NoTopic { topic: name.clone() } };
-        let partitions = found.ok_or_else(missing)?.partitions;
-        let value = match (topic.value, &topic.value_schema) {
-            (ValueFormat::Avro, Some(schema)) => {
-                Some(written(context, topic, &topic.value_subject(), schema).await?)
-            }
-            (ValueFormat::Avro, None) => return Err(bad("it declares no schema")),
-            (ValueFormat::Json | ValueFormat::Bytes, _) => None,
-        };
-        let key = match &topic.key_schema {
-            Some(schema) => Some(written(context, topic, &topic.key_subject(), schema).await?),
-            None => None,
-        };
-        Ok(Self { topic: topic.clone(), partitions, value, key })
-    }
-
-    fn encode(
-        &self,
-        line: &Line,
-        row: &serde_json::Map<String, serde_json::Value>,
-    ) -> Result<Encoded, BadLine> {
-        let own = if line.is_json { str::from_utf8(&line.raw).ok() } else { None };
-        // What some editors put before the first line.
-        let own = own.map(|text| text.trim_start_matches('\u{feff}'));
-        let given = own.map_or(Row::Cells(row), Row::Json);
-        let framed = |written: &Written, body: &[u8]| {
-            let mut out = Vec::with_capacity(body.len() + 5);
-            frame(written.id, body, &mut out);
-            out
-        };
-        let value = match (&self.value, self.topic.value) {
-            (Some(written), _) => framed(written, &written.shape.encode(given)?),
-            (None, ValueFormat::Json) => match own {
-                // Its own digits: printed anew, a number may be another one.
-                Some(text) => text.as_bytes().to_vec(),
-                None => serde_json::to_vec(row).map_err(|error| BadLine::Json(error.to_string()))?,
-            },
-            (None, _) => line.raw.clone(),
-        };
-        let key = match &self.key {
-            Some(written) => Some(framed(written, &written.shape.encode_part(given)?)),
-            None => None,
-        };
-        Ok(Encoded { key, value, partition: self.partition(row) })
-    }
-
-    /// By other columns than the key's, where the contract says so; else Kafka's own choice.
-    fn partition(&self, row: &serde_json::Map<String, serde_json::Value>) -> Option<i32> {
-        let by = &self.topic.partition_by;
-        if by.is_empty() || *by == self.topic.key {
-            return None;
-        }
-        let texts = by.iter().map(|column| match row.get(column) {
-            Some(serde_json::Value::String(text)) => text.clone(),
-            Some(other) => other.to_string(),
-            None => String::new(),
-        });
-        Some(partition_of(texts.collect::<Vec<_>>().join("\0").as_bytes(), self.partitions))
-    }
-}
-
-async fn written(context: &Context, topic: &Topic, subject: &str, schema: &str) -> Result<Written, Error> {
-    let shape =
-        Shape::try_new(schema, topic).map_err(|why| Error::BadTopic { topic: topic.name.clone(), why })?;
-    let id = context.registry.register(subject, schema).await;
-    let id = id.map_err(|source| Error::Registry { topic: topic.name.clone(), source })?;
-    Ok(Written { id, shape })
 }

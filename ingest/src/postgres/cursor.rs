@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use model::TopicId;
 use pgwire_replication::Lsn;
 use serde::{Deserialize, Serialize};
 
@@ -34,11 +35,21 @@ pub struct Cursor {
     pub lsn: u64,
     /// Tables whose rows as of some moment at or before `lsn` are on the topics.
     pub tables: BTreeSet<String>,
+    /// Which topics these are, by table: a topic that was made again has none of the rows.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub topics: BTreeMap<String, String>,
 }
 impl Cursor {
     /// At the start of an incarnation: nothing is on the topics.
     pub fn begin(incarnation: Incarnation, epoch: i64) -> Self {
-        Self { version: VERSION, incarnation, epoch, lsn: 0, tables: BTreeSet::new() }
+        Self {
+            version: VERSION,
+            incarnation,
+            epoch,
+            lsn: 0,
+            tables: BTreeSet::new(),
+            topics: BTreeMap::new(),
+        }
     }
     /// The source's own among all records of the cursors topic.
     pub fn find(source: &str, records: &BTreeMap<Vec<u8>, Vec<u8>>) -> Result<Option<Self>, Error> {
@@ -54,6 +65,18 @@ impl Cursor {
     /// As its record's value.
     pub fn value(&self) -> Vec<u8> {
         serde_json::to_vec(self).expect("texts and numbers are JSON")
+    }
+    /// Forgets the tables whose topics are others than they were, and says which those are. A table whose
+    /// topic no cursor names, as before this was kept, is taken to be on the topic that there is.
+    pub fn hold_against(&mut self, topics: &BTreeMap<String, TopicId>) -> Vec<String> {
+        let mut gone = Vec::new();
+        for (table, id) in topics {
+            let was = self.topics.insert(table.clone(), id.as_str().to_owned());
+            if was.is_some_and(|was| was != id.as_str()) && self.tables.remove(table) {
+                gone.push(table.clone());
+            }
+        }
+        gone
     }
     /// Where reading goes on.
     pub fn lsn(&self) -> Lsn {
@@ -82,6 +105,22 @@ mod tests {
         cursor.tables.insert("public.orders".to_owned());
         assert_eq!(Cursor::find("shop", &records(&cursor.value())).expect("read"), Some(cursor));
         assert_eq!(Cursor::find("other", &records(b"{}")).expect("not ours"), None);
+    }
+
+    #[test]
+    fn a_table_whose_topic_was_made_again_is_to_be_read_again() {
+        let incarnation = Incarnation { system: "7".to_owned(), timeline: 1, database: "shop".to_owned() };
+        let mut cursor = Cursor::begin(incarnation, 1);
+        cursor.tables = ["public.a".to_owned(), "public.b".to_owned()].into();
+        let topics = |b: &str| {
+            let id = |text: &str| text.parse::<TopicId>().expect("an id");
+            BTreeMap::from([("public.a".to_owned(), id("1")), ("public.b".to_owned(), id(b))])
+        };
+        assert_eq!(cursor.hold_against(&topics("2")), [""; 0], "no cursor said which topics they were");
+        assert_eq!(cursor.hold_against(&topics("2")), [""; 0]);
+        assert_eq!(cursor.hold_against(&topics("3")), ["public.b"]);
+        assert_eq!(cursor.tables.iter().collect::<Vec<_>>(), ["public.a"]);
+        assert_eq!(Cursor::find("shop", &records(&cursor.value())).expect("read"), Some(cursor));
     }
 
     #[test]

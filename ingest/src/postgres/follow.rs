@@ -82,7 +82,10 @@ impl<'a> Follower<'a> {
             context.kafka.clone(),
             feed.tables.clone(),
         );
-        let cursor = cursor.unwrap_or_else(|| Cursor::begin(incarnation.clone(), 1));
+        let mut cursor = cursor.unwrap_or_else(|| Cursor::begin(incarnation.clone(), 1));
+        for table in cursor.hold_against(&tables.topic_ids().await?) {
+            tracing::warn!(source, table, "its topic was deleted and made again: the table is read again");
+        }
         let target = server.end;
         let mut this = Self { context, feed, meter, address, session, tables, publisher, cursor, target };
         this.claim(&server, slot, asked).await?;
@@ -98,7 +101,9 @@ impl<'a> Follower<'a> {
             if !asked.new_epoch {
                 return Err(Error::NewEpoch { name: source.to_owned(), why });
             }
+            let topics = std::mem::take(&mut self.cursor.topics);
             self.cursor = Cursor::begin(server.incarnation.clone(), self.cursor.epoch + 1);
+            self.cursor.topics = topics;
             tracing::warn!(source, why, epoch = self.cursor.epoch, "a new epoch begins, as asked");
             if slot.is_some_and(|slot| slot.wal_status == "lost") {
                 let drop = format!("SELECT pg_drop_replication_slot({})", session::literal(name));

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use apache_avro::Schema;
 use catalog::{Envelope, Topic, ValueFormat};
+use model::TopicId;
 use serde_json::Value as Json;
 use stream::{Admin, Kafka, Registry};
 
@@ -40,6 +41,19 @@ impl Tables {
         topics: BTreeMap<String, Topic>,
     ) -> Self {
         Self { source, database, registry, kafka, topics, types: Types::new() }
+    }
+
+    /// Which topic each table goes to, by its id. One that does not exist has none.
+    pub async fn topic_ids(&self) -> Result<BTreeMap<String, TopicId>, Error> {
+        let mut ids = BTreeMap::new();
+        for (table, topic) in &self.topics {
+            let failed = |source| Error::Stream { topic: topic.name.clone(), source };
+            let found = Admin::try_new(&self.kafka).map_err(failed)?.describe(&topic.name).await;
+            if let Some(found) = found.map_err(failed)? {
+                ids.insert(table.clone(), found.id);
+            }
+        }
+        Ok(ids)
     }
 
     /// The form of a relation's records; nothing for a table that is not read.

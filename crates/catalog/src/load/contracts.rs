@@ -53,6 +53,11 @@ impl Contracts {
             }
         }
     }
+    /// Contract of a topic: its own entry, else the first pattern that matches.
+    pub fn contract(&self, topic: &TopicName) -> Option<Topic> {
+        let pattern = || self.patterns.iter().find_map(|pattern| pattern.topic(topic));
+        self.topics.get(topic).cloned().or_else(pattern)
+    }
     /// Names of all declared topics.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.topics.keys().chain(self.broken.keys()).map(TopicName::as_str)

@@ -15,7 +15,11 @@ use crate::fault::did_you_mean;
 use crate::shape::check::reread;
 use crate::shape::files::{FILES, POSTGRES, SOURCE, WWI_SIM};
 use crate::shape::object::Object;
-use crate::{Connection, FileFormat, Files, Location, Nature, Pattern, Postgres, Setting, Source, WwiSim};
+use crate::source::is_pattern;
+use crate::{
+    Connection, Csv, Encoding, Envelope, FileFormat, FileIdentity, FilePattern, Files, Location, Nature,
+    Pattern, Postgres, Setting, Source, ValueFormat, WwiSim,
+};
 
 pub(super) fn read(
     cx: &mut Context<'_>,
@@ -39,7 +43,9 @@ pub(super) fn read(
             }
         }
         let Some(connector) = object.owned("connector") else { continue };
-        let Some(connection) = connection(cx, file, &text, &object, &connector, contracts) else { continue };
+        let Some(connection) = connection(cx, file, &text, &object, &connector, contracts, published) else {
+            continue;
+        };
         let source = Source {
             description: object.owned("description"),
             settings: object.any("settings").cloned().unwrap_or(serde_json::Value::Null),
@@ -98,6 +104,7 @@ fn connection(
     object: &Object,
     connector: &str,
     contracts: &Contracts,
+    published: &Claims,
 ) -> Option<Connection> {
     let shape = match connector {
         "wwi-sim" => &WWI_SIM,
@@ -110,7 +117,7 @@ fn connection(
     let connection = match (connector, settings) {
         ("wwi-sim", settings) => wwi_sim(cx, file, &settings.unwrap_or_else(|| Object::empty(&WWI_SIM))),
         ("postgres", Some(settings)) => postgres(cx, file, object, &settings),
-        (_, Some(settings)) => files(cx, file, &settings, contracts),
+        (_, Some(settings)) => files(cx, file, object, &settings, contracts, published),
         (_, None) => {
             if cx.faults.len() == before {
                 let help = match connector {
@@ -148,18 +155,145 @@ fn wwi_sim(cx: &mut Context<'_>, file: &Path, settings: &Object) -> Option<Conne
     }))
 }
 
-fn files(cx: &mut Context<'_>, file: &Path, settings: &Object, contracts: &Contracts) -> Option<Connection> {
+fn files(
+    cx: &mut Context<'_>,
+    file: &Path,
+    object: &Object,
+    settings: &Object,
+    contracts: &Contracts,
+    published: &Claims,
+) -> Option<Connection> {
     let dead_letter: TopicName = settings.text("dead_letter")?.parse().ok()?;
-    declared(cx, file, settings.line_of("dead_letter"), &dead_letter, contracts);
+    let at = settings.line_of("dead_letter");
+    dead_letters(cx, file, at, &dead_letter, contracts, published);
+    file_streams(cx, file, object, &dead_letter, contracts);
+    let character = |key: &str| settings.text(key).and_then(|text| text.bytes().next());
+    let format = settings.text("format").map(|format| match format {
+        "csv" => FileFormat::Csv,
+        "tsv" => FileFormat::Tsv,
+        "json" => FileFormat::Json,
+        _ => FileFormat::JsonLines,
+    });
+    let csv = Csv {
+        delimiter: character("delimiter"),
+        quote: match settings.text("quote") {
+            None => Csv::default().quote,
+            Some("none") => None,
+            Some(_) => character("quote"),
+        },
+        header: settings.flag("header").unwrap_or(true),
+        columns: settings.texts("columns"),
+    };
+    csv_settings(cx, file, settings, format, &csv);
     Some(Connection::Files(Files {
         dir: cx.dir.join(settings.text("dir")?),
-        dead_letter,
-        format: settings.text("format").map(|format| match format {
-            "csv" => FileFormat::Csv,
-            _ => FileFormat::JsonLines,
-        }),
+        format,
+        csv,
+        encoding: match settings.text("encoding") {
+            Some("latin1" | "iso-8859-1") => Encoding::Latin1,
+            Some("windows-1252") => Encoding::Windows1252,
+            Some("utf-16") => Encoding::Utf16,
+            Some("utf-16le") => Encoding::Utf16Le,
+            Some("utf-16be") => Encoding::Utf16Be,
+            _ => Encoding::Utf8,
+        },
+        gzip: settings.text("compression").map(|compression| compression == "gzip"),
+        identity: match settings.text("identity") {
+            Some("path") => FileIdentity::Path,
+            _ => FileIdentity::Content,
+        },
         poll: settings.duration("poll").unwrap_or(Duration::from_secs(1)),
+        settle: settings.duration("settle"),
+        max_line_bytes: settings.size("max_line_bytes"),
+        dead_letter,
     }))
+}
+
+/// The topic of bad lines takes bytes as they are, from files that may be meant for any topic.
+fn dead_letters(
+    cx: &mut Context<'_>,
+    file: &Path,
+    line: usize,
+    topic: &TopicName,
+    contracts: &Contracts,
+    published: &Claims,
+) {
+    if published.contains_key(topic) {
+        let message = format!("bad lines go to `{topic}`, on which a gold table is published");
+        cx.faults.add_at(file, line, message, "give them a topic of their own");
+    } else if declared(cx, file, line, topic, contracts)
+        && let Some(contract) = contracts.contract(topic)
+        && contract.value != ValueFormat::Bytes
+    {
+        let message = format!("topic `{topic}` cannot take bad lines: they are bytes of any form");
+        cx.faults.add_at(file, line, message, "declare it as `value: bytes`");
+    }
+}
+
+/// Each stream is a pattern that can match, and a topic that rows can go to.
+fn file_streams(
+    cx: &mut Context<'_>,
+    file: &Path,
+    object: &Object,
+    dead_letter: &TopicName,
+    contracts: &Contracts,
+) {
+    let Some(all) = object.object("streams") else { return };
+    if all.entries.is_empty() && all.faulty.is_empty() {
+        let help = "write a pattern of file names and the topic they go to, as `\"*.csv\": shop.orders`";
+        cx.faults.add_at(file, object.line_of("streams"), "the source has no stream", help);
+    }
+    for (stream, entry) in &all.entries {
+        let (line, several) = (entry.line, all.entries.len() > 1);
+        if let Err(why) = FilePattern::parse(stream) {
+            let message = format!("stream `{stream}` is no pattern of file names: {why}");
+            cx.faults.add_at(file, line, message, "write it as `orders-*.csv`");
+        } else if several && !is_pattern(stream) && !stream.contains(['.', '/']) {
+            let message = format!("stream `{stream}` would take files of exactly this name");
+            let help = "of several streams each is a pattern of file names, as `orders*`";
+            cx.faults.add_at(file, line, message, help);
+        }
+        let topic = entry.text().and_then(|topic| topic.parse::<TopicName>().ok());
+        let Some(topic) = topic else { continue };
+        if topic == *dead_letter {
+            let message = format!("topic `{topic}` cannot take both the rows and the bad lines");
+            cx.faults.add_at(file, line, message, "give bad lines a topic of their own");
+        }
+        if contracts.contract(&topic).is_some_and(|contract| contract.envelope != Envelope::None) {
+            let message =
+                format!("topic `{topic}` cannot be fed from files: its values are changes, not rows");
+            cx.faults.add_at(file, line, message, "declare it without `envelope`, or feed another");
+        }
+    }
+}
+
+fn csv_settings(cx: &mut Context<'_>, file: &Path, settings: &Object, format: Option<FileFormat>, csv: &Csv) {
+    let mut fault = |key: &str, message: String, help: &str| {
+        cx.faults.add_at(file, settings.line_of(key), message, help);
+    };
+    if matches!(format, Some(FileFormat::JsonLines | FileFormat::Json)) {
+        for key in ["delimiter", "quote", "header", "columns"].into_iter().filter(|key| settings.has(key)) {
+            fault(key, format!("`{key}` means nothing to JSON"), "drop it, or say `format: csv`");
+        }
+    }
+    if settings.text("delimiter") == Some("none") {
+        fault("delimiter", "`delimiter` is `none`".to_owned(), "write one character");
+    } else if csv.delimiter.is_some() && csv.delimiter == csv.quote {
+        fault("delimiter", "`delimiter` and `quote` are the same character".to_owned(), "change one of them");
+    }
+    if csv.header && !csv.columns.is_empty() {
+        let message = "`columns` are said, and the files have a header".to_owned();
+        fault("columns", message, "drop them, or say `header: false`");
+    }
+    if !csv.header && csv.columns.is_empty() {
+        let message = "the files have no header, and nothing else names the columns".to_owned();
+        fault("header", message, "name them in order: `columns: [id, …]`");
+    }
+    for (at, column) in csv.columns.iter().enumerate() {
+        if csv.columns[..at].contains(column) {
+            fault("columns", format!("column `{column}` is named twice"), "name each column once");
+        }
+    }
 }
 
 fn postgres(cx: &mut Context<'_>, file: &Path, object: &Object, settings: &Object) -> Option<Connection> {

@@ -181,6 +181,67 @@ async fn a_mistake_is_told_once_where_it_is_and_with_what_to_do(
     one_fault(valid().replace(file, was, is), place, holds).await;
 }
 
+/// A project whose only source is a folder.
+fn folder() -> Files {
+    valid().append("topics.yaml", "  shop.dead: { value: bytes }\n").with(
+        "sources/sim.yaml",
+        "version: 1\nconnector: files\nsettings:\n  dir: in\n  dead_letter: shop.dead\nstreams:\n  \
+             \"orders*\": shop.cdc.orders\n",
+    )
+}
+
+#[tokio::test]
+async fn a_folder_is_read_with_its_defaults_and_its_path_is_resolved_once() {
+    let dir = folder().write();
+    let project = load(dir.path(), "embedded").await.expect("valid");
+    let source = &project.catalog.sources["sim"];
+    let Connection::Files(found) = &source.connection else { panic!("files") };
+    assert_eq!(*found, crate::Files::new(dir.path().join("in"), topic("shop.dead")));
+    let [(to, Some(pattern))] = &source.file_streams()[..] else { panic!("one pattern") };
+    assert_eq!((to, pattern.as_str()), (&topic("shop.cdc.orders"), "orders*"));
+}
+
+#[tokio::test]
+async fn how_the_files_of_a_folder_are_written_can_be_said() {
+    let settings = "  dir: in\n  format: csv\n  delimiter: \"\\t\"\n  quote: none\n  encoding: latin1\n  header: false\n  \
+                    columns: [order_id, total]\n  compression: gzip\n  identity: path\n  settle: 5s\n  max_line_bytes: 1MiB\n";
+    let dir = folder().replace("sources/sim.yaml", "  dir: in\n", settings).write();
+    let project = load(dir.path(), "embedded").await.expect("valid");
+    let Connection::Files(found) = &project.catalog.sources["sim"].connection else { panic!("files") };
+    let columns = vec!["order_id".to_owned(), "total".to_owned()];
+    assert_eq!(found.csv, crate::Csv { delimiter: Some(b'\t'), quote: None, header: false, columns });
+    assert_eq!((found.encoding, found.identity), (crate::Encoding::Latin1, crate::FileIdentity::Path));
+    assert_eq!((found.gzip, found.max_line_bytes), (Some(true), Some(1 << 20)));
+    assert_eq!(found.settle, Some(std::time::Duration::from_secs(5)));
+}
+
+#[rstest]
+#[case::undeclared_dead_letters("shop.dead", "shop.ded", 5, &["is not declared", "`shop.dead`"])]
+#[case::dead_letters_of_a_schema("dead_letter: shop.dead", "dead_letter: shop.cdc.customers", 5, &["cannot take bad lines", "`value: bytes`"])]
+#[case::dead_letters_among_a_gold_table("dead_letter: shop.dead", "dead_letter: shop.sales", 5, &["a gold table"])]
+#[case::dead_letters_among_the_rows("shop.cdc.orders", "shop.dead", 7, &["both the rows and the bad lines"])]
+#[case::no_stream("streams:\n  \"orders*\": shop.cdc.orders\n", "streams: {}\n", 6, &["no stream"])]
+#[case::no_pattern("orders*", "orders[", 7, &["no pattern of file names"])]
+#[case::names_that_are_no_patterns("  \"orders*\": shop.cdc.orders\n", "  orders: shop.cdc.orders\n  \"c*\": shop.cdc.customers\n", 7, &["exactly this name"])]
+#[case::delimiter_of_two("dir: in", "dir: in\n  delimiter: ;;", 5, &["one character"])]
+#[case::delimiter_that_is_a_letter("dir: in", "dir: in\n  delimiter: x", 5, &["one character"])]
+#[case::delimiter_and_quote("dir: in", "dir: in\n  delimiter: '\"'", 5, &["the same character"])]
+#[case::header_and_columns("dir: in", "dir: in\n  columns: [a]", 5, &["`header: false`"])]
+#[case::no_header_and_no_columns("dir: in", "dir: in\n  header: false", 5, &["nothing else names the columns"])]
+#[case::column_twice("dir: in", "dir: in\n  header: false\n  columns: [a, a]", 6, &["named twice"])]
+#[case::csv_of_json("dir: in", "dir: in\n  format: jsonl\n  delimiter: ;", 6, &["means nothing to JSON"])]
+#[case::unknown_encoding("dir: in", "dir: in\n  encoding: utf8", 5, &["did you mean `utf-8`?"])]
+#[tokio::test]
+async fn a_mistake_about_a_folder_is_told(
+    #[case] was: &str,
+    #[case] is: &str,
+    #[case] line: usize,
+    #[case] holds: &[&str],
+) {
+    let files = folder().replace("sources/sim.yaml", was, is);
+    one_fault(files, &format!("sources/sim.yaml:{line}"), holds).await;
+}
+
 /// A project whose only source is a PostgreSQL database.
 fn database() -> Files {
     valid().with(

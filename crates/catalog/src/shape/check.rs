@@ -177,7 +177,11 @@ impl Checker<'_> {
             );
             return None;
         }
-        let text = scalar.as_str().trim();
+        let text = match kind {
+            // A tab or a space is a character too.
+            Type::Character => scalar.as_str(),
+            _ => scalar.as_str().trim(),
+        };
         let read = match kind {
             Type::Setting | Type::Secret | Type::Path => self.setting(text, kind, name).map(Value::Setting),
             _ => parse(text, kind).ok_or_else(|| {

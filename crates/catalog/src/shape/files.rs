@@ -278,12 +278,45 @@ pub static WWI_SIM: Shape = Shape {
 pub static FILES: Shape = Shape {
     title: "settings of files",
     keys: &[
-        required("dir", Type::Text, "The watched folder."),
-        required("dead_letter", Type::Topic, "Topic for bad lines."),
-        key("format", Type::Choice(&["csv", "jsonl"]), "What files hold. Default: their ending says."),
+        required("dir", Type::Text, "The watched folder, below the project's unless absolute."),
+        required("dead_letter", Type::Topic, "Topic for bad lines: `value: bytes`."),
+        key(
+            "format",
+            Type::Choice(&["csv", "tsv", "jsonl", "json"]),
+            "What files hold; `json` is an array of objects. Default: their ending says.",
+        ),
+        key("delimiter", Type::Character, "What is between two fields. Default: `,`; of `.tsv` a tab."),
+        key("quote", Type::Character, "What encloses a field, or `none`. Default: `\"`."),
+        key(
+            "encoding",
+            Type::Choice(ENCODINGS),
+            "How text is encoded; `utf-16` is told by its byte order mark. Default: utf-8.",
+        ),
+        key("header", Type::Flag, "Whether the first line of CSV names the columns. Default: true."),
+        key("columns", NAMES, "Names of the columns where there is no header, in order."),
+        key(
+            "compression",
+            Type::Choice(&["none", "gzip"]),
+            "Whether files are compressed. Default: gzip where their names end in `.gz`.",
+        ),
+        key(
+            "identity",
+            Type::Choice(&["content", "path"]),
+            "What makes two files one: the same bytes, under whatever name, or the same path. Default: content.",
+        ),
         key("poll", Type::Duration, "How often the folder is looked at. Default: 1s."),
+        key(
+            "settle",
+            Type::Duration,
+            "How long a file must not have changed before it is taken. Default: from one look to the next; 3s \
+             where its last line has no end.",
+        ),
+        key("max_line_bytes", Type::Size, "A longer line, or CSV record, is a bad one. Default: 8MiB."),
     ],
 };
+/// Encodings that a file's text may have.
+pub const ENCODINGS: &[&str] =
+    &["utf-8", "latin1", "iso-8859-1", "windows-1252", "utf-16", "utf-16le", "utf-16be"];
 /// `settings:` of a `postgres` source. Its streams are tables, `schema.table`.
 pub static POSTGRES: Shape = Shape {
     title: "settings of postgres",

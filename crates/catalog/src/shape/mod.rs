@@ -65,6 +65,8 @@ pub enum Type {
     Retention,
     /// `128MiB`.
     Size,
+    /// One ASCII character other than a letter, a digit or the end of a line; `tab` and `none` too.
+    Character,
     /// One of these words.
     Choice(&'static [&'static str]),
     /// Name of a Kafka topic.

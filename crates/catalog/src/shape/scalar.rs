@@ -49,6 +49,7 @@ pub(super) fn parse(text: &str, kind: &Type) -> Option<Value> {
         Type::Retention if text == "forever" => Value::Forever,
         Type::Retention => Value::Duration(duration(text)?),
         Type::Size => Value::Size(size(text)?),
+        Type::Character => Value::Text(character(text)?.to_owned()),
         Type::Choice(words) => Value::Text(words.iter().find(|word| **word == text)?.to_string()),
         Type::Topic => Value::Text(text.parse::<TopicName>().ok()?.into()),
         Type::Table => Value::Text(text.parse::<TableName>().ok()?.into()),
@@ -68,6 +69,20 @@ pub(super) fn parse(text: &str, kind: &Type) -> Option<Value> {
 fn duration(text: &str) -> Option<Duration> {
     let most = Duration::from_secs(1000 * 366 * 86_400);
     humantime::parse_duration(text).ok().filter(|duration| !duration.is_zero() && *duration <= most)
+}
+
+/// A tab may be written as such, by its word, or as YAML's `\t`.
+fn character(text: &str) -> Option<&str> {
+    match text {
+        "none" => Some(text),
+        "tab" | "\\t" => Some("\t"),
+        _ => match text.as_bytes() {
+            [byte] if byte.is_ascii() && !byte.is_ascii_alphanumeric() && !b"\r\n\0".contains(byte) => {
+                Some(text)
+            }
+            _ => None,
+        },
+    }
 }
 
 fn size(text: &str) -> Option<u64> {
@@ -99,6 +114,7 @@ pub(super) fn expected(kind: &Type) -> String {
         Type::Duration => "a duration such as `500ms`, `15m` or `7d`".to_owned(),
         Type::Retention => "a duration such as `7d`, or `forever`".to_owned(),
         Type::Size => "a size such as `128MiB`".to_owned(),
+        Type::Character => "one character of ASCII such as `;`, `tab`, or `none`".to_owned(),
         Type::Choice(words) => format!("one of {}", listed(words.iter())),
         Type::Topic => "a topic name: 1 to 249 letters, digits, `.`, `_`, `-`".to_owned(),
         Type::Table => "a table name: `schema.table`, both of lowercase letters, digits and `_`".to_owned(),

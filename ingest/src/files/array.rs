@@ -1,0 +1,86 @@
+//! Where the values of a JSON text end, found without reading them.
+
+use super::text::Charset;
+
+/// Where a value ends.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Extent {
+    /// It is not all there.
+    More,
+    /// Its bytes.
+    Whole(usize),
+    /// A bracket closes what another opened.
+    Broken,
+}
+
+/// Bytes of the blanks that these bytes begin with.
+pub(crate) fn blanks(charset: Charset, bytes: &[u8]) -> usize {
+    let width = charset.width();
+    let blank = |unit: u16| [b' ', b'\t', b'\r', b'\n'].map(u16::from).contains(&unit);
+    let units = bytes.chunks_exact(width).take_while(|unit| blank(charset.unit(unit, 0)));
+    units.count() * width
+}
+
+/// The value that these bytes begin with, to the bracket that closes it; one without brackets ends before
+/// a comma, a bracket or a blank. Whether it is a value, its reader says.
+pub(crate) fn extent(charset: Charset, bytes: &[u8], is_all: bool) -> Extent {
+    let width = charset.width();
+    let (mut open, mut in_text, mut at) = (Vec::new(), false, 0);
+    while at + width <= bytes.len() {
+        let unit = u8::try_from(charset.unit(bytes, at)).unwrap_or(0xff);
+        match unit {
+            b'\\' if in_text => at += width,
+            b'"' => {
+                in_text = !in_text;
+                if !in_text && open.is_empty() {
+                    return Extent::Whole(at + width);
+                }
+            }
+            _ if in_text => {}
+            b'{' => open.push(b'}'),
+            b'[' => open.push(b']'),
+            b'}' | b']' if !open.is_empty() => {
+                if open.pop() != Some(unit) {
+                    return Extent::Broken;
+                }
+                if open.is_empty() {
+                    return Extent::Whole(at + width);
+                }
+            }
+            b'}' | b']' | b',' | b' ' | b'\t' | b'\r' | b'\n' if open.is_empty() && at > 0 => {
+                return Extent::Whole(at);
+            }
+            _ => {}
+        }
+        at += width;
+    }
+    if is_all && open.is_empty() && !in_text { Extent::Whole(bytes.len()) } else { Extent::More }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case::object(r#"{"a":"}","b":[1,{}]},x"#, 20)]
+    #[case::escaped_quote(r#"{"a":"\"}"} "#, 11)]
+    #[case::text(r#""a,b",1"#, 5)]
+    #[case::number("12.5e3]", 6)]
+    #[case::word("null", 4)]
+    fn a_value_ends_where_its_brackets_do(#[case] text: &str, #[case] bytes: usize) {
+        assert_eq!(extent(Charset::Utf8, text.as_bytes(), true), Extent::Whole(bytes));
+        let wide: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        assert_eq!(extent(Charset::Utf16 { big: false }, &wide, true), Extent::Whole(2 * bytes));
+    }
+
+    #[test]
+    fn what_is_not_closed_needs_more() {
+        for text in ["{\"a\":1", "[", "\"a", "{\"}\""] {
+            assert_eq!(extent(Charset::Utf8, text.as_bytes(), true), Extent::More, "{text}");
+        }
+        assert_eq!(extent(Charset::Utf8, b"12", false), Extent::More);
+        assert_eq!(extent(Charset::Utf8, b"{\"a\":[1}]", true), Extent::Broken);
+    }
+}
