@@ -118,8 +118,17 @@ pub enum Verb {
     Health,
     /// Versions, rows, positions and lag of every table.
     Status,
-    /// Prove from the data alone that nothing was lost or doubled.
-    Verify,
+    /// Prove from the data alone that nothing was lost, doubled or falsified.
+    ///
+    /// Exit 4 when a claim does not hold. `--select` takes some tables.
+    Verify {
+        /// Decode every record of every topic a second time, not a sample.
+        #[arg(long)]
+        deep: bool,
+        /// Evaluate gold tables with another engine, too.
+        #[arg(long, value_enum, value_name = "ENGINE")]
+        with: Option<Second>,
+    },
     /// Try every service of the target for what LakePulse depends on, and say what is wrong and what to do.
     ///
     /// Makes one small topic, `_lakepulse.NAME.doctor`, and a few objects in the lake, and deletes them
@@ -262,6 +271,13 @@ pub enum Engine {
     /// Tables of a catalog of its Delta Lake connector.
     Trino,
     /// Views over its Delta extension.
+    Duckdb,
+}
+
+/// Another engine that evaluates gold tables for `verify`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Second {
+    /// The program `duckdb`, or its module for `python3`.
     Duckdb,
 }
 

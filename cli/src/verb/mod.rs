@@ -44,7 +44,7 @@ pub async fn run(cli: Cli) -> Result<Exit, Failure> {
         Verb::Gold(options) => stage::run(&common, Stage::Gold, &options).await,
         Verb::Health => health::run(&common).await,
         Verb::Status => status::run(&common).await,
-        Verb::Verify => verify::run(&common).await,
+        Verb::Verify { deep, with } => verify::run(&common, deep, with).await,
         Verb::Doctor => doctor::run(&common).await,
         Verb::AcceptLoss { topic } => accept_loss::run(&common, &topic).await,
         Verb::Maintain => maintain::run(&common).await,

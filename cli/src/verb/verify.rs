@@ -1,63 +1,82 @@
 //! `lakepulse verify`: one line a table; exit 4 when a claim does not hold.
 
-use std::sync::Arc;
-
-use anyhow::Result as Anyhow;
 use model::Exit;
 
-use crate::args::Common;
+use crate::args::{Common, Second};
 use crate::failure::Failure;
-use crate::verify::{Finding, bronze, gold, silver, topic};
+use crate::select;
+use crate::verify::duckdb::DuckDb;
+use crate::verify::{Finding, Scope, run as verify};
 use crate::wiring::Wiring;
 
 /// Checks every table and topic of the project, whatever else is found.
 #[allow(clippy::print_stdout, reason = "this is the verb's output")]
-pub async fn run(common: &Common) -> Result<Exit, Failure> {
-    let wiring = Wiring::open(common).await?;
-    let (project, lake) = (Arc::clone(&wiring.project), wiring.lake.clone());
-    let mut findings = Vec::new();
-    let mut take = |name: String, found: Anyhow<Option<Finding>>| {
-        let finding = match found {
-            Ok(None) => return,
-            Ok(Some(finding)) => finding,
-            Err(error) => Finding::unreadable(name, &error),
-        };
-        if !common.json {
-            println!("{}", line(&finding));
-            finding.faults.iter().skip(1).for_each(|fault| println!("{:>6} {fault}", ""));
-        }
-        findings.push(finding);
+pub async fn run(common: &Common, deep: bool, with: Option<Second>) -> Result<Exit, Failure> {
+    let duckdb = match with {
+        Some(Second::Duckdb) => Some(DuckDb::find()?),
+        None => None,
     };
-    for declared in project.catalog.topics.values() {
-        take(declared.table.to_string(), bronze::check(&lake, &wiring.kafka, declared).await);
-    }
-    for model in project.catalog.models.values() {
-        if model.kind.is_silver() {
-            take(model.name.to_string(), silver::check(&project, &lake, model).await);
+    let wiring = Wiring::open(common).await?;
+    let select = select::tables(&wiring.project.catalog, &common.select)?;
+    let scope = Scope {
+        project: &wiring.project,
+        lake: &wiring.lake,
+        kafka: &wiring.kafka,
+        registry: &wiring.registry,
+        now: wiring.clock.now(),
+        deep,
+        with: duckdb.as_ref(),
+        select: &select,
+    };
+    let print = |finding: &Finding| {
+        if !common.json {
+            lines(finding).iter().for_each(|line| println!("{line}"));
         }
-        if model.kind.is_gold() {
-            take(model.name.to_string(), gold::check(&project, &lake, model).await);
-            if let Some(name) = &model.publish {
-                let reader = topic::Reader { kafka: &wiring.kafka, registry: &wiring.registry };
-                take(name.to_string(), topic::check(&project, &lake, model, name, &reader).await);
-            }
-        }
-    }
+    };
+    let findings = verify(&scope, print).await;
     wiring.close().await;
     let faults = findings.iter().filter(|finding| !finding.faults.is_empty()).count();
+    let empty = findings.iter().filter(|finding| finding.is_empty()).count();
     if common.json {
         println!("{}", serde_json::to_string_pretty(&findings)?);
-    } else if findings.is_empty() {
-        println!("nothing to verify: the lake is empty");
+    } else if empty == findings.len() {
+        println!("nothing to verify: no topic holds a record, and the lake is empty");
     } else {
-        println!("{} checked, {faults} with faults", findings.len());
+        let checked = findings.len() - empty;
+        let rest = if empty == 0 { String::new() } else { format!(", {empty} with nothing to check") };
+        println!("{checked} checked, {faults} with faults{rest}");
     }
     Ok(if faults == 0 { Exit::Done } else { Exit::Violation })
 }
 
-fn line(finding: &Finding) -> String {
-    match finding.faults.first() {
-        None => format!("ok    {:<42} {}", finding.name, finding.checked),
-        Some(first) => format!("FAULT {:<42} {first}", finding.name),
+/// A finding as it is printed: the verdict, then every other fault, then what was not checked.
+fn lines(finding: &Finding) -> Vec<String> {
+    let (word, mut rest) = match (finding.faults.as_slice(), finding.checked.is_empty()) {
+        ([], true) => ("-", finding.unchecked.as_slice()),
+        ([], false) => ("ok", &[][..]),
+        (faults, _) => ("FAULT", faults),
+    };
+    let first = rest.split_off_first().map_or(finding.checked.as_str(), String::as_str);
+    let mut lines = vec![format!("{word:<5} {:<42} {first}", finding.name)];
+    lines.extend(rest.iter().map(|more| format!("      {more}")));
+    if word != "-" {
+        lines.extend(finding.unchecked.iter().map(|left| format!("      not checked: {left}")));
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_finding_without_a_check_is_never_ok() {
+        let mut finding = Finding::new("silver.a");
+        finding.leave_out("there is no such table");
+        assert!(lines(&finding)[0].starts_with("-     silver.a"), "{:?}", lines(&finding));
+        finding.fault("one");
+        finding.fault("two");
+        let text = lines(&finding).join("\n");
+        assert!(text.starts_with("FAULT silver.a") && text.contains("two") && text.contains("not checked"));
     }
 }

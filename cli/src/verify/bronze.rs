@@ -20,13 +20,14 @@ use catalog::Topic;
 use datafusion::execution::SendableRecordBatchStream;
 use futures::TryStreamExt as _;
 use lake::digest::{self, Sum};
-use lake::{Lake, LogEntry, Table};
+use lake::{LogEntry, Table};
 use model::{AppId, Offset, TopicName};
 use roaring::RoaringTreemap;
 use serde::Deserialize;
 use stream::{Admin, Kafka};
 
-use super::Finding;
+use super::decoded::Sample;
+use super::{Finding, Scope, follow};
 
 /// How many offsets are named for a range that does not hold.
 const NAMED: usize = 5;
@@ -63,16 +64,24 @@ struct Held {
 /// Topic id and number.
 type Partition = (String, i32);
 
-/// Checks the bronze table of a topic. `None` when it does not exist yet.
-pub async fn check(lake: &Lake, kafka: &Kafka, topic: &Topic) -> Result<Option<Finding>> {
+/// Checks the bronze table of a topic.
+pub async fn check(scope: &Scope<'_>, topic: &Topic) -> Result<Finding> {
     let name = &topic.table;
-    let Some(table) = lake.table(name).await? else { return Ok(None) };
+    let Some(table) = scope.lake.table(name).await? else { return missing(scope.kafka, topic).await };
     let mut finding = Finding::new(name);
     let log = table.log(None, table.version()).await?;
     let ranges = ranges(&log, &mut finding)?;
     let cleaned = log.first().is_some_and(|oldest| oldest.version.0 > 0);
     chain(&table, &ranges, cleaned, &mut finding);
-    let (held, older) = recount(&table, &ranges, cleaned, &mut finding).await?;
+    let id = Admin::try_new(scope.kafka)?.describe(&topic.name).await?.map(|info| info.id.to_string());
+    let mut sample = Sample::new(follow::rows(&table).await?, scope.deep);
+    let again = id.as_deref().map(|id| (id, &mut sample));
+    let (held, older) = recount(&table, &ranges, cleaned, again, &mut finding).await?;
+    for ((_, partition), held) in held.iter().filter(|(_, held)| !held.doubled.is_empty()) {
+        let named: Vec<i64> = held.doubled.iter().copied().take(NAMED).collect();
+        let count = held.doubled.len();
+        finding.fault(format!("partition {partition}: {count} records have a second row, offsets {named:?}"));
+    }
     let nothing = Held::default();
     let (mut rows, mut count) = (0, 0);
     for (partition, ranges) in &ranges {
@@ -85,9 +94,10 @@ pub async fn check(lake: &Lake, kafka: &Kafka, topic: &Topic) -> Result<Option<F
             }
         }
     }
-    let on_topic = read_topic(kafka, &topic.name, &table, &held, &mut finding).await?;
+    let on_topic = read_topic(scope.kafka, &topic.name, &table, &held, &mut sample, &mut finding).await?;
+    let decoded = sample.check(topic, scope.registry, &mut finding).await?;
     finding.checked = format!(
-        "{rows} rows in {count} ranges of {} partitions, offsets and digests; {on_topic}",
+        "{rows} rows in {count} ranges of {} partitions, offsets and digests; {on_topic}, {decoded}",
         ranges.len()
     );
     let accepted = log.iter().filter_map(|entry| Some(entry.info.get("accepted")?.as_array()?.len()));
@@ -98,7 +108,28 @@ pub async fn check(lake: &Lake, kafka: &Kafka, topic: &Topic) -> Result<Option<F
     if older > 0 {
         finding.checked.push_str(&format!("; {older} rows of versions that are gone from the log"));
     }
-    Ok(Some(finding))
+    Ok(finding)
+}
+
+/// A topic that holds records has a table.
+async fn missing(kafka: &Kafka, topic: &Topic) -> Result<Finding> {
+    let mut finding = Finding::new(&topic.table);
+    let asked = || format!("topic `{}`", topic.name);
+    if Admin::try_new(kafka)?.describe(&topic.name).await.with_context(asked)?.is_none() {
+        finding.leave_out(format!("neither the table nor its topic `{}` exists yet", topic.name));
+        return Ok(finding);
+    }
+    let last = stream::tail(kafka, &topic.name).await.with_context(asked)?;
+    if last.is_empty() {
+        finding.leave_out(format!("there is no such table yet, and topic `{}` holds no record", topic.name));
+    } else {
+        finding.fault(format!(
+            "the table is missing, and topic `{}` holds records in {} partitions",
+            topic.name,
+            last.len()
+        ));
+    }
+    Ok(finding)
 }
 
 /// All stated ranges by partition, in offset order; commits that are not ours are faults.
@@ -172,6 +203,7 @@ async fn recount(
     table: &Table,
     all: &BTreeMap<Partition, Vec<Range>>,
     cleaned: bool,
+    mut sample: Option<(&str, &mut Sample)>,
     finding: &mut Finding,
 ) -> Result<(BTreeMap<Partition, Held>, u64)> {
     let mut held: BTreeMap<Partition, Held> = BTreeMap::new();
@@ -181,6 +213,10 @@ async fn recount(
     while let Some(batch) = stream.try_next().await? {
         let hashes = digest::row_hashes(&batch, &columns);
         let at = Coordinates::of(&batch)?;
+        if let Some((topic, sample)) = &mut sample {
+            sample.take_rows(&batch, topic)?;
+        }
+        let redriven = batch.column_by_name("_redrive");
         // A file holds the rows of a partition together.
         for rows in at.runs() {
             let partition = at.partition(rows.start);
@@ -190,7 +226,10 @@ async fn recount(
             held.found.resize_with(ranges.len(), Found::default);
             for row in rows {
                 let offset = at.offset.value(row);
-                if !held.offsets.insert(offset.max(0).cast_unsigned()) {
+                // What a redrive appended stands beside the row that it repairs.
+                if redriven.is_none_or(|column| column.is_null(row))
+                    && !held.offsets.insert(offset.max(0).cast_unsigned())
+                {
                     held.doubled.push(offset);
                 }
                 let after = ranges.partition_point(|range| range.from <= offset);
@@ -247,6 +286,7 @@ async fn read_topic(
     topic: &TopicName,
     table: &Table,
     held: &BTreeMap<Partition, Held>,
+    sample: &mut Sample,
     finding: &mut Finding,
 ) -> Result<String> {
     let admin = Admin::try_new(kafka)?;
@@ -269,6 +309,7 @@ async fn read_topic(
     let id = info.id.as_str();
     let each = |read: stream::Records| {
         records += read.len() as u64;
+        sample.take_records(&read);
         // Lines of a file that were sent twice have one row.
         let mut kept: Vec<u32> = (0..u32::try_from(read.len()).unwrap_or(u32::MAX)).collect();
         if Ledger::concerns(&read, &kept) {

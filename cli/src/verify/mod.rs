@@ -1,47 +1,139 @@
-//! Proves from the data alone that nothing was lost or doubled.
+//! Proves from the data alone that nothing was lost, doubled or falsified.
 //!
 //! Nothing is read from the stages' own counters: offsets, rows, hashes, folds and query results are
-//! computed again from what is stored, and compared. One finding a table; each fault names the
-//! offsets, keys or versions that break the claim.
+//! computed again from what is stored, and compared. Where the stages have code of their own (decoding,
+//! folding, the engine's optimiser), another is used here. One finding a table or topic; each fault names the
+//! offsets, keys or versions that break the claim. Nothing here prints.
 //!
 //! | module | claim |
 //! | --- | --- |
-//! | [`bronze`] | every offset range is there, once, with the rows and the digest its commit stated |
-//! | [`silver`] | every bronze row is accounted for, and the table equals the fold of bronze |
-//! | [`gold`] | the table equals its SQL over the versions it pins |
-//! | [`topic`] | the compacted topic equals the table |
+//! | [`bronze`] | every offset range is there, once, with the rows and the digest its commit stated; a sample of the records, decoded by another library, has the values that are stored |
+//! | [`silver`], [`refold`], [`siblings`] | every bronze row is accounted for, and the table and its siblings are the fold of bronze |
+//! | [`gold`], [`engine`] | the table equals its SQL over the versions it pins, evaluated without the optimiser's rules |
+//! | [`duckdb`] | and evaluated by another engine, on request |
+//! | [`topic`] | the compacted topic equals the table, key by key |
+//! | [`follow`] | a table is there when its input holds rows, and goes on with it |
+//! | [`decoded`], [`value`], [`json`] | records decoded again, and a decoded value beside a stored one |
+//! | [`compare`] | two sets of rows by key |
 
 pub mod bronze;
 pub mod compare;
+pub mod decoded;
+pub mod duckdb;
+pub mod engine;
+pub mod follow;
 pub mod gold;
+pub mod json;
+pub mod refold;
+pub mod siblings;
 pub mod silver;
 pub mod topic;
+pub mod value;
 
+use std::panic::AssertUnwindSafe;
+
+use anyhow::{Result, bail};
+use catalog::Project;
+use futures::FutureExt as _;
+use lake::Lake;
+use model::{ClockMs, TableName};
 use serde::Serialize;
+use stream::{Kafka, Registry};
+
+/// What is verified, and how thoroughly.
+pub struct Scope<'a> {
+    /// Topics and models.
+    pub project: &'a Project,
+    /// The tables.
+    pub lake: &'a Lake,
+    /// The topics.
+    pub kafka: &'a Kafka,
+    /// Their schemas.
+    pub registry: &'a Registry,
+    /// What time it is: only to tell how long a table has stood still.
+    pub now: ClockMs,
+    /// Every record is decoded again, not a sample.
+    pub deep: bool,
+    /// Another engine that evaluates gold, too.
+    pub with: Option<&'a duckdb::DuckDb>,
+    /// The tables to look at. Empty: all.
+    pub select: &'a [TableName],
+}
 
 /// What was found about one table or topic.
 #[derive(Debug, Serialize)]
 pub struct Finding {
     /// Table or topic.
     pub name: String,
-    /// What was compared, in one line.
+    /// What was compared, in one line. Empty: nothing was, and `unchecked` says why.
     pub checked: String,
-    /// What does not hold. Empty: proven.
+    /// What was not, each with the reason.
+    pub unchecked: Vec<String>,
+    /// What does not hold. Empty: proven, as far as it was checked.
     pub faults: Vec<String>,
 }
 impl Finding {
     /// A finding about `name` with nothing wrong so far.
     pub fn new(name: impl ToString) -> Self {
-        Self { name: name.to_string(), checked: String::new(), faults: Vec::new() }
+        Self { name: name.to_string(), checked: String::new(), unchecked: Vec::new(), faults: Vec::new() }
     }
     /// A finding that could not even begin because the data cannot be read.
     pub fn unreadable(name: impl ToString, error: &anyhow::Error) -> Self {
-        let faults = vec![format!("cannot be read: {error:#}")];
-        Self { name: name.to_string(), checked: "nothing".to_owned(), faults }
+        let mut finding = Self::new(name);
+        finding.fault(format!("cannot be checked: {error:#}"));
+        finding
     }
     /// Adds a fault.
     pub fn fault(&mut self, fault: impl Into<String>) {
         self.faults.push(fault.into());
+    }
+    /// Says what was left out, and why.
+    pub fn leave_out(&mut self, what: impl Into<String>) {
+        self.unchecked.push(what.into());
+    }
+    /// Nothing is wrong, and there was nothing to check.
+    pub fn is_empty(&self) -> bool {
+        self.faults.is_empty() && self.checked.is_empty()
+    }
+}
+
+/// Checks every table and topic of the project, whatever else is found, and gives each finding to `each`
+/// as it comes. Afterwards they are all returned.
+pub async fn run(scope: &Scope<'_>, mut each: impl FnMut(&Finding)) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let mut take = |name: &dyn ToString, found: Result<Finding>| {
+        let finding = found.unwrap_or_else(|error| Finding::unreadable(name.to_string(), &error));
+        each(&finding);
+        findings.push(finding);
+    };
+    let wanted = |name: &TableName| scope.select.is_empty() || scope.select.contains(name);
+    let catalog = &scope.project.catalog;
+    for declared in catalog.topics.values().filter(|topic| wanted(&topic.table)) {
+        take(&declared.table, guarded(bronze::check(scope, declared)).await);
+    }
+    for model in catalog.models.values().filter(|model| wanted(&model.name)) {
+        if model.kind.is_silver() {
+            take(&model.name, guarded(silver::check(scope, model)).await);
+        }
+        if model.kind.is_gold() {
+            take(&model.name, guarded(gold::check(scope, model)).await);
+            if let Some(name) = &model.publish {
+                take(&format!("{name} (topic)"), guarded(topic::check(scope, model, name)).await);
+            }
+        }
+    }
+    findings
+}
+
+/// A check that panics is one that could not be made; the others go on.
+async fn guarded(check: impl Future<Output = Result<Finding>>) -> Result<Finding> {
+    match AssertUnwindSafe(check).catch_unwind().await {
+        Ok(found) => found,
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().map(String::as_str);
+            let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message");
+            bail!("the check panicked: {text}")
+        }
     }
 }
 
@@ -59,10 +151,12 @@ fn report(difference: &compare::Difference, finding: &mut Finding) {
     }
 }
 
-/// Positions of a table rise from version to version, and versions have no hole.
-async fn never_falls(table: &lake::Table, finding: &mut Finding) -> anyhow::Result<()> {
+/// Positions of a table rise from version to version, versions have no hole, and every version that changed
+/// rows is a stage's. Returns what the log says.
+async fn never_falls(table: &lake::Table, finding: &mut Finding) -> Result<Vec<lake::LogEntry>> {
     let mut held: Option<(model::Version, model::Positions)> = None;
-    for entry in table.log(None, table.version()).await? {
+    let log = table.log(None, table.version()).await?;
+    for entry in &log {
         if let Some((before, positions)) = &held {
             if entry.version != before.next() {
                 finding
@@ -75,8 +169,11 @@ async fn never_falls(table: &lake::Table, finding: &mut Finding) -> anyhow::Resu
                 }
             }
         }
+        if entry.data_change && entry.version.0 > 0 && entry.info.get("stage").is_none() {
+            finding.fault(format!("version {} changed rows and is no stage's", entry.version));
+        }
         let positions = held.map(|(_, positions)| positions).unwrap_or_default().then(&entry.positions);
         held = Some((entry.version, positions));
     }
-    Ok(())
+    Ok(log)
 }

@@ -1,53 +1,122 @@
-//! Silver: every bronze row accounted for, and the table equals the fold of bronze.
+//! Silver: every bronze row accounted for, and the table and its siblings are the fold of bronze, folded by
+//! code that is not the stage's ([`super::refold`]).
 
-use anyhow::Result;
-use catalog::{Kind, Model, Project};
-use lake::Lake;
-use model::{AppId, Version};
+use anyhow::{Context as _, Result};
+use catalog::{Kind, Model};
+use lake::{LogEntry, Table};
+use model::{AppId, TableName, Version};
 
-use super::{Finding, compare};
+use super::follow::{self, Standing};
+use super::refold::Refold;
+use super::refold::fold::{Outcomes, columns};
+use super::siblings::{self, Notes, Sibling};
+use super::{Finding, Scope, compare};
 
-/// Checks one silver table. `None` when it does not exist yet.
-pub async fn check(project: &Project, lake: &Lake, model: &Model) -> Result<Option<Finding>> {
-    let Some(table) = lake.table(&model.name).await? else { return Ok(None) };
-    let Some(source) = &model.source else { return Ok(None) };
-    let Some(bronze) = lake.table(source).await? else { return Ok(None) };
+/// Checks one silver table and its siblings.
+pub async fn check(scope: &Scope<'_>, model: &Model) -> Result<Finding> {
+    let lake = scope.lake;
     let mut finding = Finding::new(&model.name);
-    let consumed = table.positions().get(&AppId::table(bronze.id()));
-    let Some(consumed) = consumed.and_then(|at| u64::try_from(at).ok()).map(Version) else {
-        "nothing consumed yet".clone_into(&mut finding.checked);
-        if table.rows() != Some(0) {
+    let Some(source) = &model.source else {
+        finding.leave_out("it reads no bronze table");
+        return Ok(finding);
+    };
+    let bronze = lake.table(source).await?;
+    let Some(table) = lake.table(&model.name).await? else {
+        let rows = match &bronze {
+            Some(bronze) => follow::rows(bronze).await?,
+            None => 0,
+        };
+        return Ok(follow::missing(&model.name, &[(source.clone(), rows)]));
+    };
+    let Some(bronze) = bronze else {
+        finding.leave_out(format!("its bronze table `{source}` does not exist"));
+        if follow::rows(&table).await? > 0 {
+            finding.fault(format!("the table holds rows, and `{source}`, which they come from, is missing"));
+        }
+        return Ok(finding);
+    };
+    if model.unlearned {
+        finding.leave_out("the columns of its topic are not known yet");
+        return Ok(finding);
+    }
+    if table.positions().get(&AppId::plan()) != Some(model.fingerprint) {
+        finding.leave_out("its rows are of another plan than the model's: `lakepulse apply` has not run");
+        return Ok(finding);
+    }
+    let input = AppId::table(bronze.id());
+    let consumed = table.positions().get(&input).and_then(|at| u64::try_from(at).ok()).map(Version);
+    if let Some(at) = consumed.filter(|at| *at > bronze.version()) {
+        finding
+            .fault(format!("its position is version {at} of `{source}`, which ends at {}", bronze.version()));
+        return Ok(finding);
+    }
+    Standing::of(&bronze, consumed).await?.say(source, consumed, scope.now, &mut finding);
+    let Some(consumed) = consumed else {
+        if follow::rows(&table).await? > 0 {
             finding.fault("the table holds rows and no position says where they come from");
         }
-        return Ok(Some(finding));
+        if finding.unchecked.is_empty() && finding.faults.is_empty() {
+            finding.leave_out(format!("nothing was read yet: `{source}` holds no row"));
+        }
+        return Ok(finding);
     };
-    if consumed > bronze.version() {
-        finding.fault(format!(
-            "its position is version {consumed} of `{source}`, which ends at {}",
-            bronze.version()
-        ));
-        return Ok(Some(finding));
-    }
-    super::never_falls(&table, &mut finding).await?;
-    let expected = silver::recompute(&project.catalog, model, lake, consumed).await?;
-    let outcomes = expected.outcomes;
-    let bronze_rows = count(&bronze.at(consumed).await?).await?;
-    if outcomes.total() != bronze_rows {
-        finding.fault(format!("{} outcomes for {bronze_rows} rows of `{source}`", outcomes.total()));
-    }
+    let log = super::never_falls(&table, &mut finding).await?;
+    let read = bronze.at(consumed).await?;
+    let rows = follow::count(&read).await?;
+    accounts(&log, &input, &read.log(None, consumed).await?, rows, &mut finding);
+    fold_again(scope, model, &table, read, &input, rows, &mut finding).await?;
+    Ok(finding)
+}
+
+/// Folds bronze again, and compares the table and its siblings with the result.
+async fn fold_again(
+    scope: &Scope<'_>,
+    model: &Model,
+    table: &Table,
+    bronze: Table,
+    input: &AppId,
+    rows: u64,
+    finding: &mut Finding,
+) -> Result<()> {
+    let consumed = bronze.version();
+    let source: TableName = bronze.name().clone();
+    let topic = scope.project.catalog.topic_of(&source).context("no topic is kept in its bronze table")?;
+    let refold = Refold::open(model, topic, bronze, rows).await?;
+    let deleted = Sibling::open(scope.lake, table, "deleted", input).await?;
+    let aside = Sibling::open(scope.lake, table, "quarantine", input).await?;
+    let mut notes = Notes::read(deleted, &refold, &model.keys, finding).await?;
     let keys: Vec<String> = match model.kind {
-        Kind::Scd2 => model.keys.iter().cloned().chain([silver::table::START.to_owned()]).collect(),
+        Kind::Scd2 => model.keys.iter().cloned().chain(["__START_AT".to_owned()]).collect(),
         Kind::Append => ["_topic_id", "_partition", "_offset"].map(str::to_owned).to_vec(),
         _ => model.keys.clone(),
     };
-    let actual = table.scan(None).await?;
-    let schema = expected.schema.clone();
-    let difference =
-        runtime::cpu::run(move || compare::compare(&schema, &keys, &expected.rows, &actual)).await?;
-    super::report(&difference, &mut finding);
+    let schema = columns(model.kind, &model.schema);
+    let (mut outcomes, mut difference) = (Outcomes::default(), compare::Difference::default());
+    let mut put_aside = Vec::new();
+    for part in 0..refold.parts {
+        let (folded, quarantined) = refold.fold(part).await?;
+        put_aside.extend(quarantined);
+        outcomes.add(&folded.outcomes);
+        if model.kind != Kind::Append {
+            notes.check(part, &refold, &folded, finding);
+        }
+        let mut actual = Vec::new();
+        for batch in table.scan(None).await? {
+            actual.push(refold.of_part(&batch, part)?);
+        }
+        let (schema, keys, expected) = (schema.clone(), keys.clone(), vec![folded.rows]);
+        let compared =
+            runtime::cpu::run(move || compare::compare(&schema, &keys, &expected, &actual)).await?;
+        difference.add(compared);
+    }
+    if outcomes.total() != rows {
+        finding.fault(format!("{} outcomes for {rows} rows of `{source}`", outcomes.total()));
+    }
+    let said = siblings::quarantine(&aside, &refold, put_aside, finding).await?;
+    super::report(&difference, finding);
     finding.checked = format!(
-        "{} rows = fold of {bronze_rows} at v{consumed}: {} applied, {} superseded, {} repeat, {} filtered, \
-         {} quarantined, {} dropped, {} tombstone, {} error",
+        "{} rows = fold of {rows} at v{consumed}: {} applied, {} superseded, {} repeat, {} filtered, \
+         {} quarantined, {} dropped, {} tombstone, {} error; {said}, {} remembered",
         difference.actual,
         outcomes.applied,
         outcomes.superseded,
@@ -56,13 +125,56 @@ pub async fn check(project: &Project, lake: &Lake, model: &Model) -> Result<Opti
         outcomes.quarantined,
         outcomes.dropped,
         outcomes.tombstone,
-        outcomes.error
+        outcomes.error,
+        notes.count()
     );
-    Ok(Some(finding))
+    Ok(())
 }
 
-/// Rows of a table, counted.
-async fn count(table: &lake::Table) -> Result<u64> {
-    let frame = query::session().read_table(table.provider()?)?;
-    Ok(frame.count().await? as u64)
+/// Each commit begins where the one before ended, and its outcomes add up to the bronze rows in between; to
+/// all of them where it replaced the table.
+fn accounts(log: &[LogEntry], input: &AppId, bronze: &[LogEntry], all: u64, finding: &mut Finding) {
+    let complete = bronze.first().is_some_and(|entry| entry.version.0 == 0);
+    let brought = |entry: &LogEntry| -> u64 {
+        let ranges = entry.info.get("ranges").and_then(|ranges| ranges.as_array());
+        ranges.into_iter().flatten().filter_map(|range| range.get("rows")?.as_u64()).sum()
+    };
+    let between = |from: Option<i64>, to: i64| -> u64 {
+        let within = |entry: &&LogEntry| {
+            let version = entry.version.position();
+            from.is_none_or(|from| version > from) && version <= to
+        };
+        bronze.iter().filter(within).map(brought).sum()
+    };
+    let mut held: Option<i64> = None;
+    for entry in log {
+        let position = entry.positions.get(input);
+        if let (Some(outcomes), Some(span)) = (entry.info.get("outcomes"), entry.info.get("input")) {
+            let (from, to) = (span["from"].as_i64(), span["to"].as_i64().unwrap_or(-1));
+            let stated: u64 =
+                outcomes.as_object().into_iter().flatten().filter_map(|(_, count)| count.as_u64()).sum();
+            if from != held && held.is_some() {
+                finding.fault(format!(
+                    "version {} goes on from version {from:?} of its input, the one before ended at {held:?}",
+                    entry.version
+                ));
+            }
+            if position.is_some_and(|position| position != to) {
+                finding.fault(format!(
+                    "version {} says it read up to {to} and sets {position:?}",
+                    entry.version
+                ));
+            }
+            let (brought, whole) = (between(from, to), between(None, to));
+            let known = complete
+                || from.is_some_and(|from| bronze.first().is_some_and(|b| b.version.position() <= from + 1));
+            if known && stated != brought && !(complete && stated == whole) && stated != all {
+                finding.fault(format!(
+                    "version {} accounts for {stated} rows where its input brought {brought}",
+                    entry.version
+                ));
+            }
+        }
+        held = position.or(held);
+    }
 }

@@ -2,6 +2,7 @@
 //!
 //! [`sabotage`]: breaks a finished lake from outside, in one named way, for tests that show that
 //! `verify` can fail.
+//! [`mutants`]: tables and topics as a faulty stage would have left them.
 //! [`certificates`], [`front`]: an authority, and a door with TLS and a password before an HTTP service.
 //! [`bad_store`]: an object store that does not keep what S3 promises.
 //! [`proxy`]: a network that fails between a client and a real server.
@@ -10,6 +11,7 @@
 pub mod bad_store;
 pub mod certificates;
 pub mod front;
+pub mod mutants;
 pub mod proxy;
 pub mod reference;
 pub mod sabotage;

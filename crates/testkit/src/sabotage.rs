@@ -83,7 +83,7 @@ async fn double(table: &mut Table) -> Result<()> {
 }
 
 /// The entry of the log at a version.
-fn entry(root: &Path, table: &Table, version: u64) -> PathBuf {
+pub(crate) fn entry(root: &Path, table: &Table, version: u64) -> PathBuf {
     root.join(table.name().path()).join(format!("_delta_log/{version:020}.json"))
 }
 
@@ -185,6 +185,95 @@ async fn skip_record(root: &Path, table: &Table) -> Result<()> {
     Ok(())
 }
 
+/// Puts others in the place of the row of a bronze table that is picked, as if the commit that brought it had
+/// brought them: file, counts and digest are made to fit.
+pub(crate) async fn restate(
+    root: &Path,
+    table: &Table,
+    pick: &dyn Fn(&RecordBatch) -> bool,
+    other: impl Fn(&RecordBatch) -> Result<Vec<RecordBatch>>,
+) -> Result<()> {
+    let folder = root.join(table.name().path());
+    for version in (1..=table.version().0).rev() {
+        let text = std::fs::read_to_string(entry(root, table, version))?;
+        let mut lines = text.lines().map(serde_json::from_str::<Value>).collect::<Result<Vec<_>, _>>()?;
+        let Some(add) = lines.iter_mut().find_map(|line| line.get_mut("add")) else { continue };
+        let path = add["path"].as_str().context("an add names its file")?.to_owned();
+        let reader = ParquetRecordBatchReaderBuilder::try_new(File::open(folder.join(&path))?)?;
+        let schema = reader.schema().clone();
+        let rows = arrow::compute::concat_batches(&schema, &reader.build()?.collect::<Result<Vec<_>, _>>()?)?;
+        let Some(at) = (0..rows.num_rows()).find(|row| pick(&rows.slice(*row, 1))) else { continue };
+        let gone = rows.slice(at, 1);
+        let came = other(&gone)?;
+        let mut parts = vec![rows.slice(0, at)];
+        parts.extend(came.iter().cloned());
+        parts.push(rows.slice(at + 1, rows.num_rows() - at - 1));
+        let new = format!("{}-mutant.parquet", path.trim_end_matches(".parquet"));
+        let mut writer = ArrowWriter::try_new(File::create(folder.join(&new))?, rows.schema(), None)?;
+        parts.iter().try_for_each(|part| writer.write(part))?;
+        writer.close()?;
+        add["path"] = new.as_str().into();
+        add["size"] = std::fs::metadata(folder.join(&new))?.len().into();
+        let count: usize = parts.iter().map(RecordBatch::num_rows).sum();
+        add["stats"] = json!({ "numRecords": count }).to_string().into();
+        restate_range(table, &mut lines, &gone, &came).await?;
+        let lines: Vec<String> = lines.iter().map(Value::to_string).collect();
+        std::fs::write(entry(root, table, version), lines.join("\n") + "\n")?;
+        return Ok(());
+    }
+    bail!("no row of `{}` is picked", table.name())
+}
+
+/// Makes the range of a commit's info fit: without the row that is gone, with those that came.
+async fn restate_range(
+    table: &Table,
+    lines: &mut [Value],
+    gone: &RecordBatch,
+    came: &[RecordBatch],
+) -> Result<()> {
+    let at = |row: &RecordBatch, name: &str| {
+        Some(row.column_by_name(name)?.as_primitive_opt::<Int64Type>()?.value(0))
+    };
+    let (partition, offset) = (at(gone, "_partition"), at(gone, "_offset"));
+    let columns: Vec<String> = table.schema().fields().iter().map(|field| field.name().clone()).collect();
+    let mut before = None;
+    for batch in table.scan(None).await? {
+        let hashes = row_hashes(&batch, &columns);
+        for (row, hash) in hashes.into_iter().enumerate() {
+            let row = batch.slice(row, 1);
+            if (at(&row, "_partition"), at(&row, "_offset")) == (partition, offset) {
+                before = Some((hash, row));
+            }
+        }
+    }
+    let (hash, stored) = before.context("the row is in the table")?;
+    let info =
+        lines.iter_mut().find_map(|line| line.get_mut("commitInfo")).context("a commit has an info")?;
+    let ranges = info["lakepulse"]["ranges"].as_array_mut().context("a bronze commit states ranges")?;
+    let stated = ranges.iter_mut().find(|range| {
+        let within = |from: i64, to: i64| offset.is_some_and(|offset| (from..to).contains(&offset));
+        range["partition"].as_i64() == partition
+            && within(range["from"].as_i64().unwrap_or(0), range["to"].as_i64().unwrap_or(0))
+    });
+    let stated = stated.context("a range holds the row")?;
+    let mut sum: Sum = stated["digest"].as_str().context("a range has a digest")?.parse()?;
+    sum.remove(&[hash]);
+    for row in came {
+        // The columns that a file does not have, its partition's, come from the row as it was.
+        let column =
+            |name: &String| row.column_by_name(name).or_else(|| stored.column_by_name(name)).cloned();
+        let whole: Vec<ArrayRef> = columns.iter().filter_map(column).collect();
+        let fields = table.schema().fields().iter().zip(&whole);
+        let cast = fields.map(|(field, column)| arrow::compute::cast(column, field.data_type()));
+        let whole = RecordBatch::try_new(table.schema().clone(), cast.collect::<Result<Vec<_>, _>>()?)?;
+        sum.add(&row_hashes(&whole, &columns));
+    }
+    stated["digest"] = sum.to_string().into();
+    let rows = stated["rows"].as_u64().context("a range counts its rows")?;
+    stated["rows"] = (rows + came.len() as u64 - 1).into();
+    Ok(())
+}
+
 /// The row with another value in its first column of text or whole numbers that is no key.
 fn change(row: &RecordBatch) -> Result<RecordBatch> {
     let schema = row.schema();
@@ -240,7 +329,7 @@ async fn land(table: &mut Table, append: Vec<lake::StagedFile>, remove: Remove) 
     }
 }
 
-fn ulid() -> String {
+pub(crate) fn ulid() -> String {
     use runtime::Ids as _;
     RandomIds.ulid()
 }
