@@ -218,6 +218,7 @@ impl Keeper {
                     _ => false,
                 };
             if error.reaction() == Reaction::Halt || is_hopeless {
+                self.note(&error).await;
                 self.halt(error, inbox);
                 return stop.cancelled().await;
             }
@@ -250,6 +251,9 @@ impl Keeper {
             opened = opening => opened?,
         };
         backoff.reset();
+        if !matches!(context.lake.halted("bronze", &self.topic.table).await, Ok(None)) {
+            drop(context.lake.resumed("bronze", &self.topic.table).await);
+        }
         let mut task = Task::new(
             self.shared.clone(),
             self.commands.clone(),
@@ -264,17 +268,39 @@ impl Keeper {
         ended
     }
 
+    /// Says in the lake why the table stands still, for whoever looks without this process.
+    async fn note(&self, error: &Error) {
+        let (lake, table) = (&self.shared.context.lake, &self.topic.table);
+        let held = lake.table(table).await.ok().flatten();
+        let positions = held.map(|table| table.positions().clone()).unwrap_or_default();
+        let halt = lake::Halt { reason: chain(error), positions, tried: model::Positions::default() };
+        if let Err(error) = lake.halt("bronze", table, &halt).await {
+            tracing::debug!(%table, %error, "cannot note in the lake that the table halted");
+        }
+    }
+
     /// Stands still, loudly, and keeps nothing in memory.
     fn halt(mut self, error: Error, inbox: Inbox) {
         let (table, topic) = (&self.topic.table, &self.topic.name);
         tracing::error!(%table, %topic, error = &error as &dyn std::error::Error, "table halts");
         self.opened = None;
         let context = &self.shared.context;
-        context.meters.stage("bronze", &table.to_string()).state(State::Halted);
+        context.meters.stage("bronze", &table.to_string()).halt(chain(&error));
         context.progress.halt(table, topic);
         drop(self.commands.send(Command::Halt(topic.clone())));
         drop(inbox);
     }
+}
+
+/// An error with its causes, in one line.
+fn chain(error: &Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        text.push_str(&format!(": {error}"));
+        cause = error.source();
+    }
+    text
 }
 
 /// Deletes now and then what nobody needs any more of the tables. Of several processes that fill one, it

@@ -24,13 +24,15 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const AGAIN: Duration = Duration::from_secs(2);
 
 /// The project with the columns of topics that declare none, and with the topics that its patterns stand
-/// for. A topic that holds nothing yet is left as it is: models on it are not known before it does.
+/// for. A topic that holds nothing yet is left as it is: models on it are not known before it does. `sound`:
+/// models with a fault are left out.
 pub async fn columns(
     common: &Common,
     project: Arc<Project>,
     lake: &Lake,
     kafka: &Kafka,
     registry: &Registry,
+    sound: bool,
 ) -> Result<Arc<Project>, Failure> {
     let topics = open(&project, kafka).await?;
     if topics.is_empty() {
@@ -48,7 +50,12 @@ pub async fn columns(
     if learned.is_empty() {
         return Ok(project);
     }
-    let project = wiring::checked(catalog::load_with(&common.project, &common.target, &learned).await)?;
+    let loaded = if sound {
+        catalog::load_sound(&common.project, &common.target, &learned).await.map(|(project, _)| project)
+    } else {
+        catalog::load_with(&common.project, &common.target, &learned).await
+    };
+    let project = wiring::checked(loaded)?;
     let known = known(&project);
     for topic in learned.keys().filter(|topic| !known.contains(topic)) {
         let named = |notice: &&catalog::Fault| notice.message.contains(&format!("`{topic}`"));

@@ -35,7 +35,17 @@ impl Wiring {
     /// Checks the project and connects. On the embedded target the first process of a project hosts
     /// broker and registry, the others find it.
     pub async fn open(common: &Common) -> Result<Self, Failure> {
-        let project = project(common).await?;
+        Self::over(common, project(common).await?, false).await
+    }
+
+    /// The same for a verb that only looks: models with a fault, and what rests on them, are left out.
+    /// Says which they are, and whether there are any.
+    pub async fn open_sound(common: &Common) -> Result<(Self, bool), Failure> {
+        let (project, left_out) = sound(common).await?;
+        Ok((Self::over(common, project, true).await?, left_out))
+    }
+
+    async fn over(common: &Common, project: Arc<Project>, sound: bool) -> Result<Self, Failure> {
         let ids: Arc<dyn Ids> = Arc::new(RandomIds);
         let lake = lake(&project, ids.clone()).await?;
         let (host, kafka, registry) = match services(&project)? {
@@ -51,7 +61,7 @@ impl Wiring {
             format!("lake     {}", project.lake().context("the target's `lake`")?.0),
         ];
         let (kafka, registry) = (Kafka::new(kafka), Registry::new(registry));
-        let project = learn::columns(common, project, &lake, &kafka, &registry).await?;
+        let project = learn::columns(common, project, &lake, &kafka, &registry, sound).await?;
         Ok(Self {
             project,
             kafka,
@@ -78,6 +88,21 @@ impl Wiring {
 /// Loads and checks the project, asking nobody.
 pub async fn project(common: &Common) -> Result<Arc<Project>, Failure> {
     checked(catalog::load(&common.project, &common.target).await)
+}
+
+/// The project for a verb that only looks, and whether something of it is left out: models with a fault
+/// and what rests on them, each of which is said.
+#[allow(clippy::print_stderr, reason = "faults are the verb's output")]
+pub async fn sound(common: &Common) -> Result<(Arc<Project>, bool), Failure> {
+    match catalog::load_sound(&common.project, &common.target, &catalog::Learned::new()).await {
+        Ok((project, faults)) => {
+            for fault in &faults {
+                eprintln!("left out: {fault}");
+            }
+            checked(Ok(project)).map(|project| (project, !faults.is_empty()))
+        }
+        Err(faults) => checked(Err(faults)).map(|project| (project, false)),
+    }
 }
 
 /// A project without faults. Prints every fault and ends with exit 3 when there is one.

@@ -138,6 +138,48 @@ pub enum Error {
         /// The key, as text.
         key: String,
     },
+    /// The query cannot be computed for one row.
+    #[error(
+        "table `{table}`: its query fails for the row {key}; correct the row in its source, or the query"
+    )]
+    RowFails {
+        /// The gold table.
+        table: TableName,
+        /// The key, as text.
+        key: String,
+        /// The engine's error.
+        source: Box<query::Error>,
+    },
+    /// A value of a row cannot stand in a partition column.
+    #[error(
+        "table `{table}` is partitioned by `{column}`, and the row {key} cannot be stored: {why}; give it another value in the query, or leave `{column}` out of `partition_by`"
+    )]
+    PartitionValue {
+        /// The gold table.
+        table: TableName,
+        /// The partition column.
+        column: String,
+        /// The key, as text.
+        key: String,
+        /// What is wrong with the value.
+        why: &'static str,
+    },
+    /// The same happened at every try.
+    #[error("table `{table}` failed in the same way {tries} times in a row{}", if *memory {
+        ": its query needs more memory than all queries of a process may take together; make it narrower, or split it into two models"
+    } else {
+        ""
+    })]
+    Stuck {
+        /// The gold table.
+        table: TableName,
+        /// How often it was tried.
+        tries: u32,
+        /// Whether memory was what it found none of.
+        memory: bool,
+        /// The last error.
+        source: Box<Error>,
+    },
     /// A row breaks an expectation that says `fail`.
     #[error(
         "table `{table}`: expectation `{expectation}` fails for the row {key}, so its version is not committed: correct the source, the query or the expectation"
@@ -189,6 +231,18 @@ pub enum Error {
         published: String,
         /// Id of the table.
         id: String,
+    },
+    /// The topic is not the table's.
+    #[error(
+        "topic `{topic}` holds {holds}, not those of `{table}`: run `plan` to see what becomes of them, then `apply`, or publish on a topic of another name"
+    )]
+    TopicHolds {
+        /// The gold table.
+        table: TableName,
+        /// Its topic.
+        topic: TopicName,
+        /// What is on it.
+        holds: String,
     },
     /// A progress record cannot be read.
     #[error("progress of table id `{id}` cannot be read: {fault}")]
@@ -244,16 +298,60 @@ impl Error {
             | Self::InputRecreated { .. }
             | Self::PinAhead { .. }
             | Self::KeyTwice { .. }
+            | Self::RowFails { .. }
+            | Self::PartitionValue { .. }
+            | Self::Stuck { .. }
             | Self::ExpectationFailed { .. }
             | Self::MeasureFailed { .. }
             | Self::TopicAhead { .. }
             | Self::TopicOfAnother { .. }
+            | Self::TopicHolds { .. }
             | Self::BadProgress { .. }
             | Self::NoContract { .. }
             | Self::Halted { .. }
             | Self::TaskLost { .. } => Reaction::Halt,
         }
     }
+
+    /// How often the same is worth trying until it is clear that it fails in the same way each time.
+    /// `None`: until whoever did not answer answers again.
+    pub fn patience(&self) -> Option<u32> {
+        match self {
+            Self::Query { source, .. } => source.patience(),
+            // Rows that do not fit the table's columns: those of another version may, once or twice.
+            Self::Lake { source, .. } if source.reaction() == Reaction::Reload => Some(TRIES),
+            Self::Stream { source, .. } if is_too_large(source) => Some(TRIES),
+            other if other.reaction() == Reaction::Halt => Some(1),
+            _ => None,
+        }
+    }
+
+    /// Whether other versions of the inputs may mend it: then the table waits for them, for a person to
+    /// correct a row. Everything else needs a person at the table itself.
+    pub fn is_about_rows(&self) -> bool {
+        match self {
+            Self::Query { .. }
+            | Self::Rows { .. }
+            | Self::KeyTwice { .. }
+            | Self::RowFails { .. }
+            | Self::PartitionValue { .. }
+            | Self::ExpectationFailed { .. }
+            | Self::MeasureFailed { .. } => true,
+            Self::Lake { source, .. } => {
+                matches!(**source, lake::Error::BadRows { .. } | lake::Error::BadPartitionValue { .. })
+            }
+            Self::Stuck { source, .. } => source.is_about_rows(),
+            _ => false,
+        }
+    }
+}
+
+/// How often is tried what may be another at the next try, and is not for the lack of an answer.
+const TRIES: u32 = 5;
+
+/// Whether the broker takes no record of that size: it takes none the next time.
+fn is_too_large(error: &stream::Error) -> bool {
+    matches!(error, stream::Error::NotDelivered { reason, .. } if reason.contains("too large"))
 }
 
 /// Says which gold table an error of a library is about.

@@ -80,6 +80,50 @@ impl Inputs {
         self.open.iter().map(input).collect()
     }
 
+    /// Rows of all of them, where every writer said how many it wrote.
+    pub fn rows(&self) -> Option<u64> {
+        self.open.values().map(Table::rows).sum()
+    }
+
+    /// All rows of one of them.
+    pub async fn scan(&self, name: &TableName) -> Result<Vec<RecordBatch>> {
+        match self.open.get(name) {
+            Some(open) => open.scan(None).await.of(&self.table),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// Whether none of them ever held a row. One that was emptied has seen rows.
+    pub async fn have_seen_nothing(&self) -> Result<bool> {
+        for open in self.open.values() {
+            if open.rows() != Some(0) {
+                return Ok(false);
+            }
+            match open.changes(None, open.version()).await {
+                Ok(changes) if changes.is_empty() => {}
+                Ok(_) | Err(lake::Error::LogGone { .. }) => return Ok(false),
+                Err(error) => return Err(error).of(&self.table),
+            }
+        }
+        Ok(true)
+    }
+
+    /// Whether one of them has other rows than at the versions `tried`.
+    pub async fn moved_since(&self, tried: &Positions) -> Result<bool> {
+        for open in self.open.values() {
+            let at = tried.get(&AppId::table(open.id())).map(|at| Version(at.max(0).cast_unsigned()));
+            if at == Some(open.version()) {
+                continue;
+            }
+            match open.changes(at, open.version()).await {
+                Ok(changes) if changes.is_empty() => {}
+                Ok(_) | Err(lake::Error::LogGone { .. }) => return Ok(true),
+                Err(error) => return Err(error).of(&self.table),
+            }
+        }
+        Ok(false)
+    }
+
     /// The versions for a query, with what happened to some of them.
     pub fn world(&self, mut changes: BTreeMap<TableName, Change>) -> Result<World> {
         let mut world = World::new();

@@ -4,7 +4,8 @@
 //! two. A row for which an expectation does not hold is counted (`warn`), or stops the table **before**
 //! the commit (`fail`): the table stays at its last version, which keeps the contract, and nobody
 //! downstream or on the topic sees the row. A row is judged when it comes or changes, not again by
-//! refreshes that leave it as it is.
+//! refreshes that leave it as it is. A value that a partition column would give back as another stops
+//! the table in the same way.
 
 use arrow::array::{BooleanArray, RecordBatch};
 use arrow::compute::concat;
@@ -21,6 +22,7 @@ use crate::error::{Error, OfTable as _, Result};
 pub struct Judge {
     table: TableName,
     keys: Vec<String>,
+    partition_by: Vec<String>,
     expectations: Expectations,
     otherwise: Vec<Otherwise>,
 }
@@ -44,6 +46,7 @@ impl Judge {
         Ok(Self {
             table: model.name.clone(),
             keys: model.keys.clone(),
+            partition_by: model.partition_by.clone(),
             expectations: expectations.of(&model.name)?,
             otherwise: model.expectations.iter().map(|rule| rule.otherwise).collect(),
         })
@@ -51,6 +54,7 @@ impl Judge {
 
     /// Judges rows. Errs at the first row that breaks one which says `fail`.
     pub fn judge(&self, rows: &RecordBatch) -> Result<Vec<Verdict>> {
+        self.partitions(rows)?;
         let mut verdicts = Vec::with_capacity(self.otherwise.len());
         for (at, (name, otherwise)) in self.expectations.names().zip(&self.otherwise).enumerate() {
             let holds = self.holds(rows, at)?;
@@ -82,10 +86,27 @@ impl Judge {
         }
     }
 
-    fn failed(&self, name: &str, rows: &RecordBatch, row: usize) -> Result<Error> {
+    /// Errs at the first row with a value that a partition column cannot hold.
+    fn partitions(&self, rows: &RecordBatch) -> Result<()> {
+        for column in &self.partition_by {
+            let Some(values) = rows.column_by_name(column) else { continue };
+            if let Some((row, why)) = lake::partition::unfit(values).first() {
+                let (table, column, key) = (self.table.clone(), column.clone(), self.key(rows, *row)?);
+                return Err(Error::PartitionValue { table, column, key, why });
+            }
+        }
+        Ok(())
+    }
+
+    /// The key of a row, for a message.
+    fn key(&self, rows: &RecordBatch, row: usize) -> Result<String> {
         let columns = self.keys.iter().map(|key| rows.schema_ref().index_of(key));
         let columns = columns.collect::<Result<Vec<_>, _>>().of(&self.table)?;
-        let key = shown(&rows.project(&columns).of(&self.table)?, row).of(&self.table)?;
+        shown(&rows.project(&columns).of(&self.table)?, row).of(&self.table)
+    }
+
+    fn failed(&self, name: &str, rows: &RecordBatch, row: usize) -> Result<Error> {
+        let key = self.key(rows, row)?;
         Ok(Error::ExpectationFailed { table: self.table.clone(), expectation: name.to_owned(), key })
     }
 }

@@ -8,6 +8,7 @@
 //! | [`inputs`] | the versions of the inputs, and the rows between two of them |
 //! | [`difference`] | rows at hand and rows as they should be → what to write |
 //! | [`judge`], [`measures`] | what is expected of the rows of a commit, and of the table after it |
+//! | `halt`, `culprit` | when a table is not tried any more, and which row it fails for |
 //! | [`commit`] | one commit with the pins, and what a crash around it leaves |
 //! | [`pipeline`], [`run`](mod@run) | one table's loop; who owns which table |
 //! | [`publish`] | a table's versions on its topic |
@@ -25,8 +26,10 @@
 //! reads a clock.
 
 pub mod commit;
+mod culprit;
 pub mod difference;
 pub mod error;
+mod halt;
 pub mod inputs;
 pub mod judge;
 pub mod measures;

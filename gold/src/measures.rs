@@ -3,11 +3,12 @@
 //! A measure reads its columns of the whole table, so it is taken at most every few seconds, however
 //! often the table is committed; what was committed in between is measured once the time has come. It
 //! never undoes a commit: `warn` says so, `fail` halts the table behind it. A table that starts is
-//! measured as it is, so one that halted does not go on unnoticed.
+//! measured as it is, so one that halted does not go on unnoticed. The time in a measure is the `as_of`
+//! that the table's rows were computed at.
 
 use catalog::{Model, Otherwise};
 use lake::{Lake, Table};
-use model::TableName;
+use model::{AppId, ClockMs, TableName};
 use query::expectations::{Bounds, measure};
 use runtime::Meter;
 
@@ -30,8 +31,17 @@ pub async fn take(lake: &Lake, model: &Model, table: &Table, meter: &Meter) -> R
     }
     // A table that is not there yet says nothing about this one.
     let can = |rule: &&catalog::Measure| !rule.inputs.iter().any(|input| missing.contains(&input));
+    let as_of = ClockMs(table.positions().get(&AppId::as_of()).unwrap_or_default());
     for rule in model.measures.iter().filter(can) {
-        let value = measure(&ctx, &rule.query).await.of(name)?;
+        let value = match measure(&ctx, &rule.query, as_of).await {
+            Ok(value) => value,
+            Err(error) if rule.otherwise == Otherwise::Warn && error.patience().is_some() => {
+                let error: &dyn std::error::Error = &error;
+                tracing::warn!(table = %name, measure = rule.name, error, "measure cannot be taken");
+                continue;
+            }
+            Err(error) => return Err(error).of(name),
+        };
         if let Some(value) = value {
             meter.measured(&rule.name, value);
         }

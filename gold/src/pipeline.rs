@@ -12,15 +12,17 @@ use catalog::{Model, project::ClockKind};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use lake::{Compaction, Keys, Landing, Table};
-use model::{ClockMs, Reaction, TableName, Version};
+use model::{AppId, ClockMs, Positions, Reaction, TableName, Version};
 use query::affected::Affected;
 use runtime::traces::{Cause, Role};
 use runtime::{Backoff, CancellationToken, Due, Meter, State};
 use tokio::sync::Notify;
 
 use crate::commit::{Story, commit};
+use crate::culprit;
 use crate::difference::{Difference, columns_of, difference};
 use crate::error::{Error, OfTable as _, Result};
+use crate::halt::{Tries, chain, note, unnote};
 use crate::inputs::{Between, Inputs};
 use crate::judge::{Judge, Verdict};
 use crate::measures;
@@ -42,6 +44,8 @@ pub enum Outcome {
     Changed(Version),
     /// Someone else moved the table on: this refresh was dropped.
     Overtaken,
+    /// Its inputs never held a row, and of nothing the query cannot be computed.
+    Waiting,
 }
 
 /// Keeps one table.
@@ -56,6 +60,10 @@ pub struct Keeper {
     due: Due,
     /// Commits since the last compaction.
     commits: u32,
+    /// Versions of the inputs that the last step took, or tried to.
+    tried: Positions,
+    /// Whether the last measures could not be taken, or were out of their bounds.
+    unmeasured: bool,
 }
 
 /// What is dropped when it may be wrong.
@@ -80,6 +88,16 @@ struct Refresh {
     causes: Vec<Cause>,
 }
 
+/// What a refresh of the keys that changes touch comes to.
+enum Narrow {
+    /// No row may differ.
+    Unchanged,
+    /// These may.
+    Rows(Refresh),
+    /// Everything is to be computed, for this reason.
+    Full(String),
+}
+
 /// What a refresh found to write.
 struct Found {
     difference: Difference,
@@ -92,7 +110,17 @@ impl Keeper {
     /// Keeps the table of a model.
     pub fn new(ctx: Arc<Context>, model: Arc<Model>) -> Self {
         let meter = ctx.meters.stage("gold", &model.name.to_string());
-        Self { ctx, model, meter, held: None, pinned: None, due: Due::default(), commits: 0 }
+        Self {
+            ctx,
+            model,
+            meter,
+            held: None,
+            pinned: None,
+            due: Due::default(),
+            commits: 0,
+            tried: Positions::default(),
+            unmeasured: false,
+        }
     }
 
     /// Refreshes once, to the newest versions of the inputs.
@@ -112,6 +140,7 @@ impl Keeper {
             None => self.open().await?,
         };
         let inputs = now.inputs.now();
+        self.tried = inputs.iter().map(|i| (AppId::table(&i.id), i.version.position())).collect();
         let decision = decide(&Standing {
             table: name,
             positions: now.table.positions(),
@@ -127,25 +156,16 @@ impl Keeper {
         }
         let started = self.ctx.clock.now();
         let begun = self.meter.traces().begin();
-        let refresh = self.refresh(&now, &decision).await?;
-        let mut causes = Vec::new();
         let fill = decision.step == Step::Fill;
         let idle = decision.step == Step::Idle;
-        let found = match refresh {
-            None => None,
-            Some(Refresh { fresh, held, method, arrived, causes: behind }) => {
-                causes = behind;
-                let (schema, keys) = (now.table.schema().clone(), self.model.keys.clone());
-                let (table, judge) = (name.clone(), now.judge.clone());
-                let compared = runtime::cpu::run(move || {
-                    let fresh = columns_of(&fresh, &schema).of(&table)?;
-                    let difference = difference(&table, &schema, &keys, &held, &fresh)?;
-                    let verdicts = judge.judge(&difference.append)?;
-                    Ok::<_, Error>((difference, verdicts))
-                });
-                let (difference, verdicts) = compared.await?;
-                Some(Found { difference, verdicts, method, arrived })
+        let (found, causes) = match self.find(&now, &decision).await {
+            Ok(found) => found,
+            Err(error) if fill && error.is_about_rows() && now.inputs.have_seen_nothing().await? => {
+                tracing::debug!(table = %name, reason = chain(&error), "waiting for the first rows of the inputs");
+                self.held = Some(now);
+                return Ok(Outcome::Waiting);
             }
+            Err(error) => return Err(error),
         };
         let set = pins(self.model.fingerprint, decision.as_of, &inputs);
         let changed = found.as_ref().is_some_and(|found| !found.difference.is_empty());
@@ -220,6 +240,28 @@ impl Keeper {
         }
     }
 
+    /// What to write, and the commits that are the cause of it. `None`: no row may differ.
+    async fn find(&self, now: &Held, decision: &Decision) -> Result<(Option<Found>, Vec<Cause>)> {
+        let name = &self.model.name;
+        let refresh = match self.refresh(now, decision).await {
+            Ok(refresh) => refresh,
+            Err(error) => return Err(culprit::named(&now.query, &now.inputs, error).await),
+        };
+        let Some(Refresh { fresh, held, method, arrived, causes }) = refresh else {
+            return Ok((None, Vec::new()));
+        };
+        let (schema, keys) = (now.table.schema().clone(), self.model.keys.clone());
+        let (table, judge) = (name.clone(), now.judge.clone());
+        let compared = runtime::cpu::run(move || {
+            let fresh = columns_of(&fresh, &schema).of(&table)?;
+            let difference = difference(&table, &schema, &keys, &held, &fresh)?;
+            let verdicts = judge.judge(&difference.append)?;
+            Ok::<_, Error>((difference, verdicts))
+        });
+        let (difference, verdicts) = compared.await?;
+        Ok((Some(Found { difference, verdicts, method, arrived }), causes))
+    }
+
     /// Between two commits: measures, compaction.
     pub fn keep_up(&mut self) -> BoxFuture<'_, Result<()>> {
         self.try_keep_up().boxed()
@@ -227,11 +269,16 @@ impl Keeper {
 
     async fn try_keep_up(&mut self) -> Result<()> {
         let Some(held) = &mut self.held else { return Ok(()) };
-        if self.due.take(self.ctx.clock.now(), self.ctx.settings.measure)
-            && let Err(error) = measures::take(&self.ctx.lake, &self.model, &held.table, &self.meter).await
-        {
-            self.due.owe();
-            return Err(error);
+        // What was out of its bounds is measured again as soon as it may have been put right.
+        let every = if self.unmeasured { Duration::ZERO } else { self.ctx.settings.measure };
+        // Of a table whose inputs never held a row nothing is said.
+        if !held.inputs.have_seen_nothing().await? && self.due.take(self.ctx.clock.now(), every) {
+            let taken = measures::take(&self.ctx.lake, &self.model, &held.table, &self.meter).await;
+            self.unmeasured = taken.is_err();
+            if taken.is_err() {
+                self.due.owe();
+            }
+            taken?;
         }
         if self.commits >= self.ctx.settings.compact_every {
             self.commits = 0;
@@ -271,6 +318,37 @@ impl Keeper {
         Ok(Held { table, inputs, query, judge, planned_at: ClockMs(0), checked: BTreeMap::new() })
     }
 
+    /// Returns once an input has other rows than at the versions `tried`, or when stopped.
+    async fn wait_for_other_rows(&self, tried: &Positions, wake: &Notify, stop: &CancellationToken) {
+        let (lake, name) = (&self.ctx.lake, &self.model.name);
+        let names = self.ctx.project.catalog.stored_inputs(name);
+        let mut open: Option<Inputs> = None;
+        while !stop.is_cancelled() {
+            let looked = async {
+                let mut inputs = match open.take() {
+                    Some(inputs) => inputs,
+                    None => Inputs::open(lake, name, &names).await?,
+                };
+                inputs.refresh().await?;
+                let moved = inputs.moved_since(tried).await?;
+                open = Some(inputs);
+                Ok::<_, Error>(moved)
+            };
+            match looked.await {
+                Ok(true) => return,
+                Ok(false) => {}
+                Err(error) => {
+                    tracing::debug!(table = %name, reason = chain(&error), "cannot look at the inputs")
+                }
+            }
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = wake.notified() => {}
+                () = tokio::time::sleep(self.ctx.settings.poll) => {}
+            }
+        }
+    }
+
     /// The project's time, floored to the model's tick.
     async fn time(&self, now: &Held) -> Result<ClockMs> {
         let time = match self.ctx.project.clock {
@@ -292,34 +370,46 @@ impl Keeper {
             Step::Idle => return Ok(None),
             Step::Fill => "fill".to_owned(),
             Step::Full(why) => format!("full: {why}"),
-            Step::Moved(from) => {
-                let limit = self.ctx.settings.max_changed_rows;
-                match now.inputs.between(from, limit, &now.query.maintenance).await? {
-                    Between::Unknown(why) => format!("full: {why}"),
-                    Between::Rows { changes, .. } if changes.is_empty() => return Ok(None),
-                    Between::Rows { changes, arrived, causes } => {
-                        let world = now.inputs.world(changes)?;
-                        match now.query.maintenance.affected(&world).await.of(name)? {
-                            Affected::All(why) => format!("full: {why}"),
-                            Affected::Keys(keys) if keys.num_rows() == 0 => return Ok(None),
-                            Affected::Keys(keys) => {
-                                let fresh =
-                                    now.query.maintenance.compute(&world, Some(&keys)).await.of(name)?;
-                                let method = format!("affected keys: {}", keys.num_rows());
-                                let keys = Keys { columns: self.model.keys.clone(), rows: keys };
-                                let held = now.table.find(&keys, &self.columns(now)).await.of(name)?;
-                                return Ok(Some(Refresh { fresh, held, method, arrived, causes }));
-                            }
-                        }
-                    }
+            Step::Moved(from) => match self.narrow(now, from).await {
+                Ok(Narrow::Unchanged) => return Ok(None),
+                Ok(Narrow::Rows(refresh)) => return Ok(Some(refresh)),
+                Ok(Narrow::Full(why)) => format!("full: {why}"),
+                // What the engine cannot do with the narrowed query it may do with the query itself.
+                Err(Error::Query { source, .. }) if source.patience().is_some() && !source.is_of_memory() => {
+                    let source: &dyn std::error::Error = &*source;
+                    tracing::debug!(table = %name, error = source, "the narrowed query cannot be computed");
+                    "full: the query cannot be computed for some keys alone".to_owned()
                 }
-            }
+                Err(error) => return Err(error),
+            },
         };
         let world = now.inputs.world(BTreeMap::new())?;
         let fresh = now.query.maintenance.compute(&world, None).await.of(name)?;
         let held = now.table.scan(None).await.of(name)?;
         let arrived = now.inputs.newest_arrival(now.table.positions()).await?;
         Ok(Some(Refresh { fresh, held, method: why, arrived, causes: Vec::new() }))
+    }
+
+    /// The rows of the keys that the changes of the inputs touch.
+    async fn narrow(&self, now: &Held, from: &BTreeMap<TableName, Version>) -> Result<Narrow> {
+        let (name, maintenance) = (&self.model.name, &now.query.maintenance);
+        let limit = self.ctx.settings.max_changed_rows;
+        let (changes, arrived, causes) = match now.inputs.between(from, limit, maintenance).await? {
+            Between::Unknown(why) => return Ok(Narrow::Full(why)),
+            Between::Rows { changes, .. } if changes.is_empty() => return Ok(Narrow::Unchanged),
+            Between::Rows { changes, arrived, causes } => (changes, arrived, causes),
+        };
+        let world = now.inputs.world(changes)?;
+        let keys = match maintenance.affected(&world).await.of(name)? {
+            Affected::All(why) => return Ok(Narrow::Full(why)),
+            Affected::Keys(keys) if keys.num_rows() == 0 => return Ok(Narrow::Unchanged),
+            Affected::Keys(keys) => keys,
+        };
+        let fresh = maintenance.compute(&world, Some(&keys)).await.of(name)?;
+        let method = format!("affected keys: {}", keys.num_rows());
+        let keys = Keys { columns: self.model.keys.clone(), rows: keys };
+        let held = now.table.find(&keys, &self.columns(now)).await.of(name)?;
+        Ok(Narrow::Rows(Refresh { fresh, held, method, arrived, causes }))
     }
 
     fn columns(&self, now: &Held) -> Vec<String> {
@@ -345,23 +435,35 @@ pub(crate) fn seconds(millis: i64) -> f64 {
     millis / 1000.0
 }
 
-/// Refreshes whenever woken, and at least every `poll`, until stopped or halted. `landed` is told of
-/// every version with other rows.
+/// Whom the loop of a table tells what it does.
+pub trait Told: Send + Sync {
+    /// A version with other rows has landed.
+    fn landed(&self, version: Version);
+    /// The table halted for this reason, or goes on.
+    fn stands(&self, why: Option<String>);
+}
+
+/// Refreshes whenever woken, and at least every `poll`, until stopped or halted. A table that halts for
+/// its rows waits for other versions of its inputs and then goes on.
 pub async fn keep(
     mut keeper: Keeper,
     wake: Arc<Notify>,
     stop: CancellationToken,
-    landed: impl Fn(Version),
+    told: impl Told,
 ) -> Result<()> {
     let mut pauses = Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
-    let meter = keeper.meter.clone();
+    let (meter, name) = (keeper.meter.clone(), keeper.model.name.clone());
+    let lake = keeper.ctx.lake.clone();
+    let mut tries = Tries::default();
+    // What an earlier process said stands until this one has got further.
+    let mut noted = true;
     meter.state(State::Starting);
     while !stop.is_cancelled() {
         let begun = Instant::now();
         // A refresh is not cut short: stopping waits for it, or drops the process.
         let mut outcome = keeper.step().await;
         if let Ok(Outcome::Changed(version)) = outcome {
-            landed(version);
+            told.landed(version);
         }
         if outcome.is_ok()
             && let Err(error) = keeper.keep_up().await
@@ -369,11 +471,19 @@ pub async fn keep(
             outcome = Err(error);
         }
         let mut rested = Duration::ZERO;
-        let pause = match outcome {
+        let pause = match outcome.map_err(|error| tries.judge(&name, error)) {
             Ok(outcome) => {
                 pauses.reset();
-                let busy = !matches!(outcome, Outcome::Idle | Outcome::Unchanged);
-                meter.state(if busy { State::Running } else { State::Idle });
+                tries.reset();
+                told.stands(None);
+                if std::mem::take(&mut noted) {
+                    unnote(&lake, "gold", &name).await;
+                }
+                meter.state(match outcome {
+                    Outcome::Waiting => State::Starting,
+                    Outcome::Idle | Outcome::Unchanged => State::Idle,
+                    _ => State::Running,
+                });
                 if outcome != Outcome::Idle {
                     let draining = keeper.ctx.draining.is_cancelled();
                     rested = rest(&keeper.ctx.settings, begun.elapsed(), draining);
@@ -381,12 +491,23 @@ pub async fn keep(
                 keeper.ctx.settings.poll
             }
             Err(error) if error.reaction() == Reaction::Halt => {
-                meter.state(State::Halted);
-                tracing::error!(table = %keeper.model.name, error = &error as &dyn std::error::Error, "gold halted");
-                return Err(error);
+                let (reason, rows) = (chain(&error), error.is_about_rows());
+                let tried = if rows { std::mem::take(&mut keeper.tried) } else { Positions::default() };
+                tracing::error!(table = %name, error = &error as &dyn std::error::Error, "gold halted");
+                note(&lake, "gold", &name, reason.clone(), tried.clone()).await;
+                noted = true;
+                meter.halt(reason.clone());
+                told.stands(Some(reason));
+                if !rows {
+                    return Err(error);
+                }
+                keeper.held = None;
+                tries.reset();
+                keeper.wait_for_other_rows(&tried, &wake, &stop).await;
+                pauses.pause()
             }
             Err(error) => {
-                tracing::warn!(table = %keeper.model.name, error = &error as &dyn std::error::Error, "gold tries again");
+                tracing::warn!(table = %name, error = &error as &dyn std::error::Error, "gold tries again");
                 pauses.pause()
             }
         };

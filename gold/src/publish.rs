@@ -13,9 +13,14 @@
 //! the version was cut. After any error this publisher does the same with itself.
 //!
 //! Until the record with `lp.last` a consumer sees a mix of two versions, and the headers say so.
-//! Without progress the current table is published as one version. A version that changed nothing
-//! moves progress too. Progress ahead of the table, or of another table of this name, halts: the lake
-//! was restored or the table recreated, and what consumers hold is not the table's past.
+//! A version that changed nothing moves progress too. Progress ahead of the table, or of another table of
+//! this name, halts: the lake was restored or the table recreated, and what consumers hold is not the
+//! table's past.
+//!
+//! **Without progress** the topic has to be empty. A first progress record then says that the topic is the
+//! table's, before any record is sent, and the current table is published as one version. A topic that
+//! holds records of something else halts: `apply` gives it to the table ([`claim`]), and what the table
+//! lacks is deleted from it while the table is published as a whole.
 
 use std::sync::Arc;
 
@@ -37,7 +42,8 @@ pub mod records;
 
 use encode::Encoders;
 pub use follow::follow;
-pub use progress::{Progress, progress};
+pub use kafka::claim;
+pub use progress::{Progress, all_progress, progress};
 use records::Records;
 
 /// What a publisher writes to. One value is one producer after another, never two.
@@ -47,6 +53,8 @@ pub trait Wire: Send {
     async fn open(&mut self) -> Result<()>;
     /// All progress records of the project, as committed.
     async fn progress(&mut self) -> Result<Vec<Progress>>;
+    /// The keys that have a value on the topic.
+    async fn held(&mut self) -> Result<Vec<Bytes>>;
     /// Begins a transaction.
     async fn begin(&mut self) -> Result<()>;
     /// Sends records, without waiting for them.
@@ -79,6 +87,8 @@ pub struct Record {
 /// What to publish next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Next {
+    /// Nothing of the table is on the topic, which was never its own. This is its newest version.
+    First(Version),
     /// The whole table at this version, behind this key.
     Whole(Version, Option<Vec<u8>>),
     /// The rest of this version's difference, behind this key.
@@ -100,8 +110,12 @@ pub fn next(
         let (published, id) = (other.id.to_string(), id.to_string());
         return Err(Error::TopicOfAnother { table: table.clone(), topic: topic.clone(), published, id });
     }
+    if let Some(other) = all.iter().find(|p| p.topic == *topic && p.table != *table) {
+        let holds = format!("the rows of `{}`", other.table);
+        return Err(Error::TopicHolds { table: table.clone(), topic: topic.clone(), holds });
+    }
     let Some(progress) = all.iter().filter(ours).find(|p| p.id == *id) else {
-        return Ok(Next::Whole(newest, None));
+        return Ok(Next::First(newest));
     };
     if progress.version > newest {
         let (published, newest) = (progress.version.0, newest.0);
@@ -123,6 +137,21 @@ struct Part<'a> {
     whole: bool,
     /// The commit that made the version, where it was traced.
     cause: Option<Cause>,
+    /// Keys with a value on the topic: those that the version lacks are deleted.
+    held: Vec<Bytes>,
+}
+
+/// The record that makes a topic a table's: nothing of it is published yet.
+fn first(table: &Table, name: &TableName, topic: &TopicName, version: Version) -> Progress {
+    Progress {
+        id: table.id().clone(),
+        table: name.clone(),
+        topic: topic.clone(),
+        version,
+        last_key: None,
+        last: false,
+        whole: true,
+    }
 }
 
 /// What a call published.
@@ -188,9 +217,21 @@ impl<W: Wire> Publisher<W> {
         let mut sent = Published::default();
         loop {
             next = match next {
+                Next::First(version) => {
+                    let held = self.wire.held().await?;
+                    if !held.is_empty() {
+                        let (table, topic) = (self.table.clone(), self.topic.clone());
+                        let holds = format!("{} keys that nobody here published", held.len());
+                        return Err(Error::TopicHolds { table, topic, holds });
+                    }
+                    let mine = first(table, &self.table, &self.topic, version);
+                    self.transaction(Vec::new(), &mine).await?;
+                    Next::Whole(version, None)
+                }
                 Next::Whole(version, behind) => {
+                    let held = self.wire.held().await?;
                     let rows = table.at(version).await.of(&self.table)?.scan(None).await.of(&self.table)?;
-                    let part = Part { behind: behind.as_deref(), whole: true, cause: None };
+                    let part = Part { behind: behind.as_deref(), whole: true, cause: None, held };
                     sent.records += self.version(table, version, rows, Vec::new(), part).await?;
                     Next::After(version)
                 }
@@ -200,7 +241,7 @@ impl<W: Wire> Publisher<W> {
                         let change = table.read_change(&changed).await.of(&self.table)?;
                         sent.arrived = sent.arrived.max(said(changed.entry(), NEWEST_ARRIVAL));
                         let cause = cause(changed.entry());
-                        let part = Part { behind: Some(&behind), whole: false, cause };
+                        let part = Part { behind: Some(&behind), cause, ..Part::default() };
                         sent.records +=
                             self.version(table, version, change.added, change.removed, part).await?;
                     }
@@ -238,10 +279,11 @@ impl<W: Wire> Publisher<W> {
         removed: Vec<RecordBatch>,
         part: Part<'_>,
     ) -> Result<usize> {
-        let Part { behind, whole, cause } = part;
+        let Part { behind, whole, cause, held } = part;
         let (name, encoders, behind) =
             (self.table.clone(), Arc::clone(&self.encoders), behind.map(<[u8]>::to_vec));
-        let net = runtime::cpu::run(move || Records::net(&encoders, added, &removed, behind.as_deref()));
+        let net =
+            runtime::cpu::run(move || Records::net(&encoders, added, &removed, held, behind.as_deref()));
         let records = Arc::new(net.await.map_err(|source| Error::Avro { table: name.clone(), source })?);
         let (id, count) = (table.id().clone(), records.len());
         let progress = |last_key: Option<Vec<u8>>, last| Progress {

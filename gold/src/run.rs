@@ -5,7 +5,7 @@
 //! labour; what keeps two owners apart is the compare-and-set of each commit, and on the topic the
 //! transactional id. A table that halts waits for a person while the others go on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -14,12 +14,13 @@ use futures::stream::FuturesUnordered;
 use futures::{FutureExt as _, StreamExt as _};
 use lake::{Lake, Upkeep};
 use model::{TableName, Version};
+use parking_lot::Mutex;
 use runtime::{CancellationToken, Clock, Ids, Meters};
 use stream::{Kafka, OwnerEvent, Registry};
 use tokio::sync::Notify;
 
 use crate::error::{Error, Result};
-use crate::pipeline::{Keeper, keep};
+use crate::pipeline::{Keeper, Told, keep};
 use crate::publish::follow;
 use crate::settings::Settings;
 use crate::upkeep::followers;
@@ -102,14 +103,43 @@ struct Owned {
     stop: CancellationToken,
 }
 
+/// Tables that stand still for their rows, each with the reason. They go on when their inputs move.
+#[derive(Clone, Default)]
+struct Standing(Arc<Mutex<BTreeMap<TableName, String>>>);
+
+/// What the loop of one table tells: its followers of a version, the stage that it stands still.
+struct Tells {
+    ctx: Arc<Context>,
+    table: TableName,
+    downstream: Vec<TableName>,
+    landed: Arc<Notify>,
+    standing: Standing,
+}
+impl Told for Tells {
+    fn landed(&self, version: Version) {
+        self.landed.notify_one();
+        for downstream in &self.downstream {
+            self.ctx.announce.announce(downstream, &self.table, version);
+        }
+    }
+    fn stands(&self, why: Option<String>) {
+        let mut standing = self.standing.0.lock();
+        match why {
+            Some(why) => drop(standing.insert(self.table.clone(), why)),
+            None => drop(standing.remove(&self.table)),
+        }
+    }
+}
+
 /// Runs the tables this process owns until `stop`. A table's halt is reported at the end; when every
-/// table owned has halted, or one has while draining, that is at once.
+/// table owned has halted for good, that is at once. Who drains looks at the tables, and stops.
 pub async fn run(ctx: Context, mut owners: impl Ownership, stop: CancellationToken) -> Result<()> {
     let ctx = Arc::new(ctx);
     let ours = ctx.tables();
     let mut running: BTreeMap<TableName, Owned> = BTreeMap::new();
     let mut tasks = FuturesUnordered::new();
     let mut halted: BTreeMap<TableName, Error> = BTreeMap::new();
+    let standing = Standing::default();
     let ended = loop {
         tokio::select! {
             biased;
@@ -117,14 +147,14 @@ pub async fn run(ctx: Context, mut owners: impl Ownership, stop: CancellationTok
             Some(ended) = tasks.next(), if !tasks.is_empty() => {
                 note(&running, &mut halted, ended);
                 let all = !halted.is_empty() && running.keys().all(|t| halted.contains_key(t));
-                if all || (!halted.is_empty() && ctx.draining.is_cancelled()) {
+                if all && !ctx.draining.is_cancelled() {
                     break Ok(());
                 }
             }
             event = owners.next() => match event {
                 Ok(OwnerEvent::Owned(table)) if ours.contains(&table) && !running.contains_key(&table) => {
                     if let Some(model) = ctx.project.catalog.models.get(&table) {
-                        let (owned, started) = start(&ctx, model, &stop);
+                        let (owned, started) = start(&ctx, model, &standing, &stop);
                         running.insert(table, owned);
                         tasks.extend(started);
                     }
@@ -133,6 +163,7 @@ pub async fn run(ctx: Context, mut owners: impl Ownership, stop: CancellationTok
                     if let Some(owned) = running.remove(&table) {
                         owned.stop.cancel();
                         halted.remove(&table);
+                        standing.0.lock().remove(&table);
                         let model = ctx.project.catalog.models.get(&table);
                         let measures = model.iter().flat_map(|model| &model.measures);
                         let measures: Vec<&str> = measures.map(|measure| measure.name.as_str()).collect();
@@ -158,7 +189,9 @@ pub async fn run(ctx: Context, mut owners: impl Ownership, stop: CancellationTok
         note(&running, &mut halted, ended);
     }
     ended?;
-    if halted.is_empty() { Ok(()) } else { Err(Error::Halted { tables: halted.into_keys().collect() }) }
+    let mut tables: BTreeSet<TableName> = halted.into_keys().collect();
+    tables.extend(standing.0.lock().keys().cloned());
+    if tables.is_empty() { Ok(()) } else { Err(Error::Halted { tables: tables.into_iter().collect() }) }
 }
 
 type Ended = (TableName, CancellationToken, Result<()>);
@@ -167,19 +200,17 @@ type Ended = (TableName, CancellationToken, Result<()>);
 fn start(
     ctx: &Arc<Context>,
     model: &Model,
+    standing: &Standing,
     stop: &CancellationToken,
 ) -> (Owned, Vec<futures::future::BoxFuture<'static, Ended>>) {
     let (wake, landed, stop) = (Arc::new(Notify::new()), Arc::new(Notify::new()), stop.child_token());
     let model = Arc::new(model.clone());
-    let told = {
-        let (ctx, table, landed) = (Arc::clone(ctx), model.name.clone(), Arc::clone(&landed));
-        let downstream = ctx.downstream(&table);
-        move |version| {
-            landed.notify_one();
-            for downstream in &downstream {
-                ctx.announce.announce(downstream, &table, version);
-            }
-        }
+    let told = Tells {
+        ctx: Arc::clone(ctx),
+        table: model.name.clone(),
+        downstream: ctx.downstream(&model.name),
+        landed: Arc::clone(&landed),
+        standing: standing.clone(),
     };
     let keeper = Keeper::new(Arc::clone(ctx), Arc::clone(&model));
     let mut handles =

@@ -3,7 +3,9 @@
 mod broker;
 mod crash;
 mod expecting;
+mod halting;
 mod publishing;
+mod random;
 mod rebuilding;
 mod refreshing;
 mod world;

@@ -163,7 +163,7 @@ pub async fn run(context: Context, feed: Feed, stop: CancellationToken) -> Resul
                     || feed.once && matches!(error, Error::Folder { .. }))
                     && !(error.is_fenced() && reclaims.may(std::time::Instant::now())) =>
             {
-                meter.state(State::Halted);
+                meter.halt(error.to_string());
                 return Err(error);
             }
             Err(error) => {

@@ -130,7 +130,7 @@ pub async fn run(
         };
         let reclaimed = error.is_fenced() && reclaims.may(Instant::now());
         if error.reaction() == Reaction::Halt && !reclaimed {
-            meter.state(State::Halted);
+            meter.halt(error.to_string());
             return Err(error);
         }
         let wait = backoff.pause();

@@ -137,6 +137,16 @@ pub enum Error {
 }
 
 impl Error {
+    /// How often the same is worth trying until it is clear that it fails in the same way each time.
+    /// `None`: until the store answers, or for as long as others move the table on.
+    pub fn patience(&self) -> Option<u32> {
+        match self {
+            Self::Query { source, .. } => source.patience(),
+            Self::Lake { source, .. } if source.reaction() == Reaction::Reload => Some(TRIES),
+            _ => None,
+        }
+    }
+
     /// What the loop does next.
     pub fn reaction(&self) -> Reaction {
         match self {
@@ -156,6 +166,9 @@ impl Error {
         }
     }
 }
+
+/// How often rows are read again that do not fit the table's columns.
+const TRIES: u32 = 5;
 
 /// Outcome of a silver step.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

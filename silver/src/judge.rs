@@ -7,7 +7,8 @@
 //! - WHERE and expectations are not asked about deletes.
 //! - An expectation that reads a value which the source left out as unchanged is not asked either: that
 //!   value was judged when it came. So is a WHERE that reads nothing else: what it said stands.
-//! - A row whose key is null belongs nowhere and is put aside.
+//! - A row whose key is null belongs nowhere and is put aside, and so is one with a value that the
+//!   table's partition columns cannot hold.
 
 use std::sync::Arc;
 
@@ -52,6 +53,8 @@ pub struct Rules {
     pub keys: Vec<usize>,
     /// Columns whose change opens a version.
     pub tracked: Arc<[usize]>,
+    /// Columns that the table is partitioned by.
+    partitioned: Arc<[usize]>,
     /// Reads bronze rows.
     pub reader: Arc<Reader>,
     projection: Arc<Projection>,
@@ -142,6 +145,7 @@ impl Rules {
         let (broken, passed) = self.broken(&changes, &projected, &passes, &left_out)?;
 
         let columns: Vec<ArrayRef> = self.keys.iter().map(|&at| Arc::clone(projected.column(at))).collect();
+        let unheld = self.unheld(&projected);
         let null_keys = any_null(&columns, bronze.num_rows());
         let encode = || desk.keys.encode(&columns).fitting(&self.table, "keys");
         let keys = (!columns.is_empty()).then(encode).transpose()?;

@@ -3,18 +3,49 @@
 //! A measure reads its columns of the whole table, so it is taken at most every few seconds, however
 //! often the table is committed; what was committed in between is measured once the time has come. It
 //! never undoes a commit: `warn` says so, `fail` halts the table behind it. A table that starts is
-//! measured as it is, so one that halted does not go on unnoticed.
+//! measured as it is, so one that halted does not go on unnoticed. The time in a measure is the
+//! project's: the wall clock's, or with `clock: events` that of the newest event the table has seen,
+//! floored to the model's `tick`.
 
+use catalog::project::ClockKind;
 use catalog::{Model, Otherwise};
 use lake::{Lake, Table};
-use model::TableName;
+use model::{ClockMs, TableName, Version};
 use query::expectations::{Bounds, measure};
 use runtime::Meter;
 
 use crate::error::{Error, OfTable as _, Result};
 
-/// Takes every measure of `model` over this version of its table.
-pub async fn take(lake: &Lake, model: &Model, table: &Table, meter: &Meter) -> Result<()> {
+/// Commits whose events say how late it is. Events are late by minutes, not by this many commits.
+const COMMITS: u64 = 100;
+
+/// The time in the measures of `model`, whose table is this version.
+pub async fn as_of(clock: ClockKind, now: ClockMs, model: &Model, table: &Table) -> Result<ClockMs> {
+    let timed = |query: &str| query::sql::parse(query).is_ok_and(|parsed| parsed.uses_as_of);
+    if !model.measures.iter().any(|rule| timed(&rule.query)) {
+        return Ok(ClockMs(0));
+    }
+    let time = match clock {
+        ClockKind::Wall => now,
+        ClockKind::Events => {
+            let from = table.version().0.checked_sub(COMMITS).map(Version);
+            let entries = match table.log(from, table.version()).await {
+                Err(lake::Error::LogGone { .. }) => Vec::new(),
+                entries => entries.of(&model.name)?,
+            };
+            let newest = |key: &str| {
+                entries.iter().filter_map(|e| e.info.get(key).and_then(serde_json::Value::as_i64)).max()
+            };
+            // Records without a time of their own have that of their arrival.
+            ClockMs(newest("newest_event_ms").or_else(|| newest("newest_arrival_ms")).unwrap_or_default())
+        }
+    };
+    let tick = i64::try_from(model.tick.as_millis()).unwrap_or(i64::MAX).max(1);
+    Ok(ClockMs(time.0.div_euclid(tick).saturating_mul(tick)))
+}
+
+/// Takes every measure of `model` over this version of its table, at this time.
+pub async fn take(lake: &Lake, model: &Model, table: &Table, as_of: ClockMs, meter: &Meter) -> Result<()> {
     if model.measures.is_empty() {
         return Ok(());
     }
@@ -31,7 +62,15 @@ pub async fn take(lake: &Lake, model: &Model, table: &Table, meter: &Meter) -> R
     // A table that is not there yet says nothing about this one.
     let can = |rule: &&catalog::Measure| !rule.inputs.iter().any(|input| missing.contains(&input));
     for rule in model.measures.iter().filter(can) {
-        let value = measure(&ctx, &rule.query).await.of(name)?;
+        let value = match measure(&ctx, &rule.query, as_of).await {
+            Ok(value) => value,
+            Err(error) if rule.otherwise == Otherwise::Warn && error.patience().is_some() => {
+                let error: &dyn std::error::Error = &error;
+                tracing::warn!(table = %name, measure = rule.name, error, "measure cannot be taken");
+                continue;
+            }
+            Err(error) => return Err(error).of(name),
+        };
         if let Some(value) = value {
             meter.measured(&rule.name, value);
         }

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use catalog::{Kind, Model, Otherwise};
-use lake::Compaction;
-use model::{Reaction, TableName};
+use lake::{Compaction, Halt};
+use model::{Positions, Reaction, TableName, Version};
 use runtime::traces::Role;
 use runtime::{Backoff, CancellationToken, Due, Meter, State};
 use tokio::sync::{Notify, Semaphore};
@@ -63,11 +63,17 @@ impl Pipeline {
         let mut pauses = Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
         self.meter.state(State::Starting);
         while !self.stop.is_cancelled() {
-            let Err(error) = self.follow(&wake, &mut pauses).await else { return Ok(()) };
+            let Err(error) = self.follow(&wake, &mut pauses).await else { break };
+            let patience = error.patience();
+            self.failures += u32::from(patience.is_some());
+            let spent = patience.is_some_and(|most| self.failures >= most);
             match error.reaction() {
+                _ if spent => {
+                    self.halt(&error, Positions::default()).await;
+                    return Err(error);
+                }
                 Reaction::Halt => {
-                    self.meter.state(State::Halted);
-                    tracing::error!(table = %self.name, error = %Chain(&error), "table halted");
+                    self.halt(&error, Positions::default()).await;
                     return Err(error);
                 }
                 Reaction::Reload => {
@@ -84,7 +90,36 @@ impl Pipeline {
                 () = tokio::time::sleep(pause) => {}
             }
         }
-        Ok(())
+        self.out.take().map_or(Ok(()), |(_, error)| Err(error))
+    }
+
+    /// Says, wherever somebody may look, that the table stands still. `tried`: versions of bronze that
+    /// it read, where another one may put it right.
+    async fn halt(&mut self, error: &Error, tried: Positions) {
+        let reason = Chain(error).to_string();
+        tracing::error!(table = %self.name, error = %reason, "table halted");
+        let held = self.ctx.lake.table(&self.name).await.ok().flatten();
+        let positions = held.map(|table| table.positions().clone()).unwrap_or_default();
+        let halt = Halt { reason: reason.clone(), positions, tried };
+        if let Err(error) = self.ctx.lake.halt("silver", &self.name, &halt).await {
+            tracing::debug!(table = %self.name, %error, "cannot note in the lake that the table halted");
+        }
+        self.noted = true;
+        self.meter.halt(reason);
+    }
+
+    /// Takes back what was said of the table.
+    async fn go_on(&mut self) {
+        self.failures = 0;
+        if self.out.is_some() || !std::mem::take(&mut self.noted) {
+            return;
+        }
+        let lake = &self.ctx.lake;
+        if !matches!(lake.halted("silver", &self.name).await, Ok(None))
+            && let Err(error) = lake.resumed("silver", &self.name).await
+        {
+            tracing::debug!(table = %self.name, %error, "cannot note in the lake that the table goes on");
+        }
     }
 
     /// From opening the tables to the first error.
@@ -102,12 +137,17 @@ impl Pipeline {
                 }
                 None => false,
             };
+            if open.is_some() {
+                self.go_on().await;
+            }
             if moved {
                 pauses.reset();
                 continue;
             }
             self.meter.lag(0);
-            self.meter.state(if open.is_some() { State::Idle } else { State::Starting });
+            if self.out.is_none() {
+                self.meter.state(if open.is_some() { State::Idle } else { State::Starting });
+            }
             tokio::select! {
                 () = self.stop.cancelled() => {}
                 () = wake.notified() => {}
@@ -309,17 +349,47 @@ impl Pipeline {
         }
     }
 
+    /// Takes the measures that are due. One that is out of its bounds and says `fail` halts the table until
+    /// it has read more of bronze: a row that puts it right may come.
     async fn measure(&mut self, open: &Open) -> Result<()> {
-        // A table that has read nothing yet says nothing.
         let [position, ..] = open.tables.positions(&open.input);
-        if position.is_none() || !self.due.take(self.ctx.clock.now(), self.ctx.settings.measure) {
+        let Some(position) = position else { return Ok(()) };
+        if self.out.as_ref().is_some_and(|(at, _)| *at == position) {
             return Ok(());
         }
-        let taken = measures::take(&self.ctx.lake, self.model()?, &open.tables.main, &self.meter).await;
-        if taken.is_err() {
-            self.due.owe();
+        // What was out of its bounds is measured again as soon as it may have been put right.
+        let every = if self.out.is_some() { Duration::ZERO } else { self.ctx.settings.measure };
+        if !self.has_seen_rows(open, position).await? || !self.due.take(self.ctx.clock.now(), every) {
+            return Ok(());
         }
-        taken
+        let (model, main) = (self.model()?, &open.tables.main);
+        let as_of = measures::as_of(self.ctx.project.clock, self.ctx.clock.now(), model, main).await?;
+        match measures::take(&self.ctx.lake, model, main, as_of, &self.meter).await {
+            Ok(()) => self.out = None,
+            Err(error @ Error::MeasureFailed { .. }) => {
+                let tried = Positions::default().with(open.input.clone(), position);
+                self.halt(&error, tried).await;
+                self.out = Some((position, error));
+                self.due.owe();
+            }
+            Err(error) => {
+                self.due.owe();
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the table has read a row of bronze. Of one that has not, nothing is said.
+    async fn has_seen_rows(&mut self, open: &Open, position: i64) -> Result<bool> {
+        if !self.seen {
+            self.seen = open.tables.main.rows() != Some(0)
+                || match open.bronze.changes(None, Version(position.max(0).cast_unsigned())).await {
+                    Err(lake::Error::LogGone { .. }) => true,
+                    changes => !changes.of(&self.name)?.is_empty(),
+                };
+        }
+        Ok(self.seen)
     }
 
     /// Between two commits.

@@ -1,7 +1,8 @@
 //! `lakepulse apply`: makes topics, subjects, tables and models what the project declares.
 //!
 //! In the order of the plan: topics, subjects, tables upstream first. Each step may be done twice; a
-//! crash between two of them leaves the rest for the next `apply`.
+//! crash between two of them leaves the rest for the next `apply`. A step that fails is told with the
+//! tables behind it, and the others are done.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -26,11 +27,23 @@ pub async fn run(common: &Common) -> Result<Exit, Failure> {
     let wiring = Wiring::open(common).await?;
     let done = apply(&wiring, |line| println!("{line}")).await;
     wiring.close().await;
-    match done? {
-        0 => println!("nothing to apply"),
+    let Applied { steps, failed } = done?;
+    match steps {
+        0 if failed.is_empty() => println!("nothing to apply"),
         steps => println!("{steps} steps applied"),
     }
-    Ok(Exit::Done)
+    if failed.is_empty() {
+        return Ok(Exit::Done);
+    }
+    Err(Failure::new(Exit::Failed, anyhow!("{} steps failed:\n{}", failed.len(), failed.join("\n"))))
+}
+
+/// What became of the steps of a plan.
+pub struct Applied {
+    /// Steps that were done.
+    pub steps: usize,
+    /// Steps that were not, each with the reason.
+    pub failed: Vec<String>,
 }
 
 /// What a stage needs before it can start: the project's own topics, and those it declares.
@@ -39,7 +52,7 @@ pub async fn prepare(wiring: &Wiring) -> Anyhow<()> {
     admin.create(&own_topics(wiring)).await.context("the project's own topics")?;
     for step in plan::steps(wiring).await? {
         if step.class == Class::Create && !matches!(step.object, Object::Table(_)) {
-            one(wiring, &admin, &step).await.with_context(|| step.to_string())?;
+            one(wiring, &admin, &step).await.map(drop).with_context(|| step.to_string())?;
         }
     }
     Ok(())
@@ -76,8 +89,9 @@ fn own_topics(wiring: &Wiring) -> Vec<TopicSpec> {
     internal::specs(&wiring.project.name, wiring.project.target.topics.replication.unwrap_or(1))
 }
 
-/// Does every step and says each. Nothing is done when one of them is impossible.
-pub async fn apply(wiring: &Wiring, say: impl Fn(String)) -> Anyhow<usize> {
+/// Does every step and says each. Nothing is done when one of them is impossible. One that fails leaves
+/// out what rests on it, and nothing else.
+pub async fn apply(wiring: &Wiring, say: impl Fn(String)) -> Anyhow<Applied> {
     let admin = Admin::try_new(&wiring.kafka)?;
     admin.create(&own_topics(wiring)).await.context("the project's own topics")?;
     let steps = plan::steps(wiring).await?;
@@ -86,23 +100,75 @@ pub async fn apply(wiring: &Wiring, say: impl Fn(String)) -> Anyhow<usize> {
     if !impossible.is_empty() {
         bail!("nothing was applied:\n{}", impossible.join("\n"));
     }
+    let mut applied = Applied { steps: 0, failed: Vec::new() };
+    let mut broken: BTreeSet<TableName> = BTreeSet::new();
     for step in &steps {
-        say(plan::text(step));
-        one(wiring, &admin, step).await.with_context(|| step.to_string())?;
+        let table = match &step.object {
+            Object::Table(table) => Some(table),
+            Object::Topic(_) | Object::Subject(_) => None,
+        };
+        let inputs = table.map(|table| wiring.project.catalog.stored_inputs(table)).unwrap_or_default();
+        let done = match inputs.iter().find(|input| broken.contains(*input)) {
+            Some(input) => Err(anyhow!("`{input}` before it failed")),
+            None => {
+                say(plan::text(step));
+                one(wiring, &admin, step).await
+            }
+        };
+        match done {
+            Ok(Done::Done) => applied.steps += 1,
+            Ok(Done::Left(why)) => say(format!("    left as it is: {why}")),
+            Err(error) => {
+                broken.extend(table.cloned());
+                applied.failed.push(format!("{step}: {error:#}"));
+            }
+        }
     }
-    Ok(steps.len())
+    Ok(applied)
 }
 
-async fn one(wiring: &Wiring, admin: &Admin, step: &Step) -> Anyhow<()> {
+/// What became of one step.
+enum Done {
+    Done,
+    /// It is not ours to do, for this reason.
+    Left(&'static str),
+}
+
+async fn one(wiring: &Wiring, admin: &Admin, step: &Step) -> Anyhow<Done> {
     match &step.object {
-        Object::Topic(topic) if step.class == Class::Create => {
-            Ok(admin.create(&[spec(wiring, topic)?]).await?)
-        }
-        // Settings of a topic that exists belong to its operator: the plan shows the difference.
-        Object::Topic(_) => Ok(()),
-        Object::Subject(subject) => register(wiring, subject).await,
-        Object::Table(table) => shape(wiring, table, step).await,
+        Object::Topic(topic) => match step.class {
+            Class::Create => admin.create(&[spec(wiring, topic)?]).await?,
+            Class::Handover => hand_over(wiring, topic).await?,
+            Class::Additive if grow(wiring, admin, topic).await? => {}
+            _ => return Ok(Done::Left("settings of a topic that exists belong to its operator")),
+        },
+        Object::Subject(subject) => register(wiring, subject).await?,
+        Object::Table(table) => shape(wiring, table, step).await?,
     }
+    Ok(Done::Done)
+}
+
+/// Gives a topic to the table that is to be published on it.
+async fn hand_over(wiring: &Wiring, topic: &TopicName) -> Anyhow<()> {
+    let published = wiring.project.catalog.published.get(topic);
+    let table = &published.with_context(|| format!("topic `{topic}` is not declared"))?.table;
+    let held = wiring.lake.table(table).await?;
+    let held = held.with_context(|| format!("table `{table}` does not exist yet"))?;
+    Ok(gold::publish::claim(&wiring.kafka, &wiring.project.name, &held, topic).await?)
+}
+
+/// Gives a topic the partitions that it is declared with. `false`: it has no fewer.
+async fn grow(wiring: &Wiring, admin: &Admin, topic: &TopicName) -> Anyhow<bool> {
+    let wanted = spec(wiring, topic)?.partitions;
+    let there = admin.describe(topic).await?.with_context(|| format!("topic `{topic}` is gone"))?;
+    if wanted <= there.partitions {
+        return Ok(false);
+    }
+    let help = || {
+        format!("declare {} partitions again, or use a new topic: this broker adds none", there.partitions)
+    };
+    admin.grow(topic, wanted).await.with_context(help)?;
+    Ok(true)
 }
 
 fn spec(wiring: &Wiring, topic: &TopicName) -> Anyhow<TopicSpec> {

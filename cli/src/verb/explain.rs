@@ -11,7 +11,7 @@ use crate::wiring;
 /// Prints what the model means for the stage that keeps it.
 #[allow(clippy::print_stdout, reason = "this is the verb's output")]
 pub async fn run(common: &Common, table: &str) -> Result<Exit, Failure> {
-    let project = wiring::project(common).await?;
+    let (project, _) = wiring::sound(common).await?;
     let name: TableName =
         table.parse().map_err(|error| Failure::new(Exit::Usage, anyhow::Error::from(error)))?;
     if let Some(topic) = project.catalog.topic_of(&name) {

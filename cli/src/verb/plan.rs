@@ -1,10 +1,11 @@
 //! `lakepulse plan`: what `apply` would do, and what that means for those who read it.
 
 use anyhow::Result as Anyhow;
-use catalog::plan::{Class, Existing, ExistingSubject, ExistingTable, ExistingTopic, Reached, Step};
+use catalog::plan::{Class, Existing, ExistingSubject, ExistingTable, ExistingTopic, Reached, Step, Strange};
 use model::{AppId, Exit, TopicName};
 use stream::Admin;
 
+use super::status::gone;
 use crate::args::Common;
 use crate::failure::Failure;
 use crate::wiring::Wiring;
@@ -13,9 +14,9 @@ use crate::wiring::Wiring;
 #[allow(clippy::print_stdout, reason = "this is the verb's output")]
 pub async fn run(common: &Common, detailed_exitcode: bool) -> Result<Exit, Failure> {
     let wiring = Wiring::open(common).await?;
-    let steps = steps(&wiring).await;
+    let (steps, gone) = (steps(&wiring).await, gone(&wiring.project, &wiring.lake).await);
     wiring.close().await;
-    let steps = steps?;
+    let (steps, gone) = (steps?, gone?);
     if common.json {
         println!("{}", serde_json::to_string_pretty(&steps)?);
     } else if steps.is_empty() {
@@ -25,6 +26,13 @@ pub async fn run(common: &Common, detailed_exitcode: bool) -> Result<Exit, Failu
             println!("{}", text(step));
         }
         println!("{} steps; `lakepulse apply` does them", steps.len());
+    }
+    if !common.json {
+        for table in gone {
+            println!(
+                "table `{table}` is declared by no file any more: it stays as it is, and nobody writes to it"
+            );
+        }
     }
     let changes = !steps.is_empty() && detailed_exitcode;
     Ok(if changes { Exit::Violation } else { Exit::Done })
@@ -83,6 +91,25 @@ async fn existing(wiring: &Wiring) -> Anyhow<Existing> {
             bytes: Some(table.files().1),
         };
         existing.tables.insert(name.clone(), table);
+    }
+    let published = existing.topics.keys().any(|topic| catalog.published.contains_key(topic));
+    let progress = match admin.describe(&stream::internal::progress(&wiring.project.name)).await? {
+        Some(_) if published => gold::publish::all_progress(&wiring.kafka, &wiring.project.name).await?,
+        _ => Vec::new(),
+    };
+    for (topic, published) in
+        catalog.published.iter().filter(|(topic, _)| existing.topics.contains_key(*topic))
+    {
+        let on = || progress.iter().filter(|progress| progress.topic == *topic);
+        let other = on().find(|progress| progress.table != published.table);
+        if other.is_none() && on().next().is_some() {
+            continue;
+        }
+        let keys = stream::latest(&wiring.kafka, topic).await?.len();
+        if keys > 0 || other.is_some() {
+            let strange = Strange { of: other.map(|progress| progress.table.clone()), keys };
+            existing.strange.insert(topic.clone(), strange);
+        }
     }
     Ok(existing)
 }

@@ -17,7 +17,7 @@ use crate::{print, wiring};
 
 /// Runs `sql` and prints its rows.
 pub async fn run(common: &Common, sql: &str, format: Format) -> Result<Exit, Failure> {
-    let project = wiring::project(common).await?;
+    let (project, _) = wiring::sound(common).await?;
     let lake = wiring::lake(&project, Arc::new(runtime::RandomIds)).await?;
     let batches = select(&project, &lake, sql).await?;
     let format = if common.json { Format::Json } else { format };

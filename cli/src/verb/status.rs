@@ -5,11 +5,42 @@ use catalog::Project;
 use lake::{Lake, Table};
 use model::{AppId, Exit, TableName, Version};
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::args::Common;
 use crate::failure::Failure;
 use crate::wiring;
+
+/// Kind of a table of this project that no file of it declares any more.
+const GONE: &str = "gone";
+
+/// Tables that this project made and no topic or model declares any more. Nobody writes to them and
+/// nothing deletes them. Siblings are shown with their tables.
+pub async fn gone(project: &Project, lake: &Lake) -> Anyhow<Vec<TableName>> {
+    let catalog = &project.catalog;
+    let declared = |name: &TableName| {
+        catalog.models.contains_key(name)
+            || catalog.topic_of(name).is_some()
+            || catalog.patterns.iter().any(|pattern| pattern.may_fill(name))
+    };
+    let mut gone = Vec::new();
+    for name in lake.tables().await? {
+        let main = name.table().rsplit_once("__").filter(|(_, word)| SIBLINGS.contains(word));
+        let main = main.and_then(|(main, _)| format!("{}.{main}", name.schema()).parse::<TableName>().ok());
+        if declared(&name) || main.is_some() {
+            continue;
+        }
+        let Some(table) = lake.table(&name).await? else { continue };
+        if table.project() == Some(project.name.as_str()) {
+            gone.push(name);
+        }
+    }
+    Ok(gone)
+}
+
+/// Words behind a table's name that make a sibling's.
+const SIBLINGS: [&str; 2] = ["deleted", "quarantine"];
 
 /// One table as shown.
 #[derive(Debug, Serialize)]
@@ -23,12 +54,15 @@ struct Line {
     /// Data-changing versions of its inputs that it has not taken yet.
     behind: Option<usize>,
     quarantined: Option<u64>,
+    /// Why it waits for a person: by stage, `publish` for its topic.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    halted: BTreeMap<&'static str, String>,
 }
 
 /// Prints a line a table. Needs the lake only; no stage has to run.
 #[allow(clippy::print_stdout, reason = "this is the verb's output")]
 pub async fn run(common: &Common) -> Result<Exit, Failure> {
-    let project = wiring::project(common).await?;
+    let (project, _) = wiring::sound(common).await?;
     let lake = wiring::lake(&project, Arc::new(runtime::RandomIds)).await?;
     let mut lines = Vec::new();
     for topic in project.catalog.topics.values() {
@@ -39,6 +73,9 @@ pub async fn run(common: &Common) -> Result<Exit, Failure> {
     {
         lines.push(line(&project, &lake, &model.name, model.kind.as_str()).await?);
     }
+    for name in gone(&project, &lake).await? {
+        lines.push(line(&project, &lake, &name, GONE).await?);
+    }
     if common.json {
         println!("{}", serde_json::to_string_pretty(&lines)?);
         return Ok(Exit::Done);
@@ -47,7 +84,7 @@ pub async fn run(common: &Common) -> Result<Exit, Failure> {
         "{:<38} {:<7} {:>8} {:>12} {:>7} {:>8} {:>12}",
         "table", "kind", "version", "rows", "files", "behind", "quarantined"
     );
-    for line in lines {
+    for line in &lines {
         let number = |n: Option<u64>| n.map_or_else(|| "–".to_owned(), |n| n.to_string());
         println!(
             "{:<38} {:<7} {:>8} {:>12} {:>7} {:>8} {:>12}",
@@ -59,6 +96,11 @@ pub async fn run(common: &Common) -> Result<Exit, Failure> {
             number(line.behind.map(|n| n as u64)),
             number(line.quarantined)
         );
+    }
+    for line in &lines {
+        for (stage, reason) in &line.halted {
+            println!("HALTED {stage} of {}: {reason}", line.table);
+        }
     }
     Ok(Exit::Done)
 }
@@ -72,8 +114,21 @@ async fn line(project: &Project, lake: &Lake, name: &TableName, kind: &'static s
         files: None,
         behind: None,
         quarantined: None,
+        halted: BTreeMap::new(),
     };
-    let Some(table) = lake.table(name).await? else { return Ok(line) };
+    let held = lake.table(name).await?;
+    let stages: &[&'static str] = match kind {
+        "bronze" => &["bronze"],
+        "table" => &["gold", "publish"],
+        GONE => &[],
+        _ => &["silver"],
+    };
+    for stage in stages {
+        if let Some(halt) = lake.halted(stage, name).await?.filter(|halt| halt.holds(held.as_ref())) {
+            line.halted.insert(stage, halt.reason);
+        }
+    }
+    let Some(table) = held else { return Ok(line) };
     line.version = Some(table.version().0);
     line.rows = table.rows();
     line.files = Some(table.files().0);

@@ -77,7 +77,11 @@ async fn drive(
                 println!("{line}");
             }
         };
-        super::apply::apply(wiring, say).await?;
+        let applied = super::apply::apply(wiring, say).await?;
+        for failed in applied.failed {
+            // The stages meet it again and halt there; the other tables go on.
+            tracing::error!(error = failed, "a step of the plan failed");
+        }
     }
     for stage in Stage::ALL {
         wiring.board.say(stage.name(), Status::Starting);

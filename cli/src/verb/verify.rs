@@ -1,4 +1,5 @@
-//! `lakepulse verify`: one line a table; exit 4 when a claim does not hold.
+//! `lakepulse verify`: one line a table; exit 4 when a claim does not hold, 3 when all do but models with a
+//! fault were left out.
 
 use model::Exit;
 
@@ -46,7 +47,12 @@ pub async fn run(common: &Common, deep: bool, with: Option<Second>) -> Result<Ex
         let rest = if empty == 0 { String::new() } else { format!(", {empty} with nothing to check") };
         println!("{checked} checked, {faults} with faults{rest}");
     }
-    Ok(if faults == 0 { Exit::Done } else { Exit::Violation })
+    // What has a fault is not proven.
+    Ok(match (faults, left_out) {
+        (0, false) => Exit::Done,
+        (0, true) => Exit::InvalidProject,
+        _ => Exit::Violation,
+    })
 }
 
 /// A finding as it is printed: the verdict, then every other fault, then what was not checked.

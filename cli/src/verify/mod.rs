@@ -137,6 +137,27 @@ async fn guarded(check: impl Future<Output = Result<Finding>>) -> Result<Finding
     }
 }
 
+/// A fault where a stage stands still at a table: it is at its last version and no newer one comes.
+pub async fn standing(
+    lake: &lake::Lake,
+    stage: &str,
+    table: &model::TableName,
+    found: &mut Result<Option<Finding>, anyhow::Error>,
+) {
+    let holds = async {
+        let held = lake.table(table).await?;
+        Ok::<_, lake::Error>(lake.halted(stage, table).await?.filter(|halt| halt.holds(held.as_ref())))
+    };
+    let fault = match holds.await {
+        Ok(None) => return,
+        Ok(Some(halt)) => format!("it has halted, no newer version comes: {}", halt.reason),
+        Err(error) => format!("cannot tell whether it has halted: {error}"),
+    };
+    if let Ok(found) = found {
+        found.get_or_insert_with(|| Finding::new(table)).fault(fault);
+    }
+}
+
 /// Adds what differs to a finding.
 fn report(difference: &compare::Difference, finding: &mut Finding) {
     if difference.is_empty() {

@@ -33,8 +33,8 @@ pub mod topic;
 
 pub use catalog::{Catalog, Published};
 pub use fault::{Fault, Location};
-pub use load::{Learned, LearnedSchemas, load, load_with};
-pub use models::{ColumnNote, Expectation, Kind, Measure, Model, Otherwise, TestCase};
+pub use load::{Learned, LearnedSchemas, load, load_sound, load_with};
+pub use models::{ColumnNote, Expectation, Kind, Measure, Model, Otherwise, Related, TestCase};
 pub use project::{
     ClockKind, CommitLimits, KafkaTarget, LakeTarget, Project, RegistryTarget, Target, TopicDefaults,
 };

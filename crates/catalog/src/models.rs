@@ -192,12 +192,25 @@ pub struct Measure {
     pub query: String,
     /// Tables of `query` beside the model's own.
     pub inputs: Vec<TableName>,
+    /// The columns of a relationship.
+    pub related: Option<Related>,
     /// Least valid value.
     pub at_least: Option<f64>,
     /// Greatest valid value.
     pub at_most: Option<f64>,
     /// `Warn` or `Fail`.
     pub otherwise: Otherwise,
+}
+
+/// The two columns of a `relationships` rule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Related {
+    /// The model with the rule.
+    pub from: TableName,
+    /// Its column.
+    pub column: String,
+    /// The column of the other table.
+    pub field: String,
 }
 
 /// What is said of a column.

@@ -31,6 +31,17 @@ pub struct Existing {
     pub subjects: BTreeMap<String, ExistingSubject>,
     /// Tables by name.
     pub tables: BTreeMap<TableName, ExistingTable>,
+    /// What topics hold that is not of the table that is to be published on them.
+    pub strange: BTreeMap<TopicName, Strange>,
+}
+
+/// Records on a topic that another one published.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Strange {
+    /// The table they are of, where that is known.
+    pub of: Option<TableName>,
+    /// How many keys.
+    pub keys: usize,
 }
 
 /// A topic of the broker.
@@ -84,6 +95,8 @@ pub enum Class {
     Rebuild,
     /// Columns go or change their type: who reads them breaks.
     Breaking,
+    /// It held the rows of one table and gets those of another: keys go.
+    Handover,
     /// It cannot be done to what exists; the step says what else.
     Incompatible,
 }
@@ -128,11 +141,33 @@ pub struct Reached {
     pub bytes: Option<u64>,
 }
 
-/// Steps in the order in which they have to be done: topics, subjects, tables upstream first.
+/// Steps in the order in which they have to be done: topics, subjects, tables upstream first, topics that
+/// change hands.
 pub fn plan(project: &Project, existing: &Existing) -> Vec<Step> {
     let mut steps = topics::steps(project, existing);
     steps.extend(tables::steps(project, existing));
+    steps.extend(existing.strange.iter().filter_map(|(topic, strange)| handover(project, topic, strange)));
     steps
+}
+
+/// A topic that is to be another table's than the one whose rows it holds.
+fn handover(project: &Project, topic: &TopicName, strange: &Strange) -> Option<Step> {
+    let table = &project.catalog.published.get(topic)?.table;
+    let of = strange.of.as_ref().map_or_else(|| "something else".to_owned(), |of| format!("`{of}`"));
+    let keys = strange.keys;
+    let changes = vec![
+        format!("it holds {keys} keys of {of} and becomes the topic of `{table}`"),
+        format!("keys that `{table}` lacks are deleted, and all of its rows are published"),
+    ];
+    let object = Object::Topic(topic.clone());
+    Some(Step {
+        object,
+        class: Class::Handover,
+        rebuild: false,
+        changes,
+        instead: None,
+        downstream: Vec::new(),
+    })
 }
 
 /// Who reads `table`, and the topics they are published on.
@@ -169,6 +204,7 @@ impl fmt::Display for Class {
             Self::Additive => "additive",
             Self::Rebuild => "rebuild",
             Self::Breaking => "breaking",
+            Self::Handover => "handover",
             Self::Incompatible => "incompatible",
         })
     }

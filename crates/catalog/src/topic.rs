@@ -210,7 +210,7 @@ impl TopicPattern {
         Some(Topic { name: name.clone(), table, ..self.contract.clone() })
     }
     /// Whether `table` may be that of a topic the pattern matches.
-    pub(crate) fn may_fill(&self, table: &TableName) -> bool {
+    pub fn may_fill(&self, table: &TableName) -> bool {
         let tail = self.pattern.split_once('.').map_or(&*self.pattern, |(_, tail)| tail);
         let legal = |c: char| match c {
             '*' => '*',

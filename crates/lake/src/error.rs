@@ -130,6 +130,18 @@ pub enum Error {
         /// What the kernel said.
         source: arrow::error::ArrowError,
     },
+    /// A value that a partition column would give back as another.
+    #[error(
+        "table `{table}` is partitioned by `{column}`, and a row's value cannot stand there: {why}; give the rows another value, or leave the column out of `partition_by`"
+    )]
+    BadPartitionValue {
+        /// The table.
+        table: String,
+        /// The partition column.
+        column: String,
+        /// What is wrong with the value.
+        why: &'static str,
+    },
     /// A commit would set a position below the one the table holds.
     #[error("commit would move position `{app}` of table `{table}` from {from} back to {to}")]
     PositionFalls {
@@ -204,6 +216,7 @@ impl Error {
             | Self::BadFile { .. }
             | Self::BadVector { .. }
             | Self::BadRows { .. }
+            | Self::BadPartitionValue { .. }
             | Self::PositionFalls { .. }
             | Self::ForeignTable { .. } => Reaction::Halt,
         }

@@ -19,7 +19,7 @@ use crate::log::{Log, MetaLine, ProtocolLine, Tip};
 use crate::read::Reader;
 use crate::store::{Created, Store, client, unreachable, wall_ms};
 use crate::vectors::Vectors;
-use crate::{Error, LakeSettings, Result, Table, probe, schema, stage};
+use crate::{Error, LakeSettings, Result, Table, partition, probe, schema};
 
 /// Property that says whose a table is.
 pub const PROJECT: &str = "lakepulse.project";
@@ -207,6 +207,10 @@ impl Lake {
         }
     }
 
+    pub(crate) fn store(&self) -> &Store {
+        &self.shared.store
+    }
+
     fn log(&self, name: &TableName) -> Result<Log> {
         let store = self.shared.store.clone();
         let bad = |fault: String| Error::BadSettings { url: store.url.to_string(), fault };
@@ -225,7 +229,7 @@ fn first_entry(table: &str, spec: &TableSpec, op: &str) -> Result<String> {
             .fields()
             .find(column)
             .ok_or_else(|| Error::NoColumn { table: table.to_owned(), column: column.clone() })?;
-        if !stage::partitionable(field.data_type()) {
+        if !partition::partitionable(field.data_type()) {
             return Err(unfit(format!("partition column `{column}` of type {}", field.data_type())));
         }
     }

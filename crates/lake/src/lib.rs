@@ -12,11 +12,13 @@
 //! | [`compact`], [`vacuum`], [`checkpoint`] | upkeep: small files, unneeded files, the log |
 //! | [`maintain`](mod@maintain) | the upkeep that deletes, and who still needs what |
 //! | [`digest`] | hashes of rows that anyone can recompute |
+//! | [`halts`] | which tables wait for a person, and why |
 //! | `provider` | a snapshot as a DataFusion table |
 //! | `store`, [`probe`] | the object store below, and the race that shows whether it can be trusted |
 //! | `log`, `snapshot`, `positions`, `file` | the log, and what is true at one version of it |
 //! | `schema`, `conform` | Arrow types and Delta types; rows of one schema as rows of another |
 //! | [`stage`], `encode`, `stats` | rows to parquet files that no commit names yet |
+//! | [`partition`] | values of partition columns: which a table cannot hold, and how the log writes the others |
 //! | `read`, `vectors` | parquet files to rows, without those that a deletion vector hides |
 //! | [`error`] | what can go wrong, and what to do next |
 //!
@@ -36,9 +38,11 @@ mod encode;
 pub mod error;
 mod file;
 mod finder;
+pub mod halts;
 pub mod lake;
 mod log;
 pub mod maintain;
+pub mod partition;
 mod positions;
 pub mod probe;
 mod provider;
@@ -60,6 +64,7 @@ pub use changes::{Change, ChangedVersion};
 pub use commit::{Commit, DESCRIPTION, Expect, Keys, Landing, Remove};
 pub use compact::Compaction;
 pub use error::{Error, Result};
+pub use halts::Halt;
 pub use lake::{Lake, TableSpec};
 pub use log::LogEntry;
 pub use maintain::{Elsewhere, Followers, Maintained, Upkeep, maintain};

@@ -7,6 +7,7 @@ mod maintain;
 mod reading;
 mod upkeep;
 mod upserts;
+mod values;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -2,7 +2,14 @@
 
 use std::fmt;
 
+use arrow::error::ArrowError;
+use datafusion::error::DataFusionError;
 use model::Reaction;
+
+/// How often a call is made that found no memory: other queries of the process may have held it.
+const TRIES_FOR_MEMORY: u32 = 8;
+/// How often a call is made whose error does not tell whether it will come again.
+const TRIES: u32 = 3;
 
 /// Where a SQL text is wrong, and what to do about it. Lines and columns count from 1; a fault
 /// without a place has 0 in both.
@@ -71,16 +78,66 @@ pub enum Error {
     },
 }
 impl Error {
-    /// What a loop does next. The engine fails for want of memory or of an answer from the store:
-    /// the same call may work later. Everything else needs another text.
+    /// What a loop does next. Only the engine's errors can be others at the next try.
     pub fn reaction(&self) -> Reaction {
+        if self.patience() == Some(1) { Reaction::Halt } else { Reaction::Retry }
+    }
+
+    /// How often the same call is worth making until it is clear that it fails in the same way each time.
+    /// `None`: until whoever did not answer, the store or the disk, answers again.
+    pub fn patience(&self) -> Option<u32> {
         match self {
-            Self::Engine { .. } => Reaction::Retry,
-            Self::Sql(_) | Self::Refused(_) | Self::Shape { .. } | Self::MissingInput { .. } => {
-                Reaction::Halt
-            }
+            Self::Engine { source, .. } => patience(source),
+            Self::Sql(_) | Self::Refused(_) | Self::Shape { .. } | Self::MissingInput { .. } => Some(1),
         }
     }
+
+    /// Whether the query found no memory.
+    pub fn is_of_memory(&self) -> bool {
+        matches!(self, Self::Engine { source, .. } if matches!(source.find_root(), DataFusionError::ResourcesExhausted(_)))
+    }
+}
+
+/// [`Error::patience`] of an engine error. A plan that cannot be made and a value that cannot be computed
+/// stay so: plans and rows are the same at the next try.
+fn patience(error: &DataFusionError) -> Option<u32> {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        if error.downcast_ref::<object_store::Error>().is_some_and(passes)
+            || error.downcast_ref::<std::io::Error>().is_some()
+        {
+            return None;
+        }
+        cause = error.source();
+    }
+    match error.find_root() {
+        DataFusionError::ResourcesExhausted(_) => Some(TRIES_FOR_MEMORY),
+        DataFusionError::Plan(_)
+        | DataFusionError::SchemaError(..)
+        | DataFusionError::SQL(..)
+        | DataFusionError::NotImplemented(_)
+        | DataFusionError::Configuration(_) => Some(1),
+        DataFusionError::ArrowError(error, _) => match **error {
+            ArrowError::ExternalError(_)
+            | ArrowError::IoError(..)
+            | ArrowError::MemoryError(_)
+            | ArrowError::IpcError(_)
+            | ArrowError::ParquetError(_) => Some(TRIES),
+            _ => Some(1),
+        },
+        _ => Some(TRIES),
+    }
+}
+
+/// Whether a store that says this may say something else later.
+fn passes(error: &object_store::Error) -> bool {
+    !matches!(
+        error,
+        object_store::Error::NotFound { .. }
+            | object_store::Error::InvalidPath { .. }
+            | object_store::Error::NotSupported { .. }
+            | object_store::Error::NotImplemented { .. }
+    )
 }
 
 /// Names the step an engine error belongs to.
@@ -91,5 +148,51 @@ pub(crate) trait Doing<T> {
 impl<T> Doing<T> for Result<T, datafusion::error::DataFusionError> {
     fn doing(self, doing: &'static str) -> Result<T, Error> {
         self.map_err(|source| Error::Engine { doing, source: Box::new(source) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    fn of(source: DataFusionError) -> Error {
+        Error::Engine { doing: "run a refresh", source: Box::new(source) }
+    }
+    fn unanswered() -> object_store::Error {
+        object_store::Error::Generic { store: "S3", source: "connection refused".into() }
+    }
+    fn gone() -> object_store::Error {
+        object_store::Error::NotFound { path: "a.parquet".to_owned(), source: "404".into() }
+    }
+    fn arrow(error: ArrowError) -> DataFusionError {
+        DataFusionError::ArrowError(Box::new(error), None)
+    }
+
+    #[rstest]
+    #[case::division(arrow(ArrowError::DivideByZero), Some(1))]
+    #[case::overflow(arrow(ArrowError::ArithmeticOverflow("x".to_owned())), Some(1))]
+    #[case::cast(arrow(ArrowError::CastError("x".to_owned())).context("while"), Some(1))]
+    #[case::plan(DataFusionError::Plan("no field".to_owned()).context("rule"), Some(1))]
+    #[case::not_built(DataFusionError::NotImplemented("recursion".to_owned()), Some(1))]
+    #[case::execution(DataFusionError::Execution("out of range".to_owned()), Some(3))]
+    #[case::inside(DataFusionError::Internal("types differ".to_owned()), Some(3))]
+    #[case::memory(DataFusionError::ResourcesExhausted("1 GiB".to_owned()), Some(8))]
+    #[case::memory_through_arrow(
+        arrow(ArrowError::ExternalError(Box::new(DataFusionError::ResourcesExhausted("1 GiB".to_owned())))),
+        Some(8)
+    )]
+    #[case::store(DataFusionError::ObjectStore(Box::new(unanswered())), None)]
+    #[case::store_below(DataFusionError::External(Box::new(unanswered())).context("scan"), None)]
+    #[case::file_gone(DataFusionError::ObjectStore(Box::new(gone())), Some(3))]
+    #[case::disk(DataFusionError::IoError(std::io::Error::other("no space")), None)]
+    fn an_error_is_tried_again_as_often_as_it_may_be_another(
+        #[case] error: DataFusionError,
+        #[case] tries: Option<u32>,
+    ) {
+        let error = of(error);
+        assert_eq!(error.patience(), tries, "{error:?}");
+        assert_eq!(error.reaction() == Reaction::Halt, tries == Some(1));
     }
 }

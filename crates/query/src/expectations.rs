@@ -118,10 +118,11 @@ impl Bounds {
     }
 }
 
-/// Takes one number: `query` is a SELECT of one row and one column over tables of the session.
-pub async fn measure(ctx: &SessionContext, query: &str) -> Result<Option<f64>, Error> {
+/// Takes one number: `query` is a SELECT of one row and one column over tables of the session, in which
+/// the time is `as_of`.
+pub async fn measure(ctx: &SessionContext, query: &str, as_of: ClockMs) -> Result<Option<f64>, Error> {
     let parsed = sql::parse(query)?;
-    let statement = Statement::Statement(Box::new(parsed.at(ClockMs(0))));
+    let statement = Statement::Statement(Box::new(parsed.at(as_of)));
     let plan = ctx.state().statement_to_plan(statement).await.doing("plan a measure")?;
     let frame = ctx.execute_logical_plan(plan).await.doing("plan a measure")?;
     let batches = frame.collect().await.doing("take a measure")?;

@@ -1,7 +1,8 @@
 //! `/health`, `/health/ready`, `/health/live` and `/metrics` of a process.
 //!
-//! Live: the process answers. Ready: every component said it is up. Health: the components one by
-//! one. A component that halted keeps the process live but not ready: a restart would not mend it.
+//! Live: the process answers. Ready: every component said it is up and no pipeline halted. Health: the
+//! components one by one, with every pipeline that halted and why. What halted keeps the process live but
+//! not ready: a restart would not mend it.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -45,10 +46,6 @@ impl Board {
     pub fn all(&self) -> BTreeMap<String, Status> {
         self.0.lock().clone()
     }
-    /// Whether all of them work.
-    pub fn ready(&self) -> bool {
-        self.0.lock().values().all(|status| *status == Status::Up)
-    }
 }
 
 /// The listener could not be opened.
@@ -74,7 +71,7 @@ impl Health {
             .route("/health", get(health))
             .route("/health/ready", get(ready))
             .route("/health/live", get(|| async { "live\n" }))
-            .with_state(board)
+            .with_state(Shown { board, meters: meters.clone() })
             .route("/metrics", get(move || metrics(meters.clone())));
         Ok(Self { listener, router })
     }
@@ -88,13 +85,38 @@ impl Health {
     }
 }
 
-async fn health(State(board): State<Board>) -> Response {
-    let code = if board.ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (code, Json(serde_json::json!({ "ready": board.ready(), "components": board.all() }))).into_response()
+/// What the endpoints show.
+#[derive(Clone)]
+struct Shown {
+    board: Board,
+    meters: Meters,
+}
+impl Shown {
+    /// The components, and the pipelines that halted.
+    fn all(&self) -> BTreeMap<String, Status> {
+        let mut all = self.board.all();
+        for pipeline in self.meters.pipelines() {
+            if let Some(reason) = pipeline.halted() {
+                all.insert(format!("{} {}", pipeline.stage(), pipeline.table()), Status::Halted(reason));
+            }
+        }
+        all
+    }
 }
 
-async fn ready(State(board): State<Board>) -> Response {
-    if board.ready() {
+fn is_ready(all: &BTreeMap<String, Status>) -> bool {
+    all.values().all(|status| *status == Status::Up)
+}
+
+async fn health(State(shown): State<Shown>) -> Response {
+    let all = shown.all();
+    let ready = is_ready(&all);
+    let code = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (code, Json(serde_json::json!({ "ready": ready, "components": all }))).into_response()
+}
+
+async fn ready(State(shown): State<Shown>) -> Response {
+    if is_ready(&shown.all()) {
         return (StatusCode::OK, "ready\n").into_response();
     }
     (StatusCode::SERVICE_UNAVAILABLE, "not ready\n").into_response()
@@ -134,6 +156,25 @@ mod tests {
         assert!(get(address, "/health/live").await.starts_with("HTTP/1.1 200"));
         assert!(get(address, "/health").await.contains("another plan"));
         assert!(get(address, "/metrics").await.contains("lakepulse_build_info"));
+        stop.cancel();
+        server.await.expect("joined").expect("served");
+    }
+
+    #[tokio::test]
+    async fn a_pipeline_that_halted_is_named_until_it_goes_on() {
+        let (board, meters, stop) = (Board::default(), Meters::new(), CancellationToken::new());
+        let health = Health::bind("127.0.0.1:0".parse().expect("address"), meters.clone(), board.clone());
+        let health = health.await.expect("free port");
+        let address = health.address().expect("bound");
+        let server = crate::tasks::spawn("health", health.serve(stop.clone()));
+        board.say("gold", Status::Up);
+        let meter = meters.stage("gold", "gold.ratio");
+        meter.halt("divide by zero".to_owned());
+        let told = get(address, "/health").await;
+        assert!(told.contains("gold gold.ratio") && told.contains("divide by zero"), "{told}");
+        assert!(get(address, "/health/ready").await.starts_with("HTTP/1.1 503"));
+        meter.state(crate::State::Running);
+        assert!(get(address, "/health/ready").await.starts_with("HTTP/1.1 200"));
         stop.cancel();
         server.await.expect("joined").expect("served");
     }

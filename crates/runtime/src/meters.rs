@@ -46,6 +46,8 @@ struct Inner {
     commits: HistogramVec,
     traces: Traces,
     pipelines: Mutex<BTreeMap<(&'static str, String), Meter>>,
+    /// Why those pipelines wait that do.
+    halts: Mutex<BTreeMap<(&'static str, String), String>>,
 }
 
 impl Default for Meters {
@@ -90,6 +92,7 @@ impl Meters {
             commits,
             traces,
             pipelines: Mutex::default(),
+            halts: Mutex::default(),
         }))
     }
     /// The meter of one pipeline; the same one for the same names.
@@ -256,7 +259,24 @@ impl Meter {
     }
     /// Sets what the pipeline is doing.
     pub fn state(&self, state: State) {
+        if state != State::Halted {
+            self.all.0.halts.lock().remove(&(self.stage, self.table.to_string()));
+        }
         self.set(Metric::State, state as i64);
+    }
+    /// The pipeline waits for a person, for this reason.
+    pub fn halt(&self, reason: String) {
+        self.all.0.halts.lock().insert((self.stage, self.table.to_string()), reason);
+        self.state(State::Halted);
+    }
+    /// Why the pipeline waits for a person. `None`: it does not.
+    pub fn halted(&self) -> Option<String> {
+        if self.gauge(Metric::State) != State::Halted as i64 {
+            return None;
+        }
+        let halts = self.all.0.halts.lock();
+        let unsaid = || "its log says why".to_owned();
+        Some(halts.get(&(self.stage, self.table.to_string())).cloned().unwrap_or_else(unsaid))
     }
     /// Value of a counter without a further label.
     pub fn total(&self, metric: Metric) -> u64 {

@@ -8,7 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::{Offset, TopicId, TopicName};
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::admin::{
+    AdminClient, AdminOptions, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication,
+};
 use rdkafka::types::RDKafkaErrorCode;
 use runtime::Backoff;
 
@@ -98,6 +100,25 @@ impl Admin {
         }
         for spec in specs {
             self.until_described(&spec.name).await?;
+        }
+        Ok(())
+    }
+
+    /// Gives a topic more partitions, so that it has `partitions` of them.
+    pub async fn grow(&self, topic: &TopicName, partitions: i32) -> Result<()> {
+        let wanted = NewPartitions::new(topic.as_str(), usize::try_from(partitions).unwrap_or_default());
+        let outcomes = self.client.create_partitions([&wanted], &options()).await.map_err(|e| {
+            match e.rdkafka_error_code() {
+                Some(code) if code == RDKafkaErrorCode::UnsupportedFeature => {
+                    refused(topic.as_str(), "add partitions to", code)
+                }
+                _ => self.unreachable("add partitions", &e),
+            }
+        })?;
+        for outcome in outcomes {
+            if let Err((topic, code)) = outcome {
+                return Err(refused(&topic, "add partitions to", code));
+            }
         }
         Ok(())
     }

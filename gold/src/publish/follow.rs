@@ -7,7 +7,7 @@ use catalog::Model;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use lake::Table;
-use model::{Reaction, TableName, TopicName};
+use model::{Positions, Reaction, TableName, TopicName};
 use runtime::{Backoff, CancellationToken, Meter, State};
 use stream::Reclaims;
 use tokio::sync::Notify;
@@ -16,6 +16,7 @@ use super::Publisher;
 use super::encode::Encoders;
 use super::kafka::{KafkaWire, prepare};
 use crate::error::{Error, OfTable as _, Result};
+use crate::halt::{Tries, chain, note, unnote};
 use crate::run::Context;
 
 /// Follows one table.
@@ -94,18 +95,29 @@ pub async fn follow(
     follower.meter.state(State::Starting);
     let mut pauses = Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
     let mut reclaims = Reclaims::default();
+    let mut tries = Tries::default();
+    let lake = follower.ctx.lake.clone();
+    // What an earlier process said stands until this one has got further.
+    let mut noted = true;
     while !stop.is_cancelled() {
-        let pause = match follower.step().await {
+        let stepped = follower.step().await;
+        let pause = match stepped.map_err(|error| tries.judge(&follower.table, error)) {
             Ok(()) => {
                 pauses.reset();
+                tries.reset();
+                if std::mem::take(&mut noted) {
+                    unnote(&lake, "publish", &follower.table).await;
+                }
                 poll
             }
             Err(error)
                 if error.reaction() == Reaction::Halt
                     && !(error.is_fenced() && reclaims.may(Instant::now())) =>
             {
-                follower.meter.state(State::Halted);
+                let reason = chain(&error);
                 tracing::error!(table = %follower.table, error = &error as &dyn std::error::Error, "publisher halted");
+                note(&lake, "publish", &follower.table, reason.clone(), Positions::default()).await;
+                follower.meter.halt(reason);
                 return Err(error);
             }
             Err(error) => {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use lake::Table;
 use model::{ProjectName, TableName, TopicName};
 use runtime::traces::TRACEPARENT;
 use stream::{Kafka, Outgoing, Producer};
@@ -29,6 +30,22 @@ impl KafkaWire {
         Self { kafka, table, topic, progress, transactional_id, producer: None }
     }
 
+    /// Deletes a progress record.
+    async fn forget(&mut self, progress: &Progress) -> Result<()> {
+        let (key, _) = progress.encode();
+        let record = Outgoing {
+            topic: &self.progress,
+            partition: None,
+            key: Some(&key),
+            value: None,
+            headers: &[],
+            timestamp: None,
+        };
+        let producer = self.producer()?;
+        producer.send(record).of(&self.table)?;
+        producer.flush().await.of(&self.table)
+    }
+
     fn producer(&self) -> Result<Arc<Producer>> {
         let closed = || stream::Error::Broken { reason: "no producer is open".to_owned() };
         self.producer.clone().ok_or_else(closed).of(&self.table)
@@ -47,6 +64,11 @@ impl Wire for KafkaWire {
     async fn progress(&mut self) -> Result<Vec<Progress>> {
         let all = stream::latest(&self.kafka, &self.progress).await.of(&self.table)?;
         all.iter().map(|(key, value)| Progress::decode(key, value)).collect()
+    }
+
+    async fn held(&mut self) -> Result<Vec<Bytes>> {
+        let held = stream::latest(&self.kafka, &self.topic).await.of(&self.table)?;
+        Ok(held.into_keys().map(Bytes::from).collect())
     }
 
     async fn begin(&mut self) -> Result<()> {
@@ -101,6 +123,29 @@ impl Wire for KafkaWire {
     async fn commit(&mut self) -> Result<()> {
         self.producer()?.commit().await.of(&self.table)
     }
+}
+
+/// Gives a topic to a table, whatever it holds: a publisher then deletes what the table lacks and
+/// publishes the table as a whole. Who published on it before is shut out and forgotten.
+pub async fn claim(kafka: &Kafka, project: &ProjectName, table: &Table, topic: &TopicName) -> Result<()> {
+    let name = table.name();
+    let mut wire = KafkaWire::new(kafka.clone(), project, name.clone(), topic.clone());
+    wire.open().await?;
+    for other in wire.progress().await? {
+        if other.topic != *topic || other.table == *name {
+            continue;
+        }
+        let mut before = KafkaWire::new(kafka.clone(), project, other.table.clone(), topic.clone());
+        before.open().await?;
+        before.begin().await?;
+        before.forget(&other).await?;
+        before.commit().await?;
+        tracing::info!(topic = %topic, from = %other.table, to = %name, "topic changes hands");
+    }
+    wire.begin().await?;
+    wire.send_progress(&super::first(table, name, topic, table.version())).await?;
+    wire.flush().await?;
+    wire.commit().await
 }
 
 /// A topic that does not halt its publisher: it exists, and its schemas are registered. Returns the

@@ -87,6 +87,13 @@ impl Progress {
     }
 }
 
+/// Every progress record of the project.
+pub async fn all_progress(kafka: &Kafka, project: &ProjectName) -> Result<Vec<Progress>> {
+    let all = stream::latest(kafka, &stream::internal::progress(project)).await;
+    let all = all.map_err(|source| Error::Owners { source: Box::new(source) })?;
+    all.iter().map(|(key, value)| Progress::decode(key, value)).collect()
+}
+
 /// Progress of the table with this id. `None`: nothing of it was published. A table is on its topic up
 /// to version *v* when its progress is `last` and no version between that and *v* changed a row.
 pub async fn progress(kafka: &Kafka, project: &ProjectName, table: &TableId) -> Result<Option<Progress>> {

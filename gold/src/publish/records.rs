@@ -21,11 +21,13 @@ pub struct Records {
 
 impl Records {
     /// What the rows that came and went mean for their keys: one that came is its key's value now, one
-    /// that only went deletes its key. Keys up to `behind` are left out.
+    /// that only went deletes its key, and so does one of the keys `held` that did not come. Keys up to
+    /// `behind` are left out.
     pub fn net(
         encoders: &Encoders,
         added: Vec<RecordBatch>,
         removed: &[RecordBatch],
+        held: Vec<Bytes>,
         behind: Option<&[u8]>,
     ) -> Result<Self, ArrowError> {
         let rows = match added.first() {
@@ -38,13 +40,15 @@ impl Records {
         {
             let live: HashSet<&Bytes> = keys.iter().collect();
             let mut seen: HashSet<Bytes> = HashSet::new();
-            for batch in removed {
-                for key in encoders.keys(batch)? {
-                    if !live.contains(&key) && seen.insert(key.clone()) {
-                        gone.push((key, None));
-                    }
+            let mut take = |key: Bytes| {
+                if !live.contains(&key) && seen.insert(key.clone()) {
+                    gone.push((key, None));
                 }
+            };
+            for batch in removed {
+                encoders.keys(batch)?.into_iter().for_each(&mut take);
             }
+            held.into_iter().for_each(&mut take);
         }
         let mut order: Vec<(Bytes, Option<u64>)> =
             keys.into_iter().enumerate().map(|(i, key)| (key, Some(i as u64))).chain(gone).collect();

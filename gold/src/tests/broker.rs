@@ -108,6 +108,10 @@ impl Wire for FakeWire {
         self.call(|_, _| {})?;
         Ok(self.broker().progress.values().cloned().collect())
     }
+    async fn held(&mut self) -> Result<Vec<bytes::Bytes>> {
+        self.call(|_, _| {})?;
+        Ok(self.compacted().into_keys().map(bytes::Bytes::from).collect())
+    }
     async fn begin(&mut self) -> Result<()> {
         self.call(|broker, _| assert!(broker.open.is_empty(), "a transaction is open already"))
     }

@@ -29,6 +29,7 @@ fn measuring(expr: &str, at_most: f64, otherwise: Otherwise) -> Project {
         expr: expr.to_owned(),
         query: format!("SELECT {expr} AS measure FROM gold.t"),
         inputs: vec![],
+        related: None,
         at_least: None,
         at_most: Some(at_most),
         otherwise,

@@ -148,12 +148,13 @@ fn progress(id: &str, version: u64, last_key: Option<&[u8]>, last: bool, whole: 
 }
 
 #[rstest]
-#[case::nothing_yet(&[], Next::Whole(Version(5), None))]
+#[case::nothing_yet(&[], Next::First(Version(5)))]
+#[case::claimed(&[progress("id", 3, None, false, true)], Next::Whole(Version(3), None))]
 #[case::complete(&[progress("id", 3, Some(b"k"), true, false)], Next::After(Version(3)))]
 #[case::in_the_middle(&[progress("id", 3, Some(b"k"), false, false)], Next::Rest(Version(3), b"k".to_vec()))]
 #[case::in_the_middle_of_the_table(&[progress("id", 3, Some(b"k"), false, true)], Next::Whole(Version(3), Some(b"k".to_vec())))]
-#[case::of_another_table(&[Progress { table: name("gold.u"), ..progress("other", 9, None, true, false) }], Next::Whole(Version(5), None))]
-#[case::on_another_topic(&[Progress { topic: "old".parse().expect("valid"), ..progress("id", 3, None, true, false) }], Next::Whole(Version(5), None))]
+#[case::of_another_table_on_another_topic(&[Progress { table: name("gold.u"), topic: "other".parse().expect("valid"), ..progress("other", 9, None, true, false) }], Next::First(Version(5)))]
+#[case::on_another_topic(&[Progress { topic: "old".parse().expect("valid"), ..progress("id", 3, None, true, false) }], Next::First(Version(5)))]
 fn the_next_step_follows_from_progress(#[case] all: &[Progress], #[case] expected: Next) {
     let (table, id): (TableName, TableId) = (name("gold.t"), "id".parse().expect("valid"));
     assert_eq!(next(&table, &id, Version(5), &topic(), all).expect("decided"), expected);
@@ -169,6 +170,45 @@ fn progress_ahead_of_the_table_or_of_another_table_of_its_name_halts() {
         .expect_err("halts");
     assert!(matches!(other, Error::TopicOfAnother { .. }), "{other}");
     assert!([ahead, other].iter().all(|e| e.reaction() == model::Reaction::Halt));
+}
+
+#[test]
+fn a_topic_of_another_table_is_not_published_on() {
+    let (table, id): (TableName, TableId) = (name("gold.t"), "id".parse().expect("valid"));
+    let other = Progress { table: name("gold.u"), ..progress("other", 9, None, true, false) };
+    let halted = next(&table, &id, Version(5), &topic(), &[other]).expect_err("halts");
+    assert_eq!(halted.reaction(), model::Reaction::Halt);
+    assert!(halted.to_string().contains("gold.u") && halted.to_string().contains("apply"), "{halted}");
+}
+
+#[tokio::test]
+async fn a_topic_that_holds_something_else_is_published_on_only_once_it_was_given_to_the_table() {
+    let world = world().await;
+    let mut keeper = world.keeper("gold.t");
+    world.edit(&put(0, &[(1, None, "x", 1), (2, None, "y", 2)])).await;
+    settle(&mut keeper).await.expect("filled");
+    let table = world.table("gold.t").await;
+    let mut wire = FakeWire::new(Kind::Hides, None);
+    let record = |key: &[u8]| crate::publish::Record {
+        key: bytes::Bytes::copy_from_slice(key),
+        value: Some(bytes::Bytes::from_static(b"of something else")),
+        table: "other".parse().expect("valid"),
+        version: Version(1),
+        last: true,
+        trace: None,
+    };
+    // One of the keys is the table's own, too.
+    let shared = encoders(&table).keys(&table.scan(None).await.expect("scanned")[0]).expect("keys");
+    wire.broker().records.extend([record(b"stale"), record(&shared[0])]);
+    let halted = publisher(&table, wire.clone(), 1).step(&table).await.expect_err("halts");
+    assert!(matches!(halted, Error::TopicHolds { .. }), "{halted}");
+    assert_eq!(wire.compacted().len(), 2, "nothing was touched");
+    let claim = Progress { id: table.id().clone(), ..progress("id", table.version().0, None, false, true) };
+    crate::publish::Wire::begin(&mut wire).await.expect("begun");
+    crate::publish::Wire::send_progress(&mut wire, &claim).await.expect("sent");
+    crate::publish::Wire::commit(&mut wire).await.expect("committed");
+    publisher(&table, wire.clone(), 1).step(&table).await.expect("published");
+    assert_eq!(wire.compacted(), wanted(&table).await);
 }
 
 #[tokio::test]

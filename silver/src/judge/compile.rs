@@ -86,6 +86,7 @@ impl Rules {
             kind: model.kind,
             keys,
             tracked,
+            partitioned: model.partition_by.iter().map(output).collect::<Result<_>>()?,
             deletes_when: condition(&model.deletes_when)?,
             truncates_when: condition(&model.truncates_when)?,
             reader: Arc::new(reader),

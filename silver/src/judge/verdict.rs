@@ -45,6 +45,8 @@ pub(super) struct Facts<'a> {
     pub passes: BooleanArray,
     /// Which cannot be computed, and why.
     pub faults: AHashMap<usize, String>,
+    /// Which have a value that a partition column cannot hold, and why.
+    pub unheld: AHashMap<usize, String>,
     /// Which the source left values out of.
     pub left_out: LeftOut,
     /// For each expectation, which break it.
@@ -105,6 +107,9 @@ impl Rules {
                 (verdict, reasons) = self.expect(facts, row)?;
             }
             reasons.extend(facts.faults.get(&row).cloned());
+            if verdict == Verdict::Row {
+                reasons.extend(facts.unheld.get(&row).cloned());
+            }
         }
         if facts.null_keys[row] {
             let is_unread = facts.changes.unread_keys.contains(&row);
@@ -121,6 +126,18 @@ impl Rules {
             verdict = Verdict::Quarantined;
         }
         Ok((verdict, reasons))
+    }
+
+    /// Rows with a value that a partition column of the table would give back as another.
+    pub(super) fn unheld(&self, projected: &RecordBatch) -> AHashMap<usize, String> {
+        let mut all = AHashMap::new();
+        for &at in self.partitioned.iter() {
+            for (row, why) in lake::partition::unfit(projected.column(at)) {
+                let column = self.columns.field(at).name();
+                all.entry(row).or_insert_with(|| format!("partition column `{column}`: {why}"));
+            }
+        }
+        all
     }
 
     /// The verdict of the expectations, and the names of those that put the row aside.

@@ -324,6 +324,7 @@ async fn what_says_fail_halts_the_table(#[case] not_bad: Otherwise, #[case] mess
             expr: "count(*)".to_owned(),
             query: "SELECT count(*) FROM silver.things".to_owned(),
             inputs: Vec::new(),
+            related: None,
             at_least: Some(2.0),
             at_most: None,
             otherwise: Otherwise::Fail,
@@ -333,6 +334,78 @@ async fn what_says_fail_halts_the_table(#[case] not_bad: Otherwise, #[case] mess
     world.land(&hard_cases()[0]).await;
     let halted = world.drain().await.expect_err("says fail").to_string();
     assert!(halted.contains(message), "{halted}");
+}
+
+#[rstest]
+#[case::scd1(Kind::Scd1)]
+#[case::scd2(Kind::Scd2)]
+#[case::append(Kind::Append)]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_value_that_a_partition_column_cannot_hold_puts_its_row_aside_with_the_reason(#[case] kind: Kind) {
+    let world = world_with(kind, |model| model.partition_by = vec!["name".to_owned()]).await;
+    let row = |key, name| Says::Row { op: "c", key, name, notes: Some(None), had: None, last: false };
+    world.land(&[at(10, 0, row(1, "eu")), at(20, 1, row(2, "")), at(30, 2, row(3, " "))]).await;
+    world.land(&[at(40, 3, row(1, ""))]).await;
+    world.drain().await.expect("goes on");
+    assert_eq!(world.rows(&["id", "name"]).await.len(), 2, "the old row of the key stays");
+    assert_eq!(world.count("quarantine").await, 2);
+    let aside = world.open(&world.model.name.sibling("quarantine")).await;
+    let reasons = as_text(&aside.scan(None).await.expect("rows"), &["_reason"]);
+    assert!(reasons.iter().all(|why| why.contains("`name`") && why.contains("empty")), "{reasons:?}");
+}
+
+/// A measure of the names: how many are `good`, which is at least one.
+fn good_ones(model: &mut Declared) {
+    model.measures.push(Measure {
+        name: "good".to_owned(),
+        expr: String::new(),
+        query: "SELECT count(*) FROM silver.things WHERE name = 'GOOD'".to_owned(),
+        inputs: Vec::new(),
+        related: None,
+        at_least: Some(1.0),
+        at_most: None,
+        otherwise: Otherwise::Fail,
+    });
+}
+
+fn named(lsn: i64, offset: i64, name: &'static str) -> Record {
+    at(lsn, offset, Says::Row { op: "c", key: lsn, name, notes: Some(None), had: None, last: false })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_measured_of_a_table_that_has_read_no_row() {
+    let world = world_with(Kind::Scd1, good_ones).await;
+    let project = world.ctx.project.name.clone();
+    world.ctx.lake.create(&world.bronze_name(), TableSpec::new(project, schema())).await.expect("created");
+    world.drain().await.expect("nothing to measure");
+    world.land(&[named(10, 0, "good")]).await;
+    world.drain().await.expect("within its bounds");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_measure_out_of_its_bounds_is_put_right_by_a_row_without_another_start() {
+    let world = world_with(Kind::Scd1, good_ones).await;
+    world.land(&[named(10, 0, "other")]).await;
+    let stop = CancellationToken::new();
+    let owners = Alone::of([world.model.name.clone()]);
+    let stage = runtime::tasks::spawn("stage", run(world.ctx.clone(), owners, stop.clone()));
+    let meter = world.ctx.meters.stage("silver", &world.model.name.to_string());
+    let until = async |halted: bool| {
+        for _ in 0..1500 {
+            if meter.halted().is_some() == halted {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("halted is not {halted} within half a minute");
+    };
+    until(true).await;
+    let noted = world.ctx.lake.halted("silver", &world.model.name).await.expect("looked").expect("noted");
+    assert!(noted.reason.contains("measure `good`"), "{noted:?}");
+    world.land(&[named(20, 1, "good")]).await;
+    until(false).await;
+    stop.cancel();
+    stage.await.expect("no panic").expect("it goes on");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

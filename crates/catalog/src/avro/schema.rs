@@ -38,6 +38,14 @@ pub enum Error {
         /// Its type.
         what: String,
     },
+    /// A map that Avro has no word for.
+    #[error("`{path}` is a map with keys of type {keys}, and Avro knows texts only as keys")]
+    MapKeys {
+        /// Dotted path of the field.
+        path: String,
+        /// Type of its keys.
+        keys: String,
+    },
     /// A record that holds itself.
     #[error("`{path}` holds `{name}`, which it is part of: a table cannot store it")]
     Recursive {

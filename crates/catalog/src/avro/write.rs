@@ -26,22 +26,37 @@ pub fn avro_from_arrow(
         };
         keys.iter().map(find).collect::<Result<_, _>>()?
     };
-    let fields = columns.into_iter().map(|field| avro_field(field, name)).collect::<Result<Vec<_>, _>>()?;
+    let mut names = Names::from([name.to_owned()]);
+    let fields = columns.into_iter().map(|field| avro_field(field, name, &mut names));
+    let fields = fields.collect::<Result<Vec<_>, _>>()?;
     let record = json!({ "type": "record", "name": name, "namespace": namespace, "fields": fields });
     Ok(record.to_string())
 }
 
-fn avro_field(field: &Field, within: &str) -> Result<Value, Error> {
+/// Names of records that a schema has so far. The path of a record makes most of them different; where
+/// `a_b` and the `b` of `a` meet, a number does.
+type Names = std::collections::BTreeSet<String>;
+
+fn own_name(path: &str, names: &mut Names) -> String {
+    let mut name = path.to_owned();
+    let mut number = 2;
+    while !names.insert(name.clone()) {
+        name = format!("{path}__{number}");
+        number += 1;
+    }
+    name
+}
+
+fn avro_field(field: &Field, within: &str, names: &mut Names) -> Result<Value, Error> {
     let name = field.name();
     if !is_name(name) {
         return Err(Error::BadName { column: name.clone() });
     }
-    // Names of records inside are unique in a schema: the path makes them so.
-    let data_type = avro_type(field.data_type(), &format!("{within}_{name}"), name)?;
+    let data_type = avro_type(field.data_type(), &format!("{within}_{name}"), name, names)?;
     Ok(json!({ "name": name, "type": ["null", data_type], "default": null }))
 }
 
-fn avro_type(data_type: &DataType, record: &str, path: &str) -> Result<Value, Error> {
+fn avro_type(data_type: &DataType, record: &str, path: &str, names: &mut Names) -> Result<Value, Error> {
     Ok(match data_type {
         DataType::Boolean => json!("boolean"),
         DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::UInt8 | DataType::UInt16 => {
@@ -59,20 +74,27 @@ fn avro_type(data_type: &DataType, record: &str, path: &str) -> Result<Value, Er
         DataType::Decimal128(precision, scale) => {
             json!({ "type": "bytes", "logicalType": "decimal", "precision": precision, "scale": scale })
         }
-        DataType::Dictionary(_, values) => avro_type(values, record, path)?,
+        DataType::Dictionary(_, values) => avro_type(values, record, path, names)?,
         DataType::List(item) | DataType::LargeList(item) => {
-            let items = avro_type(item.data_type(), &format!("{record}_item"), path)?;
+            let items = avro_type(item.data_type(), &format!("{record}_item"), path, names)?;
             json!({ "type": "array", "items": ["null", items] })
         }
         DataType::Map(entry, _) => match entry.data_type() {
             DataType::Struct(fields) if fields.len() == 2 => {
-                let values = avro_type(fields[1].data_type(), &format!("{record}_value"), path)?;
+                if !matches!(fields[0].data_type(), DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)
+                {
+                    let keys = fields[0].data_type().to_string();
+                    return Err(Error::MapKeys { path: path.to_owned(), keys });
+                }
+                let values = avro_type(fields[1].data_type(), &format!("{record}_value"), path, names)?;
                 json!({ "type": "map", "values": ["null", values] })
             }
             _ => return Err(unsupported(data_type, path)),
         },
         DataType::Struct(fields) => {
-            let fields = fields.iter().map(|f| avro_field(f, record)).collect::<Result<Vec<_>, _>>()?;
+            let record = own_name(record, names);
+            let fields =
+                fields.iter().map(|f| avro_field(f, &record, names)).collect::<Result<Vec<_>, _>>()?;
             json!({ "type": "record", "name": record, "fields": fields })
         }
         other => return Err(unsupported(other, path)),

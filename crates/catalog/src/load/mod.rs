@@ -53,6 +53,53 @@ pub async fn load(dir: &Path, target: &str) -> Result<Project, Vec<Fault>> {
 /// As [`load`], with the schemas of topics that declare none. A topic that only a pattern declares
 /// becomes part of the catalog when it is among `learned`.
 pub async fn load_with(dir: &Path, target: &str, learned: &Learned) -> Result<Project, Vec<Fault>> {
+    match read(dir, target, learned) {
+        Ok((project, faults)) if faults.is_empty() => Ok(project),
+        Ok((_, faults)) | Err(faults) => Err(faults),
+    }
+}
+
+/// As [`load_with`], for those who only look: the project without models that have a fault, and without
+/// what rests on them; and the faults. Settings and topics have to be sound, they are what models mean.
+pub async fn load_sound(
+    dir: &Path,
+    target: &str,
+    learned: &Learned,
+) -> Result<(Project, Vec<Fault>), Vec<Fault>> {
+    let (mut project, faults) = read(dir, target, learned)?;
+    let apart = |fault: &Fault| fault.file.starts_with("models") || fault.file.starts_with("sources");
+    if !faults.iter().all(apart) {
+        return Err(faults);
+    }
+    let catalog = &mut project.catalog;
+    loop {
+        let sound = |model: &crate::Model, models: &indexmap::IndexMap<model::TableName, crate::Model>| {
+            let known = |input: &model::TableName| {
+                models.contains_key(input)
+                    || catalog.topics.values().any(|topic| topic.table == *input)
+                    || model.unlearned
+            };
+            faults.iter().all(|fault| fault.file != model.location.file) && model.inputs.iter().all(known)
+        };
+        let before = catalog.models.len();
+        let models = catalog.models.clone();
+        catalog.models = models
+            .iter()
+            .filter(|(_, model)| sound(model, &models))
+            .map(|(n, m)| (n.clone(), m.clone()))
+            .collect();
+        if catalog.models.len() == before {
+            break;
+        }
+    }
+    let models = &catalog.models;
+    catalog.published.retain(|_, published| models.contains_key(&published.table));
+    catalog.tests.retain(|test| models.contains_key(&test.model));
+    Ok((project, faults))
+}
+
+/// The project as far as it is sound, and every fault. No project at all where there is nothing to read.
+fn read(dir: &Path, target: &str, learned: &Learned) -> Result<(Project, Vec<Fault>), Vec<Fault>> {
     let mut faults = Faults::default();
     let found = files::find(dir, &mut faults);
     if found.is_nothing() {
@@ -76,9 +123,7 @@ pub async fn load_with(dir: &Path, target: &str, learned: &Learned) -> Result<Pr
     rules::check(&mut cx, &planned);
     let published = publish::check(&mut cx, claims, &planned, &settings.target.topics, &contracts);
     let tests = cases::read(&mut cx, &found, &planned);
-    if !cx.faults.is_empty() {
-        return Err(cx.faults.into_sorted());
-    }
+    let faults = cx.faults.into_sorted();
     let mut notices = planned.notices();
     notices.append(&mut contracts.notices);
     let catalog = Catalog {
@@ -91,7 +136,8 @@ pub async fn load_with(dir: &Path, target: &str, learned: &Learned) -> Result<Pr
         tests,
     };
     let settings::Settings { name, clock, commit, lag_budget, target } = settings;
-    Ok(Project { dir: dir.to_owned(), name, clock, commit, lag_budget, target, catalog, notices })
+    let dir = dir.to_owned();
+    Ok((Project { dir, name, clock, commit, lag_budget, target, catalog, notices }, faults))
 }
 
 /// What every step reads and adds to.

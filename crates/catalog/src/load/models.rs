@@ -21,6 +21,7 @@ use crate::shape::object::Object;
 use crate::{ColumnNote, Fault, Kind, Model, Source, Topic};
 
 mod columns;
+mod holdable;
 mod keys;
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -182,6 +183,8 @@ impl PlannedModels {
             let message = format!("`{}`: {}", draft.name, fault.message);
             cx.faults.add(&draft.sql_at(fault.line), message, fault.help);
         }
+        super::rules::type_values(cx, draft, model, &schema);
+        holdable::check(cx, draft, model, &schema);
         match (draft.kind, source, &changes) {
             (Kind::Table, ..) => keys::check_gold(cx, draft, model, &schema),
             (Kind::Scd1 | Kind::Scd2 | Kind::Append, Some(topic), Some(changes)) => {

@@ -77,8 +77,8 @@ pub(super) fn check(
             Err(error) => {
                 cx.faults.add(
                     &draft.sql_at(0),
-                    format!("cannot publish `{}`: {error}", model.name),
-                    "give it an alias",
+                    format!("cannot publish `{}` on `{name}`: {error}", model.name),
+                    "give it an alias, cast it, or leave it out",
                 );
                 continue;
             }

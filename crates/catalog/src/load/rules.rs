@@ -134,16 +134,27 @@ impl Reader<'_> {
     fn measure(&self, expr: String, at_least: Option<f64>, at_most: Option<f64>) -> Rule {
         let query = format!("SELECT {expr} AS measure FROM {}", self.draft.name);
         let (name, otherwise) = (self.name.to_owned(), self.otherwise);
-        Rule::Table(Measure { name, expr, query, inputs: Vec::new(), at_least, at_most, otherwise })
+        Rule::Table(Measure {
+            name,
+            expr,
+            query,
+            inputs: Vec::new(),
+            related: None,
+            at_least,
+            at_most,
+            otherwise,
+        })
     }
 
     /// How many rows have a value that the other table has not.
     fn relationship(&self, related: &Object) -> Option<Rule> {
         let column = related.text("column")?;
         let to: TableName = related.text("to")?.parse().ok()?;
-        let field = quoted(related.text("field").unwrap_or(column));
-        let column = quoted(column);
+        let field = related.text("field").unwrap_or(column);
         let from = &self.draft.name;
+        let columns =
+            crate::Related { from: from.clone(), column: column.to_owned(), field: field.to_owned() };
+        let (column, field) = (quoted(column), quoted(field));
         let query = format!(
             "SELECT count(*) AS measure FROM {from} AS a LEFT ANTI JOIN {to} AS b ON a.{column} = b.{field} \
              WHERE a.{column} IS NOT NULL"
@@ -154,6 +165,7 @@ impl Reader<'_> {
             expr,
             query,
             inputs: vec![to],
+            related: Some(columns),
             at_least: None,
             at_most: Some(0.0),
             otherwise: self.otherwise,
@@ -175,6 +187,89 @@ impl Reader<'_> {
             let help = "gold is equal to its SQL: put the condition there, or use `else: warn` or `fail`";
             self.fault(cx, "else", message, help);
         }
+    }
+}
+
+/// Makes `accepted_values` compare values once the types of the columns are known. Of texts, flags and
+/// whole numbers the text is the value, and the predicate stays as it was read.
+pub(super) fn type_values(cx: &mut Context<'_>, draft: &Draft, model: &mut crate::Model, schema: &Schema) {
+    let Some(rules) = draft.header.object("expect") else { return };
+    for (name, line, rule) in rules.objects() {
+        let Some(accepted) = rule.object("accepted_values") else { continue };
+        let field = accepted.text("column").and_then(|column| schema.field_with_name(column).ok());
+        let (Some(field), Some(rule)) = (field, model.expectations.iter_mut().find(|r| r.name == *name))
+        else {
+            continue;
+        };
+        let mut values = Vec::new();
+        for text in accepted.texts("values") {
+            match accepted_value(&text, field.data_type()) {
+                Ok(value) => values.extend(value),
+                Err(wanted) => {
+                    let message = format!("rule `{name}` accepts `{text}`, which is no {wanted}");
+                    let help = format!("column `{}` is of type {}", field.name(), field.data_type());
+                    cx.faults.add(&draft.at(line), message, help);
+                }
+            }
+        }
+        if !values.is_empty() {
+            let column = quoted(field.name());
+            rule.predicate = format!("{column} IS NULL OR {column} IN ({})", values.join(", "));
+        }
+    }
+}
+
+/// A literal of a column's type. `None`: its text is as good. An error says what the text should be.
+fn accepted_value(text: &str, data_type: &DataType) -> Result<Option<String>, String> {
+    let canonical = |is: bool, wanted: &str| if is { Ok(None) } else { Err(wanted.to_owned()) };
+    let literal = |sql: &str| format!("CAST('{}' AS {sql})", text.replace('\'', "''"));
+    match data_type {
+        DataType::Utf8 => Ok(None),
+        DataType::Boolean => canonical(matches!(text, "true" | "false"), "`true` or `false`"),
+        DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::Int64 => canonical(
+            text.parse::<i64>().is_ok_and(|n| n.to_string() == text),
+            "whole number as it is printed",
+        ),
+        DataType::Decimal128(precision, scale) => {
+            let digits = text.strip_prefix('-').unwrap_or(text);
+            let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+            let fraction = fraction.trim_end_matches('0').len();
+            let plain = !whole.is_empty()
+                && digits.chars().all(|c| c.is_ascii_digit() || c == '.')
+                && digits.matches('.').count() <= 1;
+            let fits = whole.trim_start_matches('0').len() + usize::from(scale.unsigned_abs())
+                <= usize::from(*precision)
+                && fraction <= usize::from(scale.unsigned_abs());
+            let wanted = || format!("number of {precision} digits, {scale} of them behind the point");
+            if plain && fits {
+                Ok(Some(literal(&format!("DECIMAL({precision}, {scale})"))))
+            } else {
+                Err(wanted())
+            }
+        }
+        DataType::Float32 | DataType::Float64 | DataType::Date32 | DataType::Timestamp(..) => {
+            let given: arrow::array::ArrayRef =
+                std::sync::Arc::new(arrow::array::StringArray::from(vec![text]));
+            let options = arrow::compute::CastOptions { safe: false, ..Default::default() };
+            let (wanted, sql) = match data_type {
+                DataType::Float32 => ("number", literal("REAL")),
+                DataType::Float64 => ("number", literal("DOUBLE")),
+                DataType::Date32 => ("date, as in `2024-12-31`", literal("DATE")),
+                // SQL's own word has nanoseconds, which end in 2262.
+                _ => (
+                    "time, as in `2024-12-31T23:59:59Z`",
+                    format!(
+                        "arrow_cast('{}', 'Timestamp(Microsecond, Some(\"UTC\"))')",
+                        text.replace('\'', "''")
+                    ),
+                ),
+            };
+            match arrow::compute::cast_with_options(&given, data_type, &options) {
+                Ok(_) => Ok(Some(sql)),
+                Err(_) => Err(wanted.to_owned()),
+            }
+        }
+        _ => Err("value of a plain column: compare what it holds with `valid`".to_owned()),
     }
 }
 
@@ -244,6 +339,10 @@ fn check_measure(cx: &mut Context<'_>, at: &Location, measure: &Measure, planned
     {
         return told(cx, at, name, &error, &empty);
     }
+    if let Some(message) = unlike(measure, planned) {
+        let help = "cast one of the columns in its model: values are compared, not their texts";
+        return cx.faults.add(at, format!("rule `{name}`: {message}"), help);
+    }
     let plan = query::sql::parse(&measure.query).and_then(|parsed| planned.planner.plan(&parsed));
     let plan = match plan {
         Ok(plan) => plan,
@@ -262,6 +361,29 @@ fn check_measure(cx: &mut Context<'_>, at: &Location, measure: &Measure, planned
         let message = format!("measure `{name}` is a number for each row, not one for the table");
         cx.faults.add(at, message, "put it into an aggregate, as in `avg(x)`");
     }
+}
+
+/// What is wrong with a relationship whose columns are of kinds that only their texts have in common.
+fn unlike(measure: &Measure, planned: &PlannedModels) -> Option<String> {
+    let related = measure.related.as_ref()?;
+    let kind = |table: &TableName, column: &str| {
+        let (model, _) = planned.all.get(table)?;
+        let visible = model.visible();
+        let data_type = visible.field_with_name(column).ok()?.data_type().clone();
+        let kind = match &data_type {
+            DataType::Utf8 => "text",
+            DataType::Boolean => "flag",
+            DataType::Date32 | DataType::Timestamp(..) => "time",
+            DataType::Binary => "bytes",
+            number if number.is_numeric() => "number",
+            _ => "structure",
+        };
+        Some((kind, data_type))
+    };
+    let (from, column) = (&related.from, &related.column);
+    let (of, its) = kind(from, column).zip(kind(measure.inputs.first()?, &related.field))?;
+    (of.0 != its.0)
+        .then(|| format!("`{column}` is of type {} and `{}` of type {}", of.1, related.field, its.1))
 }
 
 /// Whether a plan is a single aggregate over everything.

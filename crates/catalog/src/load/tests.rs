@@ -15,7 +15,7 @@ fn topic(name: &str) -> TopicName {
     name.parse().expect("a topic name")
 }
 
-async fn faults(files: &Files) -> Vec<String> {
+pub(super) async fn faults(files: &Files) -> Vec<String> {
     let dir = files.write();
     match load(dir.path(), "embedded").await {
         Ok(_) => Vec::new(),
@@ -702,4 +702,93 @@ async fn a_key_format_that_cannot_be_true_is_a_fault() {
     one_fault(none, "topics.yaml:5", &["no column holds them"]).await;
     let fed = valid().replace("topics.yaml", "key: [order_id]", "key: [order_id]\n    key_format: text");
     one_fault(fed, "topics.yaml:4", &["source `sim` writes Avro"]).await;
+}
+
+#[rstest]
+#[case::a_text("upper(region)", "EU", Ok("CAST(\"x\" AS VARCHAR) IN ('EU')"))]
+#[case::a_whole_number("customer_id", "7", Ok("CAST(\"x\" AS VARCHAR) IN ('7')"))]
+#[case::a_number_in_another_spelling("customer_id", "07", Err("whole number"))]
+#[case::a_decimal("CAST(1 AS DECIMAL(10, 2))", "1.5", Ok("IN (CAST('1.5' AS DECIMAL(10, 2)))"))]
+#[case::a_decimal_with_zeros(
+    "CAST(1 AS DECIMAL(10, 2))",
+    "1.500",
+    Ok("IN (CAST('1.500' AS DECIMAL(10, 2)))")
+)]
+#[case::a_decimal_that_is_none("CAST(1 AS DECIMAL(10, 2))", "1.555", Err("2 of them behind the point"))]
+#[case::a_double("CAST(1 AS DOUBLE)", "1", Ok("IN (CAST('1' AS DOUBLE))"))]
+#[case::a_date("CAST('2024-01-01' AS DATE)", "2024-12-31", Ok("IN (CAST('2024-12-31' AS DATE))"))]
+#[case::no_date("CAST('2024-01-01' AS DATE)", "yesterday", Err("date"))]
+#[case::a_far_time("CAST('2024-01-01' AS TIMESTAMP)", "9999-12-31T00:00:00Z", Ok("Timestamp(Microsecond"))]
+#[case::a_flag("region IS NULL", "yes", Err("`true` or `false`"))]
+#[tokio::test]
+async fn accepted_values_are_values_of_the_column(
+    #[case] column: &str,
+    #[case] value: &str,
+    #[case] expected: Result<&str, &str>,
+) {
+    const FILE: &str = "models/silver/customers.sql";
+    let files = valid()
+        .replace(FILE, "upper(region) AS region", &format!("upper(region) AS region, {column} AS x"))
+        .replace(
+            FILE,
+            "track_history: [region]\n",
+            &format!("expect:\n  known: {{ accepted_values: {{ column: x, values: [\"{value}\"] }} }}\n"),
+        );
+    let dir = files.write();
+    match (load(dir.path(), "embedded").await, expected) {
+        (Ok(project), Ok(holds)) => {
+            let predicate = &project.catalog.models[&table("silver.customers")].expectations[0].predicate;
+            assert!(predicate.contains(holds), "{predicate}");
+        }
+        (Err(faults), Err(says)) => {
+            assert!(
+                faults.iter().any(|f| f.message.contains("`known` accepts") && f.message.contains(says)),
+                "{faults:?}"
+            );
+        }
+        (Ok(_), Err(_)) => panic!("`{value}` is taken"),
+        (Err(faults), Ok(_)) => panic!("{faults:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_relationship_between_a_text_and_a_number_is_refused() {
+    const FILE: &str = "models/gold/sales.sql";
+    let files = valid().replace(
+        FILE,
+        "sold: { measure: sum(total), at_least: 0 }",
+        "of: { relationships: { column: customer_id, to: silver.customers, field: region } }",
+    );
+    one_fault(files, &format!("{FILE}:6"), &["`of`", "`customer_id`", "Utf8", "cast"]).await;
+}
+
+#[tokio::test]
+async fn a_model_with_a_fault_leaves_the_others_to_those_who_look() {
+    let files = valid().replace("models/gold/big.sql", "WHERE total > 1", "WHERE totl > 1").with(
+        "models/gold/other.sql",
+        "/* lakepulse\nkind: table\nkeys: [order_id]\n*/\nSELECT order_id FROM silver.orders\n",
+    );
+    let dir = files.write();
+    load(dir.path(), "embedded").await.expect_err("has a fault");
+    let (project, faults) = load_sound(dir.path(), "embedded", &Learned::new()).await.expect("sound parts");
+    assert!(faults.iter().all(|fault| fault.file.ends_with("big.sql")) && !faults.is_empty(), "{faults:?}");
+    let names: Vec<String> = project.catalog.models.keys().map(ToString::to_string).collect();
+    assert_eq!(names, ["silver.customers", "silver.orders", "gold.other"], "and what rests on it");
+    assert!(project.catalog.published.is_empty() && project.catalog.tests.is_empty());
+}
+
+#[tokio::test]
+async fn a_rule_with_a_fault_takes_its_model_along() {
+    let files = valid().replace("models/silver/orders.sql", "total >= 0", "totl >= 0");
+    let dir = files.write();
+    let (project, faults) = load_sound(dir.path(), "embedded", &Learned::new()).await.expect("sound parts");
+    assert_eq!(faults.len(), 1, "{faults:?}");
+    let names: Vec<String> = project.catalog.models.keys().map(ToString::to_string).collect();
+    assert_eq!(names, ["silver.customers"]);
+}
+
+#[tokio::test]
+async fn a_topic_with_a_fault_is_nothing_to_look_by() {
+    let dir = valid().replace("topics.yaml", "retention: 3d", "retentoin: 3d").write();
+    load_sound(dir.path(), "embedded", &Learned::new()).await.expect_err("refused");
 }

@@ -291,3 +291,21 @@ async fn another_way_to_read_what_others_write_needs_nothing() {
     let steps = steps_of(&project(&declared(r#""boolean""#)).await);
     assert_eq!(steps.iter().map(|step| step.class).collect::<Vec<_>>(), [Class::Incompatible]);
 }
+
+#[tokio::test]
+async fn a_topic_that_changes_hands_is_a_step_that_says_what_becomes_of_its_keys() {
+    let project = project(&valid()).await;
+    let mut existing = applied(&project);
+    assert_eq!(plan(&project, &existing).iter().filter(|s| s.class == Class::Handover).count(), 0);
+    let strange = Strange { of: Some(name("gold.before")), keys: 3 };
+    existing.strange.insert(name("shop.sales"), strange.clone());
+    existing.strange.insert(name("shop.of_nobody"), strange);
+    let steps = plan(&project, &existing);
+    let last = steps.last().expect("a step");
+    assert_eq!(last.object, Object::Topic(name("shop.sales")), "behind the tables that it needs");
+    let said = last.to_string();
+    for word in ["handover", "3 keys of `gold.before`", "`gold.sales`", "deleted"] {
+        assert!(said.contains(word), "{said}");
+    }
+    assert_eq!(steps.iter().filter(|s| s.class == Class::Handover).count(), 1);
+}

@@ -53,8 +53,8 @@ async fn a_measure_is_one_number(#[case] query: &str, #[case] expected: Option<f
     let ctx = session();
     let table = MemTable::try_new(rows().schema(), vec![vec![rows()]]).expect("fits");
     register(&ctx, &"silver.t".parse().expect("a name"), Arc::new(table)).expect("registers");
-    assert_eq!(measure(&ctx, query).await.expect("measures"), expected);
-    assert!(measure(&ctx, "SELECT id, email FROM silver.t").await.is_err());
+    assert_eq!(measure(&ctx, query, ClockMs(0)).await.expect("measures"), expected);
+    assert!(measure(&ctx, "SELECT id, email FROM silver.t", ClockMs(0)).await.is_err());
 }
 
 #[rstest]

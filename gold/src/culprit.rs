@@ -1,0 +1,69 @@
+//! Which row a query cannot be computed for.
+//!
+//! The engine says what failed and not where. The query can be computed for a set of keys, so the key is
+//! found by halving. That costs some twenty evaluations, each of half the keys of the one before, and is
+//! done once, when a table is about to halt.
+
+use std::collections::BTreeMap;
+
+use arrow::array::RecordBatch;
+use query::affected::{Affected, Change, Method};
+
+use crate::difference::shown;
+use crate::error::{Error, Result};
+use crate::inputs::Inputs;
+use crate::table::Query;
+
+/// Rows of the inputs beyond which nobody looks.
+const ROWS: u64 = 500_000;
+
+/// The error, and the key it is about where that can be found.
+pub(crate) async fn named(query: &Query, inputs: &Inputs, error: Error) -> Error {
+    let Error::Query { table, source } = error else { return error };
+    if source.patience().is_none() || source.is_of_memory() {
+        return Error::Query { table, source };
+    }
+    match find(query, inputs).await {
+        Some(key) => Error::RowFails { table, key, source },
+        None => Error::Query { table, source },
+    }
+}
+
+/// The key of a row that the query fails for. `None`: it cannot be told.
+async fn find(query: &Query, inputs: &Inputs) -> Option<String> {
+    if inputs.rows()? > ROWS {
+        return None;
+    }
+    let mut keys = all_keys(query, inputs).await.ok()??;
+    if keys.num_rows() == 0 || !fails(query, inputs, &keys).await {
+        return None;
+    }
+    while keys.num_rows() > 1 {
+        let half = keys.num_rows() / 2;
+        let (first, second) = (keys.slice(0, half), keys.slice(half, keys.num_rows() - half));
+        keys = if fails(query, inputs, &first).await { first } else { second };
+    }
+    // The second half was not tried: a failure that needs several keys is none of a single row.
+    if !fails(query, inputs, &keys).await {
+        return None;
+    }
+    shown(&keys, 0).ok()
+}
+
+/// All keys the query may give: those that the rows of one of its inputs touch.
+async fn all_keys(query: &Query, inputs: &Inputs) -> Result<Option<RecordBatch>> {
+    let Method::AffectedKeys { how, .. } = query.maintenance.method() else { return Ok(None) };
+    for input in how.keys() {
+        let change = Change { old: None, added: inputs.scan(input).await?, removed: Vec::new() };
+        let world = inputs.world(BTreeMap::from([(input.clone(), change)]))?;
+        if let Ok(Affected::Keys(keys)) = query.maintenance.affected(&world).await {
+            return Ok(Some(keys));
+        }
+    }
+    Ok(None)
+}
+
+async fn fails(query: &Query, inputs: &Inputs, keys: &RecordBatch) -> bool {
+    let Ok(world) = inputs.world(BTreeMap::new()) else { return false };
+    query.maintenance.compute(&world, Some(keys)).await.is_err()
+}
