@@ -4,18 +4,23 @@
 //! stage from the top. A stage that makes no commit because nothing changed is drained all the same:
 //! what counts is that no data-changing version of an input lies beyond the position, and that the table is
 //! of the current plan.
+//!
+//! A table that halts is left behind, and nothing else: what it holds by then still goes down to its end,
+//! as does everything that does not come from it. A table that another process keeps cannot be asked
+//! whether it halted; when it stands still for a minute though more is there, it is left behind too.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow};
 use catalog::Catalog;
 use lake::Table;
-use model::{AppId, Offset, Reaction, TableName, TopicId, TopicName, Version};
+use model::{AppId, Exit, Offset, Reaction, TableName, TopicId, TopicName, Version};
 use runtime::meters::Metric;
 use runtime::{CancellationToken, Meter, State};
 use stream::{Admin, Kafka};
 
+use crate::failure::Failure;
 use crate::launch::Stage;
 use crate::reach;
 use crate::wiring::Wiring;
@@ -46,6 +51,73 @@ impl Ends {
     }
 }
 
+/// How long a table of another process may stand still with something before it.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a table may take to say that it has read inputs in which nothing is.
+const NOTHING: Duration = Duration::from_secs(5);
+
+/// How waiting ended.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Drained {
+    /// Everything is at its end, except what these tables hold up, and why each does.
+    Done(Vec<Behind>),
+    /// Stopped before.
+    Stopped,
+}
+impl Drained {
+    /// Whether everything is at its end.
+    pub fn is_whole(&self) -> bool {
+        matches!(self, Self::Done(behind) if behind.is_empty())
+    }
+    /// The exit code and the last words of a process that waited. What halted in it says so itself.
+    pub fn end(self) -> Result<Exit, Failure> {
+        let Self::Done(behind) = self else { return Ok(Exit::Done) };
+        let (mut gone, mut halted) = (Vec::new(), false);
+        for table in behind {
+            match table {
+                Behind::Halted(_) => halted = true,
+                Behind::Still { table, of } => gone.push(format!(
+                    "`{table}` has not moved for {PATIENCE:?} though more is before it: is `lakepulse {of}` running, or did the table halt there? Its log and `lakepulse status` say"
+                )),
+            }
+        }
+        match (gone.is_empty(), halted) {
+            (true, false) => Ok(Exit::Done),
+            (true, true) => Err(Failure::silent(Exit::Halted)),
+            (false, _) => Err(Failure::new(Exit::Halted, anyhow!("not drained: {}", gone.join("; ")))),
+        }
+    }
+}
+
+/// A table that is not at the end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Behind {
+    /// It waits for a person, here.
+    Halted(TableName),
+    /// It stands still in another process.
+    Still {
+        table: TableName,
+        /// The stage that should move it.
+        of: &'static str,
+    },
+}
+
+/// How waiting for one table ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Waited {
+    Reached,
+    Halted,
+    StoodStill,
+    Stopped,
+}
+
+/// A table and the stage that keeps it.
+#[derive(Clone, Copy)]
+struct Kept<'a> {
+    stage: &'static str,
+    table: &'a TableName,
+}
+
 /// Waits for one project's tables.
 pub struct Drain<'a> {
     pub wiring: &'a Wiring,
@@ -53,15 +125,18 @@ pub struct Drain<'a> {
     pub stop: CancellationToken,
     /// The tables that run. Empty: all.
     pub select: &'a [TableName],
+    /// The stages that run in this process. Others are somebody else's.
+    pub ours: &'a [Stage],
 }
 impl Drain<'_> {
-    /// Returns `true` once drained down to `stage`, `false` when stopped, or when a table here halted.
-    pub async fn wait(&self, ends: &Ends, stage: Stage) -> Result<bool> {
+    /// Returns once everything that can has got down to `stage`.
+    pub async fn wait(&self, ends: &Ends, stage: Stage) -> Result<Drained> {
+        let mut behind = Vec::new();
         for (topic, (id, partitions)) in &ends.0 {
             let Some(table) = self.catalog().topics.get(topic).map(|topic| topic.table.clone()) else {
                 continue;
             };
-            if !self.runs(&table) {
+            if !self.runs(&table) || partitions.is_empty() {
                 continue;
             }
             let reached = |table: &Table| {
@@ -70,11 +145,15 @@ impl Drain<'_> {
                 })
             };
             let mut now = None;
-            let there = async || Ok(self.newest(&mut now, &table).await?.is_some_and(reached));
-            if !partitions.is_empty() && !self.until(there).await? {
-                return Ok(false);
+            let there = async |moved: &mut Moved| {
+                let newest = self.newest(&mut now, &table).await?;
+                moved.at(newest);
+                Ok(newest.is_some_and(reached))
+            };
+            let kept = Kept { stage: "bronze", table: &table };
+            if !self.noted(kept, self.until(kept, there).await?, &mut behind) {
+                return Ok(Drained::Stopped);
             }
-            self.wiring.meters.stage("bronze", &table.to_string()).state(State::Drained);
         }
         for model in self.catalog().models.values() {
             let wanted = match stage {
@@ -86,20 +165,38 @@ impl Drain<'_> {
             if !wanted || model.unlearned || !self.runs(&model.name) {
                 continue;
             }
+            let stage = if model.kind.is_silver() { "silver" } else { "gold" };
+            let kept = Kept { stage, table: &model.name };
+            let mut waited = Waited::Reached;
             for input in self.catalog().stored_inputs(&model.name) {
-                if !self.caught_up(&model.name, &input).await? {
-                    return Ok(false);
+                waited = self.caught_up(kept, &input).await?;
+                if waited != Waited::Reached {
+                    break;
                 }
             }
-            if model.kind.is_gold() && model.publish.is_some() && !self.published(&model.name).await? {
-                return Ok(false);
+            if !self.noted(kept, waited, &mut behind) {
+                return Ok(Drained::Stopped);
             }
-            self.wiring
-                .meters
-                .stage(if model.kind.is_silver() { "silver" } else { "gold" }, &model.name.to_string())
-                .state(State::Drained);
+            if waited == Waited::Reached && model.kind.is_gold() && model.publish.is_some() {
+                let kept = Kept { stage: "publish", table: &model.name };
+                let published = self.published(kept).await?;
+                if !self.noted(kept, published, &mut behind) {
+                    return Ok(Drained::Stopped);
+                }
+            }
         }
-        Ok(true)
+        Ok(Drained::Done(behind))
+    }
+
+    /// Takes note of how a table ended. `false`: nobody waits any longer.
+    fn noted(&self, Kept { stage, table }: Kept<'_>, waited: Waited, behind: &mut Vec<Behind>) -> bool {
+        match waited {
+            Waited::Reached => self.wiring.meters.stage(stage, &table.to_string()).state(State::Drained),
+            Waited::Halted => behind.push(Behind::Halted(table.clone())),
+            Waited::StoodStill => behind.push(Behind::Still { table: table.clone(), of: stage }),
+            Waited::Stopped => return false,
+        }
+        true
     }
 
     fn catalog(&self) -> &Catalog {
@@ -121,24 +218,30 @@ impl Drain<'_> {
         Ok(held.as_ref())
     }
 
-    /// Waits until `table` holds everything that `input` holds now.
-    async fn caught_up(&self, table: &TableName, input: &TableName) -> Result<bool> {
+    /// Waits until the table holds everything that `input` holds now.
+    async fn caught_up(&self, kept: Kept<'_>, input: &TableName) -> Result<Waited> {
         let lake = &self.wiring.lake;
         let (mut now, mut held) = (None, None);
-        self.until(async || {
+        let begun = Instant::now();
+        self.until(kept, async |moved| {
             if now.is_none() {
                 now = lake.table(input).await?;
             }
             let Some(upstream) = &now else { return Ok(true) };
-            let Some(downstream) = self.newest(&mut held, table).await? else { return Ok(false) };
+            let downstream = self.newest(&mut held, kept.table).await?;
+            moved.at(downstream);
+            let Some(downstream) = downstream else { return Ok(false) };
             // A table of another plan holds something else, however far it has read.
             let plan = downstream.positions().get(&AppId::plan());
-            let same = match (self.catalog().models.get(table), plan) {
+            let same = match (self.catalog().models.get(kept.table), plan) {
                 (Some(model), Some(plan)) => model.is_plan(plan),
                 (model, plan) => model.is_none() && plan.is_none(),
             };
             if !same {
-                return Ok(false);
+                // One that was never computed may wait for its inputs' first rows, and they may never come.
+                return Ok(plan.is_none()
+                    && begun.elapsed() > NOTHING
+                    && upstream.changes(None, upstream.version()).await.is_ok_and(|all| all.is_empty()));
             }
             let at = downstream.positions().get(&AppId::table(upstream.id()));
             let at = at.map(|at| Version(at.unsigned_abs()));
@@ -153,16 +256,17 @@ impl Drain<'_> {
     }
 
     /// Waits until the topic of a gold table has the table's version.
-    async fn published(&self, table: &TableName) -> Result<bool> {
+    async fn published(&self, kept: Kept<'_>) -> Result<Waited> {
         let (kafka, project) = (&self.wiring.kafka, &self.wiring.project.name);
         let mut now = None;
-        self.until(async || {
+        self.until(kept, async |moved| {
             if now.is_none() {
-                now = self.wiring.lake.table(table).await?;
+                now = self.wiring.lake.table(kept.table).await?;
             }
             let Some(current) = &now else { return Ok(true) };
             let progress = gold::publish::progress(kafka, project, current.id()).await?;
             let at = progress.filter(|progress| progress.last).map(|progress| progress.version);
+            moved.seen(at.map_or(0, |at| at.0.wrapping_add(1)));
             Ok(at.is_some() && current.changes(at, current.version()).await?.is_empty())
         })
         .await
@@ -170,12 +274,19 @@ impl Drain<'_> {
 
     /// Looks until there is nothing to wait for. What cannot be reached is looked at again: the stages
     /// go on by themselves, too.
-    async fn until(&self, mut done: impl AsyncFnMut() -> Result<bool>) -> Result<bool> {
+    async fn until(
+        &self,
+        kept: Kept<'_>,
+        mut done: impl AsyncFnMut(&mut Moved) -> Result<bool>,
+    ) -> Result<Waited> {
+        let mut moved = Moved::default();
         loop {
-            match done().await {
-                Ok(true) => return Ok(true),
+            match done(&mut moved).await {
+                Ok(true) => return Ok(Waited::Reached),
                 Ok(false) => {}
                 Err(error) if passes(&error) => {
+                    // Whoever should move it may not reach it either.
+                    moved = Moved::default();
                     tracing::warn!(
                         error = format!("{error:#}"),
                         "cannot see how far the tables are, looking again"
@@ -183,18 +294,59 @@ impl Drain<'_> {
                 }
                 Err(error) => return Err(error),
             }
-            if self.pause().await {
-                return Ok(false);
+            if self.halted(kept) {
+                return Ok(Waited::Halted);
+            }
+            if !self.keeps(kept.stage) && moved.last.elapsed() > PATIENCE.max(self.slowest()) {
+                return Ok(Waited::StoodStill);
+            }
+            if tokio::time::timeout(PAUSE, self.stop.cancelled()).await.is_ok() {
+                return Ok(Waited::Stopped);
             }
         }
     }
 
-    /// Waits a little. `true` when it is no use: stopped, or a table here stands still until a person
-    /// acts, and what comes behind it will never arrive.
-    async fn pause(&self) -> bool {
-        let stands = |meter: &Meter| meter.gauge(Metric::State) == State::Halted as i64;
+    /// Whether the table stands still here until a person acts.
+    fn halted(&self, Kept { stage, table }: Kept<'_>) -> bool {
+        let table = table.to_string();
+        let stands = |meter: &Meter| {
+            // A table that halted publishes nothing either.
+            let same = meter.stage() == stage || (stage == "publish" && meter.stage() == "gold");
+            same && meter.table() == table && meter.gauge(Metric::State) == State::Halted as i64
+        };
         self.wiring.meters.pipelines().iter().any(stands)
-            || tokio::time::timeout(PAUSE, self.stop.cancelled()).await.is_ok()
+    }
+
+    /// Whether a stage runs in this process.
+    fn keeps(&self, stage: &str) -> bool {
+        let gold = stage == "publish" && self.ours.contains(&Stage::Gold);
+        gold || self.ours.iter().any(|ours| ours.name() == stage)
+    }
+
+    /// The longest that a table at work may make no commit.
+    fn slowest(&self) -> Duration {
+        self.wiring.project.commit.interval * 4
+    }
+}
+
+/// When a table was last seen to move.
+struct Moved {
+    mark: Option<u64>,
+    last: Instant,
+}
+impl Default for Moved {
+    fn default() -> Self {
+        Self { mark: None, last: Instant::now() }
+    }
+}
+impl Moved {
+    fn at(&mut self, table: Option<&Table>) {
+        self.seen(table.map_or(0, |table| table.version().0.wrapping_add(1)));
+    }
+    fn seen(&mut self, mark: u64) {
+        if self.mark.replace(mark) != Some(mark) {
+            self.last = Instant::now();
+        }
     }
 }
 
@@ -203,4 +355,36 @@ fn passes(error: &anyhow::Error) -> bool {
     let lake = error.downcast_ref::<lake::Error>().map(lake::Error::reaction);
     let gold = error.downcast_ref::<gold::Error>().map(gold::Error::reaction);
     lake.or(gold) == Some(Reaction::Retry)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(name: &str) -> TableName {
+        name.parse().expect("a table name")
+    }
+
+    #[test]
+    fn what_is_left_behind_ends_the_process_as_halted_and_is_named() {
+        assert_eq!(Drained::Done(Vec::new()).end().expect("done"), Exit::Done);
+        assert_eq!(Drained::Stopped.end().expect("stopped"), Exit::Done);
+        let halted = Drained::Done(vec![Behind::Halted(table("gold.t"))]).end().expect_err("halted");
+        assert!(halted.exit == Exit::Halted && halted.error.is_none());
+        let still = Behind::Still { table: table("bronze.t"), of: "bronze" };
+        let still = Drained::Done(vec![still]).end().expect_err("it stands still");
+        let said = still.error.expect("said").to_string();
+        assert!(still.exit == Exit::Halted && said.contains("`bronze.t`"), "{said}");
+    }
+
+    #[test]
+    fn a_table_moves_when_its_version_does() {
+        let mut moved = Moved::default();
+        moved.seen(1);
+        let first = moved.last;
+        moved.seen(1);
+        assert_eq!(moved.last, first);
+        moved.seen(2);
+        assert!(moved.last > first);
+    }
 }

@@ -1,5 +1,7 @@
 //! How a verb ends when it does not end well: an error and an exit code.
 
+use std::fmt::Write as _;
+
 use model::{Exit, Reaction};
 
 /// An error and how the process ends because of it.
@@ -27,5 +29,41 @@ impl Failure {
 impl<E: Into<anyhow::Error>> From<E> for Failure {
     fn from(error: E) -> Self {
         Self::new(Exit::Failed, error)
+    }
+}
+
+/// An error and its causes in one line. Some libraries repeat a cause in their own message: what has been
+/// said is not said again.
+pub fn chain(error: &anyhow::Error) -> String {
+    let mut said = String::new();
+    for cause in error.chain() {
+        let text = cause.to_string();
+        let text = text.trim();
+        if said.contains(text) {
+            continue;
+        }
+        let between = if said.is_empty() { "" } else { ": " };
+        let _ = write!(said, "{between}{text}");
+    }
+    said
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::{Context as _, anyhow};
+
+    use super::*;
+
+    #[test]
+    fn a_cause_that_has_been_said_is_not_said_again() {
+        let inner = anyhow!("no field named x, valid fields are a, b");
+        let library = Err::<(), _>(inner).context("schema error: no field named x, valid fields are a, b");
+        let ours = library.context("cannot plan the query").expect_err("an error");
+        assert_eq!(
+            chain(&ours),
+            "cannot plan the query: schema error: no field named x, valid fields are a, b"
+        );
+        let three = Err::<(), _>(anyhow!("connection refused")).context("cannot reach kafka");
+        assert_eq!(chain(&three.expect_err("an error")), "cannot reach kafka: connection refused");
     }
 }

@@ -14,6 +14,7 @@ pub fn token() -> CancellationToken {
                 return;
             }
             if asked > 0 {
+                crate::view::leave();
                 std::process::exit(130);
             }
             cancelled.cancel();

@@ -58,7 +58,10 @@ pub async fn telemetry(
     let frame = Frame { title, addresses };
     let (meters, clock) = (wiring.meters.clone(), wiring.clock.clone());
     let shown = view::show(show.view, frame, meters, clock, stop, quit.clone(), show.preview);
-    tasks.spawn("view", Phase::Telemetry, async move { Ok(shown.await?) });
+    tasks.spawn("view", Phase::Telemetry, async move {
+        shown.await;
+        Ok(())
+    });
     Ok(())
 }
 

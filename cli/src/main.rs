@@ -1,5 +1,8 @@
 //! Binary `lakepulse`: arguments, settings, wiring, exit codes. One file a verb.
 
+#[macro_use]
+mod out;
+
 mod args;
 mod doctor;
 mod drain;
@@ -21,12 +24,15 @@ mod view;
 mod wiring;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
+use anyhow::anyhow;
 use clap::Parser as _;
 use clap::error::ErrorKind;
 use model::Exit;
 
 use crate::args::Cli;
+use crate::failure::Failure;
 
 /// Lets the C library keep one pool of memory a core and one more, not eight a core.
 ///
@@ -47,9 +53,12 @@ fn share_memory() {
 #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
 fn share_memory() {}
 
-#[allow(clippy::print_stderr, reason = "this is where the process says how it ended")]
+/// How long what was said last may take to be written.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
 fn main() -> ExitCode {
     share_memory();
+    logs::without_backtraces();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
@@ -59,22 +68,33 @@ fn main() -> ExitCode {
         }
     };
     logs::init(cli.common.log_format);
+    // What panicked has been said by then.
+    let exit = std::panic::catch_unwind(|| run(cli)).unwrap_or(Exit::Failed);
+    out::settle(LAST_WORDS);
+    ExitCode::from(exit as u8)
+}
+
+/// Runs the verb, and says why it ended when it did not end well.
+fn run(cli: Cli) -> Exit {
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
             eprintln!("error: cannot start: {error}");
-            return ExitCode::from(Exit::Failed as u8);
+            return Exit::Failed;
         }
     };
     let ended = runtime.block_on(verb::run(cli));
-    runtime.shutdown_timeout(std::time::Duration::from_secs(2));
-    match ended {
-        Ok(exit) => ExitCode::from(exit as u8),
-        Err(failure) => {
-            if let Some(error) = failure.error {
-                eprintln!("error: {}", mask::masked(&format!("{error:#}")));
-            }
-            ExitCode::from(failure.exit as u8)
-        }
+    runtime.shutdown_timeout(Duration::from_secs(2));
+    let failure = match ended {
+        Ok(Exit::Done) => match out::failure() {
+            None => return Exit::Done,
+            Some(error) => Failure::new(Exit::Failed, anyhow!("cannot write standard output: {error}")),
+        },
+        Ok(exit) => return exit,
+        Err(failure) => failure,
+    };
+    if let Some(error) = failure.error {
+        eprintln!("error: {}", failure::chain(&error));
     }
+    failure.exit
 }

@@ -3,7 +3,6 @@
 //! Our own types never show them ([`model::Secret`]). What client libraries log at their lowest level, and what
 //! a server repeats in its answer, is not in our hands; it leaves the process through here.
 
-use std::io::{self, Write};
 use std::sync::{PoisonError, RwLock};
 
 use model::Secret;
@@ -26,18 +25,6 @@ pub fn know(secrets: Vec<Secret>) {
 pub fn masked(text: &str) -> String {
     let known = KNOWN.read().unwrap_or_else(PoisonError::into_inner);
     known.iter().fold(text.to_owned(), |text, secret| secret.hide_in(&text))
-}
-
-/// Standard error without secrets. Each write is one event of the log, so none is cut in half.
-pub struct StandardError;
-impl Write for StandardError {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        io::stderr().write_all(masked(&String::from_utf8_lossy(bytes)).as_bytes())?;
-        Ok(bytes.len())
-    }
-    fn flush(&mut self) -> io::Result<()> {
-        io::stderr().flush()
-    }
 }
 
 #[cfg(test)]

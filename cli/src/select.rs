@@ -5,6 +5,7 @@ use catalog::Catalog;
 use model::{Exit, TableName};
 
 use crate::failure::Failure;
+use crate::launch::Stage;
 
 /// The tables the selectors name: `name`, `+name` with what is upstream, `name+` with what is
 /// downstream, `schema.*`. No selector is all of them, which is an empty list.
@@ -39,6 +40,59 @@ pub fn tables(catalog: &Catalog, selectors: &[String]) -> Result<Vec<TableName>,
     selected.sort();
     selected.dedup();
     Ok(selected)
+}
+
+/// Which stage keeps a table. `None`: it is a view, which nobody keeps.
+pub fn stage_of(catalog: &Catalog, table: &TableName) -> Option<Stage> {
+    match catalog.models.get(table).map(|model| model.kind) {
+        None => Some(Stage::Bronze),
+        Some(kind) if kind.is_silver() => Some(Stage::Silver),
+        Some(kind) if kind.is_gold() => Some(Stage::Gold),
+        Some(_) => None,
+    }
+}
+
+/// The stages that keep any of `selected`. Nothing selected is everything.
+pub fn stages(catalog: &Catalog, selected: &[TableName]) -> Vec<Stage> {
+    let keeps = |stage: &Stage| selected.iter().any(|table| stage_of(catalog, table) == Some(*stage));
+    Stage::ALL.into_iter().filter(|stage| selected.is_empty() || keeps(stage)).collect()
+}
+
+/// Refuses a selection of which none of `stages` keeps anything: the process would do nothing, for ever.
+pub fn check(catalog: &Catalog, selected: &[TableName], stages: &[Stage]) -> Result<(), Failure> {
+    if self::stages(catalog, selected).iter().any(|stage| stages.contains(stage)) {
+        return Ok(());
+    }
+    let wanted: Vec<&str> = stages.iter().map(|stage| stage.name()).collect();
+    let (names, wanted) = (list(selected), wanted.join(", "));
+    Err(Failure::new(
+        Exit::Usage,
+        anyhow!("`--select` takes {names} and no table of {wanted}: there is nothing to run"),
+    ))
+}
+
+/// What the process must say of tables whose input it does not run. Nobody else may run it either.
+pub fn unfed(catalog: &Catalog, selected: &[TableName]) -> Vec<String> {
+    let missing = |table: &TableName| -> Vec<TableName> {
+        let mut inputs = catalog.stored_inputs(table);
+        inputs.retain(|input| !selected.contains(input));
+        inputs.sort();
+        inputs
+    };
+    let say = |table: &TableName| {
+        let missing = missing(table);
+        let inputs = list(&missing);
+        (!missing.is_empty()).then(|| {
+            format!(
+                "`--select` leaves out {inputs}, which feeds `{table}`: it gets what is there already, and more only if another process fills that; `--select +{table}` takes everything before it"
+            )
+        })
+    };
+    selected.iter().filter_map(say).collect()
+}
+
+fn list(tables: &[TableName]) -> String {
+    tables.iter().map(|table| format!("`{table}`")).collect::<Vec<_>>().join(", ")
 }
 
 fn upstream(catalog: &Catalog, table: &TableName, into: &mut Vec<TableName>) {

@@ -1,5 +1,6 @@
 //! `lakepulse query`: SQL over the lake, now or as it was.
 
+use std::io::{BufWriter, Write as _};
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
@@ -13,7 +14,7 @@ use query::select::{self, At};
 
 use crate::args::{Common, Format};
 use crate::failure::Failure;
-use crate::{print, wiring};
+use crate::{out, print, wiring};
 
 /// Runs `sql` and prints its rows.
 pub async fn run(common: &Common, sql: &str, format: Format) -> Result<Exit, Failure> {
@@ -21,7 +22,9 @@ pub async fn run(common: &Common, sql: &str, format: Format) -> Result<Exit, Fai
     let lake = wiring::lake(&project, Arc::new(runtime::RandomIds)).await?;
     let batches = select(&project, &lake, sql).await?;
     let format = if common.json { Format::Json } else { format };
-    print::rows(&mut std::io::stdout().lock(), &batches, format)?;
+    let mut report = BufWriter::with_capacity(1 << 16, out::Report);
+    print::rows(&mut report, &batches, format)?;
+    report.flush()?;
     Ok(Exit::Done)
 }
 

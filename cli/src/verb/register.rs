@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use anyhow::anyhow;
 use model::{Exit, TableName};
+use percent_encoding::percent_decode_str;
 use serde::Serialize;
 use url::Url;
 
@@ -66,6 +67,12 @@ fn location(engine: Engine, url: &Url) -> anyhow::Result<String> {
         (Engine::Spark, "s3" | "s3a") => "s3a",
         (_, "s3a") => "s3",
         (_, other) => other,
+    };
+    // A URL writes a space as `%20`. Spark and Trino take a location as it stands, so they are given the
+    // name itself; DuckDB's Delta extension reads a URL.
+    let rest = match engine {
+        Engine::Spark | Engine::Trino => percent_decode_str(rest).decode_utf8()?,
+        Engine::Duckdb => rest.into(),
     };
     Ok(format!("{own}:{rest}"))
 }
@@ -160,6 +167,9 @@ mod tests {
     #[case::hadoop(Engine::Spark, "s3://lake/wwi/gold/a/", "s3a://lake/wwi/gold/a")]
     #[case::hadoops_own(Engine::Duckdb, "s3a://lake/gold/a/", "s3://lake/gold/a")]
     #[case::folder(Engine::Duckdb, "file:///tmp/x/gold/a/", "file:///tmp/x/gold/a")]
+    #[case::taken_as_it_stands(Engine::Spark, "file:///my%20lake/100%25/%C3%A9/", "file:///my lake/100%/é")]
+    #[case::a_key_as_it_stands(Engine::Trino, "s3://lake/my%20lake/a/", "s3://lake/my lake/a")]
+    #[case::read_as_a_url(Engine::Duckdb, "file:///my%20lake/a/", "file:///my%20lake/a")]
     fn a_place_has_the_engines_own_scheme(#[case] engine: Engine, #[case] url: &str, #[case] place: &str) {
         assert_eq!(location(engine, &url.parse().expect("a url")).expect("readable"), place);
     }

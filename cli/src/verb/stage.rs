@@ -9,13 +9,12 @@ use runtime::health::Status;
 use runtime::{CancellationToken, Phase, Tasks};
 
 use crate::args::{Common, Stage as Options};
-use crate::drain::{Drain, Ends};
+use crate::drain::{Drain, Drained, Ends};
 use crate::failure::Failure;
 use crate::launch::{self, Ended, Show, Stage};
-use crate::select::tables;
 use crate::view::{Preview, View};
 use crate::wiring::Wiring;
-use crate::{interrupt, learn};
+use crate::{interrupt, learn, select};
 
 /// How long each phase may take to stop.
 const GRACE: Duration = Duration::from_secs(3);
@@ -49,6 +48,9 @@ async fn drive(
     options: &Options,
     quit: &CancellationToken,
 ) -> Result<Next, Failure> {
+    let catalog = &wiring.project.catalog;
+    let select = select::tables(catalog, &common.select)?;
+    select::check(catalog, &select, &[stage])?;
     let mut tasks: Tasks<Ended> = Tasks::default();
     if wiring.host.is_some() {
         // On the embedded target the first process makes what every stage needs.
@@ -65,10 +67,9 @@ async fn drive(
         }
     }
     let draining = CancellationToken::new();
-    let select = tables(&wiring.project.catalog, &common.select)?;
     launch::stage(wiring, stage, &select, &draining, quit, &mut tasks).await?;
     let stop = tasks.stop(Phase::Stages);
-    let drain = Drain { wiring, stop: stop.clone(), select: &select };
+    let drain = Drain { wiring, stop: stop.clone(), select: &select, ours: &[stage] };
     let drained = async {
         if !options.until_drained {
             return std::future::pending().await;
@@ -76,18 +77,18 @@ async fn drive(
         draining.cancel();
         match Ends::now(wiring, quit).await? {
             Some(ends) => drain.wait(&ends, stage).await,
-            None => Ok(false),
+            None => Ok(Drained::Stopped),
         }
     };
     let outcome = tokio::select! {
         () = quit.cancelled() => Ok(Next::Ended(Exit::Done)),
         drained = drained => match drained {
             // The last records may be the first of their topic.
-            Ok(true) => Ok(match learn::now(common, wiring).await {
+            Ok(ended) if ended.is_whole() => Ok(match learn::now(common, wiring).await {
                 Some(project) => Next::Learned(project),
                 None => Next::Ended(Exit::Done),
             }),
-            ended => ended.map(|_| Next::Ended(Exit::Done)).map_err(Failure::from),
+            ended => ended.map_err(Failure::from).and_then(Drained::end).map(Next::Ended),
         },
         project = learn::more(common, wiring) => Ok(Next::Learned(project)),
         Some(ended) = tasks.ended() => match ended.outcome {
@@ -97,7 +98,17 @@ async fn drive(
         },
     };
     let last = tasks.shut_down(GRACE).await;
-    outcome.and_then(|next| first_failure(last).map_or(Ok(next), Err))
+    ended(outcome, first_failure(last))
+}
+
+/// How a process ends: by what it waited for, unless what ended last says more.
+pub fn ended<T>(outcome: Result<T, Failure>, last: Option<Failure>) -> Result<T, Failure> {
+    match (outcome, last) {
+        (Ok(_), Some(failure)) => Err(failure),
+        // What halted says why; who waited only knows that it did.
+        (Err(waited), Some(failure)) if waited.error.is_none() => Err(failure),
+        (outcome, _) => outcome,
+    }
 }
 
 /// The first failure of tasks that ended while the process stopped.

@@ -5,18 +5,19 @@ use std::time::Duration;
 
 use anyhow::anyhow;
 use catalog::{Connection, Project, Source};
-use model::Exit;
+use model::{Exit, TableName};
 use runtime::health::Status;
 use runtime::{CancellationToken, Phase, Tasks};
+use tokio_util::sync::DropGuard;
 
-use super::stage::first_failure;
+use super::stage::{ended, first_failure};
 use crate::args::{Common, Workload};
-use crate::drain::{Drain, Ends};
+use crate::drain::{Drain, Drained, Ends};
 use crate::failure::Failure;
 use crate::launch::{self, Ended, Show, Stage};
 use crate::view::{Preview, View};
 use crate::wiring::Wiring;
-use crate::{interrupt, learn, preview, select, sources};
+use crate::{interrupt, learn, out, preview, select, sources};
 
 /// How long each phase may take to stop; together below ten seconds.
 const GRACE: Duration = Duration::from_millis(2_400);
@@ -62,19 +63,19 @@ enum Next {
     },
 }
 
-#[allow(clippy::print_stdout, reason = "this is the verb's output")]
 async fn drive(
     common: &Common,
     wiring: &Arc<Wiring>,
     options: &Options,
     quit: &CancellationToken,
 ) -> Result<Next, Failure> {
+    let select = selected(wiring, common)?;
     let mut tasks: Tasks<Ended> = Tasks::default();
     if wiring.host.is_some() {
         let plain = View::choose(options.plain) == View::Plain;
         let say = |line: String| {
             if plain {
-                println!("{line}");
+                out::feed(line);
             }
         };
         let applied = super::apply::apply(wiring, say).await?;
@@ -83,7 +84,8 @@ async fn drive(
             tracing::error!(error = failed, "a step of the plan failed");
         }
     }
-    for stage in Stage::ALL {
+    let stages = select::stages(&wiring.project.catalog, &select);
+    for stage in &stages {
         wiring.board.say(stage.name(), Status::Starting);
     }
     let preview = Preview::default();
@@ -100,8 +102,7 @@ async fn drive(
         }
     }
     let draining = CancellationToken::new();
-    let select = select::tables(&wiring.project.catalog, &common.select)?;
-    for stage in Stage::ALL {
+    for stage in stages {
         launch::stage(wiring, stage, &select, &draining, quit, &mut tasks).await?;
     }
     let sources = start_sources(wiring, options, &mut tasks)?;
@@ -113,22 +114,25 @@ async fn drive(
         }
         draining.cancel();
         match Ends::now(wiring, quit).await? {
-            Some(ends) => Drain { wiring, stop, select: &select }.wait(&ends, Stage::Gold).await,
-            None => Ok(false),
+            Some(ends) => {
+                Drain { wiring, stop, select: &select, ours: &Stage::ALL }.wait(&ends, Stage::Gold).await
+            }
+            None => Ok(Drained::Stopped),
         }
     };
     let mut drained = std::pin::pin!(drained);
     let mut learned = std::pin::pin!(learn::more(common, wiring));
+    let mut halted: Option<Failure> = None;
     let outcome = loop {
         tokio::select! {
             () = quit.cancelled() => break Ok(Next::Ended(Exit::Done)),
             drained = &mut drained => break match drained {
                 // The last records may be the first of their topic.
-                Ok(true) => Ok(match learn::now(common, wiring).await {
+                Ok(ended) if ended.is_whole() => Ok(match learn::now(common, wiring).await {
                     Some(project) => Next::Learned { project, sources_are_done: true },
                     None => Next::Ended(Exit::Done),
                 }),
-                ended => ended.map(|_| Next::Ended(Exit::Done)).map_err(Failure::from),
+                ended => ended.map_err(Failure::from).and_then(Drained::end).map(Next::Ended),
             },
             project = &mut learned => {
                 break Ok(Next::Learned { project, sources_are_done: sources.are_finished() });
@@ -136,13 +140,34 @@ async fn drive(
             Some(ended) = tasks.ended() => match ended.outcome {
                 // A source that has come to its end is no reason to stop the stages.
                 Some(Ok(())) => {}
+                // What waits for a person stops nothing but itself.
+                Some(Err(failure)) if failure.exit == Exit::Halted => {
+                    stands(wiring, &ended.name, &failure);
+                    halted.get_or_insert(failure);
+                }
                 Some(Err(failure)) => break Err(failure),
                 None => break Err(Failure::new(Exit::Failed, anyhow!("task `{}` ended abnormally", ended.name))),
             },
         }
     };
     let last = tasks.shut_down(GRACE).await;
-    outcome.and_then(|next| first_failure(last).map_or(Ok(next), Err))
+    ended(outcome, halted.or(first_failure(last)))
+}
+
+/// The tables that run, and a word about those that nothing here feeds.
+fn selected(wiring: &Wiring, common: &Common) -> Result<Vec<TableName>, Failure> {
+    let catalog = &wiring.project.catalog;
+    let select = select::tables(catalog, &common.select)?;
+    select::check(catalog, &select, &Stage::ALL)?;
+    select::unfed(catalog, &select).iter().for_each(|unfed| eprintln!("warning: {unfed}"));
+    Ok(select)
+}
+
+/// Says that a part of the process waits for a person while the others go on.
+fn stands(wiring: &Wiring, part: &str, failure: &Failure) {
+    let why = failure.error.as_ref().map(|error| format!("{error:#}")).unwrap_or_default();
+    tracing::error!(part, why, "waits for a person, the others go on");
+    wiring.board.say(part, Status::Halted(why));
 }
 
 /// The sources that run here. On services nothing is simulated unless the command line says how much.
@@ -154,9 +179,16 @@ fn fed_by<'a>(wiring: &'a Wiring, options: &Options) -> impl Iterator<Item = &'a
     wiring.project.catalog.sources.values().filter(runs)
 }
 
-/// Tokens that the sources cancel when they have come to their end.
+/// Tokens that are cancelled when the sources have come to their end, whichever it is: what one that halted
+/// has published is drained like the rest.
 struct Running(Vec<CancellationToken>);
 impl Running {
+    /// The end of one more source.
+    fn another(&mut self) -> DropGuard {
+        let done = CancellationToken::new();
+        self.0.push(done.clone());
+        done.drop_guard()
+    }
     async fn finished(&self) {
         for token in &self.0 {
             token.cancelled().await;
@@ -182,18 +214,16 @@ fn start_sources(
             let endless = anyhow!("the simulated source never ends: say how many with `--events N`");
             return Err(Failure::new(Exit::Usage, endless));
         }
-        let (done, stop) = (CancellationToken::new(), tasks.stop(Phase::Sources));
-        running.0.push(done.clone());
+        let (done, stop) = (running.another(), tasks.stop(Phase::Sources));
         let (wiring, workload) = (wiring.clone(), options.workload.clone());
         tasks.spawn("sim", Phase::Sources, async move {
+            let _done = done;
             sources::simulate(&wiring, &workload, stop).await?;
-            done.cancel();
             Ok(())
         });
     }
     for feed in sources::folders(wiring, options.until_drained) {
-        let (done, stop) = (CancellationToken::new(), tasks.stop(Phase::Sources));
-        running.0.push(done.clone());
+        let (done, stop) = (running.another(), tasks.stop(Phase::Sources));
         let context = sources::files(wiring);
         tasks.spawn(
             format!("files {} to {}", feed.files.dir.display(), feed.topic.name),
@@ -208,15 +238,12 @@ fn start_sources(
         );
     }
     for feed in sources::databases(wiring, options.until_drained)? {
-        let (done, stop) = (CancellationToken::new(), tasks.stop(Phase::Sources));
-        running.0.push(done.clone());
+        let (done, stop) = (running.another(), tasks.stop(Phase::Sources));
         let context = sources::databases_context(wiring);
         tasks.spawn(format!("postgres {}", feed.source), Phase::Sources, async move {
-            ingest::postgres::run(context, feed, Default::default(), stop)
-                .await
-                .map_err(|error| Failure::new(Exit::Halted, error))?;
-            done.cancel();
-            Ok(())
+            let _done = done;
+            let fed = ingest::postgres::run(context, feed, Default::default(), stop).await;
+            fed.map(drop).map_err(|error| Failure::new(Exit::Halted, error))
         });
     }
     Ok(running)

@@ -4,7 +4,7 @@
 //! | modules | run on |
 //! | --- | --- |
 //! | `bad_input`, `change`, `crash`, `happy`, `other_project`, `share` | both |
-//! | `catch`, `files`, `services`, `upkeep` | embedded: they reach for its files, its disk, its process |
+//! | `catch`, `files`, `services`, `told`, `upkeep` | embedded: they reach for its files, its disk, its process |
 //! | `debezium`, `doctor`, `observe`, `settings`, `traces` | embedded: not tried on others yet |
 //! | `compose`, `postgres` | what they start themselves |
 //! | `secure` | a stack with TLS and passwords (`e2e/secure`) |
@@ -35,5 +35,6 @@ mod services;
 mod settings;
 mod share;
 mod stack;
+mod told;
 mod traces;
 mod upkeep;
