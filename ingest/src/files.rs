@@ -491,3 +491,20 @@ mod tests {
         assert_eq!(Route::all().takes("whatever"), Ok(true));
     }
 }
+
+/// Reads the bytes of a file that feeds `topic` and sends nothing: how many lines would be records of `schema`, and
+/// how many bad.
+pub fn replay(format: FileFormat, topic: &Topic, schema: &str, file: &[u8]) -> (usize, usize) {
+    let (mut good, mut bad) = (0, 0);
+    let Ok(shape) = crate::shape::Shape::try_new(schema, topic) else { return (good, bad) };
+    let mut lines = lines::Lines::new(format, file, Settings::default().max_line_bytes);
+    while let Ok(Some(line)) = lines.next() {
+        let text = std::str::from_utf8(&line.raw).ok().filter(|_| line.is_json);
+        let row = |row| text.map_or(crate::shape::Row::Cells(row), crate::shape::Row::Json);
+        match line.row.as_ref().is_ok_and(|fields| shape.encode(row(fields)).is_ok()) {
+            true => good += 1,
+            false => bad += 1,
+        }
+    }
+    (good, bad)
+}

@@ -28,6 +28,7 @@ mod kind;
 mod pgoutput;
 mod preflight;
 mod publish;
+mod replay;
 mod schema;
 mod session;
 mod snapshot;
@@ -45,6 +46,7 @@ use stream::{Kafka, Reclaims, Registry};
 use crate::Error;
 use follow::Follower;
 
+pub use replay::replay;
 pub use session::Address;
 
 /// What the source works with.

@@ -35,6 +35,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "testkit",
         ],
     ),
+    ("fuzz", &["model", "datum", "catalog", "stream", "lake", "query", "ingest", "bronze", "silver"]),
     ("xtask", &[]),
 ];
 

@@ -1,20 +1,23 @@
 //! Checks of the workspace that no lint holds, and no ordinary test.
 //!
 //! `cargo xtask arrows`: every edge between our crates is one the layout allows.
+//! `cargo xtask fuzz TARGET`: a fuzz target with libFuzzer.
 //! `cargo xtask interop`: other engines read every table of a finished run. Its downloads are large.
 
 mod arrows;
+mod fuzz;
 mod interop;
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let verb = std::env::args().nth(1);
-    let result = match verb.as_deref() {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let result = match args.first().map(String::as_str) {
         Some("arrows") => arrows::check(),
+        Some("fuzz") => fuzz::run(&args[1..]),
         Some("interop") => interop::run(),
         _ => {
-            eprintln!("usage: cargo xtask arrows|interop");
+            eprintln!("usage: cargo xtask arrows|fuzz TARGET|interop");
             return ExitCode::from(2);
         }
     };

@@ -23,6 +23,7 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 use crate::error::Cause;
+use crate::file::DataFile;
 use crate::snapshot::{Replay, Snapshot};
 use crate::store::{Store, unreachable};
 use crate::{Error, Result};
@@ -113,6 +114,28 @@ pub struct LogEntry {
 }
 
 impl LogEntry {
+    /// Reads the bytes of an entry of `table`, as far as they can be judged without the entries before it.
+    pub fn read(table: &str, version: u64, bytes: &[u8]) -> Result<Self> {
+        let lines = || lines(table, bytes);
+        let entry = Self::new(version, &lines()?);
+        let mut replay = Replay::default();
+        lines()?.into_iter().for_each(|line| replay.older(line));
+        match replay.finish(table, version) {
+            // Most entries say nothing of the table as a whole.
+            Err(Error::BadLog { .. }) => {}
+            Err(error) => return Err(error),
+            Ok(mut snapshot) => {
+                snapshot.live_rows();
+                for field in snapshot.meta.schema.fields() {
+                    let bounds = |file: &Arc<DataFile>| file.bounds(field.name(), field.data_type());
+                    snapshot.files.values().for_each(|file| drop((bounds(file), file.nulls(field.name()))));
+                }
+                snapshot.apply(table, version, lines()?)?;
+            }
+        }
+        Ok(entry)
+    }
+
     pub(crate) fn new(version: u64, lines: &[Line]) -> Self {
         let info = lines.iter().find_map(|l| l.info.as_ref());
         let ours = info.and_then(|i| i.get("lakepulse")).cloned().unwrap_or_default();
@@ -179,8 +202,7 @@ impl Log {
     }
 
     pub fn parse(&self, bytes: &Bytes) -> Result<Vec<Line>> {
-        let lines = serde_json::Deserializer::from_slice(bytes).into_iter::<Line>();
-        lines.collect::<Result<_, _>>().map_err(|e| self.bad(e))
+        lines(&self.table, bytes)
     }
 
     /// The newest version, by listing.
@@ -260,6 +282,13 @@ impl Log {
     pub fn bad(&self, source: impl Into<Cause>) -> Error {
         Error::BadLog { table: self.table.clone(), source: source.into() }
     }
+}
+
+/// The lines of an entry of `table`.
+fn lines(table: &str, bytes: &[u8]) -> Result<Vec<Line>> {
+    let lines = serde_json::Deserializer::from_slice(bytes).into_iter::<Line>();
+    let bad = |source: serde_json::Error| Error::BadLog { table: table.to_owned(), source: source.into() };
+    lines.collect::<Result<_, _>>().map_err(bad)
 }
 
 /// The version of an entry by its file name; `None` for checkpoints and all else.

@@ -83,6 +83,14 @@ pub enum Type {
     Any,
 }
 
+/// What is wrong with a file's text as far as its own keys say; whatever else it names is not looked at.
+pub fn faults_of(text: &str, shape: &'static Shape) -> Vec<crate::Fault> {
+    let mut faults = crate::fault::Faults::default();
+    let nowhere = std::path::Path::new("");
+    drop(check::read(text, shape, nowhere, 1, nowhere, &mut faults));
+    faults.into_sorted()
+}
+
 /// Shorthand for a table of keys.
 pub(crate) const fn key(name: &'static str, kind: Type, doc: &'static str) -> Key {
     Key { name, kind, required: false, doc }

@@ -1,0 +1,3 @@
+//! See `fuzz::csv_line`.
+#![no_main]
+libfuzzer_sys::fuzz_target!(init: fuzz::tolerate_caught_panics(), |data: &[u8]| fuzz::csv_line::run(data));

@@ -1,0 +1,3 @@
+//! See `fuzz::pgoutput`.
+#![no_main]
+libfuzzer_sys::fuzz_target!(init: fuzz::tolerate_caught_panics(), |data: &[u8]| fuzz::pgoutput::run(data));

@@ -1,0 +1,3 @@
+//! See `fuzz::sql`.
+#![no_main]
+libfuzzer_sys::fuzz_target!(init: fuzz::tolerate_caught_panics(), |data: &[u8]| fuzz::sql::run(data));

@@ -1,0 +1,43 @@
+//! Records of a topic as bronze is handed them: keys and values behind the registry's frame, or not.
+
+use std::sync::Arc;
+
+use bronze::assemble::{Layout, Origin};
+use bronze::batch::{Format, Known, Reader};
+use bronze::decode::Decoder;
+use model::{ClockMs, Offset};
+use stream::{Record, Records};
+
+use crate::parts;
+use crate::project::{self, EVERY_TYPE};
+
+/// Records of the topic, one behind the other; each a key and a value.
+pub fn run(data: &[u8]) {
+    if let Ok((id, body)) = stream::unframe(data) {
+        let mut again = Vec::new();
+        stream::frame(id, body, &mut again);
+        assert_eq!(again, data);
+    }
+    let topic = project::topic("fuzz.avro");
+    let mut reader = Reader::new(Format::Avro, Layout::new(project::columns(topic)));
+    let schema: Arc<str> = EVERY_TYPE.into();
+    let decoder = Decoder::try_new(1, schema).expect("a schema of ours");
+    reader.values.put(1, Known::Ready(Box::new(decoder)));
+    let mut records = Records::new(topic.name.clone(), "id".parse().expect("a topic id"), 0);
+    let halves = parts::<8>(data);
+    for (at, pair) in halves.chunks(2).enumerate() {
+        let (key, value) = (pair[0], pair[1]);
+        records.push(&Record {
+            offset: Offset(at as i64),
+            timestamp: 0,
+            key: (!key.is_empty()).then_some(key),
+            value: (value != b"null").then_some(value),
+            headers: &[("h", Some(key)), ("lp.epoch", Some(value)), ("n", None)],
+        });
+    }
+    let kept: Vec<u32> = (0..records.len() as u32).collect();
+    reader.unknown(&records, &kept);
+    let origin = Origin { topic_id: "id", partition: 0, epoch: None, ingested_at: ClockMs(0) };
+    let read = reader.read(origin, &records, &kept);
+    assert_eq!(read.batch.num_rows(), kept.len(), "every record is a row");
+}
