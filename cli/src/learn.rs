@@ -20,8 +20,8 @@ use crate::wiring::{self, Wiring};
 const AT_ONCE: usize = 8;
 /// How long services may be away before that is an error.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// How often a running process looks whether more is known.
-const AGAIN: Duration = Duration::from_secs(2);
+/// How often a running process looks whether more is known: at first, and later.
+const AGAIN: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(10));
 
 /// The project with the columns of topics that declare none, and with the topics that its patterns stand
 /// for. A topic that holds nothing yet is left as it is: models on it are not known before it does. `sound`:
@@ -34,7 +34,7 @@ pub async fn columns(
     registry: &Registry,
     sound: bool,
 ) -> Result<Arc<Project>, Failure> {
-    let topics = open(&project, kafka).await?;
+    let topics = open(&project, kafka, &mut None).await?;
     if topics.is_empty() {
         return Ok(project);
     }
@@ -68,10 +68,11 @@ pub async fn columns(
 /// Returns the project with more columns once more are known than the process was started with: the first
 /// record of a topic came, someone registered a schema, or made a topic that a pattern stands for.
 pub async fn more(common: &Common, wiring: &Wiring) -> Arc<Project> {
-    let mut unfit = Learned::new();
+    let (mut unfit, mut admin) = (Learned::new(), None);
+    let mut pauses = Backoff::new(AGAIN.0, AGAIN.1);
     loop {
-        tokio::time::sleep(AGAIN).await;
-        if let Some(project) = look(common, wiring, &mut unfit).await {
+        tokio::time::sleep(pauses.pause()).await;
+        if let Some(project) = look(common, wiring, &mut unfit, &mut admin).await {
             return project;
         }
     }
@@ -79,18 +80,23 @@ pub async fn more(common: &Common, wiring: &Wiring) -> Arc<Project> {
 
 /// As [`more`], of what is known at this moment.
 pub async fn now(common: &Common, wiring: &Wiring) -> Option<Arc<Project>> {
-    look(common, wiring, &mut Learned::new()).await
+    look(common, wiring, &mut Learned::new(), &mut None).await
 }
 
 /// `unfit`: what was learned before and did not help.
-async fn look(common: &Common, wiring: &Wiring, unfit: &mut Learned) -> Option<Arc<Project>> {
-    let fresh = ask(wiring, &open(&wiring.project, &wiring.kafka).await.ok()?).await;
+async fn look(
+    common: &Common,
+    wiring: &Wiring,
+    unfit: &mut Learned,
+    admin: &mut Option<Admin>,
+) -> Option<Arc<Project>> {
+    let fresh = ask(wiring, &open(&wiring.project, &wiring.kafka, admin).await.ok()?).await;
     if fresh.iter().all(|(topic, schemas)| unfit.get(topic) == Some(schemas)) {
         return None;
     }
     unfit.extend(fresh);
     let project = catalog::load(&common.project, &common.target).await.ok()?;
-    let learned = ask(wiring, &open(&project, &wiring.kafka).await.ok()?).await;
+    let learned = ask(wiring, &open(&project, &wiring.kafka, admin).await.ok()?).await;
     let project = match catalog::load_with(&common.project, &common.target, &learned).await {
         Ok(project) => project,
         Err(faults) => {
@@ -130,19 +136,23 @@ fn known(project: &Project) -> BTreeSet<TopicName> {
 }
 
 /// Topics whose columns are to be learned.
-async fn open(project: &Project, kafka: &Kafka) -> Result<Vec<Topic>, Failure> {
+async fn open(project: &Project, kafka: &Kafka, admin: &mut Option<Admin>) -> Result<Vec<Topic>, Failure> {
     let mut topics: Vec<Topic> = project.catalog.unlearned().cloned().collect();
-    topics.extend(matched(project, kafka).await?);
+    topics.extend(matched(project, kafka, admin).await?);
     Ok(topics)
 }
 
 /// Topics on the broker that only a pattern declares.
-async fn matched(project: &Project, kafka: &Kafka) -> Result<Vec<Topic>, Failure> {
+async fn matched(project: &Project, kafka: &Kafka, admin: &mut Option<Admin>) -> Result<Vec<Topic>, Failure> {
     let catalog = &project.catalog;
     if catalog.patterns.is_empty() {
         return Ok(Vec::new());
     }
-    let names = Admin::try_new(kafka)?.topics().await.context("cannot ask which topics there are")?;
+    let admin = match admin {
+        Some(admin) => admin,
+        None => admin.insert(Admin::try_new(kafka)?),
+    };
+    let names = admin.topics().await.context("cannot ask which topics there are")?;
     let declared = |topic: &Topic| catalog.topics.contains_key(&topic.name);
     let of = |name| catalog.patterns.iter().find_map(|pattern| pattern.topic(&name));
     Ok(names.into_iter().filter_map(of).filter(|topic| !declared(topic) && topic.is_unlearned()).collect())
