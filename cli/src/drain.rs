@@ -294,7 +294,8 @@ impl Drain<'_> {
                 }
                 Err(error) => return Err(error),
             }
-            if self.halted(kept) {
+            // In doubt it is looked at again.
+            if self.halted(kept) && !self.tries_again(kept).await.unwrap_or(true) {
                 return Ok(Waited::Halted);
             }
             if !self.keeps(kept.stage) && moved.last.elapsed() > PATIENCE.max(self.slowest()) {
@@ -315,6 +316,24 @@ impl Drain<'_> {
             same && meter.table() == table && meter.gauge(Metric::State) == State::Halted as i64
         };
         self.wiring.meters.pipelines().iter().any(stands)
+    }
+
+    /// Whether the table halted for rows that its inputs have replaced by now: it goes on by itself, and a
+    /// row corrected in this very run is all it needs.
+    async fn tries_again(&self, Kept { stage, table }: Kept<'_>) -> Result<bool> {
+        let stage = if stage == "publish" { "gold" } else { stage };
+        let lake = &self.wiring.lake;
+        let Some(halt) = lake.halted(stage, table).await? else { return Ok(false) };
+        for input in self.catalog().stored_inputs(table) {
+            let Some(upstream) = lake.table(&input).await? else { continue };
+            let Some(at) = halt.tried.get(&AppId::table(upstream.id())) else { continue };
+            match upstream.changes(Some(Version(at.unsigned_abs())), upstream.version()).await {
+                Ok(changes) if changes.is_empty() => {}
+                Ok(_) | Err(lake::Error::LogGone { .. }) => return Ok(true),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(false)
     }
 
     /// Whether a stage runs in this process.

@@ -36,7 +36,7 @@ pub fn run(data: &[u8]) {
         });
     }
     let kept: Vec<u32> = (0..records.len() as u32).collect();
-    reader.unknown(&records, &kept);
+    drop(reader.fresh(&records, &kept));
     let origin = Origin { topic_id: "id", partition: 0, epoch: None, ingested_at: ClockMs(0) };
     let read = reader.read(origin, &records, &kept);
     assert_eq!(read.batch.num_rows(), kept.len(), "every record is a row");

@@ -449,10 +449,11 @@ async fn begin(publisher: &mut Publisher, feed: &Feed, taken: &[Taken]) -> Resul
     publisher.remember(begun).await
 }
 
-/// Reads the bytes of a file without a topic: how many lines would be records of `schema`, and how many bad.
-pub fn replay(format: FileFormat, schema: &str, file: &[u8]) -> (usize, usize) {
+/// Reads the bytes of a file that feeds `topic` and sends nothing: how many lines would be records of `schema`,
+/// and how many bad.
+pub fn replay(format: FileFormat, topic: &Topic, schema: &str, file: &[u8]) -> (usize, usize) {
     let (mut good, mut bad) = (0, 0);
-    let Ok(shape) = crate::shape::Shape::with(schema, datum::Encodings::TEXT) else { return (good, bad) };
+    let Ok(shape) = crate::shape::Shape::try_new(schema, topic) else { return (good, bad) };
     let written = Written {
         format,
         encoding: Encoding::Utf8,
@@ -490,21 +491,4 @@ mod tests {
         assert_eq!(routes[1].takes("ab.csv"), Err(None), "the first tells");
         assert_eq!(Route::all().takes("whatever"), Ok(true));
     }
-}
-
-/// Reads the bytes of a file that feeds `topic` and sends nothing: how many lines would be records of `schema`, and
-/// how many bad.
-pub fn replay(format: FileFormat, topic: &Topic, schema: &str, file: &[u8]) -> (usize, usize) {
-    let (mut good, mut bad) = (0, 0);
-    let Ok(shape) = crate::shape::Shape::try_new(schema, topic) else { return (good, bad) };
-    let mut lines = lines::Lines::new(format, file, Settings::default().max_line_bytes);
-    while let Ok(Some(line)) = lines.next() {
-        let text = std::str::from_utf8(&line.raw).ok().filter(|_| line.is_json);
-        let row = |row| text.map_or(crate::shape::Row::Cells(row), crate::shape::Row::Json);
-        match line.row.as_ref().is_ok_and(|fields| shape.encode(row(fields)).is_ok()) {
-            true => good += 1,
-            false => bad += 1,
-        }
-    }
-    (good, bad)
 }

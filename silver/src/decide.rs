@@ -343,8 +343,6 @@ impl Decider {
     fn all_truncates(&self) -> Vec<Truncate> {
         let mut all: Vec<Truncate> = self.memory.truncates.iter().chain(&self.truncates).cloned().collect();
         all.extend(self.snapshots.truncates());
-        all.sort();
-        all.dedup_by(|later, earlier| later.is_copy_of(earlier));
-        all
+        Truncate::each_once(all)
     }
 }

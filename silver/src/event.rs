@@ -210,6 +210,18 @@ impl Truncate {
         }
         this.same_event(that)
     }
+    /// Oldest first, each once. Copies need not be neighbours: those of a foreign Debezium are ordered by
+    /// offset and recognised by position, so others may stand between them.
+    pub fn each_once(mut all: Vec<Self>) -> Vec<Self> {
+        all.sort();
+        let mut once: Vec<Self> = Vec::with_capacity(all.len());
+        for truncate in all {
+            if !once.iter().any(|known| truncate.is_copy_of(known)) {
+                once.push(truncate);
+            }
+        }
+        once
+    }
     /// Whether a whole snapshot stands for it, and no row of its own.
     pub fn starts_snapshot(&self) -> bool {
         self.here || self.seq.offset < 0
@@ -313,6 +325,25 @@ mod tests {
                 topic_id: topic.into(),
             },
         )
+    }
+
+    #[test]
+    fn a_truncate_that_a_restarted_connector_sends_again_is_one_whatever_stands_between() {
+        let at = |lsn, offset| {
+            let seq = Seq {
+                epoch: Some(1),
+                lsn: Some(lsn),
+                tx_order: None,
+                by_offset: true,
+                offset,
+                partition: 0,
+                topic_id: "a".into(),
+            };
+            Truncate::new(seq, None)
+        };
+        let once = Truncate::each_once(vec![at(226, 11), at(170, 10), at(226, 9), at(170, 4)]);
+        let offsets: Vec<i64> = once.iter().map(|truncate| truncate.seq.offset).collect();
+        assert_eq!(offsets, [4, 9]);
     }
 
     proptest! {

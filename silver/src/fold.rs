@@ -52,9 +52,6 @@ impl Fold<'_> {
                 outcomes[at] = outcome;
                 return Ok(());
             }
-            if state.moves_delete(event) {
-                return Err(NeedsHistory);
-            }
             if event.seq.by_offset
                 && (state.may_have_seen(event, self.truncates) || state.may_be_truncated(self.truncates))
             {

@@ -151,8 +151,18 @@ impl Rules {
         let keys = (!columns.is_empty()).then(encode).transpose()?;
         let old_keys = self.old_keys(&changes, &left_out, desk)?;
         let batch = desk.pool.add(projected);
-        let facts =
-            Facts { changes: &changes, passes, faults, left_out, broken, passed, null_keys, old_keys, order };
+        let facts = Facts {
+            changes: &changes,
+            passes,
+            faults,
+            unheld,
+            left_out,
+            broken,
+            passed,
+            null_keys,
+            old_keys,
+            order,
+        };
         self.sort_out(&facts, keys.as_ref(), batch, desk, aside)
     }
 

@@ -43,6 +43,14 @@ pub struct Pipeline {
     due: Due,
     /// Whether it was said that rows are put aside because they are no event.
     warned: bool,
+    /// Whether the table has read a row of its bronze table, where that is known.
+    seen: bool,
+    /// The measure that is out of its bounds, and the version of bronze behind which it was taken.
+    out: Option<(i64, Error)>,
+    /// Failures in a row that may not come again.
+    failures: u32,
+    /// Whether an earlier process or try may have said that the table stands still.
+    noted: bool,
 }
 
 impl Pipeline {
@@ -55,7 +63,21 @@ impl Pipeline {
             ids: Arc::clone(&ctx.ids),
             stop: stop.clone(),
         };
-        Self { ctx, name, meter, stop, committer, turns, commits: 0, due: Due::default(), warned: false }
+        Self {
+            ctx,
+            name,
+            meter,
+            stop,
+            committer,
+            turns,
+            commits: 0,
+            due: Due::default(),
+            seen: false,
+            out: None,
+            failures: 0,
+            noted: true,
+            warned: false,
+        }
     }
 
     /// Runs until stopped, or until the table has to wait for a person.

@@ -153,10 +153,9 @@ impl All {
         Ok(())
     }
     fn fold(mut self, upto: Version) -> Result<Recomputed> {
-        self.truncates.sort();
         let rows = |truncates: &[Truncate]| truncates.iter().filter(|t| !t.starts_snapshot()).count();
         let given = rows(&self.truncates);
-        self.truncates.dedup_by(|later, earlier| later.is_copy_of(earlier));
+        self.truncates = Truncate::each_once(std::mem::take(&mut self.truncates));
         let copies = given - rows(&self.truncates);
         self.outcomes.applied -= copies as u64;
         self.outcomes.repeat += copies as u64;

@@ -225,17 +225,12 @@ fn start_sources(
     for feed in sources::folders(wiring, options.until_drained) {
         let (done, stop) = (running.another(), tasks.stop(Phase::Sources));
         let context = sources::files(wiring);
-        tasks.spawn(
-            format!("files {} to {}", feed.files.dir.display(), feed.topic.name),
-            Phase::Sources,
-            async move {
-                ingest::files::run(context, feed, stop)
-                    .await
-                    .map_err(|error| Failure::new(Exit::Halted, error))?;
-                done.cancel();
-                Ok(())
-            },
-        );
+        let name = format!("files {} to {}", feed.files.dir.display(), feed.topic.name);
+        tasks.spawn(name, Phase::Sources, async move {
+            let _done = done;
+            let fed = ingest::files::run(context, feed, stop).await;
+            fed.map(drop).map_err(|error| Failure::new(Exit::Halted, error))
+        });
     }
     for feed in sources::databases(wiring, options.until_drained)? {
         let (done, stop) = (running.another(), tasks.stop(Phase::Sources));

@@ -17,7 +17,7 @@ pub async fn run(common: &Common, deep: bool, with: Option<Second>) -> Result<Ex
         Some(Second::Duckdb) => Some(DuckDb::find()?),
         None => None,
     };
-    let wiring = Wiring::open(common).await?;
+    let (wiring, left_out) = Wiring::open_sound(common).await?;
     let select = select::tables(&wiring.project.catalog, &common.select)?;
     let scope = Scope {
         project: &wiring.project,

@@ -73,9 +73,14 @@ fn one(value: &Value, plain: bool, column: &ArrayRef, row: usize) -> Agrees {
             None => unknown(),
         },
         (DataType::Utf8, Value::String(t)) => yes(column.as_string::<i32>().value(row) == t),
-        (DataType::Decimal128(_, _), Value::Number(n)) if n.to_string().len() <= 15 => {
+        (DataType::Decimal128(_, _), Value::Number(n)) if n.is_i64() || n.is_u64() => {
             yes(same_digits(&text(), &n.to_string()))
         }
+        // This parser keeps any other number as the nearest double, so the stored digits are compared as one.
+        (DataType::Decimal128(_, _), Value::Number(n)) => match (text().parse(), n.as_f64()) {
+            (Ok(stored), Some(right)) => yes(is_near(stored, right)),
+            _ => unknown(),
+        },
         (DataType::Decimal128(_, _), Value::String(t)) if plain && is_number(t) => {
             yes(same_digits(&text(), t))
         }

@@ -109,16 +109,24 @@ pub async fn run(scope: &Scope<'_>, mut each: impl FnMut(&Finding)) -> Vec<Findi
     let wanted = |name: &TableName| scope.select.is_empty() || scope.select.contains(name);
     let catalog = &scope.project.catalog;
     for declared in catalog.topics.values().filter(|topic| wanted(&topic.table)) {
-        take(&declared.table, guarded(bronze::check(scope, declared)).await);
+        let mut found = guarded(bronze::check(scope, declared)).await;
+        standing(scope.lake, "bronze", &declared.table, &mut found).await;
+        take(&declared.table, found);
     }
     for model in catalog.models.values().filter(|model| wanted(&model.name)) {
         if model.kind.is_silver() {
-            take(&model.name, guarded(silver::check(scope, model)).await);
+            let mut found = guarded(silver::check(scope, model)).await;
+            standing(scope.lake, "silver", &model.name, &mut found).await;
+            take(&model.name, found);
         }
         if model.kind.is_gold() {
-            take(&model.name, guarded(gold::check(scope, model)).await);
+            let mut found = guarded(gold::check(scope, model)).await;
+            standing(scope.lake, "gold", &model.name, &mut found).await;
+            take(&model.name, found);
             if let Some(name) = &model.publish {
-                take(&format!("{name} (topic)"), guarded(topic::check(scope, model, name)).await);
+                let mut found = guarded(topic::check(scope, model, name)).await;
+                standing(scope.lake, "publish", &model.name, &mut found).await;
+                take(&format!("{name} (topic)"), found);
             }
         }
     }
@@ -138,12 +146,7 @@ async fn guarded(check: impl Future<Output = Result<Finding>>) -> Result<Finding
 }
 
 /// A fault where a stage stands still at a table: it is at its last version and no newer one comes.
-pub async fn standing(
-    lake: &lake::Lake,
-    stage: &str,
-    table: &model::TableName,
-    found: &mut Result<Option<Finding>, anyhow::Error>,
-) {
+async fn standing(lake: &lake::Lake, stage: &str, table: &model::TableName, found: &mut Result<Finding>) {
     let holds = async {
         let held = lake.table(table).await?;
         Ok::<_, lake::Error>(lake.halted(stage, table).await?.filter(|halt| halt.holds(held.as_ref())))
@@ -154,7 +157,7 @@ pub async fn standing(
         Err(error) => format!("cannot tell whether it has halted: {error}"),
     };
     if let Ok(found) = found {
-        found.get_or_insert_with(|| Finding::new(table)).fault(fault);
+        found.fault(fault);
     }
 }
 

@@ -39,5 +39,8 @@ pub use project::{
     ClockKind, CommitLimits, KafkaTarget, LakeTarget, Project, RegistryTarget, Target, TopicDefaults,
 };
 pub use setting::{Nature, Setting, SettingError};
-pub use source::{Connection, FileFormat, Files, Pattern, Postgres, Source, WwiSim};
+pub use source::{
+    Connection, Csv, Encoding, FileFormat, FileIdentity, FilePattern, Files, Pattern, Postgres, Source,
+    WwiSim,
+};
 pub use topic::{Envelope, KeyFormat, Snapshots, Topic, TopicPattern, ValueFormat};

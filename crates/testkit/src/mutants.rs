@@ -249,7 +249,9 @@ async fn silver(root: &Path, name: &str) -> Result<()> {
     match name {
         "silver loses a row" => edit(root, items, of(1), |_| Ok(vec![])).await,
         "silver keeps a row twice" => edit(root, items, of(1), |row| Ok(vec![row.clone(), row])).await,
-        "silver changes a text" => edit(root, items, of(1), |row| Ok(vec![say(&row, "name", "b")?])).await,
+        "silver changes a text" => {
+            edit(root, items, of(1), |row| Ok(vec![say(&row, "name", "another")?])).await
+        }
         "silver takes an empty text for null" => {
             edit(root, items, of(1), |row| Ok(vec![null(&row, "note")?])).await
         }

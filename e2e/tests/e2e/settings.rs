@@ -60,7 +60,12 @@ fn on_services_nothing_is_made_or_simulated_unless_asked() {
     ));
     let on = |args: &[&str]| project.run(&[args, &["--target", "real"]].concat());
     project.write("in/none.csv", "");
-    let topic = "lakepulse.cdc.orders";
+    let contracts = project.read("topics.yaml");
+    project.write(
+        "topics.yaml",
+        &contracts.replace("\ntopics:\n", "\ntopics:\n  dead.lines: { value: bytes }\n"),
+    );
+    let (topic, dead) = ("lakepulse.cdc.orders", "dead.lines");
     for args in [
         &["up", "--plain", "--until-drained"][..],
         &["up", "--plain", "--until-drained", "--events", "10"],
@@ -68,7 +73,7 @@ fn on_services_nothing_is_made_or_simulated_unless_asked() {
         &["silver", "--until-drained"],
         &["gold", "--until-drained"],
         &["sim", "--events", "10"],
-        &["ingest", "files", "in", "--topic", topic, "--dead-letters", topic, "--until-drained"],
+        &["ingest", "files", "in", "--topic", topic, "--dead-letters", dead, "--until-drained"],
     ] {
         let ran = on(args).code(5);
         for said in ["nothing is created there unless asked", "lakepulse apply --target real"] {

@@ -219,7 +219,7 @@ fn number(text: &str) -> Option<String> {
     let number = format!("{sign}{whole}{point}{behind}{exponent}");
     let begins = mantissa.contains(|digit: char| digit.is_ascii_digit());
     let is_json = serde_json::from_str::<&serde_json::value::RawValue>(&number).is_ok();
-    (begins && is_json && !number.ends_with(char::is_whitespace)).then_some(number)
+    (begins && is_json && !number.contains(char::is_whitespace)).then_some(number)
 }
 
 #[cfg(test)]

@@ -218,13 +218,6 @@ impl State {
         self.high.is_some_and(|(epoch, lsn)| by(epoch, lsn)) || truncates.iter().any(by_truncate)
     }
 
-    /// Whether the delete that stands was written behind this event: if it has no sequence of its own, this
-    /// one's may be its place.
-    pub(super) fn moves_delete(&self, event: &Event) -> bool {
-        let gone = self.gone.as_ref().filter(|gone| gone.why == Absence::Deleted).map(|gone| &gone.seq);
-        gone.is_some_and(|seq| seq.shares_partition(&event.seq) && event.seq.offset < seq.offset)
-    }
-
     /// Whether a truncate of another partition may lie on either side of the newest event, which has no
     /// position to tell.
     pub(super) fn may_be_truncated(&self, truncates: &[Truncate]) -> bool {

@@ -14,7 +14,7 @@ use arrow::array::{
 use arrow::buffer::NullBuffer;
 use arrow::compute::{CastOptions, cast_with_options, interleave};
 use arrow::datatypes::{DataType, Int64Type, Schema, SchemaRef, TimeUnit, TimestampMicrosecondType};
-use catalog::{Envelope, Topic};
+use catalog::{Envelope, Snapshots, Topic};
 
 use super::marker::{Marker, USUAL};
 use super::place::{Name, Place};
@@ -32,8 +32,10 @@ pub enum Op {
     Tombstone,
     /// About no row.
     Message,
-    /// No change that can be understood.
+    /// Bronze could not decode it.
     Error,
+    /// An envelope that says nothing known, and why.
+    Unknown(&'static str),
 }
 
 /// The changes of a batch of bronze rows.
@@ -85,7 +87,13 @@ impl Reader {
             Ok(DataType::Struct(fields)) => fields.iter().map(|field| field.name().clone()).collect(),
             _ => topic.key.clone(),
         };
-        Ok(Self { topic: topic.clone(), schema, width, keys, marker: Marker::new(USUAL) })
+        Ok(Self {
+            topic: topic.clone(),
+            schema,
+            width,
+            keys,
+            marker: Marker::new(topic.placeholder.as_deref().unwrap_or(USUAL)),
+        })
     }
 
     /// Bronze columns that are looked at.
@@ -145,9 +153,16 @@ impl Reader {
             Envelope::None => None,
         };
         let snapshot = snapshot.map(|column| texts(&column)).transpose()?;
+        // Only a source of ours is known to read every row; of others the contract says it.
+        let whole = self.topic.snapshots == Snapshots::Whole;
         let ends = |row: usize| {
             let says = snapshot.as_ref().and_then(|texts| texts[row].as_deref());
-            ops[row] == Op::Row('r') && matches!(says, Some("last" | "last_in_data_collection"))
+            ops[row] == Op::Row('r')
+                && (whole || !places[row].by_offset)
+                && matches!(says, Some("last" | "last_in_data_collection"))
+        };
+        let reads = |row: usize| {
+            whole && places[row].by_offset && places[row].lsn.is_some() && ops[row] == Op::Row('r')
         };
         let redrives = match bronze.column_by_name("_redrive") {
             Some(column) => texts(column)?,
@@ -155,8 +170,8 @@ impl Reader {
         };
         Ok(Changes {
             ends: (0..rows).map(ends).collect(),
-            reads: vec![false; rows],
-            names: vec![None; rows],
+            reads: (0..rows).map(reads).collect(),
+            names: super::place::names(&self.topic, bronze, &places, |row| code(ops[row])),
             unplaced: vec![false; rows],
             orderless: vec![false; rows],
             old_keys: (0..rows).map(|row| header(bronze, row, "__debezium.oldkey")).collect(),
@@ -194,7 +209,11 @@ impl Reader {
                 (Some("d"), _) => Op::Delete,
                 (Some("t"), _) => Op::Truncate,
                 (Some("m"), _) => Op::Message,
-                _ => Op::Error,
+                (Some("c" | "u" | "r"), false) => {
+                    Op::Unknown("its envelope's `op` is of a row, and `after` is null")
+                }
+                (Some(_), _) => Op::Unknown("its envelope's `op` is none of c, u, r, d, t, m"),
+                (None, _) => Op::Unknown("its envelope has no `op`"),
             },
         }
     }
@@ -317,7 +336,7 @@ fn code(op: Op) -> Option<&'static str> {
         Op::Row(_) => Some("c"),
         Op::Delete => Some("d"),
         Op::Truncate => Some("t"),
-        Op::Tombstone | Op::Message | Op::Error => None,
+        Op::Tombstone | Op::Message | Op::Error | Op::Unknown(_) => None,
     }
 }
 
@@ -345,7 +364,8 @@ impl Flat {
             (_, _, Some("m")) => Op::Message,
             (_, _, Some("u")) => Op::Row('u'),
             (_, _, Some("r")) => Op::Row('r'),
-            _ => Op::Row('c'),
+            (_, _, Some("c") | None) => Op::Row('c'),
+            _ => Op::Unknown("its envelope's `op` is none of c, u, r, d, t, m"),
         }
     }
 }

@@ -250,7 +250,7 @@ impl Fold {
     /// What is left. Truncates are in every part, and counted only by the `first`.
     pub fn run(mut self, rules: &Rules, first: bool) -> Result<Folded> {
         let mut judged = std::mem::take(&mut self.judged);
-        place_deletes(&mut judged);
+        place_deletes(rules, &mut judged);
         judged.sort_by(|(a, _), (b, _)| {
             let is_truncate = |j: &Judged| j.verdict == Verdict::Truncate;
             (a.place.order(&b.place))
@@ -331,11 +331,15 @@ impl Fold {
                 _ => of.set(at, Some(Outcome::Quarantined)),
             }
         }
-        let histories =
-            Histories { rules, batches: &self.batches, judged, replaced, keys: &keys, truncates: &truncates };
+        let left = HashMap::new();
+        let batches = &self.batches;
+        let mut histories =
+            Histories { rules, batches, judged, replaced, keys: &keys, truncates: &truncates, left };
+        histories.follow_keys();
         let (mut memory, mut lines) = (HashMap::new(), Vec::new());
         for (key, events) in &keys {
-            let mut state = histories.fold(events, &mut of, 0);
+            let mut state = histories.begin();
+            histories.fold(&mut state, events, &mut of);
             histories.sweep(&mut state, None, &mut of);
             let is_newest =
                 |skipped: &&Place| state.top.as_ref().is_none_or(|top| skipped.order(top).is_gt());
@@ -408,16 +412,19 @@ struct Histories<'a> {
     replaced: &'a [bool],
     keys: &'a BTreeMap<Arc<[u8]>, Vec<usize>>,
     truncates: &'a [Truncate],
+    /// For each change that took values from another key, by its number: what that key left to it.
+    left: HashMap<usize, Option<(Image, bool)>>,
 }
 
-/// Keys that took their values from each other in a circle have a history that no database has.
-const MOST_KEYS: usize = 64;
-
 impl Histories<'_> {
-    /// What these changes of a key make of it. Truncates behind the last one are not met yet.
-    fn fold(&self, events: &[usize], of: &mut Ledger, depth: usize) -> State {
+    /// A key before its first change.
+    fn begin(&self) -> State {
+        State { met: vec![false; self.truncates.len()], ..State::default() }
+    }
+
+    /// What these further changes of a key make of it. Truncates behind the last one are not met yet.
+    fn fold(&self, state: &mut State, events: &[usize], of: &mut Ledger) {
         let history = self.rules.kind == Kind::Scd2;
-        let mut state = State { met: vec![false; self.truncates.len()], ..State::default() };
         for &at in events {
             let (one, row) = &self.judged[at];
             if self.replaced[at] {
@@ -435,13 +442,11 @@ impl Histories<'_> {
                 continue;
             }
             let place = state.place(one);
-            self.sweep(&mut state, Some(&place), of);
+            self.sweep(state, Some(&place), of);
             let (mut verdict, mut image) = (one.verdict, Image::of(*row));
             if let Some(unchanged) = &one.unchanged {
-                let before = match &one.moved_from {
-                    Some(old) => self.left(old, one, depth + 1),
-                    None => state.image.clone(),
-                };
+                let left = self.left.get(&at).cloned().flatten();
+                let before = left.or_else(|| state.image.clone());
                 let passed = before.as_ref().is_some_and(|(_, passed)| *passed);
                 if unchanged.verdict && verdict == Verdict::Row && !passed {
                     verdict = Verdict::Filtered;
@@ -486,7 +491,6 @@ impl Histories<'_> {
             state.overtake(history, of);
             state.standing = (outcome == Outcome::Applied).then_some(at);
         }
-        state
     }
 
     /// Truncates that a change at `until` comes behind, and that the key has not met; all of them at the end.
@@ -512,26 +516,77 @@ impl Histories<'_> {
         }
     }
 
-    /// The row that a key leaves to a change that was made of it.
-    fn left(&self, old: &Arc<[u8]>, one: &Judged, depth: usize) -> Option<(Image, bool)> {
-        let events = self.keys.get(old).filter(|_| depth < MOST_KEYS)?;
+    /// Finds what each change that took values from another key found there. A key is folded as far as it
+    /// is asked for and goes on from there, so a row that changes its key again and again costs no more than
+    /// one that does not.
+    fn follow_keys(&mut self) {
+        let moves: Vec<usize> = (0..self.judged.len()).filter(|at| self.old_key(*at).is_some()).collect();
+        let mut folded: HashMap<Arc<[u8]>, (usize, State)> = HashMap::new();
+        for first in moves {
+            let mut open = vec![first];
+            while let Some(&at) = open.last() {
+                let Some(old) = self.old_key(at).filter(|_| !self.left.contains_key(&at)) else {
+                    open.pop();
+                    continue;
+                };
+                let (keys, one) = (self.keys, &self.judged[at].0);
+                let Some(events) = keys.get(&old) else {
+                    self.left.insert(at, None);
+                    continue;
+                };
+                let end = self.end(events, one);
+                let (from, state) = match folded.remove(&old) {
+                    Some((from, state)) if from <= end => (from, Some(state)),
+                    _ => (0, None),
+                };
+                // Keys that took their values from each other in a circle have a history that no database has.
+                let waits = events[from..end].iter().copied().find(|other| {
+                    self.old_key(*other).is_some() && !self.left.contains_key(other) && !open.contains(other)
+                });
+                if let Some(other) = waits {
+                    if let Some(state) = state {
+                        folded.insert(old, (from, state));
+                    }
+                    open.push(other);
+                    continue;
+                }
+                let mut state = state.unwrap_or_else(|| self.begin());
+                let mut aside = Ledger(Vec::new());
+                self.fold(&mut state, &events[from..end], &mut aside);
+                let mut leaving = State {
+                    image: state.image.clone(),
+                    departed: state.departed.clone(),
+                    top: state.top.clone(),
+                    skipped: state.skipped.clone(),
+                    met: state.met.clone(),
+                    ..State::default()
+                };
+                self.sweep(&mut leaving, Some(&one.place), &mut aside);
+                self.left.insert(at, leaving.image.or(leaving.departed));
+                folded.insert(old, (end, state));
+            }
+        }
+    }
+
+    /// The other key that a change takes values from.
+    fn old_key(&self, at: usize) -> Option<Arc<[u8]>> {
+        let one = &self.judged[at].0;
+        let takes = |old: &Arc<[u8]>| one.unchanged.is_some() && one.key.as_ref() != Some(old);
+        one.moved_from.clone().filter(|old| takes(old) && !self.replaced[at])
+    }
+
+    /// How many of a key's changes come before one that was made of it.
+    fn end(&self, events: &[usize], one: &Judged) -> usize {
         // Where offsets order, the delete that was written together with the row ties two partitions together.
         let twin = |at: &usize| match (self.judged[*at].0.name, one.name) {
             (Some(a), Some(b)) => a.5 == "d" && (a.0, a.1) == (b.0, b.1),
             _ => false,
         };
-        let twin = events.iter().position(twin).filter(|_| one.place.by_offset);
-        let end = match twin {
+        let before = |at: &&usize| self.judged[**at].0.place.is_behind(&one.place) == Some(false);
+        match events.iter().position(twin).filter(|_| one.place.by_offset) {
             Some(twin) => twin + 1,
-            None => {
-                let before = |at: &&usize| self.judged[**at].0.place.is_behind(&one.place) == Some(false);
-                events.iter().take_while(before).count()
-            }
-        };
-        let mut aside = Ledger(Vec::new());
-        let mut state = self.fold(&events[..end], &mut aside, depth);
-        self.sweep(&mut state, Some(&one.place), &mut aside);
-        state.image.or(state.departed)
+            None => events.iter().take_while(before).count(),
+        }
     }
 }
 
@@ -540,7 +595,8 @@ impl State {
         if !history {
             self.lines.clear();
         } else if let Some(open) = self.lines.last_mut().filter(|line| line.end.is_none()) {
-            open.end = Some((place.clone(), at));
+            // A version that is overtaken by an earlier time lasts for no time at all.
+            open.end = Some((place.clone(), later(at, open.start.1)));
         }
     }
 
@@ -560,7 +616,8 @@ impl State {
             return;
         }
         self.close(place, one.at, rules.kind == Kind::Scd2);
-        let start = (place.clone(), one.at);
+        let floor = self.lines.last().and_then(|line| line.end.as_ref()?.1);
+        let start = (place.clone(), later(one.at, floor));
         self.lines.push(Line { image, place: place.clone(), carried, start, end: None });
     }
 
@@ -570,6 +627,11 @@ impl State {
             of.set(standing, Some(Outcome::Superseded));
         }
     }
+}
+
+/// A time that is no earlier than what comes before it.
+fn later(at: Option<i64>, floor: Option<i64>) -> Option<i64> {
+    at.map(|at| floor.map_or(at, |floor| at.max(floor)))
 }
 
 /// Which changes a redrive of the same record replaced.
@@ -588,7 +650,7 @@ fn replaced(judged: &[Kept]) -> Vec<bool> {
 
 /// A delete without a value of `sequence_by` deletes what its key had before it on its partition: it takes the
 /// highest value there.
-fn place_deletes(judged: &mut [Kept]) {
+fn place_deletes(rules: &Rules, judged: &mut [Kept]) {
     if judged.iter().all(|(one, _)| !one.unplaced) {
         return;
     }
@@ -607,6 +669,7 @@ fn place_deletes(judged: &mut [Kept]) {
         }
         if judged[at].0.unplaced {
             judged[at].0.place.lsn = highest;
+            judged[at].0.at = rules.time(judged[at].0.at, highest);
         } else if !replaced[at] && !judged[at].0.orderless {
             highest = highest.max(judged[at].0.place.lsn);
         }

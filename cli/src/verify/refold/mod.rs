@@ -35,6 +35,7 @@ use lake::Table;
 
 use change::Reader;
 use fold::{Fold, Folded};
+use place::Place;
 use rules::{Judged, Rules, Verdict};
 
 /// Bronze rows that are folded at once.
@@ -121,8 +122,8 @@ impl Refold {
     /// What puts a change into a part: its key, or what names it where a table keeps every event.
     fn name(&self, one: &Judged) -> Vec<u8> {
         match (&one.key, self.rules.kind) {
+            (_, Kind::Append) => named(&one.place),
             (Some(key), _) => key.to_vec(),
-            (None, Kind::Append) => named(one.place.name(), one.place.record()),
             (None, _) => Vec::new(),
         }
     }
@@ -169,9 +170,10 @@ impl Refold {
             let (partition, offset) = (number("_partition"), number("_offset"));
             let topic = rows.column_by_name("_topic_id").map(change::texts).transpose()?.unwrap_or_default();
             let name = |row: usize| {
-                let name = epoch[row].zip(lsn[row]).zip(order[row]).map(|((e, l), o)| (e, l, o));
                 let topic = topic.get(row).and_then(Option::as_deref).unwrap_or_default();
-                named(name, (topic, partition[row].unwrap_or_default(), offset[row].unwrap_or_default()))
+                // What the table says of its order decides too whether positions name it.
+                let numbers = [epoch[row], lsn[row], order[row]];
+                named(&Place::of_table(numbers, topic, partition[row], offset[row]))
             };
             (0..count).map(name).collect()
         } else {
@@ -186,10 +188,10 @@ impl Refold {
     }
 }
 
-fn named(name: Option<(i64, i64, i64)>, (topic, partition, offset): (&str, i64, i64)) -> Vec<u8> {
-    match name {
-        Some(name) => format!("{name:?}").into_bytes(),
-        None => format!("{topic}/{partition}/{offset}").into_bytes(),
+fn named(place: &Place) -> Vec<u8> {
+    match (place.name(), place.record()) {
+        (Some(name), _) => format!("{name:?}").into_bytes(),
+        (None, (topic, partition, offset)) => format!("{topic}/{partition}/{offset}").into_bytes(),
     }
 }
 
@@ -206,6 +208,8 @@ pub fn reason(text: &str) -> Vec<String> {
         .split("; ")
         .map(|part| match part.split_once(": ") {
             Some((what, _)) if what == "WHERE" || what.starts_with('`') => what.to_owned(),
+            // Whether there was one is said by the record, not by the row.
+            _ if part == "the key cannot be read" => "the key is null".to_owned(),
             _ => part.to_owned(),
         })
         .collect();

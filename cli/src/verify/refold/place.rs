@@ -16,7 +16,7 @@ use arrow::array::RecordBatch;
 use catalog::{Envelope, Topic};
 use model::Sequence;
 
-use super::change::{numbers, path, texts};
+use super::change::{header, numbers, path, texts};
 
 /// The place of one change.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -174,6 +174,12 @@ pub fn places(topic: &Topic, bronze: &RecordBatch) -> Result<Vec<Place>> {
     };
     let topics =
         bronze.column_by_name("_topic_id").map(texts).transpose()?.unwrap_or_else(|| vec![None; rows]);
+    // Our own sources say the incarnation of their database in a header.
+    let by_offset: Vec<bool> = match topic.envelope {
+        Envelope::None => vec![false; rows],
+        Envelope::DebeziumFlat => vec![true; rows],
+        Envelope::Debezium => (0..rows).map(|row| header(bronze, row, "lp.epoch").is_none()).collect(),
+    };
     let mut name: Arc<str> = "".into();
     let mut place = |row: usize| {
         let topic_id = topics[row].as_deref().unwrap_or_default();
@@ -181,14 +187,41 @@ pub fn places(topic: &Topic, bronze: &RecordBatch) -> Result<Vec<Place>> {
             name = topic_id.into();
         }
         Place {
-            epoch: epochs[row].or(topic.epoch),
+            epoch: epochs[row],
             lsn: lsns[row],
             tx_order: orders[row],
-            by_offset: false,
+            by_offset: by_offset[row],
             topic: Arc::clone(&name),
             partition: partitions[row].unwrap_or_default(),
             offset: offsets[row].unwrap_or_default(),
         }
     };
     Ok((0..rows).map(&mut place).collect())
+}
+
+/// What changes of a source that is not ours are recognised by: where the row stands in the log, in which
+/// transaction, and what was done to it. Where deletes are bare nulls nothing is taken for a repeat.
+pub fn names(
+    topic: &Topic,
+    bronze: &RecordBatch,
+    places: &[Place],
+    code: impl Fn(usize) -> Option<&'static str>,
+) -> Vec<Option<Name>> {
+    let rows = bronze.num_rows();
+    let first = |names: [&str; 2]| names.iter().find_map(|name| bronze.column_by_name(name).cloned());
+    let (transactions, commits) = match topic.envelope {
+        Envelope::Debezium => {
+            (numbers(path(bronze, "source.txId"), rows), numbers(path(bronze, "source.ts_ms"), rows))
+        }
+        Envelope::DebeziumFlat => (
+            numbers(first(["__txId", "__source_txId"]), rows),
+            numbers(first(["__source_ts_ms", "__ts_ms"]), rows),
+        ),
+        Envelope::None => return vec![None; rows],
+    };
+    let name = |row: usize| {
+        let place = places.get(row).filter(|place| place.by_offset)?;
+        Some((place.epoch, place.lsn?, place.tx_order, transactions[row], commits[row], code(row)?))
+    };
+    (0..rows).map(name).collect()
 }

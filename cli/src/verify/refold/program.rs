@@ -50,18 +50,29 @@ impl PartitionStream for Slot {
 pub struct Bench {
     ctx: SessionContext,
     slot: Arc<Slot>,
-    name: TableName,
+    /// As SQL names it.
+    from: String,
 }
 impl Bench {
     /// A table called `name` with these columns.
-    pub fn new(name: TableName, schema: &SchemaRef) -> Result<Self> {
+    pub fn new(name: &TableName, schema: &SchemaRef) -> Result<Self> {
+        Self::of(name, schema, format!("{}.{}", name.schema(), name.table()))
+    }
+
+    /// The changes of a bronze table, with these columns.
+    pub fn of_changes(bronze: &TableName, schema: &SchemaRef) -> Result<Self> {
+        let from = format!("changes({}.{})", bronze.schema(), bronze.table());
+        Self::of(&query::sql::changes_table(bronze), schema, from)
+    }
+
+    fn of(name: &TableName, schema: &SchemaRef, from: String) -> Result<Self> {
         let ctx = engine::session(Effort::Plain);
         let batch = Mutex::new(RecordBatch::new_empty(Arc::clone(schema)));
         let slot = Arc::new(Slot { schema: Arc::clone(schema), batch });
         let partition: Arc<dyn PartitionStream> = Arc::clone(&slot) as _;
         let table = StreamingTable::try_new(Arc::clone(schema), vec![partition])?;
-        query::session::register(&ctx, &name, Arc::new(table))?;
-        Ok(Self { ctx, slot, name })
+        query::session::register(&ctx, name, Arc::new(table))?;
+        Ok(Self { ctx, slot, from })
     }
 
     /// A statement over the table.
@@ -71,7 +82,7 @@ impl Bench {
 
     /// One expression over the table.
     pub async fn expression(&self, text: &str) -> Result<Program> {
-        let sql = format!("SELECT ({text}) AS value FROM {}.{}", self.name.schema(), self.name.table());
+        let sql = format!("SELECT (\n{text}\n) AS value FROM {}", self.from);
         let parsed = query::sql::parse(&sql)?;
         let plan = self.plan(Statement::Statement(Box::new(parsed.at(ClockMs(0))))).await?;
         let taken = Taken::of(&plan)?;

@@ -1,6 +1,6 @@
 //! What a model says of changes: the row that each becomes, and whether the table takes it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
@@ -8,7 +8,7 @@ use arrow::array::{
     Array as _, ArrayRef, AsArray as _, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions,
 };
 use arrow::compute::{CastOptions, cast, cast_with_options};
-use arrow::datatypes::{DataType, Int64Type, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Int64Type, Schema, SchemaRef, TimeUnit};
 use arrow::row::{RowConverter, SortField};
 use catalog::{Kind, Model, Otherwise, Topic};
 use datafusion::sql::parser::Statement;
@@ -93,6 +93,17 @@ pub struct Batch {
     pub judged: Vec<Judged>,
 }
 
+/// What the times of a history are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Times {
+    /// When the source says that it happened.
+    OfEvent,
+    /// The sequence itself: so many microseconds make one of it.
+    OfSequence(i64),
+    /// There are none: the sequence is no time.
+    Unknown,
+}
+
 struct Expectation {
     name: String,
     otherwise: Otherwise,
@@ -121,6 +132,8 @@ pub struct Rules {
     filters: BTreeSet<usize>,
     expectations: Vec<Expectation>,
     sequence_by: Option<usize>,
+    times: Times,
+    partitioned: Vec<usize>,
     deletes_when: Option<Program>,
     truncates_when: Option<Program>,
     encoder: RowConverter,
@@ -132,7 +145,7 @@ impl Rules {
     pub async fn read(model: &Model, topic: &Topic, bronze: &Schema) -> Result<Self> {
         let reader = Reader::try_new(topic, bronze)?;
         let source = model.source.as_ref().context("the model reads no `changes(…)`")?;
-        let changes = Bench::new(query::sql::changes_table(source), &reader.schema)?;
+        let changes = Bench::of_changes(source, &reader.schema)?;
         let parsed = query::sql::parse(&model.sql)?;
         let plan = changes.plan(Statement::Statement(Box::new(parsed.at(ClockMs(0))))).await?;
         let taken = Taken::of(&plan)?;
@@ -150,7 +163,7 @@ impl Rules {
         for &place in &places {
             columns.push(changes.program(take(&plan, &BTreeSet::from([place]), false)?).await?);
         }
-        let rows = Bench::new("checked.made".parse()?, &schema)?;
+        let rows = Bench::new(&"checked.made".parse()?, &schema)?;
         let mut expectations = Vec::new();
         for rule in &model.expectations {
             let program = rows.expression(&rule.predicate).await.with_context(|| rule.name.clone())?;
@@ -173,6 +186,19 @@ impl Rules {
             model.track_history.iter().map(at).collect::<Result<_>>()?
         };
         let sequence_by = model.sequence_by.as_ref().map(|name| reader.schema.index_of(name)).transpose()?;
+        let times = match sequence_by {
+            Some(at) if model.kind == Kind::Scd2 && topic.event_time.is_none() => {
+                match reader.schema.field(at).data_type() {
+                    DataType::Date32 => Times::OfSequence(86_400_000_000),
+                    DataType::Timestamp(TimeUnit::Second, _) => Times::OfSequence(1_000_000),
+                    DataType::Timestamp(TimeUnit::Millisecond, _) => Times::OfSequence(1_000),
+                    DataType::Timestamp(TimeUnit::Microsecond, _) => Times::OfSequence(1),
+                    _ => Times::Unknown,
+                }
+            }
+            _ => Times::OfEvent,
+        };
+        let partitioned = model.partition_by.iter().map(at).collect::<Result<_>>()?;
         let field = |at: &usize| SortField::new(schema.field(*at).data_type().clone());
         Ok(Self {
             kind: model.kind,
@@ -189,6 +215,8 @@ impl Rules {
             filters: taken.filters,
             expectations,
             sequence_by,
+            times,
+            partitioned,
             deletes_when,
             truncates_when,
             table: model.name.clone(),
@@ -205,12 +233,19 @@ impl Rules {
         let broken = self.broken(&rows, &changes, &passes, &left_out).await?;
         let keys = self.encode(&rows)?;
         let old_keys = self.old_keys(&changes, &left_out).await?;
+        let mut unfit: BTreeMap<usize, String> = BTreeMap::new();
+        for &at in &self.partitioned {
+            for (row, why) in lake::partition::unfit(rows.column(at)) {
+                let column = self.schema.field(at).name();
+                unfit.entry(row).or_insert_with(|| format!("partition column `{column}`: {why}"));
+            }
+        }
         let mut judged = Vec::with_capacity(rows.num_rows());
         for row in 0..rows.num_rows() {
             let mut one = Judged {
                 key: keys[row].clone(),
                 place: changes.places[row].clone(),
-                at: changes.times[row],
+                at: self.time(changes.times[row], changes.places[row].lsn),
                 verdict: Verdict::Error,
                 reasons: Vec::new(),
                 unchanged: left_out[row].clone(),
@@ -227,7 +262,12 @@ impl Rules {
                 Op::Tombstone => Verdict::Tombstone,
                 Op::Message => Verdict::Message,
                 Op::Error => Verdict::Error,
-                Op::Truncate if self.kind != Kind::Append => Verdict::Truncate,
+                Op::Unknown(why) => {
+                    one.reasons.push(why.to_owned());
+                    one.orderless = true;
+                    Verdict::Aside
+                }
+                Op::Truncate if self.kind != Kind::Append && !one.orderless => Verdict::Truncate,
                 Op::Row(_) | Op::Delete | Op::Truncate => {
                     let is_row = matches!(op, Op::Row(_));
                     let asked = is_row || self.kind == Kind::Append;
@@ -240,9 +280,14 @@ impl Rules {
                     };
                     if asked {
                         one.reasons.extend(failed[row].take());
+                        one.reasons.extend(unfit.remove(&row).filter(|_| verdict == Verdict::Row));
                     }
                     if one.key.is_none() && self.kind != Kind::Append {
                         one.reasons.push("the key is null".to_owned());
+                    }
+                    if one.orderless {
+                        one.reasons
+                            .push(format!("`{}` is null: nothing orders the event", self.ordered_by()));
                     }
                     if matches!(old_keys[row], Some(None)) {
                         one.reasons.push("the key it had before cannot be read".to_owned());
@@ -255,6 +300,19 @@ impl Rules {
         Ok(Batch { rows, view: changes.view, judged })
     }
 
+    /// When a change happened that the source gives this time and this sequence.
+    pub fn time(&self, at: Option<i64>, sequence: Option<i64>) -> Option<i64> {
+        match self.times {
+            Times::OfEvent => at,
+            Times::OfSequence(unit) => sequence.and_then(|sequence| sequence.checked_mul(unit)),
+            Times::Unknown => None,
+        }
+    }
+
+    fn ordered_by(&self) -> &str {
+        self.sequence_by.map_or("", |at| self.changes.field(at).name())
+    }
+
     /// What the header of the model says of order, deletes and truncates.
     async fn redefine(&self, changes: &mut Changes) -> Result<()> {
         if let Some(at) = self.sequence_by {
@@ -262,6 +320,10 @@ impl Rules {
             let numbers: &Int64Array = numbers.as_primitive::<Int64Type>();
             for (row, place) in changes.places.iter_mut().enumerate() {
                 place.lsn = numbers.is_valid(row).then(|| numbers.value(row));
+                // Where every event is kept, none has to have a place among others.
+                let missing = self.kind != Kind::Append && place.lsn.is_none();
+                changes.unplaced[row] = missing && changes.ops[row] == Op::Delete;
+                changes.orderless[row] = missing && matches!(changes.ops[row], Op::Row(_));
             }
             let lsn = changes.view.schema().index_of("_lsn")?;
             let mut columns = changes.view.columns().to_vec();

@@ -30,8 +30,7 @@ pub(crate) const NAMES: [&str; 6] = [
 
 /// The function that computes the operator over these types, where the engine's own is not exact.
 pub(super) fn binary(op: Operator, left: &DataType, right: &DataType) -> Option<Arc<ScalarUDF>> {
-    let exact = |t: &DataType| t.is_integer() || t.is_decimal();
-    if !exact(left) || !exact(right) {
+    if !is_exact(left) || !is_exact(right) {
         return None;
     }
     let decimal = left.is_decimal() || right.is_decimal();
@@ -44,6 +43,10 @@ pub(super) fn binary(op: Operator, left: &DataType, right: &DataType) -> Option<
         _ => return None,
     };
     Some(Arc::clone(&BINARY[at]))
+}
+
+fn is_exact(given: &DataType) -> bool {
+    given.is_integer() || given.is_decimal()
 }
 
 /// The function that negates a value of this type, where the engine's own is not exact.
@@ -93,6 +96,10 @@ impl ScalarUDFImpl for Binary {
         let [left, right] = given else {
             return Err(DataFusionError::Plan(format!("`{}` takes two numbers", self.name)));
         };
+        // Called by its name, it may be given times, whose results the engine types otherwise.
+        if !is_exact(left) || !is_exact(right) {
+            return Err(DataFusionError::Plan(format!("`{}` takes integers and decimals", self.name)));
+        }
         BinaryTypeCoercer::new(left, &self.op, right).get_result_type()
     }
     fn is_strict(&self) -> bool {
