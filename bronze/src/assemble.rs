@@ -17,7 +17,9 @@ use arrow::datatypes::{DataType, Fields, SchemaRef};
 use model::ClockMs;
 use stream::Records;
 
+use crate::absent::{self, Values as Defaults};
 use crate::decode::{Decoded, Refusal, join};
+use crate::resolve::Fill;
 
 /// Names of the columns that are not the value's.
 pub mod column {
@@ -77,6 +79,8 @@ pub struct Layout {
     schema: SchemaRef,
     values: Fields,
     keys: Option<Fields>,
+    defaults: Defaults,
+    absent: Fill,
 }
 impl Layout {
     /// The layout of a bronze table.
@@ -88,7 +92,22 @@ impl Layout {
             DataType::Struct(fields) => Some(fields.clone()),
             _ => None,
         });
-        Self { schema, values, keys }
+        Self { schema, values, keys, defaults: Defaults::new(), absent: Fill::Nothing }
+    }
+    /// With what stands for columns that a writer did not know.
+    #[must_use]
+    pub fn with_defaults(mut self, defaults: Defaults) -> Self {
+        self.absent = absent::fill(&defaults, &self.values);
+        self.defaults = defaults;
+        self
+    }
+    /// What stands for columns that a writer did not know.
+    pub fn defaults(&self) -> &Defaults {
+        &self.defaults
+    }
+    /// The same, to be put into columns.
+    pub fn absent(&self) -> &Fill {
+        &self.absent
     }
     /// All columns.
     pub fn schema(&self) -> &SchemaRef {

@@ -13,7 +13,7 @@ use catalog::KeyFormat;
 use stream::{Records, registry};
 
 use crate::assemble::{Layout, Origin, Values, assemble};
-use crate::decode::{Decoded, Decoder, Refusal};
+use crate::decode::{Decoded, Decoder, Refusal, Wanted};
 use crate::json::{Fresh, SchemaParts};
 use crate::lookup::{Asked, Part};
 use crate::patience::Needs;
@@ -181,12 +181,13 @@ impl Reader {
 
     /// Reads the records at `kept`. Those whose schema nobody put in are error rows.
     pub fn read(&mut self, origin: Origin<'_>, rows: &Records, kept: &[u32]) -> Read {
-        let wanted = self.layout.values().clone();
+        let (columns, absent) = (self.layout.values().clone(), self.layout.absent().clone());
+        let wanted = Wanted { columns: &columns, absent: &absent };
         let at = |row: u32| rows.value(kept[row as usize] as usize);
         let values = match self.format {
-            Format::Avro => framed(&mut self.values, kept.len(), at, &wanted),
-            Format::Json => self.value_parts.decode(kept.len(), at, &wanted),
-            Format::Text | Format::Bytes => plain(kept.len(), at, &wanted),
+            Format::Avro => framed(&mut self.values, kept.len(), at, wanted),
+            Format::Json => self.value_parts.decode(kept.len(), at, wanted),
+            Format::Text | Format::Bytes => plain(kept.len(), at, &columns),
         };
         let keys = match self.layout.keys().cloned() {
             Some(wanted) => {
@@ -211,12 +212,15 @@ impl Reader {
         wanted: &Fields,
     ) -> Vec<Decoded> {
         match self.key_format {
-            None if self.format == Format::Avro => return framed(&mut self.keys, len, at, wanted).parts,
+            None if self.format == Format::Avro => {
+                return framed(&mut self.keys, len, at, wanted.into()).parts;
+            }
             None => {}
-            Some(KeyFormat::Avro) => return framed(&mut self.keys, len, at, wanted).parts,
+            Some(KeyFormat::Avro) => return framed(&mut self.keys, len, at, wanted.into()).parts,
             Some(_) => return self.key_parts.decode(len, at, wanted).parts,
         }
-        let mut parts = framed(&mut self.keys, len, |row| at(row).filter(|key| is_framed(key)), wanted).parts;
+        let mut parts =
+            framed(&mut self.keys, len, |row| at(row).filter(|key| is_framed(key)), wanted.into()).parts;
         let json = |row| at(row).filter(|key| !is_framed(key));
         parts.extend(self.key_parts.decode(len, json, wanted).parts);
         parts
@@ -238,7 +242,7 @@ fn framed<'a>(
     shelf: &mut Shelf,
     len: usize,
     at: impl Fn(u32) -> Option<&'a [u8]>,
-    wanted: &Fields,
+    wanted: Wanted<'_>,
 ) -> Values {
     let mut values = Values { schema_ids: vec![None; len], ..Values::default() };
     let mut groups: Vec<(u32, Vec<u32>)> = Vec::new();

@@ -24,6 +24,7 @@ use runtime::{Backoff, Traces};
 use serde_json::{Map, Value, json};
 use stream::Admin;
 
+use crate::absent;
 use crate::budget::Permit;
 use crate::decider::{Plan, Range};
 use crate::ledger::{self, Lines};
@@ -61,6 +62,8 @@ pub struct Work {
     pub plan: Plan<Waiting>,
     /// The table's columns after it, where it gains some.
     pub schema: Option<SchemaRef>,
+    /// What stands for columns that it may gain.
+    pub defaults: absent::Values,
     /// Where its span goes.
     pub traces: Traces,
     /// Says whether the topic is still the same one. `None`: nobody is asked.
@@ -130,7 +133,7 @@ pub async fn land(mut table: Table, work: Work) -> Finished {
 }
 
 async fn attempt(table: &mut Table, work: Work, cause: Option<Cause>) -> lake::Result<Outcome> {
-    let Work { op, project, topic, topic_id, plan, schema, admin, .. } = work;
+    let Work { op, project, topic, topic_id, plan, schema, defaults, admin, .. } = work;
     let (batches, permits) = split(plan.batches);
     let digested = batches.clone();
     let digests = runtime::cpu::run(move || digested.iter().map(|part| digest(part)).collect::<Vec<_>>());
@@ -152,8 +155,11 @@ async fn attempt(table: &mut Table, work: Work, cause: Option<Cause>) -> lake::R
         set: plan.ranges.iter().map(|range| (app(range), range.to)).collect::<Positions>(),
         append,
         remove: lake::Remove::Nothing,
+        properties: match &schema {
+            Some(_) => BTreeMap::from([(lake::DEFAULTS.to_owned(), lake::defaults::offered(&defaults))]),
+            None => BTreeMap::new(),
+        },
         schema,
-        properties: BTreeMap::new(),
         info: info(&project, &topic, &topic_id, &plan.ranges, &digests),
     };
     if let Some(cause) = cause {

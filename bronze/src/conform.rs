@@ -129,6 +129,10 @@ pub fn conform(array: &ArrayRef, to: &DataType, misfits: &mut Vec<Misfit>) -> Re
         // What Debezium writes of an instant with a zone, and of a decimal without a scale.
         (T::Utf8, T::Timestamp(TimeUnit::Microsecond, zone)) => text::instants(array, zone.clone(), misfits),
         (T::Struct(fields), T::Utf8) if text::is_scaled(fields) => text::scaled(array.as_struct(), misfits),
+        (T::Utf8, T::Decimal128(precision, scale)) => text::decimals(array, *precision, *scale, misfits),
+        (T::Struct(fields), T::Decimal128(precision, scale)) if text::is_scaled(fields) => {
+            text::decimals(&text::scaled(array.as_struct(), misfits), *precision, *scale, misfits)
+        }
         (from, to) if from == to => array.clone(),
         _ => return Err(refuse()),
     })

@@ -19,7 +19,6 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::datatypes::Fields;
 use catalog::avro::{Form, in_form};
 use datum::{Encodings, Refused, Shape};
 use serde::Deserialize;
@@ -28,7 +27,7 @@ use serde_json::value::RawValue;
 use crate::assemble::Values;
 use crate::check::BadSchema;
 use crate::conform::Reason;
-use crate::decode::{Decoder, Refusal};
+use crate::decode::{Decoder, Refusal, Wanted};
 use crate::door::Door;
 
 /// A topic with more schemas than this has a producer that makes one up for each value.
@@ -194,12 +193,13 @@ impl SchemaParts {
     }
 
     /// Reads `len` values into `wanted` columns. `at` gives the value of a position; none has no row.
-    pub fn decode<'a>(
+    pub fn decode<'a, 'w>(
         &mut self,
         len: usize,
         at: impl Fn(u32) -> Option<&'a [u8]>,
-        wanted: &Fields,
+        wanted: impl Into<Wanted<'w>>,
     ) -> Values {
+        let wanted = wanted.into();
         let mut values = Values { schema_ids: vec![None; len], ..Values::default() };
         let mut arena = Vec::new();
         let mut spans: Vec<Range<usize>> = vec![0..0; len];

@@ -4,10 +4,14 @@
 //! some are read. JSON without a schema part says nothing, and nothing is guessed: the digits of a decimal
 //! look like any other text.
 //!
+//! A column that a later schema brings with a default has that default in records of the schemas before: the
+//! first schema that has the column says it, as later ones may have changed it for rows to come.
+//!
 //! Once there is a table, it has held every schema so far. A newer schema may lack some of its columns, or
 //! be one that no table can hold; models read the table, so it is only ever widened by what is learned.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
@@ -18,6 +22,7 @@ use model::{Offset, Reaction};
 use stream::{Admin, Kafka, Records, Registry};
 
 use crate::Error;
+use crate::absent::{self, Values};
 use crate::assemble::column;
 use crate::evolve::{self, MOST_COLUMNS};
 use crate::json::schema_part;
@@ -41,13 +46,17 @@ pub async fn learn(
     let columns = table.as_ref().map(|table| table.schema());
     if topic.value != ValueFormat::Avro {
         return match columns {
-            Some(columns) => of_columns(topic, columns).map(Some),
+            Some(columns) => of_columns(topic, columns, &Values::new()).map(Some),
             None => of_records(kafka, topic).await,
         };
     }
     match (of_registry(registry, topic).await?, columns) {
-        (Some(newest), columns) => merged(topic, newest, columns).map(Some),
-        (None, Some(columns)) => of_columns(topic, columns).map(Some),
+        (Some(newest), Some(columns)) => merged(topic, newest, Some(columns)).map(Some),
+        (Some(newest), None) => {
+            let newest = merged(topic, newest, None)?;
+            of_versions(registry, topic, newest).await.map(Some)
+        }
+        (None, Some(columns)) => of_columns(topic, columns, &Values::new()).map(Some),
         // Subjects may be named after records, not after topics: then the records say which.
         (None, None) => of_ids(kafka, registry, topic).await,
     }
@@ -60,6 +69,28 @@ async fn of_registry(registry: &Registry, topic: &Topic) -> Result<Option<Learne
     Ok(Some(LearnedSchemas { value: value.schema.to_string(), key: key.map(|key| key.schema.to_string()) }))
 }
 
+/// The newest schemas, with the defaults that their columns had when they came.
+async fn of_versions(
+    registry: &Registry,
+    topic: &Topic,
+    newest: LearnedSchemas,
+) -> Result<LearnedSchemas, Error> {
+    let failed = |source| Error::Registry { topic: topic.name.clone(), source };
+    let versions = registry.versions(&topic.value_subject()).await.map_err(failed)?;
+    let refused = |source| Error::BadContract { topic: topic.name.clone(), source };
+    let mut gathered = Gathered::default();
+    for version in versions {
+        // One that no table can hold brings no column.
+        if let Ok(wanted) = wanted(topic, &version.schema, newest.key.as_deref()) {
+            gathered.add(wanted, &version.schema);
+        }
+    }
+    let columns = wanted(topic, &newest.value, newest.key.as_deref()).map_err(refused)?;
+    let said = absent::of(&newest.value, &columns);
+    gathered.defaults.retain(|path, _| absent::has(&columns, path));
+    if said == gathered.defaults { Ok(newest) } else { of_columns(topic, &columns, &gathered.defaults) }
+}
+
 /// The newest schemas, and what the table has beside them.
 fn merged(topic: &Topic, newest: LearnedSchemas, table: Option<&SchemaRef>) -> Result<LearnedSchemas, Error> {
     let wanted = wanted(topic, &newest.value, newest.key.as_deref());
@@ -70,7 +101,7 @@ fn merged(topic: &Topic, newest: LearnedSchemas, table: Option<&SchemaRef>) -> R
     };
     let kept = |why: String| {
         tracing::info!(topic = %topic.name, why, "the newest schema does not go into the table, which keeps its columns");
-        of_columns(topic, table)
+        of_columns(topic, table, &Values::new())
     };
     let wanted = match wanted {
         Ok(wanted) => wanted,
@@ -80,7 +111,11 @@ fn merged(topic: &Topic, newest: LearnedSchemas, table: Option<&SchemaRef>) -> R
         Ok(wide) => {
             let wide = wide.unwrap_or_else(|| table.clone());
             // The registry's own words where they leave nothing out.
-            if covers(wanted.fields(), wide.fields()) { Ok(newest) } else { of_columns(topic, &wide) }
+            if covers(wanted.fields(), wide.fields()) {
+                Ok(newest)
+            } else {
+                of_columns(topic, &wide, &Values::new())
+            }
         }
         Err(clash) => kept(clash.to_string()),
     }
@@ -147,21 +182,25 @@ async fn of_ids(kafka: &Kafka, registry: &Registry, topic: &Topic) -> Result<Opt
         };
         parts.push((value, key));
     }
-    match columns(topic, &parts, |value, key| wanted(topic, value, key))? {
-        Some(columns) => of_columns(topic, &columns).map(Some),
+    match columns(topic, &parts, |value, key| {
+        wanted(topic, value, key).map(|columns| (value.to_owned(), columns))
+    })? {
+        Some(Gathered { columns, defaults }) => of_columns(topic, &columns, &defaults).map(Some),
         None if has_ids => Err(Error::NoKnownSchema { topic: topic.name.clone() }),
         None => Ok(None),
     }
 }
 
-/// Schemas of values and keys that give a table these columns.
-fn of_columns(topic: &Topic, columns: &Schema) -> Result<LearnedSchemas, Error> {
+/// Schemas of values and keys that give a table these columns, with these defaults.
+fn of_columns(topic: &Topic, columns: &Schema, defaults: &Values) -> Result<LearnedSchemas, Error> {
     let refused = |source| Error::BadContract { topic: topic.name.clone(), source };
     let avro = |name: &str, columns: Schema| {
         avro_from_arrow(name, "io.lakepulse.learned", &columns, &[]).map_err(refused)
     };
     let own = columns.fields().iter().filter(|field| !column::ALL.contains(&field.name().as_str()));
-    let value = avro("Value", Schema::new(own.cloned().collect::<Vec<_>>()))?;
+    let own = Schema::new(own.cloned().collect::<Vec<_>>());
+    let value = avro("Value", own.clone())?;
+    let value = if defaults.is_empty() { value } else { absent::declare(&value, own.fields(), defaults) };
     let key = match columns.field_with_name(column::KEYS).map(|field| field.data_type()) {
         Ok(DataType::Struct(keys)) => Some(avro("Key", Schema::new(keys.clone()))?),
         _ => None,
@@ -185,7 +224,7 @@ async fn of_records(kafka: &Kafka, topic: &Topic) -> Result<Option<LearnedSchema
     })
     .await?;
     match columns(topic, &parts, |value, key| columns_of(topic, value, key))? {
-        Some(columns) => of_columns(topic, &columns).map(Some),
+        Some(Gathered { columns, defaults }) => of_columns(topic, &columns, &defaults).map(Some),
         None if values > 0 => Err(Error::NoSchemaPart { topic: topic.name.clone() }),
         None => Ok(None),
     }
@@ -212,35 +251,58 @@ async fn sample(kafka: &Kafka, topic: &Topic, mut look: impl FnMut(&Records)) ->
     Ok(())
 }
 
-/// The columns of a table that has room for all schemas, of values and their keys. One that no table can
+/// The columns of a table that has room for all schemas, oldest first, of values and their keys. One that no table can
 /// hold is left out, as its records will be error rows; an error where there is no other.
 fn columns(
     topic: &Topic,
     parts: &[(String, Option<String>)],
-    of: impl Fn(&str, Option<&str>) -> Result<SchemaRef, catalog::avro::Error>,
-) -> Result<Option<SchemaRef>, Error> {
-    let (mut columns, mut refused): (Option<SchemaRef>, _) = (None, None);
+    of: impl Fn(&str, Option<&str>) -> Result<(String, SchemaRef), catalog::avro::Error>,
+) -> Result<Option<Gathered>, Error> {
+    let (mut gathered, mut refused) = (None::<Gathered>, None);
     for (value, key) in parts {
         match of(value, key.as_deref()) {
-            Ok(wanted) => {
-                columns = Some(match columns {
-                    None => wanted,
-                    Some(has) => evolve::widen(&has, &wanted).ok().flatten().unwrap_or(has),
-                });
-            }
+            Ok((schema, wanted)) => gathered.get_or_insert_default().add(wanted, &schema),
             Err(source) => refused = Some(source),
         }
     }
-    match (columns, refused) {
+    match (gathered, refused) {
         (None, Some(source)) => Err(Error::BadContract { topic: topic.name.clone(), source }),
-        (columns, _) => Ok(columns),
+        (gathered, _) => Ok(gathered),
     }
 }
 
-fn columns_of(topic: &Topic, value: &str, key: Option<&str>) -> Result<SchemaRef, catalog::avro::Error> {
+/// The columns of several schemas, and what the first that has a column says of rows without it.
+struct Gathered {
+    columns: SchemaRef,
+    defaults: Values,
+}
+impl Default for Gathered {
+    fn default() -> Self {
+        Self { columns: Arc::new(Schema::empty()), defaults: Values::new() }
+    }
+}
+impl Gathered {
+    fn add(&mut self, wanted: SchemaRef, schema: &str) {
+        let mut said = absent::of(schema, &wanted);
+        said.retain(|path, _| !absent::has(&self.columns, path));
+        self.columns = match self.columns.fields().is_empty() {
+            true => wanted,
+            false => evolve::widen(&self.columns, &wanted).ok().flatten().unwrap_or(self.columns.clone()),
+        };
+        said.retain(|path, _| absent::has(&self.columns, path));
+        self.defaults.extend(said);
+    }
+}
+
+fn columns_of(
+    topic: &Topic,
+    value: &str,
+    key: Option<&str>,
+) -> Result<(String, SchemaRef), catalog::avro::Error> {
     let value = avro_from_connect(value)?;
     let key = key.map(avro_from_connect).transpose()?;
-    wanted(topic, &value, key.as_deref())
+    let columns = wanted(topic, &value, key.as_deref())?;
+    Ok((value, columns))
 }
 
 #[cfg(test)]

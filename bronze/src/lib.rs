@@ -31,7 +31,8 @@
 //! Never here: a position remembered anywhere but in the table; a record passed over in silence; a
 //! decision by wall clock about what comes first.
 
-pub mod accept;
+pub mod absent;
+mod accept;
 pub mod assemble;
 pub mod batch;
 pub mod budget;

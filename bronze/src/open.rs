@@ -6,13 +6,13 @@
 
 use std::collections::BTreeSet;
 
-use catalog::Topic;
 use catalog::avro::bronze_schema_of;
+use catalog::{KEEPS, READING, Topic};
 use lake::{Lake, Table, TableSpec};
 use model::{Positions, ProjectName, TopicId};
 use stream::{Admin, Kafka, Registry};
 
-use crate::{Error, Loss, learn};
+use crate::{Error, Loss, absent, learn};
 
 /// Property of a bronze table: ids of former topics of its name, with commas, whose end was accepted.
 pub const ENDED: &str = "lakepulse.ended_topics";
@@ -80,7 +80,11 @@ pub async fn create_table(lake: &Lake, project: &ProjectName, topic: &Topic) -> 
     spec.deletion_vectors = false;
     spec.append_only = true;
     spec.description = topic.description.clone();
-    spec.properties.insert("lakepulse.topic".to_owned(), topic.name.to_string());
+    if let Some(defaults) = absent::property(topic, &spec.schema) {
+        spec.properties.insert(lake::DEFAULTS.to_owned(), defaults);
+    }
+    spec.properties.insert(READING.to_owned(), topic.reading());
+    spec.properties.insert(KEEPS.to_owned(), topic.name.to_string());
     let created = lake.create(&topic.table, spec).await;
     created.map_err(|source| Error::Lake { table: topic.table.clone(), source })
 }

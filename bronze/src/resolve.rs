@@ -86,6 +86,21 @@ pub fn resolve(writer: &str, declared: &str) -> (Arc<str>, Fill) {
     (root.to_string().into(), fill)
 }
 
+/// The defaults of a schema's fields, each at its dotted path: of the record itself and of records in it, not of
+/// those in lists and maps. The values are as the decoder has them.
+pub fn defaults(schema: &str) -> Vec<(String, ArrayRef)> {
+    let Ok(root) = serde_json::from_str(&in_form(schema, Form::Text)) else { return Vec::new() };
+    let mut resolver = Resolver {
+        writer: HashMap::new(),
+        declared: definitions(&root),
+        renames: HashMap::new(),
+        open: Vec::new(),
+    };
+    let mut found = Vec::new();
+    resolver.defaults(&root, None, "", &mut found);
+    found
+}
+
 struct Resolver {
     writer: HashMap<String, Value>,
     declared: HashMap<String, Value>,
@@ -190,6 +205,31 @@ impl Resolver {
         }
         self.open.pop();
         if fields.is_empty() && absent.is_empty() { Fill::Nothing } else { Fill::Record { fields, absent } }
+    }
+
+    fn defaults(
+        &mut self,
+        kind: &Value,
+        space: Option<&str>,
+        path: &str,
+        found: &mut Vec<(String, ArrayRef)>,
+    ) {
+        let record = follow(&self.declared, kind, space).clone();
+        let (name, space) = full_name(&record, space);
+        let is_record = record.get("type").and_then(Value::as_str) == Some("record");
+        if !is_record || self.open.contains(&name) || self.open.len() > DEEPEST {
+            return;
+        }
+        self.open.push(name);
+        for field in record["fields"].as_array().into_iter().flatten() {
+            let Some(name) = field["name"].as_str() else { continue };
+            let path = if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
+            let default = field.get("default").filter(|default| !default.is_null());
+            let one = default.and_then(|default| self.one(&field["type"], default, space.as_deref()));
+            found.extend(one.map(|one| (path.clone(), one)));
+            self.defaults(&field["type"], space.as_deref(), &path, found);
+        }
+        self.open.pop();
     }
 
     /// A column of one row that holds a default.

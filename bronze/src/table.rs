@@ -28,6 +28,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
+use crate::absent;
 use crate::assemble::{Layout, Origin, column};
 use crate::batch::{Format, Reader};
 use crate::budget::{Permit, Share};
@@ -119,7 +120,7 @@ impl Task {
             ValueFormat::Json => Format::Text,
             ValueFormat::Bytes => Format::Bytes,
         };
-        let reader = Reader::new(format, Layout::new(table.schema().clone())).keys_in(topic.key_format);
+        let reader = Reader::new(format, layout_of(&table)).keys_in(topic.key_format);
         let meter = shared.context.meters.stage("bronze", &topic.table.to_string());
         meter.version(table.version());
         let context = &shared.context;
@@ -418,6 +419,7 @@ impl Task {
             topic: self.topic.name.clone(),
             topic_id: self.topic_id.clone(),
             plan,
+            defaults: self.reader().layout().defaults().clone(),
             schema: (schema != *table.schema()).then_some(schema),
             traces: self.meter.traces().clone(),
             admin: self.shared.admin.clone(),
@@ -458,6 +460,17 @@ impl Task {
     fn app(&self, partition: i32) -> AppId {
         AppId::partition(&self.topic_id, partition)
     }
+}
+
+/// The columns of a table, with what it says of those that a writer did not know.
+fn layout_of(table: &Table) -> Layout {
+    Layout::new(table.schema().clone()).with_defaults(defaults_of(table))
+}
+
+/// What a table says of columns that a writer did not know. What is no such text says nothing.
+fn defaults_of(table: &Table) -> absent::Values {
+    let known = lake::defaults::parse(table.property(lake::DEFAULTS)).unwrap_or_default();
+    known.into_iter().map(|(path, default)| (path, default.value)).collect()
 }
 
 /// Every row of a batch.

@@ -287,3 +287,33 @@ pub fn log(values: impl IntoIterator<Item = Option<Vec<u8>>>) -> Records {
 pub fn all(records: &Records) -> Vec<u32> {
     (0..records.len() as u32).collect()
 }
+
+/// A topic of Avro whose contract says nothing else.
+pub fn topic() -> catalog::Topic {
+    catalog::Topic {
+        name: "t.rows".parse().expect("a name"),
+        table: "bronze.rows".parse().expect("a name"),
+        description: None,
+        value: catalog::ValueFormat::Avro,
+        envelope: catalog::Envelope::None,
+        decimals: model::text::DecimalForm::Text,
+        bytes: model::text::BytesForm::Text,
+        key_format: None,
+        value_schema: None,
+        declared: true,
+        key_schema: None,
+        key: Vec::new(),
+        partition_by: Vec::new(),
+        event_time: None,
+        epoch: None,
+        full_identity: false,
+        snapshots: Default::default(),
+        placeholder: None,
+        partitions: 1,
+        replication: 1,
+        retention: None,
+        compatibility: "NONE".to_owned(),
+        config: std::collections::BTreeMap::new(),
+        location: catalog::Location::new("topics.yaml", 1),
+    }
+}

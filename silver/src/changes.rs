@@ -21,6 +21,7 @@ use catalog::{Envelope, Snapshots, Topic};
 
 use crate::event::{Name, Seq};
 
+mod absent;
 mod columns;
 mod flat;
 mod headers;
@@ -28,6 +29,7 @@ mod marker;
 mod order;
 mod time;
 
+use absent::Absent;
 use columns::{child, is_meta, path, text};
 use marker::Marker;
 
@@ -108,6 +110,7 @@ pub struct Reader {
     schema: SchemaRef,
     /// Columns of the row itself, before the ones that start with an underscore.
     width: usize,
+    absent: Absent,
 }
 
 /// Rows of `changes(…)`, one for each bronze row, and what the fold needs beside them.
@@ -153,7 +156,12 @@ impl Reader {
             keys,
             schema,
             width,
+            absent: Absent::default(),
         })
+    }
+    /// As it, of a table that says with this property what stands for columns in rows that lack them.
+    pub fn with_defaults(self, property: Option<&str>) -> Result<Self, serde_json::Error> {
+        Ok(Self { absent: Absent::of(property)?, ..self })
     }
     /// The columns of `changes(…)`.
     pub fn schema(&self) -> &SchemaRef {
@@ -182,6 +190,7 @@ impl Reader {
     /// The newest event time of these rows, microseconds, for a clock that follows events. One that lies
     /// more than a day after its record reached Kafka is a mistake of the source and moves no clock.
     pub fn newest_event(&self, bronze: &RecordBatch) -> Result<Option<i64>, ArrowError> {
+        let bronze = &self.absent.fill(bronze)?;
         // Kafka's time stands in for the source's only where the source has none at all: a tombstone, or
         // a record that cannot be decoded, moves no clock.
         let times = match time::own_time(bronze, self.event_time.as_deref(), self.envelope)? {
@@ -201,6 +210,7 @@ impl Reader {
 
     /// Reads a batch of bronze rows.
     pub fn read(&self, bronze: &RecordBatch) -> Result<Changes, ArrowError> {
+        let bronze = &self.absent.fill(bronze)?;
         let rows = bronze.num_rows();
         let (ops, mut last_of_snapshot) = self.ops(bronze)?;
         let mut columns = self.row_columns(bronze, &ops, false)?;
@@ -242,6 +252,7 @@ impl Reader {
 
     /// Rows of `changes(…)` with nothing but the key columns, for finding rows of a key.
     pub fn read_keys(&self, bronze: &RecordBatch) -> Result<RecordBatch, ArrowError> {
+        let bronze = &self.absent.fill(bronze)?;
         let (ops, _) = self.ops(bronze)?;
         let mut columns = self.row_columns(bronze, &ops, true)?;
         let behind = self.schema.fields()[self.width..].iter();

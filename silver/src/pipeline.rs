@@ -28,7 +28,7 @@ mod batch;
 mod open;
 
 use batch::Batch;
-use open::Open;
+use open::{CompiledFor, Open};
 
 /// One table.
 pub struct Pipeline {
@@ -211,13 +211,14 @@ impl Pipeline {
             batch => batch?,
         };
         self.meter.state(State::Running);
-        if open.bronze.schema() != &open.compiled_for {
+        let compiled_for = CompiledFor::of(&open.bronze);
+        if open.compiled_for != compiled_for {
             let model = self.model()?.clone();
             let topic = self.ctx.project.catalog.topic_of(&open.rules.bronze);
             if let Some(topic) = topic {
-                open.rules = Rules::compile(&model, topic, open.bronze.schema()).await?;
+                open.rules = Rules::compile(&model, topic, open.bronze.schema()).await?.over(&open.bronze)?;
             }
-            open.compiled_for = Arc::clone(open.bronze.schema());
+            open.compiled_for = compiled_for;
         }
         let started = self.ctx.clock.now();
         let records = batch.records();

@@ -114,7 +114,7 @@ pub(crate) async fn open(catalog: &Catalog, model: &Model, lake: &Lake) -> Resul
     let topic = catalog.topic_of(&source).ok_or_else(|| unfit("no topic is kept there"))?;
     let bronze = lake.table(&source).await.of(&model.name)?;
     let bronze = bronze.ok_or_else(|| unfit("it does not exist yet; run `lakepulse bronze`"))?;
-    Ok((Rules::compile(model, topic, bronze.schema()).await?, bronze))
+    Ok((Rules::compile(model, topic, bronze.schema()).await?.over(&bronze)?, bronze))
 }
 
 /// Every event of a table that keeps rows by key.

@@ -10,6 +10,8 @@ use std::process::Command;
 use anyhow::{Context as _, Result, bail};
 use cargo_metadata::MetadataCommand;
 
+use crate::cargo::cargo;
+
 /// Limits of one run: half a gigabyte and ten seconds an input.
 const LIMITS: [&str; 4] = ["-rss_limit_mb=512", "-timeout=10", "-max_len=16384", "-print_final_stats=1"];
 
@@ -30,10 +32,20 @@ pub fn run(args: &[String]) -> Result<String> {
     }
     let metadata = MetadataCommand::new().no_deps().exec()?;
     let (root, built) = (PathBuf::from(metadata.workspace_root), PathBuf::from(metadata.target_directory));
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut build = Command::new(cargo);
+    let mut build = cargo();
     build.current_dir(&root).env("RUSTC_WORKSPACE_WRAPPER", root.join("fuzz/instrument"));
-    build.args(["build", "--locked", "-p", "fuzz", "--features", "libfuzzer", "--bin", target]);
+    // The whole workspace and a test: features, and with them all that is built already, are those of every build.
+    build.args([
+        "build",
+        "--locked",
+        "--workspace",
+        "--features",
+        "fuzz/libfuzzer",
+        "--bin",
+        target,
+        "--test",
+        "replay",
+    ]);
     if !build.status()?.success() {
         bail!("target `{target}` was not built");
     }

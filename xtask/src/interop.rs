@@ -3,11 +3,12 @@
 //! The servers are the test's own and end with it. What was downloaded stays where `compose/native/stack` and
 //! `e2e/readers/python` keep things, for the next time.
 
-use std::ffi::OsString;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, bail, ensure};
+
+use crate::cargo::cargo;
 
 /// Runs it; what the engines said is on standard output by then.
 pub fn run() -> Result<String> {
@@ -28,22 +29,6 @@ pub fn run() -> Result<String> {
     ]);
     done(test.env("LAKEPULSE_E2E_PYTHON", python.trim()).envs(exports(&spark)?))?;
     Ok("every engine agrees".to_owned())
-}
-
-/// Cargo, as a shell would start it. What `cargo run` tells this program of itself is left out: build scripts
-/// watch some of it, so hundreds of crates would be compiled again, and once more by the next plain build.
-fn cargo() -> Command {
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo")));
-    for (name, _) in std::env::vars_os() {
-        if name.to_str().is_some_and(is_of_the_package) {
-            cargo.env_remove(name);
-        }
-    }
-    cargo
-}
-
-fn is_of_the_package(name: &str) -> bool {
-    ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_"].iter().any(|of| name.starts_with(of))
 }
 
 /// `export NAME=value` lines, as `stack` prints them for a shell. Folders with characters that a shell would
@@ -76,13 +61,7 @@ fn done(command: &mut Command) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::{exports, is_of_the_package};
-
-    #[test]
-    fn only_what_is_said_of_this_package_is_kept_from_cargo() {
-        assert!(is_of_the_package("CARGO_PKG_NAME") && is_of_the_package("CARGO_MANIFEST_DIR"));
-        assert!(!is_of_the_package("CARGO_TARGET_DIR") && !is_of_the_package("CARGO_INCREMENTAL"));
-    }
+    use super::exports;
 
     #[test]
     fn exports_are_pairs_and_quoted_values_are_refused() {

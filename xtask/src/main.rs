@@ -5,6 +5,7 @@
 //! `cargo xtask interop`: other engines read every table of a finished run. Its downloads are large.
 
 mod arrows;
+mod cargo;
 mod fuzz;
 mod interop;
 

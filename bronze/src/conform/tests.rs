@@ -255,3 +255,36 @@ fn a_text_is_a_date_or_a_misfit(#[case] words: &str, #[case] expected: Option<i3
     assert_eq!(misfits.is_empty(), expected.is_some());
     assert_eq!(days.as_primitive::<Date32Type>().iter().next().flatten(), expected);
 }
+
+proptest! {
+    /// A decimal that carries its scale, and one in a text, are decimals of the table where they are exact there.
+    #[test]
+    fn decimals_that_carry_their_scale_are_those_of_the_table_or_misfits(
+        unscaled in -(10_i128.pow(20))..10_i128.pow(20), scale in 0_i8..=12, precision in 1_u8..=38, wanted in 0_i8..=12,
+    ) {
+        prop_assume!(i16::from(wanted) <= i16::from(precision));
+        let words = text::print_decimal(unscaled, scale);
+        let exact = text::decimal(&words, u32::from(precision), wanted.unsigned_abs().into()).ok();
+        let to = DataType::Decimal128(precision, wanted);
+        let fields = Fields::from(vec![
+            Field::new("scale", DataType::Int32, true), Field::new("value", DataType::Binary, true),
+        ]);
+        let raw = unscaled.to_be_bytes();
+        let own = StructArray::new(
+            fields,
+            vec![
+                Arc::new(Int32Array::from(vec![i32::from(scale)])) as ArrayRef,
+                Arc::new(BinaryArray::from(vec![raw.as_slice()])),
+            ],
+            None,
+        );
+        for (stored, misfits) in
+            [conformed(own, to.clone()), conformed(StringArray::from(vec![words.clone()]), to.clone())]
+        {
+            prop_assert_eq!(misfits.is_empty(), exact.is_some(), "{}", &words);
+            if let Some(exact) = exact {
+                prop_assert_eq!(stored.as_primitive::<Decimal128Type>().value(0), exact);
+            }
+        }
+    }
+}

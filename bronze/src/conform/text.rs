@@ -155,6 +155,16 @@ pub(super) fn scaled(array: &StructArray, misfits: &mut Vec<Misfit>) -> ArrayRef
     Arc::new(texts.finish())
 }
 
+/// Digits of a text as a decimal of the table.
+pub(super) fn decimals(array: &ArrayRef, precision: u8, scale: i8, misfits: &mut Vec<Misfit>) -> ArrayRef {
+    let digits = |text: &str| {
+        let scale = u32::try_from(scale).map_err(|_| Reason::Decimal)?;
+        text::decimal(text, u32::from(precision), scale).map_err(|_| Reason::Decimal)
+    };
+    let values = read::<Decimal128Type>(array, misfits, digits);
+    Arc::new(values.with_data_type(DataType::Decimal128(precision, scale)))
+}
+
 /// Big-endian two's complement at a scale, as PostgreSQL would print it.
 fn in_digits(raw: &[u8], scale: i32) -> String {
     let number = BigInt::from_signed_bytes_be(raw).to_string();

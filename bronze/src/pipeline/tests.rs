@@ -29,7 +29,7 @@ const SECOND: &str = r#"{"type":"record","name":"Order","fields":[
     {"name":"id","type":"long"},{"name":"total","type":{"type":"bytes","logicalType":"decimal","precision":18,"scale":2}},
     {"name":"note","type":["null","string"],"default":null}]}"#;
 const INCOMPATIBLE: &str = r#"{"type":"record","name":"Order","fields":[
-    {"name":"id","type":{"type":"int","logicalType":"date"}},{"name":"total","type":"string"}]}"#;
+    {"name":"id","type":{"type":"int","logicalType":"date"}},{"name":"total","type":{"type":"array","items":"int"}}]}"#;
 
 /// Nothing here takes this long unless it hangs.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -8,7 +8,7 @@ use catalog::avro::timestamp_type;
 use proptest::prelude::*;
 
 use super::*;
-use crate::testing::{arrow_text, avro_text, body, framed, schema};
+use crate::testing::{arrow_text, avro_text, body, framed, schema, topic};
 
 /// A field of the writer and what became of it in the declared schema.
 #[derive(Debug, Clone)]
@@ -78,7 +78,7 @@ fn own(kind: &str, at: usize) -> String {
 }
 
 fn stored(declared: &str) -> Fields {
-    let topic = crate::resolve::tests::topic();
+    let topic = topic();
     let schema = catalog::avro::bronze_schema(&topic, declared).expect("storable");
     schema
         .fields()
@@ -86,35 +86,6 @@ fn stored(declared: &str) -> Fields {
         .filter(|field| !crate::assemble::column::ALL.contains(&field.name().as_str()))
         .cloned()
         .collect()
-}
-
-pub(super) fn topic() -> catalog::Topic {
-    catalog::Topic {
-        name: "t.rows".parse().expect("a name"),
-        table: "bronze.rows".parse().expect("a name"),
-        description: None,
-        value: catalog::ValueFormat::Avro,
-        envelope: catalog::Envelope::None,
-        decimals: model::text::DecimalForm::Text,
-        bytes: model::text::BytesForm::Text,
-        key_format: None,
-        value_schema: None,
-        declared: true,
-        key_schema: None,
-        key: Vec::new(),
-        partition_by: Vec::new(),
-        event_time: None,
-        epoch: None,
-        full_identity: false,
-        snapshots: Default::default(),
-        placeholder: None,
-        partitions: 1,
-        replication: 1,
-        retention: None,
-        compatibility: "NONE".to_owned(),
-        config: std::collections::BTreeMap::new(),
-        location: catalog::Location::new("topics.yaml", 1),
-    }
 }
 
 proptest! {

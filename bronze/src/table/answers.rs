@@ -172,12 +172,18 @@ impl Task {
         }
         // Both only ever gain columns, so one of the two is wider, or each by other columns.
         match evolve::widen(table.schema(), ours) {
-            Ok(merged) => reader.widen(Layout::new(merged.unwrap_or_else(|| table.schema().clone()))),
+            Ok(merged) => {
+                // Of one column the table's word holds.
+                let mut defaults = reader.layout().defaults().clone();
+                defaults.extend(defaults_of(table));
+                let merged = Layout::new(merged.unwrap_or_else(|| table.schema().clone()));
+                reader.widen(merged.with_defaults(defaults));
+            }
             Err(clash) => {
                 // Or both by one column, and another process was first. What was read with ours does not go
                 // into the table, and values of columns that it lacks must not vanish.
                 tracing::warn!(table = %self.topic.table, %clash, "another process has added columns that ours clash with, reading again");
-                reader.begin_again(Layout::new(table.schema().clone()));
+                reader.begin_again(layout_of(table));
                 self.declare();
                 self.begin_again();
             }

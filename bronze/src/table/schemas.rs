@@ -9,6 +9,7 @@ use datum::Encodings;
 use stream::Records;
 
 use super::{Held, Task};
+use crate::absent;
 use crate::assemble::Layout;
 use crate::batch::Known;
 use crate::decode::{Decoder, Refusal};
@@ -129,7 +130,7 @@ impl Task {
         });
         let known = match wanted {
             Err(why) => bad(why),
-            Ok((decoder, wanted)) => match self.make_room(&wanted) {
+            Ok((decoder, wanted)) => match self.make_room(&wanted, json) {
                 Ok(()) => Known::Ready(Box::new(decoder)),
                 Err(why) => Known::Refused(Refusal::Incompatible { id, why }),
             },
@@ -168,7 +169,8 @@ impl Task {
     }
 
     /// Widens the table if the schema has columns that it lacks; the next commit makes it so.
-    fn make_room(&mut self, wanted: &Schema) -> Result<(), String> {
+    /// What the schema's defaults say of new columns holds for rows whose writer does not know them.
+    fn make_room(&mut self, wanted: &Schema, schema: &str) -> Result<(), String> {
         let Some(reader) = &mut self.reader else { return Ok(()) };
         if let Some(wider) =
             evolve::widen(reader.layout().schema(), wanted).map_err(|clash| clash.to_string())?
@@ -176,7 +178,11 @@ impl Task {
             let columns = wider.fields().len() - reader.layout().schema().fields().len();
             tracing::info!(table = %self.topic.table, columns, "schema widens the table");
             self.meter.schema_change("widened");
-            reader.widen(Layout::new(wider));
+            let known = reader.layout().schema().clone();
+            let mut defaults = absent::of(schema, &wider);
+            defaults.retain(|path, _| !absent::has(&known, path));
+            defaults.extend(reader.layout().defaults().clone());
+            reader.widen(Layout::new(wider).with_defaults(defaults));
         }
         Ok(())
     }
@@ -265,7 +271,7 @@ impl Task {
         let declared = self.declared_schema().filter(|declared| declared != schema);
         let dialect = made(schema, false, declared.as_deref())?;
         let wanted = bronze_schema(&self.topic, dialect.writer()).map_err(|error| error.to_string())?;
-        self.make_room(&wanted)?;
+        self.make_room(&wanted, schema)?;
         Ok(dialect)
     }
 

@@ -230,7 +230,15 @@ async fn shape(wiring: &Wiring, table: &TableName, step: &Step) -> Anyhow<()> {
         {
             // Many writers: no position is compared, and a rival that widens too is merged with.
             let expect = Expect::These(Default::default());
-            set(wiring, &mut table, expect, Some(schema), Default::default()).await?;
+            let defaults = bronze::absent::property(topic, &schema);
+            let defaults = defaults.map(|defaults| (lake::DEFAULTS.to_owned(), defaults));
+            set(wiring, &mut table, expect, Some(schema), defaults.into_iter().collect()).await?;
+        }
+        let said = [(catalog::KEEPS, topic.name.to_string()), (catalog::READING, topic.reading())];
+        let new = said.into_iter().filter(|(key, value)| table.property(key) != Some(value));
+        let properties: BTreeMap<String, String> = new.map(|(key, value)| (key.to_owned(), value)).collect();
+        if !properties.is_empty() {
+            set(wiring, &mut table, Expect::These(Default::default()), None, properties).await?;
         }
         return Ok(());
     };

@@ -43,4 +43,4 @@ pub use source::{
     Connection, Csv, Encoding, FileFormat, FileIdentity, FilePattern, Files, Pattern, Postgres, Source,
     WwiSim,
 };
-pub use topic::{Envelope, KeyFormat, Snapshots, Topic, TopicPattern, ValueFormat};
+pub use topic::{Envelope, KEEPS, KeyFormat, READING, Snapshots, Topic, TopicPattern, ValueFormat};

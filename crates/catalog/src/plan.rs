@@ -95,7 +95,7 @@ pub enum Class {
     Rebuild,
     /// Columns go or change their type: who reads them breaks.
     Breaking,
-    /// It held the rows of one table and gets those of another: keys go.
+    /// It held the rows of one, a topic those of a table or a table those of a topic, and gets those of another.
     Handover,
     /// It cannot be done to what exists; the step says what else.
     Incompatible,

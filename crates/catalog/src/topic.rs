@@ -93,6 +93,32 @@ impl Topic {
         avro::bronze_schema(&topic, value)?;
         Ok(topic)
     }
+    /// How the values and keys of its records are read, as [`READING`] has it: what of the contract says nothing of
+    /// columns, and yet gives records to come other values than it gave those before.
+    pub fn reading(&self) -> String {
+        let value = match self.value {
+            ValueFormat::Avro => "avro",
+            ValueFormat::Json => "json",
+            ValueFormat::Bytes => "bytes",
+        };
+        let decimals = match self.decimals {
+            DecimalForm::Text => "text",
+            DecimalForm::Base64 => "base64",
+        };
+        let bytes = match self.bytes {
+            BytesForm::Base64 => "base64",
+            BytesForm::Hex => "hex",
+            BytesForm::Text => "text",
+        };
+        let mut reading = format!("value={value}");
+        if self.value == ValueFormat::Json {
+            reading.push_str(&format!(" decimals={decimals} bytes={bytes}"));
+        }
+        if let Some(format) = self.key_format {
+            reading.push_str(&format!(" key_format={}", format.word()));
+        }
+        reading
+    }
     /// Whether the columns of its bronze table can only be learned: of Avro from the registry, of JSON in
     /// an envelope from the schema part of its records.
     pub fn is_unlearned(&self) -> bool {
@@ -104,6 +130,12 @@ impl Topic {
         self.value_schema.is_none() && learns
     }
 }
+
+/// Property of a bronze table: the topic that it keeps.
+pub const KEEPS: &str = "lakepulse.topic";
+
+/// Property of a bronze table: [`Topic::reading`] of the contract that its newest rows were read by.
+pub const READING: &str = "lakepulse.reading";
 
 /// What a value wraps around the row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

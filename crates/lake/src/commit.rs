@@ -26,6 +26,7 @@ use model::{AppId, Positions, Version};
 use runtime::retry::Backoff;
 use serde_json::{Map, Value, json};
 
+use crate::defaults::{self, DEFAULTS, Defaults};
 use crate::finder::KeySet;
 use crate::lake::Shared;
 use crate::log::{Log, MetaLine};
@@ -60,7 +61,8 @@ pub struct Commit {
     /// A schema whose new columns the table gains. With [`Remove::Everything`] it replaces the
     /// table's.
     pub schema: Option<SchemaRef>,
-    /// Properties to set; [`DESCRIPTION`] sets what is said about the table.
+    /// Properties to set; [`DESCRIPTION`] sets what is said about the table, [`DEFAULTS`] what stands for columns
+    /// that it gains in the rows it has.
     pub properties: BTreeMap<String, String>,
     /// What helps people and `verify`; stored under `lakepulse` in the commit info, with `op`.
     pub info: Map<String, Value>,
@@ -246,6 +248,18 @@ impl<'a> Write<'a> {
         if let Some(description) = line.configuration.remove(DESCRIPTION) {
             line.description = Some(description);
         }
+        let offered = self.commit.properties.get(DEFAULTS);
+        let (known, offered) = (meta.line.configuration.get(DEFAULTS), defaults_of(table, offered)?);
+        let known = match &self.commit.remove {
+            Remove::Everything => Defaults::new(),
+            _ => defaults_of(table, known)?,
+        };
+        let schemas = (meta.schema.as_ref(), schema.as_ref());
+        let commit = (self.commit.append.as_slice(), &self.commit.set);
+        line.configuration.remove(DEFAULTS);
+        if let Some(said) = defaults::after(known, offered, schemas, &snapshot.positions, commit) {
+            line.configuration.insert(DEFAULTS.to_owned(), said);
+        }
         if schema != meta.schema {
             line.schema_string = schema::print(table, &schema)?;
         }
@@ -301,6 +315,11 @@ impl Work for Write<'_> {
             adds,
         }))
     }
+}
+
+fn defaults_of(table: &str, property: Option<&String>) -> Result<Defaults> {
+    let bad = |source: serde_json::Error| Error::BadLog { table: table.to_owned(), source: source.into() };
+    defaults::parse(property.map(String::as_str)).map_err(bad)
 }
 
 /// Refuses a file with a column that the table will not have.

@@ -11,6 +11,7 @@
 //! | [`changes`] | what each version added and removed |
 //! | [`compact`], [`vacuum`], [`checkpoint`] | upkeep: small files, unneeded files, the log |
 //! | [`maintain`](mod@maintain) | the upkeep that deletes, and who still needs what |
+//! | [`defaults`] | what stands for a column in rows that were written before it |
 //! | [`digest`] | hashes of rows that anyone can recompute |
 //! | [`halts`] | which tables wait for a person, and why |
 //! | `provider` | a snapshot as a DataFusion table |
@@ -33,6 +34,7 @@ pub mod checkpoint;
 pub mod commit;
 pub mod compact;
 mod conform;
+pub mod defaults;
 pub mod digest;
 mod encode;
 pub mod error;
@@ -63,6 +65,7 @@ mod vectors;
 pub use changes::{Change, ChangedVersion};
 pub use commit::{Commit, DESCRIPTION, Expect, Keys, Landing, Remove};
 pub use compact::Compaction;
+pub use defaults::{DEFAULTS, Defaults};
 pub use error::{Error, Result};
 pub use halts::Halt;
 pub use lake::{Lake, TableSpec};

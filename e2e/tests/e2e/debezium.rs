@@ -367,3 +367,137 @@ fn json_in_an_envelope_that_says_nothing_of_its_types_is_not_guessed_at() {
     bronze.kill();
     assert!(project.read("started-bronze.err").contains("schemas.enable=true"));
 }
+
+/// A change as Connect's JSON converter writes it: `fields` are of the row, as its own JSON has them.
+fn change(fields: &[Value], partition: i32, lsn: i64, row: &Value) -> Value {
+    let with_name = |kind: Value, name: &str| {
+        let mut kind = kind;
+        kind["field"] = json!(name);
+        kind
+    };
+    let image = |name: &str| json!({ "type": "struct", "fields": fields, "optional": true, "field": name, "name": "t.Value" });
+    let source = [
+        ("version", "string"),
+        ("connector", "string"),
+        ("name", "string"),
+        ("ts_ms", "int64"),
+        ("schema", "string"),
+        ("table", "string"),
+        ("txId", "int64"),
+        ("lsn", "int64"),
+    ];
+    let source: Vec<Value> =
+        source.iter().map(|(name, kind)| json!({ "type": kind, "optional": true, "field": name })).collect();
+    let schema = json!({ "type": "struct", "name": "t.Envelope", "optional": false, "fields": [
+        image("before"),
+        image("after"),
+        with_name(json!({ "type": "struct", "fields": source, "optional": false, "name": "t.Source" }), "source"),
+        with_name(json!({ "type": "string", "optional": false }), "op"),
+        with_name(json!({ "type": "int64", "optional": true }), "ts_ms"),
+    ] });
+    let payload = json!({
+        "before": null, "after": row, "op": "c", "ts_ms": 1_700_000_000_000_i64,
+        "source": {
+            "version": "3.3.1.Final", "connector": "postgresql", "name": "t", "ts_ms": 1_700_000_000_000_i64,
+            "schema": "public", "table": "t", "txId": lsn, "lsn": lsn,
+        },
+    });
+    let key = json!({
+        "schema": { "type": "struct", "optional": false, "name": "t.Key",
+            "fields": [{ "type": "int32", "optional": false, "field": "id" }] },
+        "payload": { "id": row["id"] },
+    });
+    let value = json!({ "schema": schema, "payload": payload }).to_string();
+    json!({ "partition": partition, "key": key.to_string(), "payload": value })
+}
+
+/// PostgreSQL says nothing of the rows that a new column gives its default: the schema carries it, and what it
+/// was at first stays true of them when it changes.
+#[test]
+fn a_column_added_with_a_default_is_in_old_rows_too() {
+    let typed = |name: &str, kind: &str| json!({ "type": kind, "optional": true, "field": name });
+    let id = json!({ "type": "int32", "optional": false, "field": "id" });
+    let given = |name: &str, kind: &str, default: Value| {
+        let mut field = typed(name, kind);
+        field["default"] = default;
+        field
+    };
+    let price = |default: Value| {
+        json!({ "type": "bytes", "optional": true, "field": "price", "default": default, "version": 1,
+            "name": "org.apache.kafka.connect.data.Decimal", "parameters": { "scale": "2" } })
+    };
+    let old = vec![id.clone(), typed("name", "string")];
+    // 12.34, and a list of nothing.
+    let tags = json!({ "type": "array", "optional": true, "field": "tags", "default": [],
+        "items": { "type": "string", "optional": true } });
+    let new: Vec<Value> = old
+        .iter()
+        .cloned()
+        .chain([
+            given("c", "string", json!("old")),
+            given("n", "int64", json!(7)),
+            price(json!("BNI=")),
+            tags,
+        ])
+        .collect();
+    let mut later = new.clone();
+    later[2] = given("c", "string", json!("another"));
+    let first: Vec<Value> = (1..=4)
+        .map(|id| change(&old, id % 2, id.into(), &json!({ "id": id, "name": format!("n{id}") })))
+        .collect();
+    let row = |id: i32, c: Value| json!({ "id": id, "name": "new", "c": c, "n": null, "price": "ew==", "tags": ["t"] });
+    let second = vec![
+        change(&new, 0, 10, &row(10, json!("y"))),
+        change(&new, 0, 11, &row(11, Value::Null)),
+        // One that is late: its writer does not know the column yet.
+        change(&old, 1, 12, &json!({ "id": 12, "name": "late" })),
+        change(&later, 1, 13, &row(13, Value::Null)),
+        change(&old, 0, 14, &json!({ "id": 14, "name": "later" })),
+    ];
+    let expected = [
+        "1|n1|old|7|12.34|[]",
+        "2|n2|old|7|12.34|[]",
+        "3|n3|old|7|12.34|[]",
+        "4|n4|old|7|12.34|[]",
+        "10|new|y|·|1.23|[\"t\"]",
+        "11|new|·|·|1.23|[\"t\"]",
+        "12|late|old|7|12.34|[]",
+        "13|new|·|·|1.23|[\"t\"]",
+        "14|later|old|7|12.34|[]",
+    ];
+    let wide = ["id", "name", "c", "n", "price", "tags"];
+    let select = format!("SELECT {} FROM changes(bronze.public_t)", wide.join(", "));
+    let project = |name: &str| {
+        let project = Project::empty();
+        project.write("lakepulse.yaml", &format!("version: 1\nname: {name}\n"));
+        project.write(
+            "topics.yaml",
+            "version: 1\ntopics:\n  x.public.*: { value: json, envelope: debezium, epoch: 1 }\n",
+        );
+        project
+    };
+    let there = |project: &Project| rows(project, "SELECT * FROM silver.t ORDER BY id", &wide);
+
+    // The column comes while there is a table.
+    let grown = project("grown");
+    model(&grown, "t", "scd1", &["id"], "SELECT id, name FROM changes(bronze.public_t)");
+    replay(&grown, &[("x.public.t".to_owned(), first.clone())]);
+    drain(&grown);
+    replay(&grown, &[("x.public.t".to_owned(), second.clone())]);
+    drain(&grown);
+    model(&grown, "t", "scd1", &["id"], &select);
+    drain(&grown);
+    assert_eq!(there(&grown), expected);
+    // What was written is what was written: bronze's files are another matter than what they mean.
+    grown.run(&["maintain"]).ok();
+    model(&grown, "t", "scd1", &["id"], &format!("{select} WHERE id > 0"));
+    drain(&grown);
+    assert_eq!(there(&grown), expected);
+
+    // All of it is there before the first start.
+    let late = project("late");
+    model(&late, "t", "scd1", &["id"], &select);
+    replay(&late, &[("x.public.t".to_owned(), first.into_iter().chain(second).collect())]);
+    drain(&late);
+    assert_eq!(there(&late), expected);
+}

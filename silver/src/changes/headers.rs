@@ -1,14 +1,18 @@
 //! Record headers that say something of a row: the key it had before.
 
+use std::borrow::Cow;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray as _, BinaryArray, RecordBatch, RecordBatchOptions, StringArray, StructArray,
+    Array, ArrayRef, AsArray as _, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Float64Array,
+    Int64Array, RecordBatch, RecordBatchOptions, StringArray, StructArray, TimestampMicrosecondArray,
     new_null_array,
 };
-use arrow::compute::{CastOptions, cast_with_options};
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, Field, SchemaRef, TimeUnit};
 use arrow::error::ArrowError;
+use model::text;
+use serde_json::value::RawValue;
 
 /// The headers of a batch: where each row's begin and end, names and values.
 struct Headers {
@@ -60,41 +64,116 @@ pub fn key_rows(
     names: &[String],
     schema: &SchemaRef,
 ) -> Result<RecordBatch, ArrowError> {
-    let objects: Vec<serde_json::Value> = keys
-        .iter()
-        .map(|(_, text)| match serde_json::from_slice::<serde_json::Value>(text) {
-            Ok(mut value) if value.get("payload").is_some() => value["payload"].take(),
-            Ok(value) => value,
-            Err(_) => serde_json::Value::Null,
-        })
-        .collect();
-    let options = CastOptions { safe: true, ..CastOptions::default() };
-    let column = |field: &Arc<arrow::datatypes::Field>| {
+    let objects: Vec<Object<'_>> = keys.iter().map(|(_, text)| object(text)).collect();
+    let column = |field: &Arc<Field>| {
         if !names.contains(field.name()) {
-            return Ok(new_null_array(field.data_type(), keys.len()));
+            return new_null_array(field.data_type(), keys.len());
         }
-        let text = |object: &serde_json::Value| match object.get(field.name()) {
-            None | Some(serde_json::Value::Null) => None,
-            Some(serde_json::Value::String(text)) => Some(text.clone()),
-            Some(other) => Some(other.to_string()),
-        };
-        let texts: StringArray = objects.iter().map(text).collect();
-        // A date or timestamp comes as its number of days, or of micro- or milliseconds.
-        if field.data_type().is_temporal()
-            && let Ok(numbers) = cast_with_options(&texts, &arrow::datatypes::DataType::Int64, &options)
-            && numbers.null_count() == texts.null_count()
-        {
-            let numbers = match field.data_type() {
-                arrow::datatypes::DataType::Date32 => {
-                    cast_with_options(&numbers, &arrow::datatypes::DataType::Int32, &options)?
-                }
-                _ => numbers,
-            };
-            return cast_with_options(&numbers, field.data_type(), &options);
-        }
-        cast_with_options(&texts, field.data_type(), &options)
+        let texts: Vec<Option<String>> =
+            objects.iter().map(|object| as_text(object.get(field.name().as_str())?)).collect();
+        column(field.data_type(), &texts)
     };
-    let columns = schema.fields().iter().map(column).collect::<Result<Vec<_>, _>>()?;
+    let columns = schema.fields().iter().map(column).collect();
     let rows = RecordBatchOptions::new().with_row_count(Some(keys.len()));
     RecordBatch::try_new_with_options(Arc::clone(schema), columns, &rows)
+}
+
+/// The members of a JSON object as they are written: a number that goes through a double is another one.
+type Object<'a> = HashMap<Cow<'a, str>, &'a RawValue>;
+
+fn object(json: &[u8]) -> Object<'_> {
+    let whole = members(json);
+    match whole.get("payload") {
+        Some(payload) => members(payload.get().as_bytes()),
+        None => whole,
+    }
+}
+
+fn members(json: &[u8]) -> Object<'_> {
+    serde_json::from_slice(json).unwrap_or_default()
+}
+
+/// A member as text. `None`: it is null.
+fn as_text(member: &RawValue) -> Option<String> {
+    match member.get() {
+        "null" => None,
+        quoted if quoted.starts_with('"') => serde_json::from_str(quoted).ok(),
+        other => Some(other.to_owned()),
+    }
+}
+
+/// Texts as a column of a type, each exactly or null.
+fn column(data_type: &DataType, texts: &[Option<String>]) -> ArrayRef {
+    fn each<T>(texts: &[Option<String>], read: impl Fn(&str) -> Option<T>) -> Vec<Option<T>> {
+        texts.iter().map(|text| read(text.as_deref()?)).collect()
+    }
+    let integer = |text: &str| text::integer(text).ok();
+    match data_type {
+        DataType::Int64 => Arc::new(Int64Array::from(each(texts, integer))),
+        DataType::Boolean => Arc::new(BooleanArray::from(each(texts, |t| text::boolean(t).ok()))),
+        DataType::Float64 => Arc::new(Float64Array::from(each(texts, |t| text::double(t).ok()))),
+        DataType::Utf8 => Arc::new(StringArray::from_iter(texts)),
+        // A day comes as its number, too.
+        DataType::Date32 => {
+            let days = |t: &str| text::date(t).ok().or_else(|| i32::try_from(integer(t)?).ok());
+            Arc::new(Date32Array::from(each(texts, days)))
+        }
+        // An instant comes as its number of microseconds, too.
+        DataType::Timestamp(TimeUnit::Microsecond, zone) => {
+            let micros = each(texts, |t| integer(t).or_else(|| text::instant(t).ok()));
+            Arc::new(TimestampMicrosecondArray::from(micros).with_timezone_opt(zone.clone()))
+        }
+        DataType::Decimal128(precision, scale) => {
+            let digits = |t: &str| text::decimal(t, u32::from(*precision), u32::try_from(*scale).ok()?).ok();
+            let digits = Decimal128Array::from(each(texts, digits)).with_data_type(data_type.clone());
+            Arc::new(digits)
+        }
+        // A key of another type is one that nothing can be found by.
+        other => new_null_array(other, texts.len()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::datatypes::Schema;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// Whatever the key, it is the one that was written: bare or below `payload`, as number or as text.
+        #[test]
+        fn an_old_key_is_read_exactly(long: i64, digits in -99_999_999_999_999_999_999_999_999_999_999_999_999_i128..=99_999_999_999_999_999_999_999_999_999_999_999_999,
+                                      name: String, days in -700_000..2_900_000_i32, quoted: bool, wrapped: bool) {
+            let decimal = text::print_decimal(digits, 4);
+            let number = if quoted { format!("\"{decimal}\"") } else { decimal };
+            let day = if quoted { format!("\"{}\"", text::print_date(days)) } else { days.to_string() };
+            let key = format!("{{\"id\":{long},\"d\":{number},\"n\":{},\"t\":{day}}}", serde_json::json!(name));
+            let key = if wrapped { format!("{{\"schema\":{{}},\"payload\":{key}}}") } else { key };
+            let schema: SchemaRef = Arc::new(Schema::new(vec![
+                Field::new("id", DataType::Int64, true), Field::new("d", DataType::Decimal128(38, 4), true),
+                Field::new("n", DataType::Utf8, true), Field::new("t", DataType::Date32, true),
+                Field::new("other", DataType::Int64, true),
+            ]));
+            let names = ["id", "d", "n", "t"].map(str::to_owned);
+            let rows = key_rows(&[(3, key.into_bytes())], &names, &schema).expect("rows");
+            let expected: Vec<ArrayRef> = vec![
+                Arc::new(Int64Array::from(vec![long])),
+                Arc::new(Decimal128Array::from(vec![digits]).with_data_type(DataType::Decimal128(38, 4))),
+                Arc::new(StringArray::from(vec![name])),
+                Arc::new(Date32Array::from(vec![days])),
+                new_null_array(&DataType::Int64, 1),
+            ];
+            prop_assert_eq!(rows.columns(), expected.as_slice());
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_null() {
+        let schema: SchemaRef = Arc::new(Schema::new(vec![Field::new("id", DataType::Int64, true)]));
+        for key in ["", "[]", "{\"id\":1.5}", "{\"id\":\"x\"}", "{\"payload\":7}", "{\"id\":null}", "\u{0}"] {
+            let rows = key_rows(&[(0, key.into())], &["id".to_owned()], &schema).expect("rows");
+            assert_eq!(rows.column(0).null_count(), 1, "{key}");
+        }
+    }
 }

@@ -14,6 +14,18 @@ use crate::keys::Keys;
 use crate::pool::Pool;
 
 impl Rules {
+    /// As they are, for a bronze table that says what stands for columns in rows that lack them.
+    pub fn over(mut self, bronze: &lake::Table) -> Result<Self> {
+        let unfit = |error: serde_json::Error| Error::Unfit {
+            table: self.table.clone(),
+            bronze: bronze.name().clone(),
+            fault: format!("its property `{}`: {error}", lake::DEFAULTS).into(),
+        };
+        let reader = self.reader.as_ref().clone().with_defaults(bronze.property(lake::DEFAULTS));
+        self.reader = Arc::new(reader.map_err(unfit)?);
+        Ok(self)
+    }
+
     /// Compiles `model` for a bronze table with these columns.
     pub async fn compile(model: &Model, topic: &Topic, bronze: &Schema) -> Result<Self> {
         let source = model.source.clone().unwrap_or_else(|| topic.table.clone());

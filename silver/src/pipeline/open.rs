@@ -20,8 +20,8 @@ use crate::{rebuild, table};
 /// What is open.
 pub(super) struct Open {
     pub rules: Rules,
-    /// The columns that the rules were compiled for.
-    pub compiled_for: SchemaRef,
+    /// What the rules were compiled for.
+    pub compiled_for: CompiledFor,
     pub bronze: Table,
     pub tables: Tables,
     pub input: AppId,
@@ -30,6 +30,15 @@ pub(super) struct Open {
     pub pending: VecDeque<ChangedVersion>,
     /// Up to here they were listed.
     pub listed: Option<Version>,
+}
+
+/// Columns of a bronze table, and what it says of rows that lack some.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct CompiledFor(SchemaRef, Option<String>);
+impl CompiledFor {
+    pub fn of(bronze: &Table) -> Self {
+        Self(Arc::clone(bronze.schema()), bronze.property(lake::DEFAULTS).map(str::to_owned))
+    }
 }
 
 impl Pipeline {
@@ -52,7 +61,7 @@ impl Pipeline {
         check(model, &main, &bronze, &input)?;
         let tables = Tables::around(&self.ctx.lake, main).await?;
         let memory = recall(&rules, tables.deleted.as_ref()).await?;
-        let compiled_for = Arc::clone(bronze.schema());
+        let compiled_for = CompiledFor::of(&bronze);
         let (pending, listed) = (VecDeque::new(), None);
         Ok(Some(Open { rules, compiled_for, bronze, tables, input, memory, pending, listed }))
     }

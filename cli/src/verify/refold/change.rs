@@ -16,6 +16,7 @@ use arrow::compute::{CastOptions, cast_with_options, interleave};
 use arrow::datatypes::{DataType, Int64Type, Schema, SchemaRef, TimeUnit, TimestampMicrosecondType};
 use catalog::{Envelope, Snapshots, Topic};
 
+use super::lacking::Lacking;
 use super::marker::{Marker, USUAL};
 use super::place::{Name, Place};
 
@@ -76,6 +77,8 @@ pub struct Reader {
     /// Columns of the source's key.
     keys: Vec<String>,
     marker: Marker,
+    /// What its rows lack.
+    pub lacking: Lacking,
 }
 
 impl Reader {
@@ -93,6 +96,7 @@ impl Reader {
             width,
             keys,
             marker: Marker::new(topic.placeholder.as_deref().unwrap_or(USUAL)),
+            lacking: Lacking::default(),
         })
     }
 
@@ -109,6 +113,7 @@ impl Reader {
 
     /// Reads a batch.
     pub fn read(&self, bronze: &RecordBatch) -> Result<Changes> {
+        let bronze = &self.lacking.put(bronze)?;
         let rows = bronze.num_rows();
         let flat = Flat::of(&self.topic, bronze);
         let own =

@@ -17,6 +17,7 @@
 
 pub mod change;
 pub mod fold;
+mod lacking;
 pub mod marker;
 pub mod place;
 pub mod program;
@@ -35,6 +36,7 @@ use lake::Table;
 
 use change::Reader;
 use fold::{Fold, Folded};
+use lacking::Lacking;
 use place::Place;
 use rules::{Judged, Rules, Verdict};
 
@@ -70,7 +72,8 @@ impl Refold {
     }
 
     async fn in_parts(model: &Model, topic: &Topic, bronze: Table, parts: u64) -> Result<Self> {
-        let rules = Arc::new(Rules::read(model, topic, bronze.schema()).await?);
+        let rules = Rules::read(model, topic, bronze.schema()).await?.lacking(Lacking::of(&bronze)?);
+        let rules = Arc::new(rules);
         let mut refold = Self { rules, bronze, parts, joined: HashMap::new() };
         if refold.parts > 1 {
             refold.join().await?;

@@ -15,6 +15,7 @@ use datafusion::sql::parser::Statement;
 use model::{ClockMs, TableName};
 
 use super::change::{Changes, Op, Reader};
+use super::lacking::Lacking;
 use super::place::{Name, Place};
 use super::program::{Bench, Failed, Program, Taken, take};
 
@@ -141,6 +142,12 @@ pub struct Rules {
 }
 
 impl Rules {
+    /// As they are, for a bronze table whose rows lack that.
+    pub fn lacking(mut self, lacking: Lacking) -> Self {
+        self.reader.lacking = lacking;
+        self
+    }
+
     /// Reads what a model says, for a bronze table with these columns.
     pub async fn read(model: &Model, topic: &Topic, bronze: &Schema) -> Result<Self> {
         let reader = Reader::try_new(topic, bronze)?;

@@ -56,7 +56,7 @@ pub fn is_brought(from: &DataType, to: &DataType) -> bool {
         || matches!(
             (from, to),
             (Timestamp(..) | Date32, Utf8 | Int64)
-                | (Utf8, Timestamp(..) | Date32 | Binary)
+                | (Utf8, Timestamp(..) | Date32 | Binary | Decimal128(..))
                 | (Binary, Utf8)
                 | (Decimal128(..), Decimal128(..) | Utf8 | Int64)
                 | (Int64, Decimal128(..) | Float64)

@@ -7,6 +7,7 @@
 
 use std::borrow::Cow;
 
+use model::text::BytesForm;
 use serde_json::{Map, Value, json};
 
 use super::schema::Error;
@@ -155,7 +156,10 @@ impl Converter {
     fn convert(&mut self, part: &Value, path: &str) -> Result<Value, Error> {
         let bare = self.bare(part, path)?;
         let optional = part.get("optional").and_then(Value::as_bool).unwrap_or(false);
-        Ok(if optional { json!(["null", bare]) } else { bare })
+        // A default is of the first branch.
+        let (first, second) =
+            if has_default(part) { (&bare, &json!("null")) } else { (&json!("null"), &bare) };
+        Ok(if optional { json!([first, second]) } else { bare })
     }
 
     /// The type without `null`.
@@ -201,10 +205,35 @@ impl Converter {
             let name = field.get("field").and_then(Value::as_str);
             let name = name.ok_or_else(|| not_connect(path, "a field without a name"))?;
             let schema = self.convert(field, &format!("{path}.{name}"))?;
-            Ok(json!({ "name": name, "type": schema }))
+            let mut converted = json!({ "name": name, "type": schema });
+            if let Some(default) = field.get("default").and_then(|default| default_of(field, default)) {
+                converted["default"] = default;
+            }
+            Ok(converted)
         };
         let fields = fields.iter().map(field).collect::<Result<Vec<_>, Error>>()?;
         Ok(json!({ "type": "record", "name": name, "fields": fields }))
+    }
+}
+
+fn has_default(part: &Value) -> bool {
+    part.get("default").and_then(|default| default_of(part, default)).is_some()
+}
+
+/// A default as Avro writes it: bytes as text of one character each, where the converter writes base64. What is
+/// written as a number (`decimal.format`) or is a struct has none.
+fn default_of(part: &Value, default: &Value) -> Option<Value> {
+    match part.get("type").and_then(Value::as_str) {
+        Some("bytes") => {
+            let bytes = model::text::bytes(default.as_str()?, BytesForm::Base64).ok()?;
+            Some(bytes.into_iter().map(char::from).collect::<String>().into())
+        }
+        Some("array") => {
+            let items = part.get("items")?;
+            default.as_array()?.iter().map(|item| default_of(items, item)).collect()
+        }
+        Some("struct" | "map") | None => None,
+        Some(_) => Some(default.clone()).filter(|default| !default.is_null()),
     }
 }
 

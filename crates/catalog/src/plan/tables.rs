@@ -1,10 +1,13 @@
 //! Bronze tables of topics, and tables of silver and gold models.
 
+use std::collections::BTreeSet;
+
 use arrow::datatypes::Fields;
 
 use super::columns::compare;
 use super::{Class, Existing, ExistingTable, Object, Step, reached};
 use crate::models::HIDDEN;
+use crate::{KEEPS, READING};
 use crate::{Kind, Model, Project, Topic, avro};
 
 /// Delta's property of a table whose changes other engines may read.
@@ -43,6 +46,17 @@ fn bronze_step(project: &Project, existing: &Existing, topic: &Topic) -> Option<
         let instead = Some("name another table with `table:` in topics.yaml".to_owned());
         return Some(step(Class::Incompatible, false, vec![owner], instead));
     }
+    if let Some(before) = there.properties.get(KEEPS).filter(|before| **before != topic.name.as_str()) {
+        let changes = vec![
+            format!("it keeps topic `{before}`, whose rows stay in it"),
+            format!(
+                "`{}` begins behind them, once `lakepulse accept-loss {}` has ended the other",
+                topic.name, topic.name
+            ),
+        ];
+        let instead = Some("or name another table with `table:` in topics.yaml".to_owned());
+        return Some(step(Class::Handover, false, changes, instead));
+    }
     // A column that is there and not declared came from a newer schema of the registry: it stays.
     let found = compare(there.schema.fields(), wanted.fields());
     if !found.altered.is_empty() {
@@ -53,7 +67,36 @@ fn bronze_step(project: &Project, existing: &Existing, topic: &Topic) -> Option<
             None,
         ));
     }
-    (!found.added.is_empty()).then(|| step(Class::Additive, false, found.added, None))
+    let other = read_otherwise(topic, there);
+    let class = if found.added.is_empty() { Class::Metadata } else { Class::Additive };
+    let changes: Vec<String> = found.added.into_iter().chain(other).collect();
+    (!changes.is_empty()).then(|| step(class, false, changes, None))
+}
+
+/// What an edit of the contract means for records to come, and not for rows that are there.
+fn read_otherwise(topic: &Topic, there: &ExistingTable) -> Option<String> {
+    let reading = topic.reading();
+    let Some(before) = there.properties.get(READING) else {
+        return Some(format!("it notes how its records are read: {reading}"));
+    };
+    if *before == reading {
+        return None;
+    }
+    let settings = |text: &str| text.split(' ').map(str::to_owned).collect::<BTreeSet<String>>();
+    let (was, is) = (settings(before), settings(&reading));
+    let listed = |of: &BTreeSet<String>, but: &BTreeSet<String>| {
+        of.difference(but).cloned().collect::<Vec<_>>().join(" ")
+    };
+    let (gone, new) = (listed(&was, &is), listed(&is, &was));
+    let said = match (gone.is_empty(), new.is_empty()) {
+        (_, true) => format!("without {gone}"),
+        (true, _) => format!("with {new}"),
+        (false, false) => format!("with {new} instead of {gone}"),
+    };
+    let rows = there
+        .rows
+        .map_or_else(|| "the rows that are there".to_owned(), |n| format!("{n} rows that are there"));
+    Some(format!("records to come are read {said}; {rows} stay as they were read"))
 }
 
 fn model_step(project: &Project, existing: &Existing, model: &Model) -> Option<Step> {

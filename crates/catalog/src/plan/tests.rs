@@ -52,7 +52,10 @@ fn applied(project: &Project) -> Existing {
     };
     for topic in project.catalog.topics.values() {
         let schema = avro::bronze_schema_of(topic).expect("storable").expect("declared");
-        existing.tables.insert(topic.table.clone(), table(schema, None));
+        let mut made = table(schema, None);
+        made.properties.insert(crate::READING.to_owned(), topic.reading());
+        made.properties.insert(crate::KEEPS.to_owned(), topic.name.to_string());
+        existing.tables.insert(topic.table.clone(), made);
     }
     for model in project.catalog.models.values().filter(|model| model.kind != Kind::View) {
         let mut fields = model.visible().fields().to_vec();
@@ -308,4 +311,81 @@ async fn a_topic_that_changes_hands_is_a_step_that_says_what_becomes_of_its_keys
         assert!(said.contains(word), "{said}");
     }
     assert_eq!(steps.iter().filter(|s| s.class == Class::Handover).count(), 1);
+}
+
+/// What was learned may have room for more than the newest schema, and is nothing to register: the subject is
+/// that of whoever writes the topic.
+#[tokio::test]
+async fn what_was_learned_of_a_topic_is_not_registered() {
+    let files = valid().replace("topics.yaml", "    schema: schemas/orders.avsc\n", "");
+    let dir = files.write();
+    let schemas = crate::LearnedSchemas { value: fixture::ORDERS.to_owned(), key: None };
+    let learned = crate::Learned::from([(name("shop.cdc.orders"), schemas)]);
+    let project = crate::load_with(dir.path(), "embedded", &learned).await.expect("valid");
+    let existing = applied(&project);
+    let subjects = |existing: &Existing| {
+        let steps = plan(&project, existing);
+        let of_topic =
+            |step: &Step| matches!(&step.object, Object::Subject(s) if s.starts_with("shop.cdc.orders"));
+        steps.into_iter().filter(of_topic).collect::<Vec<_>>()
+    };
+    for theirs in [
+        r#"{"type":"record","name":"Row","fields":[{"name":"order_id","type":"long"}]}"#,
+        r#"{"type":"record","name":"Row","fields":[{"name":"u","type":["null","string","long"]}]}"#,
+    ] {
+        let mut existing = existing.clone();
+        let subject = ExistingSubject { schema: theirs.to_owned(), compatibility: None };
+        existing.subjects.insert("shop.cdc.orders-value".to_owned(), subject);
+        assert_eq!(subjects(&existing), vec![]);
+    }
+    let mut none = existing.clone();
+    none.subjects.clear();
+    assert_eq!(subjects(&none), vec![], "nor where nobody has registered anything");
+}
+
+/// Rows that bronze has stay as they were read, so no table is computed again: the plan says so.
+#[tokio::test]
+async fn another_reading_of_records_is_said_and_touches_no_row() {
+    let json = |settings: &str| {
+        let declared = format!("    schema: schemas/orders.avsc\n    value: json{settings}\n");
+        valid().replace("topics.yaml", "    schema: schemas/orders.avsc\n", &declared)
+    };
+    let existing = applied(&project(&json("")).await);
+    let steps = plan(&project(&json("\n    decimals: base64\n    bytes: hex")).await, &existing);
+    assert_eq!(
+        steps.iter().map(|step| (step.class, step.rebuild)).collect::<Vec<_>>(),
+        [(Class::Metadata, false)]
+    );
+    let said = steps[0].to_string();
+    for part in
+        ["decimals=base64", "bytes=hex", "instead of bytes=text decimals=text", "10 rows that are there stay"]
+    {
+        assert!(said.contains(part), "`{part}`: {said}");
+    }
+    let mut unknown = existing.clone();
+    unknown.tables.values_mut().for_each(|table| table.properties.clear());
+    let steps = plan(&project(&json("")).await, &unknown);
+    assert!(
+        steps.iter().all(|step| step.class == Class::Metadata) && !steps.is_empty(),
+        "{:?}",
+        shown(&steps)
+    );
+}
+
+#[tokio::test]
+async fn a_bronze_table_that_changes_hands_is_a_step_that_says_what_becomes_of_its_rows() {
+    let project = project(&valid()).await;
+    let mut existing = applied(&project);
+    let (name, table) = existing.tables.iter_mut().find(|(name, _)| name.schema() == "bronze").expect("one");
+    table.properties.insert(crate::KEEPS.to_owned(), "shop.other".to_owned());
+    let name = name.clone();
+    let steps = plan(&project, &existing);
+    assert_eq!(
+        steps.iter().map(|s| (&s.object, s.class)).collect::<Vec<_>>(),
+        [(&Object::Table(name), Class::Handover)]
+    );
+    let said = steps[0].to_string();
+    for word in ["`shop.other`", "stay", "accept-loss"] {
+        assert!(said.contains(word), "{said}");
+    }
 }

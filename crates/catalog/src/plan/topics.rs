@@ -73,11 +73,17 @@ fn wanted(project: &Project) -> Vec<Wanted<'_>> {
         replication: topic.replication,
         config: &topic.config,
         compatibility: &topic.compatibility,
-        key_schema: topic.key_schema.as_deref().filter(|_| match topic.key_format {
-            None => topic.value == ValueFormat::Avro,
-            Some(format) => format == KeyFormat::Avro,
+        // What was learned of others' records is theirs to register.
+        key_schema: topic.key_schema.as_deref().filter(|_| topic.declared).filter(|_| {
+            match topic.key_format {
+                None => topic.value == ValueFormat::Avro,
+                Some(format) => format == KeyFormat::Avro,
+            }
         }),
-        value_schema: topic.value_schema.as_deref().filter(|_| topic.value == ValueFormat::Avro),
+        value_schema: topic
+            .value_schema
+            .as_deref()
+            .filter(|_| topic.declared && topic.value == ValueFormat::Avro),
         read: Some(topic),
         is_ours: is_fed(topic),
     });

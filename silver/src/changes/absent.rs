@@ -1,0 +1,118 @@
+//! Columns that rows lack because they were written before the table had them: what [`lake::defaults`] says of
+//! a bronze table, put into its rows.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray as _, BooleanArray, RecordBatch, Scalar, StructArray};
+use arrow::buffer::NullBuffer;
+use arrow::compute::kernels::zip::zip;
+use arrow::compute::{and, is_null};
+use arrow::datatypes::Int64Type;
+use arrow::error::ArrowError;
+
+use super::columns::is_meta;
+
+/// What stands for columns in rows that lack them.
+#[derive(Debug, Clone, Default)]
+pub struct Absent(Vec<Column>);
+
+#[derive(Debug, Clone)]
+struct Column {
+    path: Vec<String>,
+    value: String,
+    /// By topic and partition, the first offset of a row that has the column.
+    below: HashMap<(String, i64), i64>,
+}
+
+impl Absent {
+    /// Of a bronze table's property.
+    pub fn of(property: Option<&str>) -> Result<Self, serde_json::Error> {
+        let columns = lake::defaults::parse(property)?.into_iter().map(|(path, default)| {
+            let below = default.below.iter().filter_map(|(app, position)| {
+                let (topic, partition) = app.strip_prefix("lp/")?.rsplit_once('/')?;
+                Some(((topic.to_owned(), partition.parse().ok()?), *position))
+            });
+            Column {
+                path: path.split('.').map(str::to_owned).collect(),
+                value: default.value,
+                below: below.collect(),
+            }
+        });
+        Ok(Self(columns.filter(|column| !column.below.is_empty()).collect()))
+    }
+
+    /// The rows with defaults in them. What has no value, is an error or was put in again later lacks nothing.
+    pub fn fill(&self, bronze: &RecordBatch) -> Result<RecordBatch, ArrowError> {
+        if self.0.is_empty() {
+            return Ok(bronze.clone());
+        }
+        let number = |name: &str| bronze.column_by_name(name).and_then(|c| c.as_primitive_opt::<Int64Type>());
+        let topics = bronze.column_by_name("_topic_id").and_then(|c| c.as_string_opt::<i32>());
+        let (Some(topics), Some(partitions), Some(offsets)) =
+            (topics, number("_partition"), number("_offset"))
+        else {
+            return Ok(bronze.clone());
+        };
+        let valid = |name: &str, row: usize| bronze.column_by_name(name).is_some_and(|c| c.is_valid(row));
+        let fields = bronze.schema();
+        let own: Vec<usize> = fields
+            .fields()
+            .iter()
+            .enumerate()
+            .filter(|(_, f)| !is_meta(f.name()))
+            .map(|(at, _)| at)
+            .collect();
+        let has_value =
+            |row: usize| valid("_schema_id", row) || own.iter().any(|at| bronze.column(*at).is_valid(row));
+        let mut columns = bronze.columns().to_vec();
+        for column in &self.0 {
+            let Ok(at) = fields.index_of(&column.path[0]) else { continue };
+            let mut last: Option<(&str, i64, i64)> = None;
+            let lacks = (0..bronze.num_rows()).map(|row| {
+                let (topic, partition) = (topics.value(row), partitions.value(row));
+                let below = match last {
+                    Some((of, number, below)) if (of, number) == (topic, partition) => below,
+                    _ => {
+                        let below =
+                            column.below.get(&(topic.to_owned(), partition)).copied().unwrap_or(i64::MIN);
+                        last = Some((topic, partition, below));
+                        below
+                    }
+                };
+                offsets.value(row) < below
+                    && !valid("_error", row)
+                    && !valid("_redrive", row)
+                    && has_value(row)
+            });
+            let lacks: BooleanArray = lacks.map(Some).collect();
+            if lacks.true_count() > 0 {
+                columns[at] = put(&columns[at], &column.path[1..], &column.value, &lacks)?;
+            }
+        }
+        RecordBatch::try_new(fields, columns)
+    }
+}
+
+/// The column with the value in those rows where it stands for nothing.
+fn put(
+    column: &ArrayRef,
+    path: &[String],
+    value: &str,
+    lacks: &BooleanArray,
+) -> Result<ArrayRef, ArrowError> {
+    let Some((name, path)) = path.split_first() else {
+        let Some(one) = lake::defaults::one(value, column.data_type()) else { return Ok(column.clone()) };
+        return zip(&and(lacks, &is_null(column)?)?, &Scalar::new(one), column);
+    };
+    let record = column.as_struct();
+    let Some((at, _)) = record.fields().find(name) else { return Ok(column.clone()) };
+    let there: BooleanArray = match record.nulls() {
+        Some(nulls) => and(lacks, &BooleanArray::new(nulls.inner().clone(), None))?,
+        None => lacks.clone(),
+    };
+    let mut columns = record.columns().to_vec();
+    columns[at] = put(&columns[at], path, value, &there)?;
+    let nulls: Option<NullBuffer> = record.nulls().cloned();
+    Ok(Arc::new(StructArray::try_new(record.fields().clone(), columns, nulls)?))
+}

@@ -1,0 +1,31 @@
+//! Cargo within cargo.
+
+use std::ffi::OsString;
+use std::process::Command;
+
+/// Cargo, as a shell would start it. What `cargo run` tells this program of itself is left out: build scripts
+/// watch some of it, so hundreds of crates would be compiled again, and once more by the next plain build.
+pub fn cargo() -> Command {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo")));
+    for (name, _) in std::env::vars_os() {
+        if name.to_str().is_some_and(is_of_the_package) {
+            cargo.env_remove(name);
+        }
+    }
+    cargo
+}
+
+fn is_of_the_package(name: &str) -> bool {
+    ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_"].iter().any(|of| name.starts_with(of))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_of_the_package;
+
+    #[test]
+    fn only_what_is_said_of_this_package_is_kept_from_cargo() {
+        assert!(is_of_the_package("CARGO_PKG_NAME") && is_of_the_package("CARGO_MANIFEST_DIR"));
+        assert!(!is_of_the_package("CARGO_TARGET_DIR") && !is_of_the_package("CARGO_INCREMENTAL"));
+    }
+}
