@@ -1,6 +1,8 @@
 """Debezium's side: the connector, its death, its signals, and what it put on its topics."""
 from __future__ import annotations
 
+import contextlib
+import http.client
 import json
 import os
 import signal
@@ -56,19 +58,36 @@ def connector_settings(name: str, converter: str) -> dict[str, str]:
     }
 
 
+class Unreachable(Exception):
+    """Nobody answers at Connect's address."""
+
+
 class Connector:
+    """The connector. Connect on one machine forgets it when it ends, and knows its offsets only."""
+
     def __init__(self, name: str, converter: str) -> None:
         self.name = name
         self._settings = connector_settings(name, converter)
-
-    def start(self) -> None:
-        """Makes it, or makes it again: Connect on one machine forgets its connectors when it ends."""
-        self._ask("PUT", f"/{self.name}/config", self._settings)
+        self._starting: subprocess.Popen[str] | None = None
 
     def running(self) -> bool:
-        """Raises where it has failed."""
-        status = self._ask("GET", f"/{self.name}/status")
-        if status is None:
+        """Whether it runs. Starts what is missing, Connect too: another run of this test may have killed it."""
+        if self._starting:
+            if self._starting.poll() is None:
+                return False
+            said = self._starting.communicate()[0]
+            if self._starting.returncode and "another `stack`" not in said:
+                raise RuntimeError(f"Connect does not start: {said}")
+            self._starting = None
+        try:
+            status = self._ask("GET", "/status")
+            if status is None:
+                self._ask("PUT", "/config", self._settings)
+                return False
+        except Unreachable:
+            pipe = subprocess.PIPE
+            command = [str(STACK), "up", "connect"]
+            self._starting = subprocess.Popen(command, stdout=pipe, stderr=subprocess.STDOUT, text=True)
             return False
         parts = [status["connector"], *status["tasks"]]
         for part in parts:
@@ -77,12 +96,16 @@ class Connector:
         return len(parts) > 1 and all(part["state"] == "RUNNING" for part in parts)
 
     def delete(self) -> None:
-        self._ask("DELETE", f"/{self.name}")
+        if self._starting:
+            self._starting.wait()
+        with contextlib.suppress(Unreachable):
+            self._ask("DELETE", "")
 
-    def _ask(self, method: str, path: str, body: Any = None) -> Any:
-        """The answer; None where nobody answers or nothing is there."""
+    def _ask(self, method: str, path: str, body: dict[str, str] | None = None) -> Any:
+        """The answer; None where there is no such connector."""
         data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(CONNECT + path, data, {"Content-Type": "application/json"}, method=method)
+        headers = {"Content-Type": "application/json"}
+        request = urllib.request.Request(f"{CONNECT}/{self.name}{path}", data, headers, method=method)
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         try:
             with opener.open(request, timeout=60) as answer:
@@ -91,31 +114,18 @@ class Connector:
             if error.code == 404:
                 return None
             raise RuntimeError(f"{method} {path}: {error.read()[:2000]!r}") from error
-        except (urllib.error.URLError, ConnectionError):
-            if method == "GET":
-                return None
-            raise
+        except (urllib.error.URLError, ConnectionError, http.client.HTTPException) as error:
+            raise Unreachable from error
         return json.loads(text) if text else None
 
 
 def kill_connect() -> None:
     """`kill -9`, and waits until it is gone."""
-    pid = int(CONNECT_PID.read_text().split()[0])
-    os.kill(pid, signal.SIGKILL)
-    while "State:\tZ" not in (status := _status(pid)) and status:
-        time.sleep(0.02)
-
-
-def _status(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/status").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return ""
-
-
-def start_connect() -> subprocess.Popen[str]:
-    """Starts Connect; the process ends when it is ready."""
-    return subprocess.Popen([str(STACK), "up", "connect"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        pid = int(CONNECT_PID.read_text().split()[0])
+        os.kill(pid, signal.SIGKILL)
+        while "State:\tZ" not in Path(f"/proc/{pid}/status").read_text():
+            time.sleep(0.02)
 
 
 def send_signal(session: Session, id: str, kind: str, data: dict[str, Any]) -> None:

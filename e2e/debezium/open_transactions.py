@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -24,7 +25,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from connector import Connector, Event, Topics, kill_connect, send_signal, short, start_connect
+from connector import Connector, Topics, kill_connect, send_signal, short
 from database import TABLES, Row, Session, Writer
 from lake import Project, forget
 
@@ -91,8 +92,9 @@ class Test:
     def first_round(self) -> None:
         """The first snapshot, while writers go on."""
         self.write(200)
-        self.connector.start()
-        self.write_until("the connector runs", FENCE_SECONDS, self.connector.running)
+        self.await_connector()
+        if self.random.random() < 0.5:
+            self.kill_connect()
         self.write_until("the first snapshot is done", FENCE_SECONDS, lambda: self.completed("Initial Snapshot", 0))
         self.snapshots += 1
         self.write(60)
@@ -139,7 +141,7 @@ class Test:
             self.write(self.random.randrange(60))
             if not away:
                 self.kill_connect()
-            self.start_connect()
+            self.await_connector()
         aggregate, wanted = ("Initial Snapshot", None) if kind == "blocking" else ("Incremental Snapshot", id)
         done = lambda: self.completed(aggregate, seen, wanted)
         self.snapshots += self.write_until("the snapshot is done", SNAPSHOT_SECONDS, done, may_fail=dies)
@@ -147,25 +149,13 @@ class Test:
         for writer in self.writers:
             writer.held = False
 
+    def await_connector(self) -> None:
+        self.write_until("the connector runs", FENCE_SECONDS, self.connector.running)
+
     def kill_connect(self) -> None:
         self.kills += 1
         kill_connect()
         self.write(self.random.randrange(60))
-
-    def start_connect(self) -> None:
-        """Starts Connect and the connector while writers go on."""
-        while True:
-            starting = start_connect()
-            self.write_until("Connect is ready", FENCE_SECONDS, lambda: starting.poll() is not None)
-            said = starting.communicate()[0]
-            if starting.returncode == 0:
-                break
-            # Another run may start it at this moment.
-            if "another `stack`" not in said:
-                raise RuntimeError(f"Connect does not start: {said}")
-            time.sleep(1)
-        self.connector.start()
-        self.write_until("the connector runs", FENCE_SECONDS, self.connector.running)
 
     def write(self, steps: int, drains: bool = False) -> None:
         """Steps of writers; now and then LakePulse reads beside them, and is killed sometimes."""
@@ -183,11 +173,15 @@ class Test:
     def write_until(self, what: str, seconds: float, done: Callable[[], bool], may_fail: bool = False) -> bool:
         """Steps of writers until something is so."""
         deadline = time.monotonic() + seconds
+        looked = time.monotonic()
         while not done():
             if time.monotonic() > deadline:
                 if may_fail:
                     return False
                 raise RuntimeError(f"{what}: not within {seconds} s")
+            if time.monotonic() > looked + 1:
+                looked = time.monotonic()
+                self.connector.running()
             self.write(1)
             time.sleep(0.03)
         return True
@@ -230,9 +224,7 @@ class Test:
                 ask = f"confirmed_flush_lsn - '0/0' >= {fence.lsn} FROM pg_replication_slots"
                 if self.postgres.run(f"SELECT {ask} WHERE slot_name = '{self.name}'") == ["t"]:
                     break
-            # Raises where it has failed; gone is it where another run has killed Connect.
-            if not self.connector.running() and time.monotonic() > deadline - FENCE_SECONDS / 2:
-                self.connector.start()
+            self.connector.running()
             if time.monotonic() > deadline:
                 raise RuntimeError(f"the fence {self.fence} is not on its topic within {FENCE_SECONDS} s")
         self.topics.poll(0.1)
@@ -263,6 +255,14 @@ class Test:
         missing = late - {as_tuple(row) for row in rows}
         overlap = [(a, b) for a, b in zip(rows, rows[1:]) if a["id"] == b["id"] and (a["e"] is None or a["e"] > b["s"])]
         print(f"history: {len(rows)} versions, {len(was)} were, {len(late)} late; {len(never)} never were; {len(missing)} are missing; {len(overlap)} overlap")
+        again = Counter()
+        for event in self.topics.events:
+            if identity := event.identity():
+                again[identity[:-1]] += 1
+        for event in self.topics.events:
+            if identity := event.identity():
+                again[identity] += 1
+        print(f"repeats by all {self.topics.repeats()}, without the order {sum(n - 1 for k, n in again.items() if len(k) == 5)}")
         for row in never[:5]:
             print("NEVER", {k: short(v) for k, v in row.items()})
         for row in sorted(missing)[:5]:

@@ -15,6 +15,7 @@ use crate::project::{self, PROJECT};
 
 thread_local! {
     static RULES: RefCell<Rules> = RefCell::new(rules());
+    static READER: RefCell<Reader> = RefCell::new(reader());
 }
 
 fn rules() -> Rules {
@@ -24,13 +25,18 @@ fn rules() -> Rules {
     project::block_on(Rules::compile(model, topic, &columns)).expect("it fits its topic")
 }
 
-/// Up to four records of one topic.
-pub fn run(data: &[u8]) {
+fn reader() -> Reader {
     let topic = project::topic("fuzz.shop");
     let schema: Arc<str> = topic.value_schema.clone().expect("declared");
     let mut reader = Reader::new(Format::Json, Layout::new(project::columns(topic)));
     let dialect = Dialect::try_new(0, &schema, false, project::encodings(topic)).expect("a schema of ours");
     reader.value_parts.declare(Known::Ready(Box::new(dialect)));
+    reader
+}
+
+/// Up to four records of one topic.
+pub fn run(data: &[u8]) {
+    let topic = project::topic("fuzz.shop");
     let mut records = Records::new(topic.name.clone(), "id".parse().expect("a topic id"), 0);
     for (at, value) in parts::<4>(data).into_iter().enumerate() {
         records.push(&Record {
@@ -43,7 +49,7 @@ pub fn run(data: &[u8]) {
     }
     let kept: Vec<u32> = (0..records.len() as u32).collect();
     let origin = Origin { topic_id: "id", partition: 0, epoch: Some(1), ingested_at: ClockMs(0) };
-    let read = reader.read(origin, &records, &kept);
+    let read = READER.with_borrow_mut(|reader| reader.read(origin, &records, &kept));
     assert_eq!(read.batch.num_rows(), kept.len(), "every record is a row");
     RULES.with_borrow(|rules| {
         let mut desk = rules.desk().expect("keys of ours");

@@ -1,5 +1,6 @@
 //! Records of a topic as bronze is handed them: keys and values behind the registry's frame, or not.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use bronze::assemble::{Layout, Origin};
@@ -11,6 +12,19 @@ use stream::{Record, Records};
 use crate::parts;
 use crate::project::{self, EVERY_TYPE};
 
+thread_local! {
+    static READER: RefCell<Reader> = RefCell::new(reader());
+}
+
+fn reader() -> Reader {
+    let columns = project::columns(project::topic("fuzz.avro"));
+    let mut reader = Reader::new(Format::Avro, Layout::new(columns));
+    let schema: Arc<str> = EVERY_TYPE.into();
+    let decoder = Decoder::try_new(1, schema).expect("a schema of ours");
+    reader.values.put(1, Known::Ready(Box::new(decoder)));
+    reader
+}
+
 /// Records of the topic, one behind the other; each a key and a value.
 pub fn run(data: &[u8]) {
     if let Ok((id, body)) = stream::unframe(data) {
@@ -19,10 +33,6 @@ pub fn run(data: &[u8]) {
         assert_eq!(again, data);
     }
     let topic = project::topic("fuzz.avro");
-    let mut reader = Reader::new(Format::Avro, Layout::new(project::columns(topic)));
-    let schema: Arc<str> = EVERY_TYPE.into();
-    let decoder = Decoder::try_new(1, schema).expect("a schema of ours");
-    reader.values.put(1, Known::Ready(Box::new(decoder)));
     let mut records = Records::new(topic.name.clone(), "id".parse().expect("a topic id"), 0);
     let halves = parts::<8>(data);
     for (at, pair) in halves.chunks(2).enumerate() {
@@ -36,8 +46,10 @@ pub fn run(data: &[u8]) {
         });
     }
     let kept: Vec<u32> = (0..records.len() as u32).collect();
-    drop(reader.fresh(&records, &kept));
     let origin = Origin { topic_id: "id", partition: 0, epoch: None, ingested_at: ClockMs(0) };
-    let read = reader.read(origin, &records, &kept);
+    let read = READER.with_borrow_mut(|reader| {
+        drop(reader.fresh(&records, &kept));
+        reader.read(origin, &records, &kept)
+    });
     assert_eq!(read.batch.num_rows(), kept.len(), "every record is a row");
 }

@@ -449,11 +449,22 @@ async fn begin(publisher: &mut Publisher, feed: &Feed, taken: &[Taken]) -> Resul
     publisher.remember(begun).await
 }
 
-/// Reads the bytes of a file that feeds `topic` and sends nothing: how many lines would be records of `schema`,
-/// and how many bad.
-pub fn replay(format: FileFormat, topic: &Topic, schema: &str, file: &[u8]) -> (usize, usize) {
+/// Reads files that feed a topic and sends nothing.
+#[derive(Debug)]
+pub struct Replay(crate::shape::Shape);
+impl Replay {
+    /// For records of `schema`. `None`: no records are.
+    pub fn of(topic: &Topic, schema: &str) -> Option<Self> {
+        crate::shape::Shape::try_new(schema, topic).ok().map(Self)
+    }
+    /// How many lines of the file would be records, and how many are bad.
+    pub fn read(&self, format: FileFormat, file: &[u8]) -> (usize, usize) {
+        replay(format, &self.0, file)
+    }
+}
+
+fn replay(format: FileFormat, shape: &crate::shape::Shape, file: &[u8]) -> (usize, usize) {
     let (mut good, mut bad) = (0, 0);
-    let Ok(shape) = crate::shape::Shape::try_new(schema, topic) else { return (good, bad) };
     let written = Written {
         format,
         encoding: Encoding::Utf8,

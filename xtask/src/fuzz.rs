@@ -1,11 +1,11 @@
-//! `cargo xtask fuzz TARGET [--runs N] [--seconds S]`: a target with libFuzzer, from its corpus.
+//! `cargo xtask fuzz TARGET [--runs N] [--seconds S]`: a target with libFuzzer, from its corpus; `all` of them.
 //!
 //! cargo-fuzz builds every crate anew with its flags, 700 of them. Here only ours are instrumented
 //! (`fuzz/instrument`); what they depend on is taken as it is built already. New inputs that reach something
 //! else are kept outside of the repository, a crash where libFuzzer says.
 
-use std::path::PathBuf;
-use std::process::Command;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context as _, Result, bail};
 use cargo_metadata::MetadataCommand;
@@ -15,9 +15,15 @@ use crate::cargo::cargo;
 /// Limits of one run: half a gigabyte and ten seconds an input.
 const LIMITS: [&str; 4] = ["-rss_limit_mb=512", "-timeout=10", "-max_len=16384", "-print_final_stats=1"];
 
-/// Builds and runs the target that the arguments name.
+/// All of them, in `fuzz/fuzz_targets`.
+const TARGETS: [&str; 9] =
+    ["wire_frame", "avro", "json_value", "csv_line", "envelope", "pgoutput", "commit_json", "yaml", "sql"];
+/// Targets that run at once where all do.
+const AT_ONCE: usize = 2;
+
+/// Builds and runs the target that the arguments name, or `all`.
 pub fn run(args: &[String]) -> Result<String> {
-    let (target, rest) = args.split_first().context("name a target: `cargo xtask fuzz TARGET`")?;
+    let (target, rest) = args.split_first().context("name a target, or `all`: `cargo xtask fuzz TARGET`")?;
     let mut limits: Vec<String> = LIMITS.iter().map(ToString::to_string).collect();
     let mut build_only = false;
     let mut rest = rest.iter();
@@ -30,36 +36,69 @@ pub fn run(args: &[String]) -> Result<String> {
             other => limits.push(other.to_owned()),
         }
     }
+    let targets: Vec<&str> = if target == "all" { TARGETS.to_vec() } else { vec![target.as_str()] };
     let metadata = MetadataCommand::new().no_deps().exec()?;
     let (root, built) = (PathBuf::from(metadata.workspace_root), PathBuf::from(metadata.target_directory));
     let mut build = cargo();
     build.current_dir(&root).env("RUSTC_WORKSPACE_WRAPPER", root.join("fuzz/instrument"));
     // The whole workspace and a test: features, and with them all that is built already, are those of every build.
-    build.args([
-        "build",
-        "--locked",
-        "--workspace",
-        "--features",
-        "fuzz/libfuzzer",
-        "--bin",
-        target,
-        "--test",
-        "replay",
-    ]);
+    build.args(["build", "--locked", "--workspace", "--features", "fuzz/libfuzzer", "--test", "features"]);
+    build.args(targets.iter().flat_map(|target| ["--bin", target]));
     if !build.status()?.success() {
-        bail!("target `{target}` was not built");
+        bail!("`{target}` was not built");
     }
-    let binary = built.join("debug").join(target);
     if build_only {
-        return Ok(binary.display().to_string());
+        return Ok(built.join("debug").display().to_string());
     }
-    let found = built.join("fuzz").join(target);
-    std::fs::create_dir_all(&found)?;
-    let corpus = root.join("fuzz/corpus").join(target);
-    let mut fuzzer = Command::new(&binary);
-    fuzzer.current_dir(&found).args(limits).arg(&found).arg(corpus);
-    if !fuzzer.status()?.success() {
-        bail!("target `{target}` found something: the input is in {}", found.display());
+    let mut said = Vec::new();
+    for some in targets.chunks(AT_ONCE) {
+        let running = some.iter().map(|target| Running::start(target, &root, &built, &limits));
+        let running = running.collect::<Result<Vec<_>>>()?;
+        for target in running {
+            said.push(target.end()?);
+        }
     }
-    Ok(format!("{target}: nothing found"))
+    Ok(said.join("\n"))
+}
+
+/// A target that runs; what it says goes to a file.
+struct Running {
+    target: String,
+    process: Child,
+    log: PathBuf,
+}
+impl Running {
+    fn start(target: &str, root: &Path, built: &Path, limits: &[String]) -> Result<Self> {
+        let found = built.join("fuzz").join(target);
+        std::fs::create_dir_all(&found)?;
+        let corpus = root.join("fuzz/corpus").join(target);
+        let log = built.join("fuzz").join(format!("{target}.log"));
+        let file = std::fs::File::create(&log).with_context(|| log.display().to_string())?;
+        let mut fuzzer = Command::new(built.join("debug").join(target));
+        fuzzer.current_dir(&found).args(limits).arg(&found).arg(corpus).stderr(file).stdout(Stdio::null());
+        let process = fuzzer.spawn().with_context(|| format!("cannot run {fuzzer:?}"))?;
+        Ok(Self { target: target.to_owned(), process, log })
+    }
+
+    /// Waits for its end. Says how many inputs it tried, and what memory that took.
+    fn end(self) -> Result<String> {
+        let Self { target, mut process, log } = self;
+        let status = process.wait()?;
+        let said = std::fs::read_to_string(&log)?;
+        if !status.success() {
+            let last: Vec<&str> = said.lines().rev().take(30).collect();
+            let last: Vec<&str> = last.into_iter().rev().collect();
+            bail!(
+                "target `{target}` found something ({status}), see {}:\n{}",
+                log.display(),
+                last.join("\n")
+            );
+        }
+        let stat = |name: &str| {
+            let line = said.lines().find_map(|line| line.strip_prefix("stat::")?.strip_prefix(name));
+            line.map_or("?", |line| line.trim_start_matches([':', ' '])).to_owned()
+        };
+        let (inputs, memory) = (stat("number_of_executed_units"), stat("peak_rss_mb"));
+        Ok(format!("{target}: {inputs} inputs, nothing found, {memory} MB at the peak"))
+    }
 }

@@ -1,5 +1,6 @@
 //! What librdkafka logs, as `tracing` events.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -22,12 +23,20 @@ pub(crate) fn line(level: i32, facility: &str, detail: &str) {
 /// How long all clients of the process are silent about errors like the one that was told.
 const AGAIN: Duration = Duration::from_secs(10);
 
+/// Whether a broker of this process has been told to stop: that clients lose it is no news then.
+static IS_OURS_GONE: AtomicBool = AtomicBool::new(false);
+
+/// Says that this process hosts a broker, or that it is about to stop the one that it hosts.
+pub(crate) fn hosts(is_hosting: bool) {
+    IS_OURS_GONE.store(!is_hosting, Ordering::Relaxed);
+}
+
 /// An error of a whole client, which goes on trying. When a broker is away a dozen clients of a process
 /// say so, and again with every attempt: it is told once for all of them, and again while it lasts.
 pub(crate) fn failed(failure: &Failure) {
     static TOLD: Mutex<Option<Instant>> = Mutex::new(None);
     tracing::debug!(target: "kafka", %failure, "kafka client error");
-    if !says_why(failure) {
+    if !says_why(failure) || IS_OURS_GONE.load(Ordering::Relaxed) {
         return;
     }
     let mut told = TOLD.lock();

@@ -213,3 +213,24 @@ fn bytes(folder: &Path) -> u64 {
     };
     entries.flatten().map(size).sum()
 }
+
+/// A command that hosts the broker itself takes it away at its end, and its own clients are no news then.
+#[test]
+fn a_feed_that_hosts_its_broker_ends_without_a_warning() {
+    let project = iot();
+    project.write("few/readings.jsonl", r#"{"device_id":"d1","celsius":1.5,"at":"2026-01-03T00:00:00Z"}"#);
+    let feed = [
+        "ingest",
+        "files",
+        "few",
+        "--topic",
+        "iot.readings",
+        "--dead-letters",
+        "iot.dead",
+        "--until-drained",
+    ];
+    for _ in 0..5 {
+        let fed = project.run(&feed).ok();
+        assert!(!fed.stderr.contains("WARN"), "{}", fed.stderr);
+    }
+}

@@ -146,6 +146,9 @@ impl Host {
 
     /// Releases the services: a host closes them, and a guest, if there is one, takes over.
     pub async fn stop(mut self) {
+        if self.hosting.load(Ordering::Acquire) {
+            crate::logs::hosts(false);
+        }
         self.stop.cancel();
         // A panic of the task was reported where it happened; there is nothing left to stop.
         let _ = (&mut self.task).await;
@@ -153,6 +156,7 @@ impl Host {
 
     fn new(dir: PathBuf, addresses: Addresses, services: Option<Services>) -> Self {
         let hosting = Arc::new(AtomicBool::new(services.is_some()));
+        crate::logs::hosts(true);
         let stop = CancellationToken::new();
         let Addresses { bootstrap, registry } = addresses.clone();
         let task = keep(dir, addresses, services, Arc::clone(&hosting), stop.clone());
