@@ -1,7 +1,7 @@
-//! What stands for a column in records whose writer did not know it, where no contract says it: the default that
-//! the column had when the table got it ([`lake::defaults`]).
+//! What stands for a column in rows of writers that did not know it yet: the default that it had when it came
+//! ([`lake::defaults`]). The rows themselves keep null: a writer that knows a column no more looks the same.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use arrow::array::{Array as _, ArrayRef, AsArray as _};
 use arrow::datatypes::{
@@ -12,7 +12,7 @@ use catalog::Topic;
 use serde_json::Value;
 
 use crate::conform::conform;
-use crate::resolve::{self, Fill};
+use crate::resolve;
 
 /// Defaults by dotted path, as JSON.
 pub type Values = BTreeMap<String, String>;
@@ -26,6 +26,14 @@ pub fn of(schema: &str, columns: &Schema) -> Values {
         Some((path, text))
     };
     resolve::defaults(schema).into_iter().filter_map(stored).collect()
+}
+
+/// The name of a schema's record, Connect's where it has one.
+pub fn name(schema: &str) -> Option<String> {
+    let root: Value = serde_json::from_str(schema).ok()?;
+    let text = |key: &str| root.get(key).and_then(Value::as_str);
+    let own = || Some(format!("{}.{}", text("namespace").unwrap_or_default(), text("name")?));
+    text("connect.name").map(str::to_owned).or_else(own)
 }
 
 /// The property that a topic's table is created with. `None`: its schemas give no defaults.
@@ -79,36 +87,6 @@ fn of_avro(one: &ArrayRef) -> Option<Value> {
     })
 }
 
-/// What to put into columns that are not there.
-pub fn fill(values: &Values, columns: &Fields) -> Fill {
-    let ones = values.iter().filter_map(|(path, value)| {
-        let one = lake::defaults::one(value, at(columns, path)?)?;
-        Some((path.split('.').collect::<Vec<_>>(), one))
-    });
-    let mut root = Fill::Nothing;
-    for (path, one) in ones {
-        let Some((name, within)) = path.split_last() else { continue };
-        let record = within.iter().fold(record(&mut root), |(fields, _), name| {
-            record(fields.entry((*name).to_owned()).or_default())
-        });
-        record.1.push(((*name).to_owned(), one));
-    }
-    root
-}
-
-type Record<'a> = (&'a mut HashMap<String, Fill>, &'a mut Vec<(String, ArrayRef)>);
-
-/// The place of a record, made where it is not there yet.
-fn record(fill: &mut Fill) -> Record<'_> {
-    if *fill == Fill::Nothing {
-        *fill = Fill::Record { fields: HashMap::new(), absent: Vec::new() };
-    }
-    match fill {
-        Fill::Record { fields, absent } => (fields, absent),
-        _ => unreachable!("paths of defaults name records, and nothing else was put here"),
-    }
-}
-
 /// Whether there is a column at a dotted path.
 pub fn has(columns: &Schema, path: &str) -> bool {
     at(columns.fields(), path).is_some()
@@ -133,8 +111,7 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
-    use crate::decode::{Decoder, Wanted};
-    use crate::testing::{arrow_text, avro_text, body, framed, schema, topic};
+    use crate::testing::{arrow_text, avro_text, body, schema, topic};
 
     const DECIMAL: &str = r#"{"type":"bytes","logicalType":"decimal","precision":12,"scale":2}"#;
 
@@ -142,8 +119,8 @@ mod tests {
         format!(r#"{{"type":"record","name":"R","fields":[{{"name":"id","type":"int"}}{fields}]}}"#)
     }
 
-    /// A record whose writer lacks a field has the field's default, as Avro's own resolution says, at the top and
-    /// in a record within; and the default is the same once it was written into a property, or into a schema.
+    /// The default of a field, at the top and in a record within, is what Avro's own resolution gives a record whose
+    /// writer lacks the field; and it is the same once it was written into a property, or into a schema.
     #[rstest]
     #[case::text(r#""string""#, r#""new \" \u00e9""#)]
     #[case::text_or_null(r#"["string","null"]"#, r#""x""#)]
@@ -184,18 +161,12 @@ mod tests {
             panic!("a record")
         };
         let judged: BTreeMap<_, _> = judged.into_iter().collect();
-        let payload = framed(7, &datum);
-        let mut decoder = Decoder::try_new(7, old.as_str().into()).expect("a schema");
-        let absent = fill(&values, &own);
-        let decoded =
-            decoder.decode(&[0], |_| &payload, Wanted { columns: &own, absent: &absent }).expect("fits");
-        assert!(decoded.refused.is_empty());
-        let at = |name: &str| own.find(name).expect("a column").0;
-        let top = arrow_text(&decoded.columns[at("c")], 0);
-        assert_eq!(top, avro_text(&judged["c"]));
-        let after = decoded.columns[at("after")].as_struct();
-        assert_eq!(arrow_text(after.column_by_name("c").expect("there"), 0), top);
-        assert_eq!(arrow_text(after.column_by_name("k").expect("there"), 0), "1");
+        let right = avro_text(&judged["c"]);
+        for path in ["c", "after.c"] {
+            let kind = at(&own, path).expect("a column");
+            let one = lake::defaults::one(&values[path], kind).expect("a value of the column");
+            assert_eq!(arrow_text(&one, 0), right, "{path}");
+        }
 
         let plain = avro_from_arrow("V", "n", &Schema::new(own.clone()), &[]).expect("a schema");
         assert_eq!(of(&declare(&plain, &own, &values), &columns), values);
@@ -203,27 +174,26 @@ mod tests {
         assert_eq!(property["c"].value, values["c"]);
     }
 
-    /// What a writer has stays what it is, null too, and a row that is not there gets no field.
-    #[test]
-    fn what_a_writer_has_stays() {
-        let row =
-            r#"["null",{"type":"record","name":"Row","fields":[{"name":"c","type":["null","string"]}]}]"#;
-        let old = format!(r#"{{"type":"record","name":"R","fields":[{{"name":"after","type":{row}}}]}}"#);
-        let new = old.replace(r#"["null","string"]"#, r#"["string","null"],"default":"x""#);
-        let columns = bronze_schema(&topic(), &new).expect("storable");
-        let own: Fields = columns.fields().iter().take(1).cloned().collect();
-        let absent = fill(&of(&new, &columns), &own);
-        assert_ne!(absent, Fill::Nothing);
-        let null = Avro::Union(0, Box::new(Avro::Null));
-        let there = Avro::Record(vec![("c".to_owned(), null.clone())]);
-        let from = schema(&old);
-        let payloads = [null, Avro::Union(1, Box::new(there))]
-            .map(|after| framed(7, &body(&from, Avro::Record(vec![("after".to_owned(), after)]))));
-        let mut decoder = Decoder::try_new(7, old.as_str().into()).expect("a schema");
-        let wanted = Wanted { columns: &own, absent: &absent };
-        let decoded = decoder.decode(&[0, 1], |at| &payloads[at as usize], wanted).expect("fits");
-        let after = decoded.columns[0].as_struct();
-        assert!(after.is_null(0) && after.is_valid(1));
-        assert_eq!(after.column(0).null_count(), 2);
+    /// Debezium writes the epoch for `now()` and the nil UUID for a function that makes one up.
+    #[rstest]
+    #[case(r#"{"type":"long","connect.name":"io.debezium.time.MicroTimestamp"}"#, "0")]
+    #[case(r#"{"type":"int","connect.name":"org.apache.kafka.connect.data.Date"}"#, "0")]
+    #[case(
+        r#"{"type":"string","connect.name":"io.debezium.time.ZonedTimestamp"}"#,
+        r#""1970-01-01T00:00:00.000000Z""#
+    )]
+    #[case(
+        r#"{"type":"string","connect.name":"io.debezium.data.Uuid"}"#,
+        r#""00000000-0000-0000-0000-000000000000""#
+    )]
+    fn what_stands_for_a_default_that_is_computed_is_none(#[case] kind: &str, #[case] default: &str) {
+        let of = |default: &str| {
+            let schema = record(&format!(r#",{{"name":"c","type":[{kind},"null"],"default":{default}}}"#));
+            of(&schema, &bronze_schema(&topic(), &schema).expect("storable")).len()
+        };
+        assert_eq!(of(default), 0);
+        let another =
+            default.replace("1970", "1971").replace("-000000000000", "-000000000001").replace("\"0\"", "1");
+        assert_eq!(of(if another == "0" { "1" } else { &another }), 1, "{another}");
     }
 }

@@ -17,9 +17,8 @@ use arrow::datatypes::{DataType, Fields, SchemaRef};
 use model::ClockMs;
 use stream::Records;
 
-use crate::absent::{self, Values as Defaults};
+use crate::absent::Values as Defaults;
 use crate::decode::{Decoded, Refusal, join};
-use crate::resolve::Fill;
 
 /// Names of the columns that are not the value's.
 pub mod column {
@@ -80,7 +79,6 @@ pub struct Layout {
     values: Fields,
     keys: Option<Fields>,
     defaults: Defaults,
-    absent: Fill,
 }
 impl Layout {
     /// The layout of a bronze table.
@@ -92,22 +90,17 @@ impl Layout {
             DataType::Struct(fields) => Some(fields.clone()),
             _ => None,
         });
-        Self { schema, values, keys, defaults: Defaults::new(), absent: Fill::Nothing }
+        Self { schema, values, keys, defaults: Defaults::new() }
     }
-    /// With what stands for columns that a writer did not know.
+    /// With what stands for columns in rows of writers that did not know them yet.
     #[must_use]
     pub fn with_defaults(mut self, defaults: Defaults) -> Self {
-        self.absent = absent::fill(&defaults, &self.values);
         self.defaults = defaults;
         self
     }
-    /// What stands for columns that a writer did not know.
+    /// What stands for columns in rows of writers that did not know them yet.
     pub fn defaults(&self) -> &Defaults {
         &self.defaults
-    }
-    /// The same, to be put into columns.
-    pub fn absent(&self) -> &Fill {
-        &self.absent
     }
     /// All columns.
     pub fn schema(&self) -> &SchemaRef {
@@ -145,6 +138,8 @@ pub struct Values {
     pub refused: Vec<(u32, Refusal)>,
     /// Rows that hold more than the table's columns: their bytes are kept too.
     pub partly: Vec<u32>,
+    /// What those wrote whose values were decoded, and the first row of each.
+    pub writers: Vec<(SchemaRef, u32)>,
     /// Registry id of each row's schema, where its value names one.
     pub schema_ids: Vec<Option<u32>>,
 }

@@ -3,7 +3,7 @@
 //! Which schemas exist is asked of the registry between the two steps, so that decoding itself
 //! waits for nobody and can run on the CPU threads with all it needs in hand.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use ahash::RandomState;
@@ -12,8 +12,9 @@ use arrow::datatypes::{DataType, Fields};
 use catalog::KeyFormat;
 use stream::{Records, registry};
 
+use crate::absent;
 use crate::assemble::{Layout, Origin, Values, assemble};
-use crate::decode::{Decoded, Decoder, Refusal, Wanted};
+use crate::decode::{Decoded, Decoder, Refusal};
 use crate::json::{Fresh, SchemaParts};
 use crate::lookup::{Asked, Part};
 use crate::patience::Needs;
@@ -83,6 +84,8 @@ pub struct Read {
     pub partly: u64,
     /// Rows whose key has bytes and cannot be read.
     pub unread_keys: u64,
+    /// Of each column that has a default: the first offset whose writer knows it.
+    pub firsts: BTreeMap<String, i64>,
 }
 
 impl Reader {
@@ -181,13 +184,12 @@ impl Reader {
 
     /// Reads the records at `kept`. Those whose schema nobody put in are error rows.
     pub fn read(&mut self, origin: Origin<'_>, rows: &Records, kept: &[u32]) -> Read {
-        let (columns, absent) = (self.layout.values().clone(), self.layout.absent().clone());
-        let wanted = Wanted { columns: &columns, absent: &absent };
+        let wanted = self.layout.values().clone();
         let at = |row: u32| rows.value(kept[row as usize] as usize);
         let values = match self.format {
-            Format::Avro => framed(&mut self.values, kept.len(), at, wanted),
-            Format::Json => self.value_parts.decode(kept.len(), at, wanted),
-            Format::Text | Format::Bytes => plain(kept.len(), at, &columns),
+            Format::Avro => framed(&mut self.values, kept.len(), at, &wanted),
+            Format::Json => self.value_parts.decode(kept.len(), at, &wanted),
+            Format::Text | Format::Bytes => plain(kept.len(), at, &wanted),
         };
         let keys = match self.layout.keys().cloned() {
             Some(wanted) => {
@@ -196,12 +198,24 @@ impl Reader {
             }
             None => Vec::new(),
         };
+        let firsts = self.firsts(&values, rows, kept);
         let (errors, partly) = (count(&values), values.partly.len() as u64);
         let with_key = || kept.iter().filter(|&&row| rows.key(row as usize).is_some()).count();
         let read: usize = keys.iter().map(|part| part.rows.len().saturating_sub(part.refused.len())).sum();
         let unread = if self.layout.keys().is_some() { with_key().saturating_sub(read) } else { 0 };
         let unread_keys = unread as u64;
-        Read { batch: assemble(&self.layout, origin, rows, kept, values, keys), errors, partly, unread_keys }
+        let batch = assemble(&self.layout, origin, rows, kept, values, keys);
+        Read { batch, errors, partly, unread_keys, firsts }
+    }
+
+    fn firsts(&self, values: &Values, rows: &Records, kept: &[u32]) -> BTreeMap<String, i64> {
+        let defaults = self.layout.defaults().keys();
+        let first = |path: &&String| {
+            let knowing = values.writers.iter().filter(|(schema, _)| absent::has(schema, path));
+            let first = knowing.map(|(_, row)| *row).min()?;
+            Some(rows.offset(*kept.get(first as usize)? as usize).0)
+        };
+        defaults.filter_map(|path| Some((path.clone(), first(&path)?))).collect()
     }
 
     /// Where values are no Avro, keys may be: our own file source frames them whatever the value is.
@@ -212,15 +226,12 @@ impl Reader {
         wanted: &Fields,
     ) -> Vec<Decoded> {
         match self.key_format {
-            None if self.format == Format::Avro => {
-                return framed(&mut self.keys, len, at, wanted.into()).parts;
-            }
+            None if self.format == Format::Avro => return framed(&mut self.keys, len, at, wanted).parts,
             None => {}
-            Some(KeyFormat::Avro) => return framed(&mut self.keys, len, at, wanted.into()).parts,
+            Some(KeyFormat::Avro) => return framed(&mut self.keys, len, at, wanted).parts,
             Some(_) => return self.key_parts.decode(len, at, wanted).parts,
         }
-        let mut parts =
-            framed(&mut self.keys, len, |row| at(row).filter(|key| is_framed(key)), wanted.into()).parts;
+        let mut parts = framed(&mut self.keys, len, |row| at(row).filter(|key| is_framed(key)), wanted).parts;
         let json = |row| at(row).filter(|key| !is_framed(key));
         parts.extend(self.key_parts.decode(len, json, wanted).parts);
         parts
@@ -242,7 +253,7 @@ fn framed<'a>(
     shelf: &mut Shelf,
     len: usize,
     at: impl Fn(u32) -> Option<&'a [u8]>,
-    wanted: Wanted<'_>,
+    wanted: &Fields,
 ) -> Values {
     let mut values = Values { schema_ids: vec![None; len], ..Values::default() };
     let mut groups: Vec<(u32, Vec<u32>)> = Vec::new();
@@ -267,7 +278,10 @@ fn framed<'a>(
             Some(Known::Ready(decoder)) => {
                 let payload = |row| at(row).expect("rows of a group have a value");
                 match decoder.decode(&rows, payload, wanted) {
-                    Ok(part) => values.parts.push(part),
+                    Ok(part) => {
+                        values.writers.extend(part.rows.first().map(|first| (decoder.schema(), *first)));
+                        values.parts.push(part);
+                    }
                     Err((column, error)) => {
                         let why = format!("column `{column}`: {error}");
                         values.refused.extend(refuse_all(Refusal::Incompatible { id, why }));

@@ -45,6 +45,8 @@ pub struct Waiting {
     pub causes: Vec<Cause>,
     /// The last lines of files among them.
     pub lines: Lines,
+    /// Of each column that has a default: the first offset whose writer knows it.
+    pub firsts: BTreeMap<String, i64>,
 }
 
 /// One commit to be.
@@ -132,8 +134,27 @@ pub async fn land(mut table: Table, work: Work) -> Finished {
     Finished { table, ranges, lines, outcome, newest }
 }
 
+/// What a commit says of columns that have a default. `None`: nothing.
+fn said_of_columns(
+    defaults: &absent::Values,
+    plan: &Plan<Waiting>,
+    app: impl Fn(&Range) -> AppId,
+) -> Option<String> {
+    let default = |(path, value): (&String, &String)| {
+        let first =
+            |part: &Vec<Waiting>| part.iter().filter_map(|waiting| waiting.firsts.get(path)).min().copied();
+        let parts = plan.ranges.iter().zip(&plan.batches);
+        let from = parts.filter_map(|(range, part)| Some((app(range).as_str().to_owned(), first(part)?)));
+        (path.clone(), lake::defaults::ColumnDefault { value: value.clone(), from: from.collect() })
+    };
+    let all: lake::Defaults = defaults.iter().map(default).collect();
+    (!all.is_empty()).then(|| lake::defaults::print(&all))
+}
+
 async fn attempt(table: &mut Table, work: Work, cause: Option<Cause>) -> lake::Result<Outcome> {
     let Work { op, project, topic, topic_id, plan, schema, defaults, admin, .. } = work;
+    let app = |range: &Range| AppId::partition(&topic_id, range.partition);
+    let said = said_of_columns(&defaults, &plan, app);
     let (batches, permits) = split(plan.batches);
     let digested = batches.clone();
     let digests = runtime::cpu::run(move || digested.iter().map(|part| digest(part)).collect::<Vec<_>>());
@@ -147,7 +168,6 @@ async fn attempt(table: &mut Table, work: Work, cause: Option<Cause>) -> lake::R
     let mut backoff = backoff();
     // Encoded and uploaded: the rows are not needed any more, whatever the commit says.
     drop((rows, permits));
-    let app = |range: &Range| AppId::partition(&topic_id, range.partition);
     let mut commit = Commit {
         operation: "WRITE",
         op: op.clone(),
@@ -155,10 +175,7 @@ async fn attempt(table: &mut Table, work: Work, cause: Option<Cause>) -> lake::R
         set: plan.ranges.iter().map(|range| (app(range), range.to)).collect::<Positions>(),
         append,
         remove: lake::Remove::Nothing,
-        properties: match &schema {
-            Some(_) => BTreeMap::from([(lake::DEFAULTS.to_owned(), lake::defaults::offered(&defaults))]),
-            None => BTreeMap::new(),
-        },
+        properties: said.map(|said| (lake::DEFAULTS.to_owned(), said)).into_iter().collect(),
         schema,
         info: info(&project, &topic, &topic_id, &plan.ranges, &digests),
     };

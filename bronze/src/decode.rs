@@ -135,21 +135,6 @@ impl std::fmt::Debug for Decoder {
     }
 }
 
-/// Columns that are asked for.
-#[derive(Debug, Clone, Copy)]
-pub struct Wanted<'a> {
-    /// Their names and types.
-    pub columns: &'a Fields,
-    /// What the table says of those that the writer lacks, where no declared schema says it.
-    pub absent: &'a Fill,
-}
-impl<'a> From<&'a Fields> for Wanted<'a> {
-    fn from(columns: &'a Fields) -> Self {
-        static NOTHING: Fill = Fill::Nothing;
-        Self { columns, absent: &NOTHING }
-    }
-}
-
 /// Rows that one decoder made, and what it refused. Positions count in the input.
 #[derive(Debug)]
 pub struct Decoded {
@@ -202,11 +187,11 @@ impl Decoder {
     }
 
     /// Decodes framed payloads into `wanted` columns. `at` gives the payload of a position.
-    pub fn decode<'a, 'w>(
+    pub fn decode<'a>(
         &mut self,
         positions: &[u32],
         at: impl Fn(u32) -> &'a [u8],
-        wanted: impl Into<Wanted<'w>>,
+        wanted: &Fields,
     ) -> Result<Decoded, (String, Incompatible)> {
         let mut refused = Vec::new();
         let mut hollow = Vec::new();
@@ -223,7 +208,7 @@ impl Decoder {
         let mut batches = Vec::new();
         let mut rows = Vec::with_capacity(good.len());
         self.halve(&good, &at, &mut rows, &mut batches, &mut refused);
-        let columns = self.stored(&batches, wanted.into(), &rows, &mut refused)?;
+        let columns = self.stored(&batches, wanted, &rows, &mut refused)?;
         Ok(Decoded { rows, columns, refused, hollow })
     }
 
@@ -274,29 +259,26 @@ impl Decoder {
     fn stored(
         &self,
         batches: &[RecordBatch],
-        wanted: Wanted<'_>,
+        wanted: &Fields,
         rows: &[u32],
         refused: &mut Vec<(u32, Refusal)>,
     ) -> Result<Vec<ArrayRef>, (String, Incompatible)> {
         let schema = self.schema();
         let mut misfit_rows: HashMap<u32, (&str, Reason)> = HashMap::new();
-        let mut columns = Vec::with_capacity(wanted.columns.len());
-        for field in wanted.columns {
+        let mut columns = Vec::with_capacity(wanted.len());
+        for field in wanted {
             let Ok(index) = schema.index_of(field.name()) else {
-                columns.push(
-                    match self.fill.absent(field.name()).or_else(|| wanted.absent.absent(field.name())) {
-                        Some(one) => {
-                            let one = conform(one, field.data_type(), &mut Vec::new());
-                            repeat(&one.map_err(|error| (field.name().clone(), error))?, rows.len())
-                        }
-                        None => new_null_array(field.data_type(), rows.len()),
-                    },
-                );
+                columns.push(match self.fill.absent(field.name()) {
+                    Some(one) => {
+                        let one = conform(one, field.data_type(), &mut Vec::new());
+                        repeat(&one.map_err(|error| (field.name().clone(), error))?, rows.len())
+                    }
+                    None => new_null_array(field.data_type(), rows.len()),
+                });
                 continue;
             };
-            let (with, table) = (self.fill.field(field.name()), wanted.absent.field(field.name()));
-            let parts = batches.iter().map(|batch| fill(&fill(batch.column(index), with), table));
-            let parts: Vec<_> = parts.collect();
+            let with = self.fill.field(field.name());
+            let parts: Vec<_> = batches.iter().map(|batch| fill(batch.column(index), with)).collect();
             let named = |error| (field.name().clone(), error);
             let mut misfits: Vec<Misfit> = Vec::new();
             let mut stored = Vec::with_capacity(parts.len());

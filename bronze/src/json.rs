@@ -19,6 +19,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
+use arrow::datatypes::Fields;
 use catalog::avro::{Form, in_form};
 use datum::{Encodings, Refused, Shape};
 use serde::Deserialize;
@@ -27,7 +28,7 @@ use serde_json::value::RawValue;
 use crate::assemble::Values;
 use crate::check::BadSchema;
 use crate::conform::Reason;
-use crate::decode::{Decoder, Refusal, Wanted};
+use crate::decode::{Decoder, Refusal};
 use crate::door::Door;
 
 /// A topic with more schemas than this has a producer that makes one up for each value.
@@ -193,13 +194,12 @@ impl SchemaParts {
     }
 
     /// Reads `len` values into `wanted` columns. `at` gives the value of a position; none has no row.
-    pub fn decode<'a, 'w>(
+    pub fn decode<'a>(
         &mut self,
         len: usize,
         at: impl Fn(u32) -> Option<&'a [u8]>,
-        wanted: impl Into<Wanted<'w>>,
+        wanted: &Fields,
     ) -> Values {
-        let wanted = wanted.into();
         let mut values = Values { schema_ids: vec![None; len], ..Values::default() };
         let mut arena = Vec::new();
         let mut spans: Vec<Range<usize>> = vec![0..0; len];
@@ -224,7 +224,11 @@ impl SchemaParts {
         for (number, rows) in groups {
             let Some(Known::Ready(dialect)) = self.known.get_mut(number as usize) else { continue };
             match dialect.decoder.decode(&rows, |row| &arena[spans[row as usize].clone()], wanted) {
-                Ok(part) => values.parts.push(part),
+                Ok(part) => {
+                    let schema = dialect.decoder.schema();
+                    values.writers.extend(part.rows.first().map(|first| (schema, *first)));
+                    values.parts.push(part);
+                }
                 Err((column, error)) => {
                     let refusal = Refusal::SchemaPart { why: format!("column `{column}`: {error}") };
                     values.refused.extend(rows.iter().map(|&row| (row, refusal.clone())));

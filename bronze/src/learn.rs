@@ -10,7 +10,7 @@
 //! Once there is a table, it has held every schema so far. A newer schema may lack some of its columns, or
 //! be one that no table can hold; models read the table, so it is only ever widened by what is learned.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -51,10 +51,9 @@ pub async fn learn(
         };
     }
     match (of_registry(registry, topic).await?, columns) {
-        (Some(newest), Some(columns)) => merged(topic, newest, Some(columns)).map(Some),
-        (Some(newest), None) => {
-            let newest = merged(topic, newest, None)?;
-            of_versions(registry, topic, newest).await.map(Some)
+        (Some(newest), columns) => {
+            let newest = merged(topic, newest, columns)?;
+            of_versions(registry, topic, newest, columns).await.map(Some)
         }
         (None, Some(columns)) => of_columns(topic, columns, &Values::new()).map(Some),
         // Subjects may be named after records, not after topics: then the records say which.
@@ -74,10 +73,24 @@ async fn of_versions(
     registry: &Registry,
     topic: &Topic,
     newest: LearnedSchemas,
+    table: Option<&SchemaRef>,
 ) -> Result<LearnedSchemas, Error> {
-    let failed = |source| Error::Registry { topic: topic.name.clone(), source };
-    let versions = registry.versions(&topic.value_subject()).await.map_err(failed)?;
     let refused = |source| Error::BadContract { topic: topic.name.clone(), source };
+    let columns = wanted(topic, &newest.value, newest.key.as_deref()).map_err(refused)?;
+    if let Some(table) = table
+        && covers(table.fields(), columns.fields())
+    {
+        // No column is to come, and what the table says of its own holds.
+        return Ok(newest);
+    }
+    let versions = match registry.versions(&topic.value_subject()).await {
+        Ok(versions) => versions,
+        Err(source) if source.reaction() == Reaction::Retry => {
+            return Err(Error::Registry { topic: topic.name.clone(), source });
+        }
+        // A version that cannot be read says nothing of defaults, and is no reason to learn no columns.
+        Err(_) => return Ok(newest),
+    };
     let mut gathered = Gathered::default();
     for version in versions {
         // One that no table can hold brings no column.
@@ -85,7 +98,6 @@ async fn of_versions(
             gathered.add(wanted, &version.schema);
         }
     }
-    let columns = wanted(topic, &newest.value, newest.key.as_deref()).map_err(refused)?;
     let said = absent::of(&newest.value, &columns);
     gathered.defaults.retain(|path, _| absent::has(&columns, path));
     if said == gathered.defaults { Ok(newest) } else { of_columns(topic, &columns, &gathered.defaults) }
@@ -185,7 +197,7 @@ async fn of_ids(kafka: &Kafka, registry: &Registry, topic: &Topic) -> Result<Opt
     match columns(topic, &parts, |value, key| {
         wanted(topic, value, key).map(|columns| (value.to_owned(), columns))
     })? {
-        Some(Gathered { columns, defaults }) => of_columns(topic, &columns, &defaults).map(Some),
+        Some(Gathered { columns, defaults, .. }) => of_columns(topic, &columns, &defaults).map(Some),
         None if has_ids => Err(Error::NoKnownSchema { topic: topic.name.clone() }),
         None => Ok(None),
     }
@@ -224,7 +236,7 @@ async fn of_records(kafka: &Kafka, topic: &Topic) -> Result<Option<LearnedSchema
     })
     .await?;
     match columns(topic, &parts, |value, key| columns_of(topic, value, key))? {
-        Some(Gathered { columns, defaults }) => of_columns(topic, &columns, &defaults).map(Some),
+        Some(Gathered { columns, defaults, .. }) => of_columns(topic, &columns, &defaults).map(Some),
         None if values > 0 => Err(Error::NoSchemaPart { topic: topic.name.clone() }),
         None => Ok(None),
     }
@@ -275,22 +287,28 @@ fn columns(
 struct Gathered {
     columns: SchemaRef,
     defaults: Values,
+    names: BTreeSet<String>,
 }
 impl Default for Gathered {
     fn default() -> Self {
-        Self { columns: Arc::new(Schema::empty()), defaults: Values::new() }
+        Self { columns: Arc::new(Schema::empty()), defaults: Values::new(), names: BTreeSet::new() }
     }
 }
 impl Gathered {
     fn add(&mut self, wanted: SchemaRef, schema: &str) {
         let mut said = absent::of(schema, &wanted);
         said.retain(|path, _| !absent::has(&self.columns, path));
+        self.names.extend(absent::name(schema));
         self.columns = match self.columns.fields().is_empty() {
             true => wanted,
             false => evolve::widen(&self.columns, &wanted).ok().flatten().unwrap_or(self.columns.clone()),
         };
         said.retain(|path, _| absent::has(&self.columns, path));
         self.defaults.extend(said);
+        // A record of another name has fields of its own, and lacks none of this one's.
+        if self.names.len() > 1 {
+            self.defaults.clear();
+        }
     }
 }
 

@@ -225,6 +225,7 @@ impl Resolver {
             let Some(name) = field["name"].as_str() else { continue };
             let path = if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
             let default = field.get("default").filter(|default| !default.is_null());
+            let default = default.filter(|default| !is_placeholder(&field["type"], default));
             let one = default.and_then(|default| self.one(&field["type"], default, space.as_deref()));
             found.extend(one.map(|one| (path.clone(), one)));
             self.defaults(&field["type"], space.as_deref(), &path, found);
@@ -290,6 +291,26 @@ impl Resolver {
             other => other.clone(),
         }
     }
+}
+
+/// Whether a default is what Debezium writes for one that it cannot compute, such as `now()`: the epoch, or the
+/// nil UUID. A constant default that is the same cannot be told from it, and is none.
+fn is_placeholder(kind: &Value, default: &Value) -> bool {
+    let name = match kind {
+        Value::Array(branches) => return branches.iter().any(|branch| is_placeholder(branch, default)),
+        Value::Object(object) => object.get("connect.name").and_then(Value::as_str).unwrap_or_default(),
+        _ => return false,
+    };
+    if name == "io.debezium.data.Uuid" {
+        return default.as_str() == Some("00000000-0000-0000-0000-000000000000");
+    }
+    let is_time = name.starts_with("io.debezium.time.")
+        || ["Date", "Time", "Timestamp"]
+            .iter()
+            .any(|kind| name.strip_prefix("org.apache.kafka.connect.data.") == Some(kind));
+    is_time
+        && (default.as_i64() == Some(0)
+            || default.as_str().is_some_and(|text| text.starts_with("1970-01-01T00:00:00")))
 }
 
 fn items(fill: Fill) -> Fill {

@@ -92,6 +92,8 @@ pub(crate) struct Task {
     ledger: Ledger,
     lookups: Lookups,
     patience: Patience,
+    /// Names of the records whose schemas were seen.
+    names: BTreeSet<String>,
     /// Why schemas cannot be used that the registry has.
     unusable: HashMap<Asked, String>,
     said: Said,
@@ -143,6 +145,7 @@ impl Task {
             ledger: Ledger::default(),
             lookups,
             patience,
+            names: BTreeSet::new(),
             unusable: HashMap::new(),
             said: Said::default(),
             parked: BTreeMap::new(),
@@ -280,8 +283,8 @@ impl Task {
         let newest = kept.iter().map(|&row| records.timestamp(row as usize)).filter(|&ms| ms >= 0).max();
         let (bytes, next) = (records.bytes() as u64, next.0);
         let causes = self.causes(&records);
-        let batch = self.decode(records, kept).await;
-        let payload = Waiting { batch, permit, newest, causes, lines };
+        let (batch, firsts) = self.decode(records, kept).await;
+        let payload = Waiting { batch, permit, newest, causes, lines, firsts };
         let batch = Batch { partition, generation, first: first.0, next, rows, bytes, payload };
         self.decider.on_batch(batch, self.shared.context.clock.now());
         Ok(None)
@@ -300,7 +303,8 @@ impl Task {
         causes
     }
 
-    async fn decode(&mut self, records: Records, kept: Vec<u32>) -> RecordBatch {
+    /// The rows, and of each column that has a default the first offset whose writer knows it.
+    async fn decode(&mut self, records: Records, kept: Vec<u32>) -> (RecordBatch, BTreeMap<String, i64>) {
         let mut reader = self.reader.take().expect("put back below before anything else runs");
         let (topic_id, epoch) = (self.topic_id.clone(), self.topic.epoch);
         let ingested_at = self.shared.context.clock.now();
@@ -333,7 +337,7 @@ impl Task {
                 tracing::warn!(table = %self.topic.table, records = more, "records hold fields that the declared schema lacks: their bytes are kept in `_raw`");
             }
         }
-        read.batch
+        (read.batch, read.firsts)
     }
 
     /// Reads from the table which lines of files it has, of every partition of ours of which that is not known.

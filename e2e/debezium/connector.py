@@ -23,7 +23,7 @@ CONNECT = f"http://127.0.0.1:{os.environ['LAKEPULSE_STACK_CONNECT_PORT']}/connec
 CONNECT_PID = Path(os.environ["LAKEPULSE_STACK_DIR"], "run/connect.pid")
 
 
-def connector_settings(name: str, converter: str) -> dict[str, str]:
+def connector_settings(name: str, converter: str, metadata: bool) -> dict[str, str]:
     json_converter = "org.apache.kafka.connect.json.JsonConverter"
     schemas = str(converter == "schema").lower()
     return {
@@ -45,7 +45,7 @@ def connector_settings(name: str, converter: str) -> dict[str, str]:
         "notification.sink.topic.name": f"{name}.notifications",
         "topic.creation.default.replication.factor": "1",
         "topic.creation.default.partitions": "3",
-        "provide.transaction.metadata": "true",
+        "provide.transaction.metadata": str(metadata).lower(),
         "skipped.operations": "none",
         "incremental.snapshot.chunk.size": "7",
         "poll.interval.ms": "50",
@@ -65,10 +65,11 @@ class Unreachable(Exception):
 class Connector:
     """The connector. Connect on one machine forgets it when it ends, and knows its offsets only."""
 
-    def __init__(self, name: str, converter: str) -> None:
+    def __init__(self, name: str, converter: str, metadata: bool) -> None:
         self.name = name
-        self._settings = connector_settings(name, converter)
+        self._settings = connector_settings(name, converter, metadata)
         self._starting: subprocess.Popen[str] | None = None
+        self._failures = 0
 
     def running(self) -> bool:
         """Whether it runs. Starts what is missing, Connect too: another run of this test may have killed it."""
@@ -76,7 +77,9 @@ class Connector:
             if self._starting.poll() is None:
                 return False
             said = self._starting.communicate()[0]
-            if self._starting.returncode and "another `stack`" not in said:
+            # Another run may start it, or kill it, at this moment.
+            self._failures = self._failures + 1 if self._starting.returncode else 0
+            if self._failures == 10:
                 raise RuntimeError(f"Connect does not start: {said}")
             self._starting = None
         try:
@@ -94,6 +97,16 @@ class Connector:
             if part["state"] == "FAILED":
                 raise RuntimeError(f"the connector has failed: {part.get('trace')}")
         return len(parts) > 1 and all(part["state"] == "RUNNING" for part in parts)
+
+    def kill(self) -> None:
+        """Kills Connect with `kill -9`, and waits until it is gone."""
+        if self._starting:
+            self._starting.wait()
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            pid = int(CONNECT_PID.read_text().split()[0])
+            os.kill(pid, signal.SIGKILL)
+            while "State:\tZ" not in Path(f"/proc/{pid}/status").read_text():
+                time.sleep(0.02)
 
     def delete(self) -> None:
         if self._starting:
@@ -119,15 +132,6 @@ class Connector:
         return json.loads(text) if text else None
 
 
-def kill_connect() -> None:
-    """`kill -9`, and waits until it is gone."""
-    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-        pid = int(CONNECT_PID.read_text().split()[0])
-        os.kill(pid, signal.SIGKILL)
-        while "State:\tZ" not in Path(f"/proc/{pid}/status").read_text():
-            time.sleep(0.02)
-
-
 def send_signal(session: Session, id: str, kind: str, data: dict[str, Any]) -> None:
     session.run(f"INSERT INTO signals VALUES ('{id}', '{kind}', '{json.dumps(data)}')")
 
@@ -147,8 +151,9 @@ class Event:
     snapshot: str
     at: int | None
     row: dict[str, Any]
-    # The key before, or the one that follows, where a change of key is two records.
-    other_key: str
+    # Where a change of key is two records: the key of the first, in the second, and the other way round.
+    old_key: str
+    new_key: str
 
     def identity(self) -> tuple[Any, ...] | None:
         """Equal where the connector said the same change twice."""
@@ -157,7 +162,7 @@ class Event:
         return (self.table, self.key, self.op, self.lsn, self.transaction, self.order)
 
     def __str__(self) -> str:
-        other = f" {self.other_key}" if self.other_key else ""
+        other = f" was {self.old_key}" * bool(self.old_key) + f" becomes {self.new_key}" * bool(self.new_key)
         row = " ".join(f"{name}={short(value)}" for name, value in self.row.items())
         return (
             f"{self.partition}@{self.offset:<6} {self.op} lsn {self.lsn} tx {self.transaction} "
@@ -234,8 +239,8 @@ class Topics:
         if topic.endswith(".notifications"):
             self.notifications.append(value)
             return
-        keys = [(name, text) for name, text in message.headers() or [] if name.endswith(("oldkey", "newkey"))]
-        other = [f"{name.split('.')[-1]} {key_text(payload(text))}" for name, text in keys]
+        headers = dict(message.headers() or [])
+        old_key, new_key = (headers.get(f"__debezium.{name}") for name in ("oldkey", "newkey"))
         source = (value or {}).get("source") or {}
         block = (value or {}).get("transaction") or {}
         self.events.append(
@@ -251,7 +256,8 @@ class Topics:
                 snapshot=source.get("snapshot") or "-",
                 at=source.get("ts_ms"),
                 row=((value or {}).get("after") or {}),
-                other_key=", ".join(other),
+                old_key=key_text(payload(old_key)) if old_key else "",
+                new_key=key_text(payload(new_key)) if new_key else "",
             )
         )
 

@@ -17,7 +17,9 @@ Row = dict[str, Any]
 # does not send it.
 TABLES = """
 CREATE TABLE customers (id int PRIMARY KEY, name text, notes text, amount numeric, tags int[]);
-CREATE TABLE orders (shop text, id int, total numeric(12,2), placed timestamptz, blob bytea, PRIMARY KEY (shop, id));
+CREATE TABLE orders (
+    shop text, id int, total numeric(12,2), placed timestamptz, blob bytea, PRIMARY KEY (shop, id)
+);
 CREATE TABLE fence (id int PRIMARY KEY, n int NOT NULL);
 CREATE TABLE signals (id text PRIMARY KEY, type text, data text);
 ALTER TABLE customers ALTER notes SET STORAGE EXTERNAL, ALTER tags SET STORAGE EXTERNAL;
@@ -26,7 +28,10 @@ INSERT INTO fence VALUES (1, 0);
 -- Every customer there ever was, of transactions that were committed.
 CREATE TABLE was (n serial, id int, name text, notes text, amount numeric, tags int[]);
 CREATE FUNCTION remember() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN INSERT INTO was (id, name, notes, amount, tags) VALUES (NEW.id, NEW.name, NEW.notes, NEW.amount, NEW.tags); RETURN NULL; END $$;
+BEGIN
+    INSERT INTO was (id, name, notes, amount, tags) VALUES (NEW.id, NEW.name, NEW.notes, NEW.amount, NEW.tags);
+    RETURN NULL;
+END $$;
 CREATE TRIGGER remember AFTER INSERT OR UPDATE ON customers FOR EACH ROW EXECUTE FUNCTION remember();
 """
 
@@ -81,6 +86,8 @@ class Writer:
     open: bool = False
     transactions: int = 0
     rolled_back: int = 0
+    # Statements that change a key write its long values, too.
+    whole_rekeys: bool = False
     extra: bool = False
     _values: int = field(default=0)
 
@@ -107,6 +114,18 @@ class Writer:
         self.session.run("ROLLBACK" if rolls_back else "COMMIT")
         self.rolled_back += rolls_back
         self.open = self.held = False
+
+    def burst(self) -> None:
+        """One long transaction over all its keys, then short ones."""
+        first, last = self.keys[0], self.keys[-1]
+        name = self._value()
+        self.session.run(f"""DO $$ BEGIN FOR i IN 1..10 LOOP
+            UPDATE customers SET name = '{name}.' || i, notes = repeat('{name}.' || i || ' ', 1000)
+            WHERE id BETWEEN {first} AND {last};
+            END LOOP; END $$""")
+        for _ in range(20):
+            self.session.run(self._customer())
+            self.session.run(self._order())
 
     def has_written(self) -> bool:
         return self.open and self.session.run("SELECT pg_current_xact_id_if_assigned() IS NOT NULL") == ["t"]
@@ -143,6 +162,7 @@ class Writer:
         row = f"({a}, '{name}', {self._notes()}, {self._amount()}, {self._tags()})"
         columns = "customers (id, name, notes, amount, tags)"
         free = f"NOT EXISTS (SELECT 1 FROM customers WHERE id = {b})"
+        long = f", notes = {self._notes()}, tags = {self._tags()}" if self.whole_rekeys else ""
         choices = {
             f"INSERT INTO {columns} VALUES {row} ON CONFLICT DO NOTHING": 6,
             f"INSERT INTO {columns} VALUES {row} ON CONFLICT (id) DO UPDATE SET name = excluded.name": 3,
@@ -150,8 +170,7 @@ class Writer:
             f"UPDATE customers SET amount = amount + 1.50 WHERE id BETWEEN {a} AND {min(a + 4, last)}": 2,
             f"UPDATE customers SET notes = {self._notes()} WHERE id = {a}": 3,
             f"UPDATE customers SET tags = {self._tags()} WHERE id = {a}": 2,
-            f"UPDATE customers SET id = {b}, name = '{name}' WHERE id = {a} AND {free}": 3,
-            f"UPDATE customers SET id = {b}, notes = {self._notes()} WHERE id = {a} AND {free}": 1,
+            f"UPDATE customers SET id = {b}, name = '{name}'{long} WHERE id = {a} AND {free}": 4,
             f"DELETE FROM customers WHERE id = {a}": 3,
             f"DELETE FROM customers WHERE id = {a}; INSERT INTO {columns} VALUES {row}": 2,
         }
@@ -171,12 +190,13 @@ class Writer:
         row = f"('{shop}', {a}, {total}, {at}, {blob})"
         is_a = f"shop = '{shop}' AND id = {a}"
         free = f"NOT EXISTS (SELECT 1 FROM orders WHERE shop = '{other}' AND id = {b})"
+        long = f", blob = {blob}" if self.whole_rekeys else ""
         choices = {
             f"INSERT INTO orders VALUES {row} ON CONFLICT DO NOTHING": 6,
             f"UPDATE orders SET total = {total} WHERE {is_a}": 4,
             f"UPDATE orders SET placed = {at} WHERE id = {a}": 3,
             f"UPDATE orders SET blob = {blob} WHERE {is_a}": 2,
-            f"UPDATE orders SET shop = '{other}', id = {b} WHERE {is_a} AND {free}": 2,
+            f"UPDATE orders SET shop = '{other}', id = {b}{long} WHERE {is_a} AND {free}": 2,
             f"DELETE FROM orders WHERE {is_a}": 2,
             f"DELETE FROM orders WHERE {is_a}; INSERT INTO orders VALUES {row}": 1,
         }

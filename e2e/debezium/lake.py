@@ -66,18 +66,18 @@ KEYS = {"customers": "id", "orders": "shop, id", "fence": "id"}
 class Project:
     """One project in a folder; its lake, topics and groups have its name."""
 
-    def __init__(self, folder: Path, name: str, converter: str) -> None:
+    def __init__(self, folder: Path, name: str, converter: str, snapshots: str) -> None:
         self._folder = folder
         self._write("lakepulse.yaml", SETTINGS.format(name=name))
-        contract = "value: json, envelope: debezium, epoch: 1"
+        contract = f"value: json, envelope: debezium, epoch: 1, snapshots: {snapshots}"
         topics = "version: 1\ntopics:\n"
         if converter == "schema":
             topics += f"  {name}.public.*: {{ {contract} }}\n"
         else:
             for table, fields in FIELDS.items():
                 self._write(f"schemas/{table}.avsc", json.dumps(envelope(fields)))
-                more = f"schema: schemas/{table}.avsc, key: [{KEYS[table]}], table: bronze.public_{table}, partitions: 3"
-                topics += f"  {name}.public.{table}: {{ {contract}, {more} }}\n"
+                more = f"schema: schemas/{table}.avsc, key: [{KEYS[table]}], table: bronze.public_{table}"
+                topics += f"  {name}.public.{table}: {{ {contract}, {more}, partitions: 3 }}\n"
         self._write("topics.yaml", topics)
         self.write_models()
 
@@ -85,7 +85,8 @@ class Project:
         for table, kind, keys, columns, topic in MODELS:
             more = ", extra" if extra and topic == "customers" else ""
             header = f"/* lakepulse\nkind: {kind}\nkeys: [{keys}]\n*/\n"
-            self._write(f"models/silver/{table}.sql", f"{header}SELECT {columns}{more} FROM changes(bronze.public_{topic})\n")
+            select = f"SELECT {columns}{more} FROM changes(bronze.public_{topic})\n"
+            self._write(f"models/silver/{table}.sql", header + select)
 
     def apply(self) -> None:
         self._run("apply")

@@ -1,9 +1,11 @@
 """Open transactions, snapshots and a connector that dies, with a real Debezium: silver must equal PostgreSQL.
 
 Writers change their own keys in transactions that stay open over many steps. Meanwhile the connector takes
-snapshots: the first one, incremental ones, blocking ones with a condition; every third round Connect is killed with
-`kill -9`. Every round ends all transactions, moves a fence, drains LakePulse, and compares every row. Run it with
-`e2e/debezium/run`, which starts the services.
+snapshots: the first one, incremental ones, blocking ones with a condition. Every third round Connect is killed with
+`kill -9`: during a snapshot, before it, or in a burst, so that it sends part of a long transaction again. Every round
+ends all transactions, moves a fence, drains LakePulse, and compares every row. After the rounds the history of
+customers is compared with every row that PostgreSQL ever had, and in the end a column comes with a default. Run it
+with `e2e/debezium/run`, which starts the services.
 
 Exit 1 at the first difference, with the events of its key. The connector, its slot and its database go in any case;
 topics, lake and project stay after a difference, to be looked at.
@@ -25,7 +27,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from connector import Connector, Topics, kill_connect, send_signal, short
+from connector import Connector, Topics, send_signal, short
 from database import TABLES, Row, Session, Writer
 from lake import Project, forget
 
@@ -68,7 +70,8 @@ class Test:
         self.name = name
         self.random = random.Random(options.seed)
         self.rounds: int = options.rounds
-        self.converter: str = options.converter
+        # A snapshot that removes what it does not bring must bring all.
+        self.filters: bool = options.snapshots == "partial"
         self.postgres = Session("postgres")
         self.postgres.run(f"CREATE DATABASE {name}")
         self.database = Session(name)
@@ -78,12 +81,15 @@ class Test:
             Writer(Session(name), random.Random(f"{options.seed}/{number}"), number, KEYS_EACH)
             for number in range(WRITERS)
         ]
-        self.connector = Connector(name, options.converter)
+        self.connector = Connector(name, options.converter, not options.no_metadata)
         self.topics = Topics(name)
-        self.project = Project(folder, name, options.converter)
+        self.project = Project(folder, name, options.converter, options.snapshots)
         self.extra = False
         self.fence = 0
         self.beside: subprocess.Popen[bytes] | None = None
+        # Rows that PostgreSQL had before the first snapshot, and those that a connector sent behind a snapshot.
+        self.before = 0
+        self.behind_snapshot: list[range] = []
         # Of the whole run.
         self.rows = self.across = self.snapshots = self.kills = 0
 
@@ -91,6 +97,7 @@ class Test:
 
     def first_round(self) -> None:
         """The first snapshot, while writers go on."""
+        self.rekey_whole(True)
         self.write(200)
         self.await_connector()
         if self.random.random() < 0.5:
@@ -99,21 +106,36 @@ class Test:
         self.snapshots += 1
         self.write(60)
         self.end_round("first snapshot")
-        self.before = self.database.rows("SELECT max(n) AS n FROM was")[0]["n"]
+        self.before = self.last_row()
+        self.behind_snapshot.append(range(self.before + 1))
 
     def next_round(self, number: int) -> None:
         kind = self.random.choice(["incremental", "incremental", "blocking"])
-        dies = number % 3 == 2
+        dies = self.random.choice(["burst", "burst", "midway", "away"]) if number % 3 == 2 else ""
         truncates = number % 5 == 4
+        begun = self.last_row() + 1
+        self.rekey_whole(kind == "blocking")
         if truncates:
             self.database.run("TRUNCATE orders")
         self.write(self.random.randrange(40, 240), drains=True)
-        self.snapshot(number, kind, dies, truncates)
+        self.snapshot(f"round-{number}", kind, dies, truncates)
         self.write(self.random.randrange(240), drains=True)
-        names = [kind, *["truncate"] * truncates, *["killed"] * dies]
-        self.end_round(" ".join(names))
+        if dies == "burst":
+            self.burst()
+        self.end_round(" ".join([kind, *["truncate"] * truncates, *[f"killed {dies}"] * bool(dies)]))
+        if kind == "blocking":
+            self.behind_snapshot.append(range(begun, self.last_row() + 1))
 
-    def snapshot(self, number: int, kind: str, dies: bool, truncated: bool) -> None:
+    def rekey_whole(self, whole: bool) -> None:
+        """A key that changes takes long values along, which is wrong behind a snapshot that shows what came after
+        (docs/known-issues.md)."""
+        for writer in self.writers:
+            writer.whole_rekeys = whole
+
+    def last_row(self) -> int:
+        return int(self.database.run("SELECT last_value FROM was_n_seq")[0])
+
+    def snapshot(self, id: str, kind: str, dies: str, truncated: bool) -> None:
         """Takes a snapshot across transactions that have written before it and end behind it."""
         while sum(held := [writer.has_written() for writer in self.writers]) < 2:
             self.write(1)
@@ -124,37 +146,50 @@ class Test:
         if not (truncated and kind == "incremental") and self.random.random() < 0.5:
             tables.append("public.orders")
         data: dict[str, Any] = {"type": kind, "data-collections": tables}
-        if kind == "blocking":
+        if not self.filters:
+            pass
+        elif kind == "blocking":
             query = "SELECT * FROM public.customers WHERE id >= 32"
             data["additional-conditions"] = [{"data-collection": "public.customers", "filter": query}]
         elif self.random.random() < 0.3:
             data["additional-conditions"] = [{"data-collection": "public.customers", "filter": "id >= 32"}]
-        seen, id = len(self.topics.notifications), f"round-{number}"
-        # Or the signal and what stands around it wait for a connector that is away: then its snapshot shows what it
-        # has yet to send.
-        away = dies and self.random.random() < 0.5
-        if away:
+        seen = len(self.topics.notifications)
+        # The signal, and what stands around it, wait for a connector that is away: its snapshot shows what it has
+        # yet to send.
+        if dies == "away":
             self.kill_connect()
             self.write(60)
         send_signal(self.database, id, "execute-snapshot", data)
-        if dies:
+        if dies in ("midway", "away"):
             self.write(self.random.randrange(60))
-            if not away:
+            if dies == "midway":
                 self.kill_connect()
             self.await_connector()
         aggregate, wanted = ("Initial Snapshot", None) if kind == "blocking" else ("Incremental Snapshot", id)
         done = lambda: self.completed(aggregate, seen, wanted)
-        self.snapshots += self.write_until("the snapshot is done", SNAPSHOT_SECONDS, done, may_fail=dies)
+        self.snapshots += self.write_until("the snapshot is done", SNAPSHOT_SECONDS, done, may_fail=bool(dies))
         self.across += sum(writer.held for writer in self.writers)
         for writer in self.writers:
             writer.held = False
+
+    def burst(self) -> None:
+        """A long transaction, short ones on the same keys, and Connect dies: it sends part of them again."""
+        for writer in self.writers:
+            writer.end()
+        if self.random.random() < 0.5:
+            self.database.run("TRUNCATE orders")
+        for writer in self.writers:
+            writer.burst()
+        time.sleep(self.random.random() * 1.5)
+        self.kill_connect()
+        self.await_connector()
 
     def await_connector(self) -> None:
         self.write_until("the connector runs", FENCE_SECONDS, self.connector.running)
 
     def kill_connect(self) -> None:
         self.kills += 1
-        kill_connect()
+        self.connector.kill()
         self.write(self.random.randrange(60))
 
     def write(self, steps: int, drains: bool = False) -> None:
@@ -217,17 +252,24 @@ class Test:
         self.fence += 1
         self.database.run(f"UPDATE fence SET n = {self.fence}")
         deadline = time.monotonic() + FENCE_SECONDS
-        while True:
+        pushed = time.monotonic()
+        while not self.fence_passed():
             self.topics.poll(0.1)
-            fence = self.topics.fence()
-            if fence and fence.row["n"] == self.fence:
-                ask = f"confirmed_flush_lsn - '0/0' >= {fence.lsn} FROM pg_replication_slots"
-                if self.postgres.run(f"SELECT {ask} WHERE slot_name = '{self.name}'") == ["t"]:
-                    break
             self.connector.running()
+            # Without transaction metadata a connector acknowledges a transaction with the one that follows.
+            if time.monotonic() > pushed + 2:
+                pushed = time.monotonic()
+                self.database.run("UPDATE fence SET n = n")
             if time.monotonic() > deadline:
                 raise RuntimeError(f"the fence {self.fence} is not on its topic within {FENCE_SECONDS} s")
         self.topics.poll(0.1)
+
+    def fence_passed(self) -> bool:
+        fence = self.topics.fence()
+        if fence is None or fence.row["n"] != self.fence:
+            return False
+        passed = f"confirmed_flush_lsn - '0/0' > {fence.lsn} FROM pg_replication_slots WHERE slot_name = '{self.name}'"
+        return self.postgres.run(f"SELECT {passed}") == ["t"]
 
     def compare(self) -> str:
         found = self.project.rows("SELECT n FROM silver.fence")
@@ -244,29 +286,27 @@ class Test:
             counts.append(str(len(expected)))
         return "+".join(counts)
 
-    def history(self) -> None:
-        columns = ["id", "name", "notes", "amount", "tags"]
-        as_tuple = lambda row: tuple(str(plain(name, row[name])) for name in columns)
-        all = self.database.rows("SELECT * FROM was")
-        was = {as_tuple(row) for row in all}
-        late = {as_tuple(row) for row in all if row["n"] > self.before}
-        rows = self.project.rows(f'SELECT {", ".join(columns)}, "__START_AT" s, "__END_AT" e FROM silver.customer_versions ORDER BY id, s')
-        never = [row for row in rows if as_tuple(row) not in was]
-        missing = late - {as_tuple(row) for row in rows}
-        overlap = [(a, b) for a, b in zip(rows, rows[1:]) if a["id"] == b["id"] and (a["e"] is None or a["e"] > b["s"])]
-        print(f"history: {len(rows)} versions, {len(was)} were, {len(late)} late; {len(never)} never were; {len(missing)} are missing; {len(overlap)} overlap")
-        again = Counter()
-        for event in self.topics.events:
-            if identity := event.identity():
-                again[identity[:-1]] += 1
-        for event in self.topics.events:
-            if identity := event.identity():
-                again[identity] += 1
-        print(f"repeats by all {self.topics.repeats()}, without the order {sum(n - 1 for k, n in again.items() if len(k) == 5)}")
-        for row in never[:5]:
-            print("NEVER", {k: short(v) for k, v in row.items()})
-        for row in sorted(missing)[:5]:
-            print("MISSING", [short(v) for v in row])
+    def check_history(self) -> str:
+        """Every version was a row in PostgreSQL, and every row there is a version, no more often than it was.
+
+        A blocking snapshot shows what the connector has yet to send. Then an event that leaves a long value alone
+        takes it from the snapshot's row, which may be newer: such versions are counted, and no difference.
+        """
+        columns = ("name", "amount", "id", "notes", "tags")
+        text = ", ".join(columns)
+        was = [(row["n"], values(row, columns)) for row in self.database.rows(f"SELECT n, {text} FROM was")]
+        versions = [values(row, columns) for row in self.project.rows(f"SELECT {text} FROM silver.customer_versions")]
+        behind = {row[:3] for n, row in was if any(n in span for span in self.behind_snapshot)}
+        present, times = Counter(versions), Counter(row for _, row in was)
+        short_of = {row for n, row in was if n > self.before and row not in present}
+        beyond = {row for row, count in present.items() if count > times[row]}
+        differ = [row for row in short_of | beyond if row[:3] not in behind]
+        if differ:
+            row = dict(zip(columns, differ[0]))
+            key = str(row["id"])
+            was_times, is_times = ({key: row | {"times": count[differ[0]]}} for count in (times, present))
+            raise Difference("customer_versions", [key], was_times, is_times)
+        return f"{len(versions)} versions, {len(short_of | beyond)} of them made of two by snapshots"
 
     # The end.
 
@@ -305,6 +345,11 @@ class Test:
         self.postgres.close()
 
 
+def values(row: Row, columns: tuple[str, ...]) -> tuple[Any, ...]:
+    found = (plain(name, row[name]) for name in columns)
+    return tuple(tuple(value) if isinstance(value, list) else value for value in found)
+
+
 def by_key(rows: list[Row], keys: tuple[str, ...]) -> dict[str, Row]:
     """Rows by key, with values of one spelling. A key that is there twice differs from any row."""
     found: dict[str, Row] = {}
@@ -341,8 +386,13 @@ def explain(difference: Difference, topics: Topics) -> None:
     events = topics.of(topic, key)
     print(f"the last of {len(events)} events of this key (partition@offset):")
     truncates = [event for event in topics.events if event.table == topic and event.op == "t"]
-    for event in sorted([*events[-40:], *truncates[-3:]], key=lambda event: (event.partition, event.offset)):
+    for event in sorted([*events[-40:], *truncates[-4:]], key=lambda event: (event.partition, event.offset)):
         print(f"  {event}")
+    # Where it took its values from.
+    for other in {event.old_key for event in events[-40:] if event.old_key}:
+        print(f"events of key {other}, which it had before:")
+        for event in topics.of(topic, other)[-10:]:
+            print(f"  {event}")
 
 
 def main() -> int:
@@ -350,6 +400,8 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--converter", choices=["schema", "plain"], default="schema")
+    parser.add_argument("--snapshots", choices=["partial", "whole"], default="partial")
+    parser.add_argument("--no-metadata", action="store_true", help="without provide.transaction.metadata, its default")
     parser.add_argument("--keep", action="store_true", help="leave the connector, its slot and its database, too")
     parser.add_argument("--no-alter", action="store_true", help="without the column that is added in the end")
     options = parser.parse_args()
@@ -364,10 +416,10 @@ def main() -> int:
         test.first_round()
         for number in range(1, options.rounds):
             test.next_round(number)
-        test.history()
+        history = test.check_history() if options.snapshots == "partial" else "not compared"
         test.project.verify()
         totals = f"{options.rounds} rounds, {test.kills} kills, {test.rows} rows compared"
-        totals += f", {test.across} transactions open across {test.snapshots} snapshots"
+        totals += f", {test.across} transactions open across {test.snapshots} snapshots; history: {history}"
         print(f"rounds: PostgreSQL and silver are the same, verify finds no fault: {totals}", flush=True)
         if alters:
             stage = "added column"

@@ -19,8 +19,7 @@ pub fn fill(array: &ArrayRef, with: &Fill) -> ArrayRef {
             let own = record.fields().iter().zip(record.columns());
             let own =
                 own.map(|(field, column)| (field.name().clone(), fill(column, with.field(field.name()))));
-            let absent = absent.iter().filter(|(name, _)| record.column_by_name(name).is_none());
-            let absent = absent.map(|(name, one)| (name.clone(), repeat(one, array.len())));
+            let absent = absent.iter().map(|(name, one)| (name.clone(), repeat(one, array.len())));
             let (names, columns): (Vec<_>, Vec<_>) = own.chain(absent).unzip();
             let fields = names.iter().zip(&columns).map(|(name, c)| nullable(name, c.data_type().clone()));
             let fields: Fields = fields.collect();

@@ -1,6 +1,6 @@
 use apache_avro::types::Value as Avro;
 use arrow::array::ArrayRef;
-use arrow::datatypes::{DataType, Field, Fields};
+use arrow::datatypes::{DataType, Field};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use catalog::avro::{avro_from_connect, timestamp_type};

@@ -167,15 +167,16 @@ impl Task {
         let (Some(table), Some(reader)) = (&self.table, &mut self.reader) else { return };
         self.shared.starts.learn(table.positions());
         let ours = reader.layout().schema();
-        if table.schema() == ours {
+        let said = defaults_of(table);
+        let is_said = said.iter().all(|(path, value)| reader.layout().defaults().get(path) == Some(value));
+        if table.schema() == ours && is_said {
             return;
         }
         // Both only ever gain columns, so one of the two is wider, or each by other columns.
         match evolve::widen(table.schema(), ours) {
             Ok(merged) => {
-                // Of one column the table's word holds.
                 let mut defaults = reader.layout().defaults().clone();
-                defaults.extend(defaults_of(table));
+                defaults.extend(said);
                 let merged = Layout::new(merged.unwrap_or_else(|| table.schema().clone()));
                 reader.widen(merged.with_defaults(defaults));
             }

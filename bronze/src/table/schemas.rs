@@ -171,6 +171,7 @@ impl Task {
     /// Widens the table if the schema has columns that it lacks; the next commit makes it so.
     /// What the schema's defaults say of new columns holds for rows whose writer does not know them.
     fn make_room(&mut self, wanted: &Schema, schema: &str) -> Result<(), String> {
+        self.names.extend(absent::name(schema));
         let Some(reader) = &mut self.reader else { return Ok(()) };
         if let Some(wider) =
             evolve::widen(reader.layout().schema(), wanted).map_err(|clash| clash.to_string())?
@@ -180,7 +181,8 @@ impl Task {
             self.meter.schema_change("widened");
             let known = reader.layout().schema().clone();
             let mut defaults = absent::of(schema, &wider);
-            defaults.retain(|path, _| !absent::has(&known, path));
+            let is_of_one_name = self.names.len() <= 1;
+            defaults.retain(|path, _| is_of_one_name && !absent::has(&known, path));
             defaults.extend(reader.layout().defaults().clone());
             reader.widen(Layout::new(wider).with_defaults(defaults));
         }

@@ -250,14 +250,9 @@ impl<'a> Write<'a> {
         }
         let offered = self.commit.properties.get(DEFAULTS);
         let (known, offered) = (meta.line.configuration.get(DEFAULTS), defaults_of(table, offered)?);
-        let known = match &self.commit.remove {
-            Remove::Everything => Defaults::new(),
-            _ => defaults_of(table, known)?,
-        };
-        let schemas = (meta.schema.as_ref(), schema.as_ref());
-        let commit = (self.commit.append.as_slice(), &self.commit.set);
+        let known = defaults_of(table, known)?;
         line.configuration.remove(DEFAULTS);
-        if let Some(said) = defaults::after(known, offered, schemas, &snapshot.positions, commit) {
+        if let Some(said) = defaults::after(known, offered, &meta.schema, &schema) {
             line.configuration.insert(DEFAULTS.to_owned(), said);
         }
         if schema != meta.schema {

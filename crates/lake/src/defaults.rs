@@ -1,13 +1,14 @@
-//! What stands for a column in rows that were written before the table had it.
+//! What stands for a column in rows that were written before their writer knew it.
 //!
 //! A database that adds a column with a default gives it to its old rows too, and says so in no event; Avro's
-//! resolution does the same for a reader whose schema has a field more. A file of such rows lacks the column, and
-//! Delta reads null there. So a table may say of a column that it gained what its default was at that time, and
-//! below which positions rows lack it: no file is rewritten, other engines see what was written, and whoever
-//! gives rows their meaning (silver, `verify`) puts the default in.
+//! resolution does the same for a reader whose schema has a field more. A row of such a writer has null. So a
+//! table may say of a column what its default was when it came, and where each input's first row with it is: no
+//! file is rewritten, other engines see what was written, and whoever gives rows their meaning (silver, `verify`)
+//! puts the default in.
 //!
-//! The property is a JSON object of dotted paths. A position is that of the commit protocol: rows of one input
-//! that lie below it were written before the column was there, or by a writer that did not know it yet.
+//! The property is a JSON object of dotted paths. A position is that of the commit protocol: rows of an input
+//! below it, or all of an input that has none, are of writers that did not know the column yet. A writer behind
+//! it that lacks the column is one that knows it no more, and its rows stay null.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,10 +16,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::{DataType, Field, Fields, Schema};
 use arrow::json::{LineDelimitedWriter, ReaderBuilder};
-use model::Positions;
 use serde::{Deserialize, Serialize};
-
-use crate::StagedFile;
 
 /// Property of a table; and the key among [`crate::Commit::properties`] under which defaults of columns are
 /// said that the commit may add: what [`offered`] makes.
@@ -29,9 +27,9 @@ pub const DEFAULTS: &str = "lakepulse.defaults";
 pub struct ColumnDefault {
     /// Its value as JSON, as [`one`] reads it.
     pub value: String,
-    /// The first position of each input whose rows have the column.
+    /// The position of each input's first row that has the column.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub below: BTreeMap<String, i64>,
+    pub from: BTreeMap<String, i64>,
 }
 
 /// By dotted path.
@@ -46,12 +44,13 @@ pub fn parse(property: Option<&str>) -> Result<Defaults, serde_json::Error> {
 pub fn offered(values: &BTreeMap<String, String>) -> String {
     let all: Defaults = values
         .iter()
-        .map(|(path, value)| (path.clone(), ColumnDefault { value: value.clone(), below: BTreeMap::new() }))
+        .map(|(path, value)| (path.clone(), ColumnDefault { value: value.clone(), from: BTreeMap::new() }))
         .collect();
     print(&all)
 }
 
-fn print(defaults: &Defaults) -> String {
+/// The text of a property.
+pub fn print(defaults: &Defaults) -> String {
     serde_json::to_string(defaults).expect("texts and numbers are JSON")
 }
 
@@ -80,25 +79,23 @@ pub fn one(value: &str, data_type: &DataType) -> Option<ArrayRef> {
     (batch.num_rows() == 1 && batch.column(0).is_valid(0)).then(|| batch.column(0).clone())
 }
 
-/// The property after a commit: with the offered defaults of columns that the table gains by it, and with the
-/// positions of rows that lack a column because their writer did not know it.
+/// The property after a commit: with the offered defaults of columns that the table gains by it, and with the first
+/// positions of columns that it knows. What was said first stays.
 pub(crate) fn after(
     mut known: Defaults,
     offered: Defaults,
-    (before, schema): (&Schema, &Schema),
-    current: &Positions,
-    (append, set): (&[StagedFile], &Positions),
+    before: &Schema,
+    schema: &Schema,
 ) -> Option<String> {
-    for (path, default) in offered {
-        if !has(before.fields(), &path) && has(schema.fields(), &path) {
-            let below =
-                current.0.iter().map(|(app, position)| (app.as_str().to_owned(), *position)).collect();
-            known.entry(path).or_insert(ColumnDefault { below, ..default });
+    for (path, ColumnDefault { value, from }) in offered {
+        let is_gained = !has(before.fields(), &path) && has(schema.fields(), &path);
+        if is_gained {
+            known.entry(path.clone()).or_insert(ColumnDefault { value, from: BTreeMap::new() });
         }
-    }
-    for (path, default) in &mut known {
-        if append.iter().any(|file| !has(file.schema.fields(), path)) {
-            default.below.extend(set.0.iter().map(|(app, position)| (app.as_str().to_owned(), *position)));
+        if let Some(default) = known.get_mut(&path) {
+            from.into_iter().for_each(|(app, first)| {
+                default.from.entry(app).or_insert(first);
+            });
         }
     }
     (!known.is_empty()).then(|| print(&known))

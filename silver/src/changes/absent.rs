@@ -1,5 +1,5 @@
-//! Columns that rows lack because they were written before the table had them: what [`lake::defaults`] says of
-//! a bronze table, put into its rows.
+//! Columns that rows lack because their writers did not know them yet: what [`lake::defaults`] says of a bronze
+//! table, put into its rows.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -21,25 +21,25 @@ pub struct Absent(Vec<Column>);
 struct Column {
     path: Vec<String>,
     value: String,
-    /// By topic and partition, the first offset of a row that has the column.
-    below: HashMap<(String, i64), i64>,
+    /// By topic and partition, the first offset of a row that has the column. None: no row has it yet.
+    from: HashMap<(String, i64), i64>,
 }
 
 impl Absent {
     /// Of a bronze table's property.
     pub fn of(property: Option<&str>) -> Result<Self, serde_json::Error> {
         let columns = lake::defaults::parse(property)?.into_iter().map(|(path, default)| {
-            let below = default.below.iter().filter_map(|(app, position)| {
+            let from = default.from.iter().filter_map(|(app, position)| {
                 let (topic, partition) = app.strip_prefix("lp/")?.rsplit_once('/')?;
                 Some(((topic.to_owned(), partition.parse().ok()?), *position))
             });
             Column {
                 path: path.split('.').map(str::to_owned).collect(),
                 value: default.value,
-                below: below.collect(),
+                from: from.collect(),
             }
         });
-        Ok(Self(columns.filter(|column| !column.below.is_empty()).collect()))
+        Ok(Self(columns.collect()))
     }
 
     /// The rows with defaults in them. What has no value, is an error or was put in again later lacks nothing.
@@ -54,36 +54,29 @@ impl Absent {
         else {
             return Ok(bronze.clone());
         };
-        let valid = |name: &str, row: usize| bronze.column_by_name(name).is_some_and(|c| c.is_valid(row));
         let fields = bronze.schema();
-        let own: Vec<usize> = fields
-            .fields()
-            .iter()
-            .enumerate()
-            .filter(|(_, f)| !is_meta(f.name()))
-            .map(|(at, _)| at)
-            .collect();
-        let has_value =
-            |row: usize| valid("_schema_id", row) || own.iter().any(|at| bronze.column(*at).is_valid(row));
+        let column = |name: &str| bronze.column_by_name(name);
+        let (error, redrive, schema_id) = (column("_error"), column("_redrive"), column("_schema_id"));
+        let valid = |column: Option<&ArrayRef>, row: usize| column.is_some_and(|c| c.is_valid(row));
+        let own = fields.fields().iter().zip(bronze.columns()).filter(|(field, _)| !is_meta(field.name()));
+        let own: Vec<&ArrayRef> = own.map(|(_, column)| column).collect();
+        let has_value = |row: usize| valid(schema_id, row) || own.iter().any(|column| column.is_valid(row));
         let mut columns = bronze.columns().to_vec();
         for column in &self.0 {
             let Ok(at) = fields.index_of(&column.path[0]) else { continue };
             let mut last: Option<(&str, i64, i64)> = None;
             let lacks = (0..bronze.num_rows()).map(|row| {
                 let (topic, partition) = (topics.value(row), partitions.value(row));
-                let below = match last {
-                    Some((of, number, below)) if (of, number) == (topic, partition) => below,
+                let from = match last {
+                    Some((of, number, from)) if (of, number) == (topic, partition) => from,
                     _ => {
-                        let below =
-                            column.below.get(&(topic.to_owned(), partition)).copied().unwrap_or(i64::MIN);
-                        last = Some((topic, partition, below));
-                        below
+                        let from =
+                            column.from.get(&(topic.to_owned(), partition)).copied().unwrap_or(i64::MAX);
+                        last = Some((topic, partition, from));
+                        from
                     }
                 };
-                offsets.value(row) < below
-                    && !valid("_error", row)
-                    && !valid("_redrive", row)
-                    && has_value(row)
+                offsets.value(row) < from && !valid(error, row) && !valid(redrive, row) && has_value(row)
             });
             let lacks: BooleanArray = lacks.map(Some).collect();
             if lacks.true_count() > 0 {

@@ -1,5 +1,5 @@
-//! Values that rows lack because they were written before their table had the column, as `docs/topics.md` says:
-//! rows of a partition below an offset have what the table's property says the default was.
+//! Values that rows lack because their writers did not know the column yet, as `docs/topics.md` says: rows of a
+//! partition before the first that has the column have what the table's property says the default was.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ const PROPERTY: &str = "lakepulse.defaults";
 struct Lacked {
     value: String,
     #[serde(default)]
-    below: BTreeMap<String, i64>,
+    from: BTreeMap<String, i64>,
 }
 
 /// What rows lack, by the column's path.
@@ -34,12 +34,20 @@ impl Lacking {
 
     /// The rows with it.
     pub fn put(&self, bronze: &RecordBatch) -> Result<RecordBatch> {
+        if self.0.is_empty() {
+            return Ok(bronze.clone());
+        }
+        let open: Vec<Option<(String, i64)>> = places(bronze);
         let mut columns = bronze.columns().to_vec();
         let schema = bronze.schema();
-        for (path, lacked) in self.0.iter().filter(|(_, lacked)| !lacked.below.is_empty()) {
+        for (path, lacked) in &self.0 {
             let steps: Vec<&str> = path.split('.').collect();
             let Ok(at) = schema.index_of(steps[0]) else { continue };
-            let rows: Vec<bool> = (0..bronze.num_rows()).map(|row| lacked.by(bronze, row)).collect();
+            let lacks = |place: &Option<(String, i64)>| {
+                let Some((app, offset)) = place else { return false };
+                lacked.from.get(app).is_none_or(|from| offset < from)
+            };
+            let rows: Vec<bool> = open.iter().map(lacks).collect();
             if rows.contains(&true) {
                 columns[at] = placed(&columns[at], &steps[1..], &lacked.value, &rows)?;
             }
@@ -48,23 +56,29 @@ impl Lacking {
     }
 }
 
-impl Lacked {
-    fn by(&self, bronze: &RecordBatch, row: usize) -> bool {
-        let is = |name: &str| bronze.column_by_name(name).is_some_and(|column| column.is_valid(row));
-        let number =
-            |name: &str| Some(bronze.column_by_name(name)?.as_primitive_opt::<Int64Type>()?.value(row));
-        let place = || {
-            let topic = bronze.column_by_name("_topic_id")?.as_string_opt::<i32>()?.value(row);
-            let below = self.below.get(&format!("lp/{topic}/{}", number("_partition")?))?;
-            Some(number("_offset")? < *below)
-        };
-        let meta = catalog::avro::meta_names();
-        let schema = bronze.schema();
-        let own = |name: &str| name != "_keys" && !meta.iter().any(|meta| meta == name);
-        let has_value =
-            || is("_schema_id") || schema.fields().iter().any(|field| own(field.name()) && is(field.name()));
-        !is("_error") && !is("_redrive") && place() == Some(true) && has_value()
-    }
+/// Input and offset of each row that may lack something: one with a value, that was read once and in order.
+fn places(bronze: &RecordBatch) -> Vec<Option<(String, i64)>> {
+    let number =
+        |name: &str| bronze.column_by_name(name).and_then(|column| column.as_primitive_opt::<Int64Type>());
+    let topics = bronze.column_by_name("_topic_id").and_then(|column| column.as_string_opt::<i32>());
+    let (Some(topics), Some(partitions), Some(offsets)) = (topics, number("_partition"), number("_offset"))
+    else {
+        return vec![None; bronze.num_rows()];
+    };
+    let meta = catalog::avro::meta_names();
+    let schema = bronze.schema();
+    let named = schema.fields().iter().zip(bronze.columns());
+    let own: Vec<&ArrayRef> = named
+        .filter(|(field, _)| field.name() != "_keys" && !meta.contains(field.name()))
+        .map(|(_, column)| column)
+        .collect();
+    let is = |name: &str, row: usize| bronze.column_by_name(name).is_some_and(|column| column.is_valid(row));
+    let place = |row: usize| {
+        let has_value = is("_schema_id", row) || own.iter().any(|column| column.is_valid(row));
+        let app = || format!("lp/{}/{}", topics.value(row), partitions.value(row));
+        (has_value && !is("_error", row) && !is("_redrive", row)).then(|| (app(), offsets.value(row)))
+    };
+    (0..bronze.num_rows()).map(place).collect()
 }
 
 fn placed(column: &ArrayRef, steps: &[&str], value: &str, rows: &[bool]) -> Result<ArrayRef> {

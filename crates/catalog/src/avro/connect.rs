@@ -221,7 +221,7 @@ fn has_default(part: &Value) -> bool {
 }
 
 /// A default as Avro writes it: bytes as text of one character each, where the converter writes base64. What is
-/// written as a number (`decimal.format`) or is a struct has none.
+/// written as a number (`decimal.format`) or is a struct has none, and what is no value of its type is none.
 fn default_of(part: &Value, default: &Value) -> Option<Value> {
     match part.get("type").and_then(Value::as_str) {
         Some("bytes") => {
@@ -232,8 +232,14 @@ fn default_of(part: &Value, default: &Value) -> Option<Value> {
             let items = part.get("items")?;
             default.as_array()?.iter().map(|item| default_of(items, item)).collect()
         }
-        Some("struct" | "map") | None => None,
-        Some(_) => Some(default.clone()).filter(|default| !default.is_null()),
+        Some("boolean") => default.as_bool().map(Value::from),
+        Some("string") => default.as_str().map(Value::from),
+        Some("int8" | "int16" | "int32") => {
+            default.as_i64().and_then(|n| i32::try_from(n).ok()).map(Value::from)
+        }
+        Some("int64") => default.as_i64().map(Value::from),
+        Some("float" | "float32" | "double" | "float64") => default.as_f64().map(Value::from),
+        _ => None,
     }
 }
 
