@@ -139,15 +139,14 @@ pub struct Unchanged {
 }
 
 /// What tells an event of a key from its others where positions do not order: a connector that starts
-/// again sends the same once more.
+/// again sends the same once more. The order in the transaction is not part of it: a connector that begins again
+/// in the middle of a transaction counts the rest from one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Name {
     /// Incarnation of the source database.
     pub epoch: Option<i64>,
     /// Where the row stands in the log.
     pub lsn: i64,
-    /// Order within the transaction.
-    pub tx_order: Option<i64>,
     /// The transaction.
     pub tx_id: Option<i64>,
     /// When it committed.
@@ -231,7 +230,14 @@ impl Truncate {
         if self.here && seq.by_offset && seq.epoch == self.seq.epoch && !seq.shares_partition(&self.seq) {
             return true;
         }
-        seq.is_behind(&self.seq).unwrap_or(true)
+        // A truncate locks its table against every change, so positions are exact beside it. Of two copies the one
+        // that counts may stand on another partition, or behind changes that came after the truncate.
+        let is_above = !self.starts_snapshot()
+            && seq.by_offset
+            && self.seq.by_offset
+            && seq.epoch == self.seq.epoch
+            && matches!((seq.lsn, self.seq.lsn), (Some(row), Some(cut)) if row > cut);
+        is_above || seq.is_behind(&self.seq).unwrap_or(true)
     }
 }
 

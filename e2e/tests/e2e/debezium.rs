@@ -449,9 +449,10 @@ fn a_column_added_with_a_default_is_in_old_rows_too() {
     let second = vec![
         change(&new, 0, 10, &row(10, json!("y"))),
         change(&new, 0, 11, &row(11, Value::Null)),
-        // One that is late: its writer does not know the column yet.
+        // One that is late: its partition has none yet whose writer knows the column.
         change(&old, 1, 12, &json!({ "id": 12, "name": "late" })),
         change(&later, 1, 13, &row(13, Value::Null)),
+        // As after a column was dropped: its writer knows it no more.
         change(&old, 0, 14, &json!({ "id": 14, "name": "later" })),
     ];
     let expected = [
@@ -463,7 +464,7 @@ fn a_column_added_with_a_default_is_in_old_rows_too() {
         "11|new|·|·|1.23|[\"t\"]",
         "12|late|old|7|12.34|[]",
         "13|new|·|·|1.23|[\"t\"]",
-        "14|later|old|7|12.34|[]",
+        "14|later|·|·|·|·",
     ];
     let wide = ["id", "name", "c", "n", "price", "tags"];
     let select = format!("SELECT {} FROM changes(bronze.public_t)", wide.join(", "));

@@ -39,7 +39,6 @@ impl Order {
             let name = Name {
                 epoch: part(&self.epoch, row),
                 lsn: part(&self.lsn, row)?,
-                tx_order: part(&self.tx_order, row),
                 tx_id: part(&self.tx_id, row),
                 committed: part(&self.committed, row),
                 op: ops[row].code()?,

@@ -76,9 +76,10 @@ impl Database {
         Self { feed, lsn: 100, next_id: 1, committed, open, queue, offsets, records, repeats, streamed }
     }
 
-    /// Appends a record to the partition of its key.
+    /// Appends a record to the partition of its key; one without a key to any.
     fn send(&mut self, mut record: Value, key: Option<i64>) {
-        let partition = key.unwrap_or(0) % self.feed.partitions;
+        let any = i64::try_from(self.records.len()).expect("small");
+        let partition = key.unwrap_or(any) % self.feed.partitions;
         let offset = &mut self.offsets[usize::try_from(partition).expect("small")];
         let into = record.as_object_mut().expect("an object");
         into.insert("_topic_id".into(), "t".into());
@@ -247,10 +248,20 @@ impl Database {
         }
     }
 
-    /// The connector dies and starts again from what it has noted, a little earlier.
+    /// The connector dies and starts again from what it has noted, a little earlier: in the middle of a transaction,
+    /// too, of which it counts what is left from one.
     fn restart(&mut self, back: usize) {
         let from = self.streamed.len().saturating_sub(back);
-        let again: Vec<Value> = self.streamed[from..].into();
+        let mut again: Vec<Value> = self.streamed[from..].into();
+        let of = |pair: &Value| {
+            let id = pair[0]["transaction"]["id"].as_str()?;
+            id.split_once(':').map(|(transaction, _)| transaction.to_owned())
+        };
+        let first = again.iter().find_map(of);
+        let rest = again.iter_mut().filter(|pair| of(pair).is_some() && of(pair) == first);
+        for (at, pair) in rest.enumerate() {
+            pair[0]["transaction"]["total_order"] = json!(at + 1);
+        }
         for pair in again {
             self.repeats.insert(self.records.len());
             self.send(pair[0].clone(), pair[1].as_i64());

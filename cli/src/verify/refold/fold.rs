@@ -579,7 +579,7 @@ impl Histories<'_> {
     fn end(&self, events: &[usize], one: &Judged) -> usize {
         // Where offsets order, the delete that was written together with the row ties two partitions together.
         let twin = |at: &usize| match (self.judged[*at].0.name, one.name) {
-            (Some(a), Some(b)) => a.5 == "d" && (a.0, a.1) == (b.0, b.1),
+            (Some(a), Some(b)) => a.4 == "d" && (a.0, a.1) == (b.0, b.1),
             _ => false,
         };
         let before = |at: &&usize| self.judged[**at].0.place.is_behind(&one.place) == Some(false);

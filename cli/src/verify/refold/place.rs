@@ -147,12 +147,20 @@ impl Truncate {
     pub fn precedes(&self, place: &Place) -> bool {
         let elsewhere =
             place.by_offset && place.epoch == self.place.epoch && !place.shares_partition(&self.place);
-        (self.here && elsewhere) || place.is_behind(&self.place).unwrap_or(true)
+        // The lock of a truncate keeps every change apart from it: above its position is behind it.
+        let above = match (place.lsn, self.place.lsn) {
+            (Some(row), Some(cut)) => row > cut,
+            _ => false,
+        };
+        let one_log = place.by_offset && self.place.by_offset && place.epoch == self.place.epoch;
+        (self.here && elsewhere)
+            || (!self.starts_snapshot() && one_log && above)
+            || place.is_behind(&self.place).unwrap_or(true)
     }
 }
 
 /// What a change is recognised by when a source that is not ours sends it again.
-pub type Name = (Option<i64>, i64, Option<i64>, Option<i64>, Option<i64>, &'static str);
+pub type Name = (Option<i64>, i64, Option<i64>, Option<i64>, &'static str);
 
 /// The places of a batch of bronze rows.
 pub fn places(topic: &Topic, bronze: &RecordBatch) -> Result<Vec<Place>> {
@@ -200,7 +208,8 @@ pub fn places(topic: &Topic, bronze: &RecordBatch) -> Result<Vec<Place>> {
 }
 
 /// What changes of a source that is not ours are recognised by: where the row stands in the log, in which
-/// transaction, and what was done to it. Where deletes are bare nulls nothing is taken for a repeat.
+/// transaction, and what was done to it; not its number in the transaction, which a connector that begins again in
+/// the middle of one counts anew. Where deletes are bare nulls nothing is taken for a repeat.
 pub fn names(
     topic: &Topic,
     bronze: &RecordBatch,
@@ -221,7 +230,7 @@ pub fn names(
     };
     let name = |row: usize| {
         let place = places.get(row).filter(|place| place.by_offset)?;
-        Some((place.epoch, place.lsn?, place.tx_order, transactions[row], commits[row], code(row)?))
+        Some((place.epoch, place.lsn?, transactions[row], commits[row], code(row)?))
     };
     (0..rows).map(name).collect()
 }
