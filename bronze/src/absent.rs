@@ -9,6 +9,7 @@ use arrow::datatypes::{
     TimestampMicrosecondType,
 };
 use catalog::Topic;
+use lake::defaults::at;
 use serde_json::Value;
 
 use crate::conform::conform;
@@ -90,17 +91,6 @@ fn of_avro(one: &ArrayRef) -> Option<Value> {
 /// Whether there is a column at a dotted path.
 pub fn has(columns: &Schema, path: &str) -> bool {
     at(columns.fields(), path).is_some()
-}
-
-/// The type of the column at a dotted path.
-fn at<'a>(fields: &'a Fields, path: &str) -> Option<&'a DataType> {
-    let mut parts = path.split('.');
-    let mut kind = fields.find(parts.next()?)?.1.data_type();
-    for part in parts {
-        let DataType::Struct(fields) = kind else { return None };
-        kind = fields.find(part)?.1.data_type();
-    }
-    Some(kind)
 }
 
 #[cfg(test)]

@@ -459,29 +459,25 @@ impl Replay {
     }
     /// How many lines of the file would be records, and how many are bad.
     pub fn read(&self, format: FileFormat, file: &[u8]) -> (usize, usize) {
-        replay(format, &self.0, file)
-    }
-}
-
-fn replay(format: FileFormat, shape: &crate::shape::Shape, file: &[u8]) -> (usize, usize) {
-    let (mut good, mut bad) = (0, 0);
-    let written = Written {
-        format,
-        encoding: Encoding::Utf8,
-        delimiter: b',',
-        quote: Some(b'"'),
-        columns: None,
-        longest: Settings::default().max_line_bytes,
-    };
-    let mut lines = lines::Lines::new(written, file);
-    while let Ok(Some(piece)) = lines.next() {
-        let Some(line) = piece.line else { continue };
-        match line.row.map_err(drop).and_then(|row| shape.encode(row.given()).map_err(drop)) {
-            Ok(_) => good += 1,
-            Err(()) => bad += 1,
+        let (mut good, mut bad) = (0, 0);
+        let written = Written {
+            format,
+            encoding: Encoding::Utf8,
+            delimiter: b',',
+            quote: Some(b'"'),
+            columns: None,
+            longest: Settings::default().max_line_bytes,
+        };
+        let mut lines = lines::Lines::new(written, file);
+        while let Ok(Some(piece)) = lines.next() {
+            let Some(line) = piece.line else { continue };
+            match line.row.map_err(drop).and_then(|row| self.0.encode(row.given()).map_err(drop)) {
+                Ok(_) => good += 1,
+                Err(()) => bad += 1,
+            }
         }
+        (good, bad)
     }
-    (good, bad)
 }
 
 #[cfg(test)]

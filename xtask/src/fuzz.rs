@@ -15,9 +15,6 @@ use crate::cargo::cargo;
 /// Limits of one run: half a gigabyte and ten seconds an input.
 const LIMITS: [&str; 4] = ["-rss_limit_mb=512", "-timeout=10", "-max_len=16384", "-print_final_stats=1"];
 
-/// All of them, in `fuzz/fuzz_targets`.
-const TARGETS: [&str; 9] =
-    ["wire_frame", "avro", "json_value", "csv_line", "envelope", "pgoutput", "commit_json", "yaml", "sql"];
 /// Targets that run at once where all do.
 const AT_ONCE: usize = 2;
 
@@ -36,14 +33,14 @@ pub fn run(args: &[String]) -> Result<String> {
             other => limits.push(other.to_owned()),
         }
     }
-    let targets: Vec<&str> = if target == "all" { TARGETS.to_vec() } else { vec![target.as_str()] };
     let metadata = MetadataCommand::new().no_deps().exec()?;
     let (root, built) = (PathBuf::from(metadata.workspace_root), PathBuf::from(metadata.target_directory));
+    let targets = if target == "all" { all(&root)? } else { vec![target.clone()] };
     let mut build = cargo();
     build.current_dir(&root).env("RUSTC_WORKSPACE_WRAPPER", root.join("fuzz/instrument"));
     // The whole workspace and a test: features, and with them all that is built already, are those of every build.
     build.args(["build", "--locked", "--workspace", "--features", "fuzz/libfuzzer", "--test", "features"]);
-    build.args(targets.iter().flat_map(|target| ["--bin", target]));
+    build.args(targets.iter().flat_map(|target| ["--bin", target.as_str()]));
     if !build.status()?.success() {
         bail!("`{target}` was not built");
     }
@@ -59,6 +56,17 @@ pub fn run(args: &[String]) -> Result<String> {
         }
     }
     Ok(said.join("\n"))
+}
+
+/// Every target there is.
+fn all(root: &Path) -> Result<Vec<String>> {
+    let mut targets = Vec::new();
+    for file in std::fs::read_dir(root.join("fuzz/fuzz_targets"))? {
+        let path = file?.path();
+        targets.extend(path.file_stem().and_then(|name| name.to_str()).map(str::to_owned));
+    }
+    targets.sort();
+    Ok(targets)
 }
 
 /// A target that runs; what it says goes to a file.

@@ -88,7 +88,7 @@ pub(crate) fn after(
     schema: &Schema,
 ) -> Option<String> {
     for (path, ColumnDefault { value, from }) in offered {
-        let is_gained = !has(before.fields(), &path) && has(schema.fields(), &path);
+        let is_gained = at(before.fields(), &path).is_none() && at(schema.fields(), &path).is_some();
         if is_gained {
             known.entry(path.clone()).or_insert(ColumnDefault { value, from: BTreeMap::new() });
         }
@@ -101,15 +101,15 @@ pub(crate) fn after(
     (!known.is_empty()).then(|| print(&known))
 }
 
-/// Whether there is a column at a dotted path.
-fn has(fields: &Fields, path: &str) -> bool {
-    let (name, below) = path.split_once('.').map_or((path, None), |(name, below)| (name, Some(below)));
-    let Some((_, field)) = fields.find(name) else { return false };
-    match (below, field.data_type()) {
-        (None, _) => true,
-        (Some(below), DataType::Struct(fields)) => has(fields, below),
-        (Some(_), _) => false,
+/// The type of the column at a dotted path. `None`: there is no such column.
+pub fn at<'a>(fields: &'a Fields, path: &str) -> Option<&'a DataType> {
+    let mut parts = path.split('.');
+    let mut kind = fields.find(parts.next()?)?.1.data_type();
+    for part in parts {
+        let DataType::Struct(fields) = kind else { return None };
+        kind = fields.find(part)?.1.data_type();
     }
+    Some(kind)
 }
 
 #[cfg(test)]

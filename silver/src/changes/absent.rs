@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use ahash::AHashMap;
 use arrow::array::{Array, ArrayRef, AsArray as _, BooleanArray, RecordBatch, Scalar, StructArray};
 use arrow::buffer::NullBuffer;
 use arrow::compute::kernels::zip::zip;
@@ -23,6 +24,13 @@ struct Column {
     value: String,
     /// By topic and partition, the first offset of a row that has the column. None: no row has it yet.
     from: HashMap<(String, i64), i64>,
+}
+
+impl Column {
+    /// The first offset of a partition whose row has it.
+    fn first(&self, topic: &str, partition: i64) -> i64 {
+        self.from.get(&(topic.to_owned(), partition)).copied().unwrap_or(i64::MAX)
+    }
 }
 
 impl Absent {
@@ -62,7 +70,16 @@ impl Absent {
         let own: Vec<&ArrayRef> = own.map(|(_, column)| column).collect();
         let has_value = |row: usize| valid(schema_id, row) || own.iter().any(|column| column.is_valid(row));
         let mut columns = bronze.columns().to_vec();
-        for column in &self.0 {
+        // Most batches come long behind the first rows of every column: then nothing is looked at row by row.
+        let mut lowest: AHashMap<(&str, i64), i64> = AHashMap::new();
+        for row in 0..bronze.num_rows() {
+            let lowest = lowest.entry((topics.value(row), partitions.value(row))).or_insert(i64::MAX);
+            *lowest = offsets.value(row).min(*lowest);
+        }
+        let reaches = |column: &&Column| {
+            lowest.iter().any(|((topic, partition), lowest)| *lowest < column.first(topic, *partition))
+        };
+        for column in self.0.iter().filter(reaches) {
             let Ok(at) = fields.index_of(&column.path[0]) else { continue };
             let mut last: Option<(&str, i64, i64)> = None;
             let lacks = (0..bronze.num_rows()).map(|row| {
@@ -70,8 +87,7 @@ impl Absent {
                 let from = match last {
                     Some((of, number, from)) if (of, number) == (topic, partition) => from,
                     _ => {
-                        let from =
-                            column.from.get(&(topic.to_owned(), partition)).copied().unwrap_or(i64::MAX);
+                        let from = column.first(topic, partition);
                         last = Some((topic, partition, from));
                         from
                     }

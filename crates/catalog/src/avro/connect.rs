@@ -156,10 +156,7 @@ impl Converter {
     fn convert(&mut self, part: &Value, path: &str) -> Result<Value, Error> {
         let bare = self.bare(part, path)?;
         let optional = part.get("optional").and_then(Value::as_bool).unwrap_or(false);
-        // A default is of the first branch.
-        let (first, second) =
-            if has_default(part) { (&bare, &json!("null")) } else { (&json!("null"), &bare) };
-        Ok(if optional { json!([first, second]) } else { bare })
+        Ok(if optional { json!(["null", bare]) } else { bare })
     }
 
     /// The type without `null`.
@@ -207,6 +204,8 @@ impl Converter {
             let schema = self.convert(field, &format!("{path}.{name}"))?;
             let mut converted = json!({ "name": name, "type": schema });
             if let Some(default) = field.get("default").and_then(|default| default_of(field, default)) {
+                // A default is of the first branch.
+                converted["type"].as_array_mut().into_iter().for_each(|branches| branches.reverse());
                 converted["default"] = default;
             }
             Ok(converted)
@@ -214,10 +213,6 @@ impl Converter {
         let fields = fields.iter().map(field).collect::<Result<Vec<_>, Error>>()?;
         Ok(json!({ "type": "record", "name": name, "fields": fields }))
     }
-}
-
-fn has_default(part: &Value) -> bool {
-    part.get("default").and_then(|default| default_of(part, default)).is_some()
 }
 
 /// A default as Avro writes it: bytes as text of one character each, where the converter writes base64. What is
