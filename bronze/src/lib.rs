@@ -46,6 +46,7 @@ pub mod door;
 mod drain;
 pub mod error;
 pub mod evolve;
+mod halt;
 mod inbox;
 pub mod json;
 mod learn;

@@ -20,6 +20,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinHandle;
 
 use crate::budget::{Budget, Share};
+use crate::halt::{chain, note};
 use crate::inbox::Inbox;
 use crate::open::open;
 use crate::router::{Command, Route, Router};
@@ -218,7 +219,7 @@ impl Keeper {
                     _ => false,
                 };
             if error.reaction() == Reaction::Halt || is_hopeless {
-                self.note(&error).await;
+                note(&self.shared.context.lake, &self.topic.table, &error).await;
                 self.halt(error, inbox);
                 return stop.cancelled().await;
             }
@@ -251,7 +252,10 @@ impl Keeper {
             opened = opening => opened?,
         };
         backoff.reset();
-        if !matches!(context.lake.halted("bronze", &self.topic.table).await, Ok(None)) {
+        // What another process said. Later on it is what this one said of partitions that rest.
+        if self.opened.take().is_some()
+            && !matches!(context.lake.halted("bronze", &self.topic.table).await, Ok(None))
+        {
             drop(context.lake.resumed("bronze", &self.topic.table).await);
         }
         let mut task = Task::new(
@@ -261,22 +265,10 @@ impl Keeper {
             opened,
             std::mem::take(assigned),
         );
-        self.opened = None;
         let running: BoxFuture<'_, _> = Box::pin(task.run(inbox, stop));
         let ended = running.await;
         *assigned = task.assigned();
         ended
-    }
-
-    /// Says in the lake why the table stands still, for whoever looks without this process.
-    async fn note(&self, error: &Error) {
-        let (lake, table) = (&self.shared.context.lake, &self.topic.table);
-        let held = lake.table(table).await.ok().flatten();
-        let positions = held.map(|table| table.positions().clone()).unwrap_or_default();
-        let halt = lake::Halt { reason: chain(error), positions, tried: model::Positions::default() };
-        if let Err(error) = lake.halt("bronze", table, &halt).await {
-            tracing::debug!(%table, %error, "cannot note in the lake that the table halted");
-        }
     }
 
     /// Stands still, loudly, and keeps nothing in memory.
@@ -290,17 +282,6 @@ impl Keeper {
         drop(self.commands.send(Command::Halt(topic.clone())));
         drop(inbox);
     }
-}
-
-/// An error with its causes, in one line.
-fn chain(error: &Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        text.push_str(&format!(": {error}"));
-        cause = error.source();
-    }
-    text
 }
 
 /// Deletes now and then what nobody needs any more of the tables. Of several processes that fill one, it

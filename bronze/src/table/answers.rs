@@ -5,6 +5,7 @@ use runtime::State;
 
 use super::*;
 use crate::commit::Outcome;
+use crate::halt::note_partition;
 
 impl Task {
     /// Partitions are ours. What was read of them before does not count: the table says where to go on.
@@ -78,13 +79,20 @@ impl Task {
             self.begin_partition(partition, ours);
             return Ok(());
         }
-        let loss = Loss::of(&loss.cause, partition, position.unwrap_or(0), &self.topic_id);
-        if matches!(loss, Loss::Recreated { .. }) {
-            return Err(self.loss(loss));
+        let position = position.unwrap_or(0);
+        let loss = Loss::of(&loss.cause, partition, position, &self.topic_id);
+        let is_whole = matches!(loss, Loss::Recreated { .. });
+        let error = self.loss(loss);
+        if is_whole {
+            return Err(error);
         }
         // The partition rests; the table's others go on.
-        tracing::error!(table = %self.topic.table, topic = %self.topic.name, partition, %loss, "records are lost, the partition halts");
+        tracing::error!(table = %self.topic.table, topic = %self.topic.name, partition, %error, "records are lost, the partition halts");
         self.release(partition);
+        let app = self.app(partition);
+        if let Some(table) = &self.table {
+            note_partition(&self.shared.context.lake, table, app, position, &error).await;
+        }
         self.meter.state(State::Halted);
         self.shared.context.progress.halt(&self.topic.table, &self.topic.name);
         Ok(())

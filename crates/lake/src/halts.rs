@@ -18,7 +18,8 @@ use crate::{Lake, Result, Table};
 pub struct Halt {
     /// What happened, with its causes, and what to do.
     pub reason: String,
-    /// Positions of the table when it stopped. Empty: there was no table.
+    /// Positions of the table when it stopped, or of those partitions of its that stand still. Empty: there was
+    /// no table.
     #[serde(default)]
     pub positions: Positions,
     /// Versions of its inputs that it tried to take. Empty: other versions would not help.
@@ -28,7 +29,14 @@ pub struct Halt {
 impl Halt {
     /// Whether it is still true of the table as it is now.
     pub fn holds(&self, table: Option<&Table>) -> bool {
-        table.map_or_else(|| self.positions == Positions::default(), |t| self.positions == *t.positions())
+        self.holds_at(table.map(Table::positions))
+    }
+
+    fn holds_at(&self, now: Option<&Positions>) -> bool {
+        match now {
+            Some(now) if self.positions.0.is_empty() => now.0.is_empty(),
+            now => self.positions.0.iter().all(|(app, at)| now.and_then(|now| now.get(app)) == Some(*at)),
+        }
     }
 }
 
@@ -58,5 +66,33 @@ impl Lake {
     fn halt_path(&self, stage: &str, table: &TableName) -> Path {
         let folder = self.store().root.clone().join("_lakepulse").join("halted").join(stage);
         folder.join(format!("{table}.json"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use model::{AppId, TopicId};
+
+    use super::*;
+
+    fn at(positions: &[(i32, i64)]) -> Positions {
+        let topic = "t".parse::<TopicId>().expect("an id");
+        positions.iter().fold(Positions::default(), |all, (partition, at)| {
+            all.with(AppId::partition(&topic, *partition), *at)
+        })
+    }
+
+    #[test]
+    fn a_table_stands_as_long_as_nothing_that_stood_moves() {
+        let holds = |stood: &[(i32, i64)], now: Option<&[(i32, i64)]>| {
+            let halt = Halt { positions: at(stood), ..Halt::default() };
+            halt.holds_at(now.map(at).as_ref())
+        };
+        assert!(holds(&[], None), "there is still no table");
+        assert!(!holds(&[], Some(&[(0, 1)])), "it came and has read");
+        assert!(holds(&[(0, 3), (1, 5)], Some(&[(0, 3), (1, 5)])));
+        assert!(!holds(&[(0, 3), (1, 5)], Some(&[(0, 3), (1, 6)])));
+        assert!(holds(&[(1, 5)], Some(&[(0, 9), (1, 5)])), "of one partition, while the other goes on");
+        assert!(!holds(&[(1, 5)], None), "the table is gone");
     }
 }
