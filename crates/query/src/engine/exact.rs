@@ -11,8 +11,8 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, FieldRef, TimeUnit};
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::Transformed;
-use datafusion::common::{DFSchema, DFSchemaRef, Result as EngineResult, ScalarValue};
-use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, LogicalPlan, Union, Values};
+use datafusion::common::{DFSchema, DFSchemaRef, Result as EngineResult, ScalarValue, plan_err};
+use datafusion::logical_expr::{BinaryExpr, Cast, Expr, ExprSchemable, LogicalPlan, TryCast, Union, Values};
 use datafusion::optimizer::AnalyzerRule;
 
 use super::{checked, rewrite_plan};
@@ -48,6 +48,20 @@ pub(crate) fn rewrite(expr: Expr, schema: &DFSchema) -> EngineResult<Transformed
             Some(function) => Transformed::yes(function.call(vec![*inner])),
             None => Transformed::no(Expr::Negative(inner)),
         },
+        Expr::Cast(Cast { field, .. }) | Expr::TryCast(TryCast { field, .. })
+            if has_negative_scale(field.data_type()) =>
+        {
+            return plan_err!("a decimal's scale is not negative: {} cannot be cast to", field.data_type());
+        }
+        Expr::ScalarFunction(call) if call.func.name().starts_with("arrow_") => {
+            let call = Expr::ScalarFunction(call);
+            match call.get_type(schema) {
+                Ok(given) if has_negative_scale(&given) => {
+                    return plan_err!("a decimal's scale is not negative: {given} cannot be cast to");
+                }
+                _ => Transformed::no(call),
+            }
+        }
         Expr::Cast(mut cast) if is_nanoseconds(cast.field.data_type()) => {
             cast.field = in_microseconds(&cast.field);
             Transformed::yes(Expr::Cast(cast))
@@ -66,6 +80,17 @@ pub(crate) fn rewrite(expr: Expr, schema: &DFSchema) -> EngineResult<Transformed
 
 fn is_nanoseconds(given: &DataType) -> bool {
     matches!(given, DataType::Timestamp(TimeUnit::Nanosecond, _))
+}
+
+/// With such decimals the engine computes wrongly, or panics.
+fn has_negative_scale(given: &DataType) -> bool {
+    match given {
+        DataType::Decimal32(_, scale)
+        | DataType::Decimal64(_, scale)
+        | DataType::Decimal128(_, scale)
+        | DataType::Decimal256(_, scale) => *scale < 0,
+        _ => false,
+    }
 }
 
 fn in_microseconds(field: &FieldRef) -> FieldRef {

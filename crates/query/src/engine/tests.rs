@@ -104,6 +104,28 @@ fn doubles_stay_doubles(#[case] sql: &str, #[case] rows: &[&str]) {
     gives(&format!("{DOUBLES} {sql}"), rows);
 }
 
+#[rstest]
+#[case::rounded("SELECT round(1e3) AS x, round(2.55e1, 0) AS y", &["1000|26"])]
+#[case::added_up("SELECT sum(1e3) AS x", &["1000"])]
+#[case::computed("SELECT 2.5 * 1e3 AS x, 1e3 + 1 AS y, -1e2 AS z", &["2500.0|1001|-100"])]
+#[case::divided("SELECT 1e1 / 4 > 2 AS x", &["true"])]
+#[case::compared("SELECT d * 999999e9 = 5 AS x, d = 1e0 AS y FROM (VALUES (CAST(1 AS DECIMAL(38, 2)))) t(d)", &["false|true"])]
+#[case::listed("SELECT x FROM (VALUES (1e2), (2.5), (0e7)) t(x)", &["0.0", "100.0", "2.5"])]
+#[case::the_largest("SELECT 1e37 + 1 AS x, 99.e36 = CAST('99e36' AS DOUBLE) AS y", &["10000000000000000000000000000000000001|true"])]
+#[case::beyond("SELECT arrow_typeof(99e37) AS x, arrow_typeof(1E+3) AS y, arrow_typeof(.5e-3) AS z", &["Float64|Decimal128(4, 0)|Decimal128(4, 4)"])]
+fn numbers_with_an_exponent_are_what_they_say(#[case] sql: &str, #[case] rows: &[&str]) {
+    gives(sql, rows);
+}
+
+#[rstest]
+#[case::cast("SELECT CAST(5 AS DECIMAL(5, -2)) AS x")]
+#[case::tried("SELECT TRY_CAST(5 AS DECIMAL(5, -2)) AS x")]
+#[case::of_the_engine("SELECT arrow_cast(512, 'Decimal128(5, -2)') AS x")]
+fn a_decimal_has_no_negative_scale(#[case] sql: &str) {
+    let error = both(sql).expect_err(sql);
+    assert!(error.contains("a decimal's scale is not negative"), "{error}");
+}
+
 const MANY: &str = "WITH t(a, d, s) AS (VALUES
     (6000000000000000000, CAST('99999999999999999999999999999999999999' AS DECIMAL(38, 0)), CAST(1.5 AS DECIMAL(10, 2))),
     (6000000000000000000, CAST('99999999999999999999999999999999999999' AS DECIMAL(38, 0)), 2.5))";

@@ -9,6 +9,8 @@
 //!   only the right side has a row (apache/datafusion#22881). Refused.
 //! - `1e300` is a double in SQL; the engine reads every number as a decimal and has none that large.
 //!   It is cast from its text.
+//! - `1e3` becomes a decimal of scale -3, with which the engine rounds, adds up and compares wrongly,
+//!   or panics. It is written out.
 
 use std::ops::ControlFlow;
 
@@ -193,26 +195,54 @@ impl VisitorMut for Meaning {
         ControlFlow::Continue(())
     }
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
-        if let Expr::Value(value) = expr
-            && let Value::Number(digits, _) = &value.value
-            && is_beyond_decimals(digits)
-        {
-            let text = Value::SingleQuotedString(digits.clone()).with_span(value.span);
-            *expr = Expr::Cast {
-                kind: datafusion::sql::sqlparser::ast::CastKind::Cast,
-                expr: Box::new(Expr::Value(text)),
-                data_type: DataType::DoublePrecision,
-                array: false,
-                format: None,
-            };
+        let Expr::Value(value) = expr else { return ControlFlow::Continue(()) };
+        let Value::Number(digits, _) = &mut value.value else { return ControlFlow::Continue(()) };
+        match read(digits) {
+            Number::AsWritten => {}
+            Number::Whole(plain) => *digits = plain,
+            Number::Double => {
+                let text = Value::SingleQuotedString(digits.clone()).with_span(value.span);
+                *expr = Expr::Cast {
+                    kind: datafusion::sql::sqlparser::ast::CastKind::Cast,
+                    expr: Box::new(Expr::Value(text)),
+                    data_type: DataType::DoublePrecision,
+                    array: false,
+                    format: None,
+                };
+            }
         }
         ControlFlow::Continue(())
     }
 }
 
-/// Whether a number is written with an exponent that no decimal holds.
-fn is_beyond_decimals(digits: &str) -> bool {
-    digits
-        .split_once(['e', 'E'])
-        .is_some_and(|(_, exponent)| exponent.parse::<i64>().is_ok_and(|e| !(-37..=37).contains(&e)))
+/// How a number is given to the engine.
+enum Number {
+    AsWritten,
+    /// Without its exponent. The point at its end makes it a decimal, not an integer.
+    Whole(String),
+    /// No decimal holds it.
+    Double,
 }
+
+/// A number as SQL writes it: `12`, `1.5`, `1e3`, `.5e-3`.
+fn read(digits: &str) -> Number {
+    let Some((mantissa, exponent)) = digits.split_once(['e', 'E']) else { return Number::AsWritten };
+    let Ok(exponent) = exponent.parse::<i64>() else { return Number::AsWritten };
+    if !(-MOST_ZEROS..=MOST_ZEROS).contains(&exponent) {
+        return Number::Double;
+    }
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let zeros = usize::try_from(exponent).ok().and_then(|exponent| exponent.checked_sub(fraction.len()));
+    let Some(zeros) = zeros else { return Number::AsWritten };
+    let plain = format!("{whole}{fraction}{}", "0".repeat(zeros));
+    let plain = plain.trim_start_matches('0');
+    match plain.len() {
+        0 => Number::Whole("0.".to_owned()),
+        1..=MOST_DIGITS => Number::Whole(format!("{plain}.")),
+        _ => Number::Double,
+    }
+}
+/// Digits of the widest decimal that a table stores.
+const MOST_DIGITS: usize = 38;
+/// Zeros of the largest power of ten that has no more digits.
+const MOST_ZEROS: i64 = 37;
