@@ -2,6 +2,7 @@
 //! functions that every session of the process has, each with the upstream report it answers.
 //!
 //! - [`null_safe`]: joins by null-safe equality stay null-safe;
+//! - [`groups`]: grouping by a column and by what is made of it can be planned;
 //! - [`doubles`]: a DOUBLE beside a decimal is computed as a double;
 //! - [`exact`]: arithmetic that does not fit its type is an error, and times are microseconds;
 //! - [`sums`]: sums and averages that do not depend on the order of rows and never wrap;
@@ -28,6 +29,7 @@ use datafusion::optimizer::{AnalyzerRule, Optimizer, OptimizerRule};
 mod checked;
 pub(crate) mod doubles;
 pub(crate) mod exact;
+mod groups;
 mod macros;
 pub(crate) mod null_safe;
 mod pushed;
@@ -49,15 +51,14 @@ pub(crate) fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
 
 /// The engine's own rules, with the faulty ones replaced.
 pub(crate) fn optimizer_rules() -> Rules {
-    let keep_null_safe =
-        |rule: Arc<dyn OptimizerRule + Send + Sync>| -> Arc<dyn OptimizerRule + Send + Sync> {
-            if rule.name() == null_safe::REPLACED {
-                Arc::new(null_safe::EliminateCrossJoin::default())
-            } else {
-                rule
-            }
-        };
-    Optimizer::new().rules.into_iter().map(keep_null_safe).collect()
+    let mended = |rule: Arc<dyn OptimizerRule + Send + Sync>| -> Arc<dyn OptimizerRule + Send + Sync> {
+        match rule.name() {
+            null_safe::REPLACED => Arc::new(null_safe::EliminateCrossJoin::default()),
+            groups::REPLACED => Arc::new(groups::EliminateGroups(rule)),
+            _ => rule,
+        }
+    };
+    Optimizer::new().rules.into_iter().map(mended).collect()
 }
 
 /// Only what a plan needs to be run at all: subqueries become joins, DISTINCT an aggregate, and the

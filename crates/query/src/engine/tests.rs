@@ -118,6 +118,15 @@ fn numbers_with_an_exponent_are_what_they_say(#[case] sql: &str, #[case] rows: &
 }
 
 #[rstest]
+#[case::a_cast("SELECT d, CAST(d AS DECIMAL(24, 4)) AS e, count(*) AS n FROM t GROUP BY d, CAST(d AS DECIMAL(24, 4))", &["1.50|1.5000|2", "2.00|2.0000|1"])]
+#[case::two_casts("SELECT CAST(d AS DOUBLE) AS e, d, CAST(d AS VARCHAR) AS f FROM t GROUP BY 1, 2, 3", &["1.5|1.50|1.50", "2.0|2.00|2.00"])]
+#[case::with_a_constant("SELECT d, 'x' AS x, CAST(d AS DOUBLE) AS e FROM t GROUP BY d, CAST(d AS DOUBLE), 'x'", &["1.50|x|1.5", "2.00|x|2.0"])]
+fn a_column_and_what_is_made_of_it_group_alike(#[case] sql: &str, #[case] rows: &[&str]) {
+    let values = "(CAST(1.5 AS DECIMAL(20, 2))), (1.5), (2)";
+    gives(&format!("WITH t(d) AS (VALUES {values}) {sql}"), rows);
+}
+
+#[rstest]
 #[case::cast("SELECT CAST(5 AS DECIMAL(5, -2)) AS x")]
 #[case::tried("SELECT TRY_CAST(5 AS DECIMAL(5, -2)) AS x")]
 #[case::of_the_engine("SELECT arrow_cast(512, 'Decimal128(5, -2)') AS x")]
