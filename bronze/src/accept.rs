@@ -11,6 +11,7 @@ use catalog::{Project, Topic};
 use lake::digest::Sum;
 use lake::{Commit, Expect, Lake, Landing, Remove, Table};
 use model::{AppId, Offset, Positions, TopicId, Version};
+use stage::CommitInfo;
 use stream::admin::Watermarks;
 use stream::{Admin, Cause, Kafka};
 
@@ -103,8 +104,7 @@ fn commit(
     let app = |range: &Range| AppId::partition(id, range.partition);
     let digests = vec![Sum::default(); ranges.len()];
     let mut info = info(&project.name, &topic.name, id, &ranges, &digests);
-    let said: Vec<String> = losses.iter().map(ToString::to_string).collect();
-    info.insert("accepted".to_owned(), said.into());
+    info.accepted = losses.iter().map(ToString::to_string).collect();
     let commit = Commit {
         operation: "SET TBLPROPERTIES",
         op,
@@ -114,7 +114,7 @@ fn commit(
         remove: Remove::Nothing,
         schema: None,
         properties,
-        info,
+        info: CommitInfo::Bronze(info).stored(),
     };
     (commit, epoch)
 }

@@ -19,9 +19,9 @@ use arrow::datatypes::SchemaRef;
 use lake::digest::{Sum, row_hashes};
 use lake::{Commit, Expect, Landing, StagedFile, Table};
 use model::{AppId, Positions, ProjectName, Reaction, TopicId, TopicName, Version};
-use runtime::traces::{Cause, Role, TRACEPARENT};
-use runtime::{Backoff, Traces};
-use serde_json::{Map, Value, json};
+use runtime::traces::{Cause, Role};
+use runtime::{Backoff, CancellationToken, Traces};
+use stage::{CommitInfo, info};
 use stream::Admin;
 
 use crate::absent;
@@ -70,6 +70,8 @@ pub struct Work {
     pub traces: Traces,
     /// Says whether the topic is still the same one. `None`: nobody is asked.
     pub admin: Option<Admin>,
+    /// Ends the wait for a store that does not answer.
+    pub stop: CancellationToken,
 }
 
 /// What became of it.
@@ -100,8 +102,8 @@ pub enum Outcome {
     Failed(lake::Error),
 }
 
-/// Lands `work`. Tries until the outcome is known. May be aborted anywhere: the commit landed or it
-/// did not, and the table tells.
+/// Lands `work`. Tries until the outcome is known, or until it is to stop. May be aborted anywhere: the commit
+/// landed or it did not, and the table tells.
 pub async fn land(mut table: Table, work: Work) -> Finished {
     let ranges = work.plan.ranges.clone();
     let newest = work.plan.batches.iter().flatten().filter_map(|waiting| waiting.newest).max();
@@ -152,7 +154,7 @@ fn said_of_columns(
 }
 
 async fn attempt(table: &mut Table, work: Work, cause: Option<Cause>) -> lake::Result<Outcome> {
-    let Work { op, project, topic, topic_id, plan, schema, defaults, admin, .. } = work;
+    let Work { op, project, topic, topic_id, plan, schema, defaults, admin, stop, .. } = work;
     let app = |range: &Range| AppId::partition(&topic_id, range.partition);
     let said = said_of_columns(&defaults, &plan, app);
     let (batches, permits) = split(plan.batches);
@@ -160,15 +162,17 @@ async fn attempt(table: &mut Table, work: Work, cause: Option<Cause>) -> lake::R
     let digests = runtime::cpu::run(move || digested.iter().map(|part| digest(part)).collect::<Vec<_>>());
     let rows: Vec<RecordBatch> = batches.into_iter().flatten().filter(|batch| batch.num_rows() > 0).collect();
     // Of all that a commit waits for these two take longest, and neither needs the other.
-    let (digests, append, now) = tokio::join!(digests, staged(table, &rows), id_of(admin.as_ref(), &topic));
+    let (digests, append, now) =
+        tokio::join!(digests, staged(table, &rows, &stop), id_of(admin.as_ref(), &topic));
     let append = append?;
     if let Some(now) = now.filter(|now| *now != topic_id) {
         return Ok(Outcome::Recreated(now));
     }
-    let mut backoff = backoff();
     // Encoded and uploaded: the rows are not needed any more, whatever the commit says.
     drop((rows, permits));
-    let mut commit = Commit {
+    let mut info = info(&project, &topic, &topic_id, &plan.ranges, &digests);
+    info.traceparent = cause.map(|cause| cause.to_string());
+    let commit = Commit {
         operation: "WRITE",
         op: op.clone(),
         expect: Expect::These(plan.ranges.iter().map(|range| (app(range), range.position)).collect()),
@@ -177,24 +181,16 @@ async fn attempt(table: &mut Table, work: Work, cause: Option<Cause>) -> lake::R
         remove: lake::Remove::Nothing,
         properties: said.map(|said| (lake::DEFAULTS.to_owned(), said)).into_iter().collect(),
         schema,
-        info: info(&project, &topic, &topic_id, &plan.ranges, &digests),
+        info: CommitInfo::Bronze(info).stored(),
     };
-    if let Some(cause) = cause {
-        commit.info.insert(TRACEPARENT.to_owned(), cause.to_string().into());
-    }
-    loop {
-        match table.commit(&commit).await {
-            Ok(Landing::Landed(version)) => {
-                let rows: u64 = plan.ranges.iter().map(|range| range.rows).sum();
-                let ranges = Spans { topic: &topic, ranges: &plan.ranges };
-                tracing::info!(table = %table.name(), version = version.0, op, rows, %ranges, "bronze committed");
-                return Ok(Outcome::Landed(version));
-            }
-            Ok(Landing::Moved) => return Ok(Outcome::Moved),
-            // The same commit again: it finds out whether it landed before.
-            Err(error) if error.reaction() == Reaction::Retry => pause(&mut backoff, table, &error).await,
-            Err(error) => return Err(error),
+    match stage::commit(table, &commit, &stop).await? {
+        Landing::Landed(version) => {
+            let rows: u64 = plan.ranges.iter().map(|range| range.rows).sum();
+            let ranges = Spans { topic: &topic, ranges: &plan.ranges };
+            tracing::info!(table = %table.name(), version = version.0, op, rows, %ranges, "bronze committed");
+            Ok(Outcome::Landed(version))
         }
+        Landing::Moved => Ok(Outcome::Moved),
     }
 }
 
@@ -211,20 +207,26 @@ async fn id_of(admin: Option<&Admin>, topic: &TopicName) -> Option<TopicId> {
     }
 }
 
-/// Encodes and uploads. Tries until the store has the files.
-async fn staged(table: &Table, rows: &[RecordBatch]) -> lake::Result<Vec<StagedFile>> {
-    let mut backoff = backoff();
+/// Encodes and uploads. Tries until the store has the files, or `stop`: nothing names them yet.
+async fn staged(
+    table: &Table,
+    rows: &[RecordBatch],
+    stop: &CancellationToken,
+) -> lake::Result<Vec<StagedFile>> {
+    let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
     loop {
         match table.stage(rows.to_vec()).await {
-            Ok(files) => return Ok(files),
-            Err(error) if error.reaction() == Reaction::Retry => pause(&mut backoff, table, &error).await,
-            Err(error) => return Err(error),
+            Err(error) if error.reaction() == Reaction::Retry && !stop.is_cancelled() => {
+                let wait = backoff.pause();
+                tracing::warn!(table = %table.name(), error = &error as &dyn std::error::Error, ?wait, "files are not uploaded, trying again");
+                tokio::select! {
+                    () = stop.cancelled() => {}
+                    () = tokio::time::sleep(wait) => {}
+                }
+            }
+            decided => return decided,
         }
     }
-}
-
-fn backoff() -> Backoff {
-    Backoff::new(Duration::from_millis(100), Duration::from_secs(10))
 }
 
 /// Coordinates of records for a log line: `topic/partition[from,to)`.
@@ -256,12 +258,6 @@ fn split(batches: Vec<Vec<Waiting>>) -> (Vec<Vec<RecordBatch>>, Vec<Permit>) {
     (parts, permits)
 }
 
-async fn pause(backoff: &mut Backoff, table: &Table, error: &lake::Error) {
-    let wait = backoff.pause();
-    tracing::warn!(table = %table.name(), error = error as &dyn std::error::Error, ?wait, "commit delayed, will be tried again");
-    tokio::time::sleep(wait).await;
-}
-
 /// Order-free sum over the rows of one range. A null adds nothing to a row's hash, so columns that
 /// the table gains later change no digest.
 pub fn digest(batches: &[RecordBatch]) -> Sum {
@@ -274,29 +270,26 @@ pub fn digest(batches: &[RecordBatch]) -> Sum {
     sum
 }
 
-/// What the commit says to people and to `verify`; no position is read from it.
-/// What `verify` and people are told of a commit.
+/// What the commit says of itself.
 pub fn info(
     project: &ProjectName,
     topic: &TopicName,
     topic_id: &TopicId,
     ranges: &[Range],
     digests: &[Sum],
-) -> Map<String, Value> {
-    let ranges = ranges.iter().zip(digests).map(|(range, digest)| {
-        json!({
-            "topic": topic.as_str(),
-            "topic_id": topic_id.as_str(),
-            "partition": range.partition,
-            "from": range.from,
-            "to": range.to,
-            "rows": range.rows,
-            "digest": digest.to_string(),
-        })
-    });
-    let mut info = Map::new();
-    info.insert("stage".to_owned(), "bronze".into());
-    info.insert("project".to_owned(), project.as_str().into());
-    info.insert("ranges".to_owned(), ranges.collect::<Vec<_>>().into());
-    info
+) -> info::Bronze {
+    let range = |(range, digest): (&Range, &Sum)| info::Range {
+        topic: topic.to_string(),
+        topic_id: topic_id.to_string(),
+        partition: range.partition,
+        from: range.from,
+        to: range.to,
+        rows: range.rows,
+        digest: digest.to_string(),
+    };
+    info::Bronze {
+        project: project.to_string(),
+        ranges: ranges.iter().zip(digests).map(range).collect(),
+        ..info::Bronze::default()
+    }
 }

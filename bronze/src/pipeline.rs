@@ -13,14 +13,15 @@ use std::time::Duration;
 use catalog::{Project, Topic};
 use futures::future::BoxFuture;
 use lake::{Followers, Lake, Upkeep};
-use model::{Reaction, TableName, TopicName};
+use model::{Positions, Reaction, TableName, TopicName};
 use runtime::{Backoff, CancellationToken, Clock, Ids, Meters, State};
-use stream::{Admin, Announcer, Consumer, Kafka, Limits, Registry};
+use stage::Announce;
+use stage::halts::{chain, note, unnote};
+use stream::{Admin, Consumer, Kafka, Limits, Registry};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinHandle;
 
 use crate::budget::{Budget, Share};
-use crate::halt::{chain, note};
 use crate::inbox::Inbox;
 use crate::open::open;
 use crate::router::{Command, Route, Router};
@@ -44,12 +45,14 @@ pub struct Context {
     pub ids: Arc<dyn Ids>,
     /// Metrics.
     pub meters: Meters,
-    /// Bronze's own settings.
+    /// How it runs.
     pub settings: Settings,
+    /// Whether missing tables are created. Off where only `apply` creates.
+    pub create: bool,
     /// Bronze tables to run. `None`: all.
     pub select: Option<Vec<TableName>>,
-    /// Wakes whoever reads the tables. Without one they find out by themselves.
-    pub announcer: Option<Arc<Announcer>>,
+    /// Wakes whoever reads the tables.
+    pub announce: Arc<dyn Announce>,
     /// How far the partitions are, for whoever waits until they are drained.
     pub progress: Progress,
     /// Cancelled once nothing is waited for but the end: what has been read up to the ends of the log is
@@ -219,7 +222,8 @@ impl Keeper {
                     _ => false,
                 };
             if error.reaction() == Reaction::Halt || is_hopeless {
-                note(&self.shared.context.lake, &self.topic.table, &error).await;
+                let lake = &self.shared.context.lake;
+                note(lake, "bronze", &self.topic.table, chain(&error), Positions::default()).await;
                 self.halt(error, inbox);
                 return stop.cancelled().await;
             }
@@ -243,7 +247,7 @@ impl Keeper {
         backoff: &mut Backoff,
     ) -> Result<(), Error> {
         let context = &self.shared.context;
-        let (project, create) = (&context.project.name, context.settings.create_tables);
+        let (project, create) = (&context.project.name, context.create);
         let opening =
             open(&context.lake, &context.kafka, &self.admin, &context.registry, project, &self.topic, create);
         let opening: BoxFuture<'_, _> = Box::pin(opening);
@@ -253,10 +257,8 @@ impl Keeper {
         };
         backoff.reset();
         // What another process said. Later on it is what this one said of partitions that rest.
-        if self.opened.take().is_some()
-            && !matches!(context.lake.halted("bronze", &self.topic.table).await, Ok(None))
-        {
-            drop(context.lake.resumed("bronze", &self.topic.table).await);
+        if self.opened.take().is_some() {
+            unnote(&context.lake, "bronze", &self.topic.table).await;
         }
         let mut task = Task::new(
             self.shared.clone(),

@@ -101,6 +101,8 @@ pub(crate) struct Task {
     assigned: BTreeMap<i32, Ours>,
     /// Ends of the log that were reached, until more comes.
     ends: BTreeMap<i32, i64>,
+    /// Ends the task, and with it the wait for a store that does not answer.
+    stop: CancellationToken,
 }
 
 impl Task {
@@ -151,6 +153,7 @@ impl Task {
             parked: BTreeMap::new(),
             assigned,
             ends: BTreeMap::new(),
+            stop: CancellationToken::new(),
             shared,
         }
     }
@@ -162,6 +165,7 @@ impl Task {
 
     /// Runs until `stop`, or until something is wrong.
     pub async fn run(&mut self, inbox: &mut Inbox, stop: &CancellationToken) -> Result<(), Error> {
+        self.stop = stop.clone();
         self.meter.state(State::Running);
         self.declare();
         self.begin_again();
@@ -427,6 +431,7 @@ impl Task {
             schema: (schema != *table.schema()).then_some(schema),
             traces: self.meter.traces().clone(),
             admin: self.shared.admin.clone(),
+            stop: self.stop.clone(),
         };
         self.committing_since = now.0;
         self.commit = Some(runtime::tasks::spawn("bronze-commit", land(table, work)));

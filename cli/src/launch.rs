@@ -98,9 +98,10 @@ pub async fn stage(
                 clock: wiring.clock.clone(),
                 ids: wiring.ids.clone(),
                 meters: wiring.meters.clone(),
-                settings: bronze::Settings { create_tables: create, ..Default::default() },
+                settings: wiring.project.stages.bronze.clone(),
+                create,
                 select: (!select.is_empty()).then(|| select.to_vec()),
-                announcer: Some(announcer),
+                announce: announcer,
                 progress: bronze::Progress::default(),
                 draining: draining.clone(),
             };
@@ -116,7 +117,8 @@ pub async fn stage(
                 ids: wiring.ids.clone(),
                 meters: wiring.meters.clone(),
                 announce: announcer,
-                settings: silver::Settings { create, ..Default::default() },
+                settings: wiring.project.stages.silver.clone(),
+                create,
                 select: select.to_vec(),
             };
             let Some(owners) = owners(wiring, stage, select, &context.tables(), quit).await? else {
@@ -136,7 +138,8 @@ pub async fn stage(
                 ids: wiring.ids.clone(),
                 meters: wiring.meters.clone(),
                 announce: announcer,
-                settings: gold::Settings { create, ..Default::default() },
+                settings: wiring.project.stages.gold.clone(),
+                create,
                 select: select.to_vec(),
                 draining: draining.clone(),
             };

@@ -86,7 +86,7 @@ pub fn files(wiring: &Wiring) -> ingest::files::Context {
         kafka: wiring.kafka.clone(),
         registry: wiring.registry.clone(),
         meters: wiring.meters.clone(),
-        settings: ingest::Settings::default(),
+        settings: wiring.project.stages.ingest.clone(),
     }
 }
 

@@ -266,12 +266,6 @@ pub enum Error {
         /// Which.
         tables: Vec<TableName>,
     },
-    /// A task of ours ended abnormally.
-    #[error("the task of `{table}` ended abnormally")]
-    TaskLost {
-        /// The gold table.
-        table: TableName,
-    },
 }
 
 impl Error {
@@ -308,8 +302,7 @@ impl Error {
             | Self::TopicHolds { .. }
             | Self::BadProgress { .. }
             | Self::NoContract { .. }
-            | Self::Halted { .. }
-            | Self::TaskLost { .. } => Reaction::Halt,
+            | Self::Halted { .. } => Reaction::Halt,
         }
     }
 

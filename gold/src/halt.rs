@@ -1,14 +1,11 @@
-//! When a table is not tried any more, and what is said of it then.
+//! When a table is not tried any more.
 //!
 //! An error that will be the same at the next try halts the table at once; one that may be another is
 //! tried a few times; one that only waits for an answer of the store or of Kafka is tried for ever. A
 //! table that halts for its rows stays where it is until its inputs move, so that a row corrected at its
 //! source is all it needs. What halts it stands in the lake, for `status`, `verify` and whoever waits.
 
-use std::error::Error as _;
-
-use lake::{Halt, Lake, Table};
-use model::{Positions, Reaction, TableName};
+use model::{Reaction, TableName};
 
 use crate::error::Error;
 
@@ -33,45 +30,10 @@ impl Tries {
     }
 }
 
-/// An error with its causes, in one line.
-pub(crate) fn chain(error: &Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let said = error.to_string();
-        // Some errors repeat what their cause says.
-        if !text.contains(&said) {
-            text.push_str(": ");
-            text.push_str(&said);
-        }
-        cause = error.source();
-    }
-    text
-}
-
-/// Says in the lake that a stage stands still at a table. A lake that cannot be written to is no reason
-/// to do anything else: the log and the metrics say it, too.
-pub(crate) async fn note(lake: &Lake, stage: &str, table: &TableName, reason: String, tried: Positions) {
-    let held = lake.table(table).await.ok().flatten();
-    let positions = held.as_ref().map(Table::positions).cloned().unwrap_or_default();
-    if let Err(error) = lake.halt(stage, table, &Halt { reason, positions, tried }).await {
-        tracing::debug!(%table, %error, "cannot note in the lake that the table halted");
-    }
-}
-
-/// Takes back what an earlier process or try said.
-pub(crate) async fn unnote(lake: &Lake, stage: &str, table: &TableName) {
-    let noted = lake.halted(stage, table).await;
-    if matches!(noted, Ok(None)) {
-        return;
-    }
-    if let Err(error) = lake.resumed(stage, table).await {
-        tracing::debug!(%table, %error, "cannot note in the lake that the table goes on");
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use stage::halts::chain;
+
     use super::*;
 
     fn name() -> TableName {

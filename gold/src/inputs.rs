@@ -6,15 +6,11 @@ use arrow::array::RecordBatch;
 use lake::{Lake, LogEntry, Table};
 use model::{AppId, Positions, TableName, Version};
 use query::affected::{Change, Input as Source, Inputs as World, Maintenance};
-use runtime::traces::{Cause, TRACEPARENT};
+use runtime::traces::Cause;
+use stage::CommitInfo;
 
 use crate::error::{Error, OfTable as _, Result};
 use crate::refresh::Input;
-
-/// Under this key a silver commit says the newest event time among its events, milliseconds.
-const NEWEST_EVENT: &str = "newest_event_ms";
-/// Under this key a silver or gold commit says the newest Kafka timestamp behind its rows, milliseconds.
-pub(crate) const NEWEST_ARRIVAL: &str = "newest_arrival_ms";
 
 /// Open inputs of one gold table.
 #[derive(Debug, Clone)]
@@ -153,8 +149,10 @@ impl Inputs {
             let (mut added, mut removed) = (Vec::new(), Vec::new());
             for version in &versions {
                 let change = open.read_change(version).await.of(&self.table)?;
-                arrived = arrived.max(said(version.entry(), NEWEST_ARRIVAL));
-                cause(version.entry()).into_iter().for_each(|cause| cause.add_to(&mut causes));
+                if let Some(info) = CommitInfo::said(version.entry()) {
+                    arrived = arrived.max(info.newest_arrival_ms());
+                    info.cause().into_iter().for_each(|cause| cause.add_to(&mut causes));
+                }
                 rows += count(&change.added) + count(&change.removed);
                 if rows > limit {
                     return Ok(Between::Unknown(format!("more than {limit} rows changed")));
@@ -179,20 +177,20 @@ impl Inputs {
 
     /// The newest Kafka timestamp among the rows behind `pins`, milliseconds.
     pub async fn newest_arrival(&self, pins: &Positions) -> Result<Option<i64>> {
-        self.newest(NEWEST_ARRIVAL, pins).await
+        self.newest(CommitInfo::newest_arrival_ms, pins).await
     }
 
     /// The newest event time among the rows behind `pins`, milliseconds, for a project whose clock
     /// follows events.
     pub async fn newest_event(&self, pins: &Positions) -> Result<Option<i64>> {
-        let newest = self.newest(NEWEST_EVENT, pins).await?;
+        let newest = self.newest(CommitInfo::newest_event_ms, pins).await?;
         // A gold input follows the same clock: its time is already floored.
         let floored = self.open.values().filter_map(|open| open.positions().get(&AppId::as_of())).max();
         Ok(newest.max(floored))
     }
 
-    /// The greatest of what the commits behind `pins` say under `key`.
-    async fn newest(&self, key: &str, pins: &Positions) -> Result<Option<i64>> {
+    /// The greatest of the times `of` that the commits behind `pins` say.
+    async fn newest(&self, of: fn(&CommitInfo) -> Option<i64>, pins: &Positions) -> Result<Option<i64>> {
         let mut newest = None;
         for open in self.open.values() {
             let pin = pins.get(&AppId::table(open.id())).map(|v| Version(v.max(0).cast_unsigned()));
@@ -201,20 +199,11 @@ impl Inputs {
                 Err(lake::Error::LogGone { .. }) => open.log(Some(last(open)), open.version()).await,
                 other => other,
             };
-            newest = newest.max(entries.of(&self.table)?.iter().filter_map(|entry| said(entry, key)).max());
+            let said = |entry: &LogEntry| CommitInfo::said(entry).as_ref().and_then(of);
+            newest = newest.max(entries.of(&self.table)?.iter().filter_map(said).max());
         }
         Ok(newest)
     }
-}
-
-/// What a commit says of itself under `key`.
-pub(crate) fn said(entry: &LogEntry, key: &str) -> Option<i64> {
-    entry.info.get(key).and_then(serde_json::Value::as_i64)
-}
-
-/// The span of a commit, where it was traced.
-pub(crate) fn cause(entry: &LogEntry) -> Option<Cause> {
-    entry.info.get(TRACEPARENT).and_then(|text| Cause::parse(text.as_str()?))
 }
 
 fn last(table: &Table) -> Version {

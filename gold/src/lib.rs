@@ -38,15 +38,14 @@ pub mod publish;
 pub mod rebuild;
 pub mod refresh;
 pub mod run;
-pub mod settings;
 pub mod table;
 #[cfg(test)]
 mod tests;
 pub mod upkeep;
 
+pub use catalog::stages::Gold as Settings;
 pub use error::{Error, Result};
 pub use rebuild::{Rebuilt, rebuild, recompute};
 pub use run::{Context, run};
-pub use settings::Settings;
 pub use table::{create, method};
 pub use upkeep::followers;

@@ -15,20 +15,21 @@ use lake::{Compaction, Keys, Landing, Table};
 use model::{AppId, ClockMs, Positions, Reaction, TableName, Version};
 use query::affected::Affected;
 use runtime::traces::{Cause, Role};
-use runtime::{Backoff, CancellationToken, Due, Meter, State};
-use tokio::sync::Notify;
+use runtime::{Backoff, Due, Meter, State};
+use stage::Control;
+use stage::halts::{chain, note, unnote};
 
-use crate::commit::{Story, commit};
+use crate::Settings;
+use crate::commit::{broken, commit, info};
 use crate::culprit;
 use crate::difference::{Difference, columns_of, difference};
 use crate::error::{Error, OfTable as _, Result};
-use crate::halt::{Tries, chain, note, unnote};
+use crate::halt::Tries;
 use crate::inputs::{Between, Inputs};
 use crate::judge::{Judge, Verdict};
 use crate::measures;
 use crate::refresh::{Decision, Input, Standing, Step, decide, floor, pins, pins_due};
 use crate::run::Context;
-use crate::settings::Settings;
 use crate::table::{Query, create, plan};
 
 /// What a refresh did.
@@ -52,6 +53,7 @@ pub enum Outcome {
 pub struct Keeper {
     ctx: Arc<Context>,
     model: Arc<Model>,
+    control: Control,
     meter: Meter,
     held: Option<Held>,
     /// When pins alone were last committed, on the pipeline's clock.
@@ -108,11 +110,12 @@ struct Found {
 
 impl Keeper {
     /// Keeps the table of a model.
-    pub fn new(ctx: Arc<Context>, model: Arc<Model>) -> Self {
+    pub fn new(ctx: Arc<Context>, model: Arc<Model>, control: Control) -> Self {
         let meter = ctx.meters.stage("gold", &model.name.to_string());
         Self {
             ctx,
             model,
+            control,
             meter,
             held: None,
             pinned: None,
@@ -181,31 +184,28 @@ impl Keeper {
         }
         let mut span = begun.span("gold commit", Role::Writes, &causes);
         span.says("lakepulse.table", name.to_string());
-        let mut story = Story {
-            project: &self.ctx.project.name,
-            op: self.ctx.ids.ulid(),
-            method: "pins".to_owned(),
-            inputs: &inputs,
-            as_of: decision.as_of,
-            arrived: None,
-            verdicts: Vec::new(),
-            cause: span.cause(),
-        };
-        span.says("lakepulse.op", story.op.clone());
+        let op = self.ctx.ids.ulid();
+        span.says("lakepulse.op", op.clone());
+        let mut info = info(&self.ctx.project.name, &inputs, decision.as_of, "pins");
+        info.traceparent = span.cause().map(|cause| cause.to_string());
+        let mut verdicts = Vec::new();
         let (mut rows_in, mut rows_out, mut difference) = (0, 0, None);
         if let Some(found) = found {
             rows_out = found.difference.append.num_rows();
             rows_in = rows_out + found.difference.deleted();
-            (story.method, story.arrived, story.verdicts) = (found.method, found.arrived, found.verdicts);
+            (info.method, info.newest_arrival_ms) = (found.method, found.arrived);
+            verdicts = found.verdicts;
+            info.broken = broken(&verdicts);
             difference = Some(found.difference);
         }
         // Pins alone: what came changes no row, and the table is as fresh as what it has seen. For a metric
         // no refresh fails.
-        let seen = match story.arrived {
+        let seen = match info.newest_arrival_ms {
             Some(_) => None,
             None => now.inputs.newest_arrival(now.table.positions()).await.ok().flatten(),
         };
-        match commit(&mut now.table, difference, set, &story).await? {
+        let (method, arrived) = (info.method.clone(), info.newest_arrival_ms);
+        match commit(&mut now.table, op.clone(), difference, set, info, &self.control.stop).await? {
             Landing::Moved => {
                 span.failed(&"another process has moved the table on");
                 self.meter.conflict();
@@ -213,7 +213,7 @@ impl Keeper {
             }
             Landing::Landed(version) => {
                 span.says("lakepulse.version", version.position());
-                span.says("lakepulse.method", story.method.clone());
+                span.says("lakepulse.method", method.clone());
                 now.checked.clear();
                 let (rows, files) = (now.table.rows(), now.table.files());
                 self.commits += 1;
@@ -224,16 +224,16 @@ impl Keeper {
                 self.meter.records_out(rows_out as u64);
                 let committed = self.ctx.clock.now().0;
                 self.meter.commit(seconds(committed - started.0));
-                match story.arrived {
+                match arrived {
                     Some(arrived) => self.meter.fresh(committed, arrived),
                     None => seen.into_iter().for_each(|seen| self.meter.newest(seen)),
                 }
                 self.meter.holds(rows, files);
-                self.tell(&story.verdicts);
+                self.tell(&verdicts);
                 if changed || fill {
                     self.due.owe();
                 }
-                let (op, method, pins) = (&story.op, &story.method, Pins(&inputs));
+                let pins = Pins(&inputs);
                 tracing::info!(table = %name, version = version.0, op, rows = rows_out, method, %pins, "gold committed");
                 Ok(if changed || fill { Outcome::Changed(version) } else { Outcome::Pinned(version) })
             }
@@ -306,7 +306,7 @@ impl Keeper {
         let inputs = Inputs::open(lake, name, &query.inputs).await?;
         let table = match lake.table(name).await.of(name)? {
             Some(table) => table,
-            None if self.ctx.settings.create => create(lake, &project.name, &self.model).await?,
+            None if self.ctx.create => create(lake, &project.name, &self.model).await?,
             None => return Err(Error::NoTable { table: name.clone() }),
         };
         if table.project() != Some(project.name.as_str()) {
@@ -319,7 +319,8 @@ impl Keeper {
     }
 
     /// Returns once an input has other rows than at the versions `tried`, or when stopped.
-    async fn wait_for_other_rows(&self, tried: &Positions, wake: &Notify, stop: &CancellationToken) {
+    async fn wait_for_other_rows(&self, tried: &Positions) {
+        let Control { wake, stop, .. } = &self.control;
         let (lake, name) = (&self.ctx.lake, &self.model.name);
         let names = self.ctx.project.catalog.stored_inputs(name);
         let mut open: Option<Inputs> = None;
@@ -435,22 +436,11 @@ pub(crate) fn seconds(millis: i64) -> f64 {
     millis / 1000.0
 }
 
-/// Whom the loop of a table tells what it does.
-pub trait Told: Send + Sync {
-    /// A version with other rows has landed.
-    fn landed(&self, version: Version);
-    /// The table halted for this reason, or goes on.
-    fn stands(&self, why: Option<String>);
-}
-
 /// Refreshes whenever woken, and at least every `poll`, until stopped or halted. A table that halts for
-/// its rows waits for other versions of its inputs and then goes on.
-pub async fn keep(
-    mut keeper: Keeper,
-    wake: Arc<Notify>,
-    stop: CancellationToken,
-    told: impl Told,
-) -> Result<()> {
+/// its rows waits for other versions of its inputs and then goes on. `landed`: called for each version with
+/// other rows.
+pub async fn keep(mut keeper: Keeper, landed: impl Fn(Version)) -> Result<()> {
+    let Control { wake, stop, .. } = keeper.control.clone();
     let mut pauses = Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
     let (meter, name) = (keeper.meter.clone(), keeper.model.name.clone());
     let lake = keeper.ctx.lake.clone();
@@ -463,7 +453,7 @@ pub async fn keep(
         // A refresh is not cut short: stopping waits for it, or drops the process.
         let mut outcome = keeper.step().await;
         if let Ok(Outcome::Changed(version)) = outcome {
-            told.landed(version);
+            landed(version);
         }
         if outcome.is_ok()
             && let Err(error) = keeper.keep_up().await
@@ -475,7 +465,7 @@ pub async fn keep(
             Ok(outcome) => {
                 pauses.reset();
                 tries.reset();
-                told.stands(None);
+                keeper.control.stands(None);
                 if std::mem::take(&mut noted) {
                     unnote(&lake, "gold", &name).await;
                 }
@@ -497,13 +487,13 @@ pub async fn keep(
                 note(&lake, "gold", &name, reason.clone(), tried.clone()).await;
                 noted = true;
                 meter.halt(reason.clone());
-                told.stands(Some(reason));
+                keeper.control.stands(Some(reason));
                 if !rows {
                     return Err(error);
                 }
                 keeper.held = None;
                 tries.reset();
-                keeper.wait_for_other_rows(&tried, &wake, &stop).await;
+                keeper.wait_for_other_rows(&tried).await;
                 pauses.pause()
             }
             Err(error) => {

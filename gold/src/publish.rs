@@ -26,13 +26,13 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use bytes::Bytes;
-use lake::Table;
+use lake::{LogEntry, Table};
 use model::{TableId, TableName, TopicName, Version};
 use runtime::Traces;
 use runtime::traces::{Cause, Role};
+use stage::CommitInfo;
 
 use crate::error::{Error, OfTable as _, Result};
-use crate::inputs::{NEWEST_ARRIVAL, cause, said};
 
 pub mod encode;
 pub mod follow;
@@ -162,6 +162,14 @@ pub struct Published {
     /// The newest Kafka timestamp behind the differences among them, milliseconds.
     pub arrived: Option<i64>,
 }
+impl Published {
+    /// Takes note of a version of the table. Its span comes back, where it was traced.
+    fn saw(&mut self, entry: &LogEntry) -> Option<Cause> {
+        let info = CommitInfo::said(entry)?;
+        self.arrived = self.arrived.max(info.newest_arrival_ms());
+        info.cause()
+    }
+}
 
 /// Publishes one table.
 pub struct Publisher<W> {
@@ -239,9 +247,11 @@ impl<W: Wire> Publisher<W> {
                     let before = version.0.checked_sub(1).map(Version);
                     for changed in table.changes(before, version).await.of(&self.table)? {
                         let change = table.read_change(&changed).await.of(&self.table)?;
-                        sent.arrived = sent.arrived.max(said(changed.entry(), NEWEST_ARRIVAL));
-                        let cause = cause(changed.entry());
-                        let part = Part { behind: Some(&behind), cause, ..Part::default() };
+                        let part = Part {
+                            behind: Some(&behind),
+                            cause: sent.saw(changed.entry()),
+                            ..Part::default()
+                        };
                         sent.records +=
                             self.version(table, version, change.added, change.removed, part).await?;
                     }
@@ -251,8 +261,7 @@ impl<W: Wire> Publisher<W> {
                     for changed in table.changes(Some(done), table.version()).await.of(&self.table)? {
                         let change = table.read_change(&changed).await.of(&self.table)?;
                         done = change.version;
-                        sent.arrived = sent.arrived.max(said(changed.entry(), NEWEST_ARRIVAL));
-                        let part = Part { cause: cause(changed.entry()), ..Part::default() };
+                        let part = Part { cause: sent.saw(changed.entry()), ..Part::default() };
                         sent.records += self.version(table, done, change.added, change.removed, part).await?;
                     }
                     if done < table.version() {

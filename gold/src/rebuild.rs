@@ -10,11 +10,12 @@
 use catalog::{Model, Project};
 use lake::{Expect, Lake, Landing, Remove};
 use model::{AppId, ClockMs, Positions, Version};
-use runtime::{Clock, Ids};
+use runtime::{CancellationToken, Clock, Ids};
+use stage::CommitInfo;
 
 use arrow::array::RecordBatch;
 
-use crate::commit::{Story, base, land};
+use crate::commit::{base, broken, info};
 use crate::difference::{columns_of, difference};
 use crate::error::{OfTable as _, Result};
 use crate::inputs::Inputs;
@@ -50,13 +51,15 @@ pub async fn recompute(
     query.maintenance.compute(&inputs.world(Default::default())?, None).await.of(&model.name)
 }
 
-/// Recomputes a model's table from the newest versions of its inputs and cuts over.
+/// Recomputes a model's table from the newest versions of its inputs and cuts over. `stop` ends the wait for a
+/// store that does not answer.
 pub async fn rebuild(
     project: &Project,
     model: &Model,
     lake: &Lake,
     clock: &dyn Clock,
     ids: &dyn Ids,
+    stop: &CancellationToken,
 ) -> Result<Rebuilt> {
     let name = &model.name;
     for _ in 0..ATTEMPTS {
@@ -81,23 +84,16 @@ pub async fn rebuild(
         let fresh = columns_of(&fresh, &model.schema).of(name)?;
         let verdicts = judged(model, &fresh).await?;
         let (now, after) = (inputs.now(), fresh.iter().map(|b| b.num_rows() as u64).sum());
-        let story = Story {
-            project: &project.name,
-            op: ids.ulid(),
-            method: "rebuild".to_owned(),
-            inputs: &now,
-            as_of,
-            arrived: None,
-            verdicts,
-            cause: None,
-        };
-        let mut commit = base(held.then(&pins(model.fingerprint, as_of, &now)), Expect::All(held), &story);
+        let mut info = info(&project.name, &now, as_of, "rebuild");
+        info.broken = broken(&verdicts);
+        let set = held.then(&pins(model.fingerprint, as_of, &now));
+        let mut commit = base(ids.ulid(), set, Expect::All(held));
+        commit.info = CommitInfo::Gold(info).stored();
         let before = table.rows();
-        commit.operation = "WRITE";
         commit.remove = Remove::Everything;
         commit.append = table.stage_as(&model.schema, fresh).await.of(name)?;
         commit.schema = Some(model.schema.clone());
-        if let Landing::Landed(version) = land(&mut table, &commit, name).await? {
+        if let Landing::Landed(version) = stage::commit(&mut table, &commit, stop).await.of(name)? {
             tracing::info!(table = %name, version = version.0, rows = after, "table rebuilt");
             return Ok(Rebuilt { version, before, after });
         }

@@ -16,8 +16,7 @@
 pub mod error;
 pub mod files;
 pub mod postgres;
-pub mod settings;
 pub mod shape;
 
+pub use catalog::stages::Ingest as Settings;
 pub use error::Error;
-pub use settings::Settings;

@@ -16,21 +16,20 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use lake::{Commit, Expect, Keys, Lake, Landing, Remove, Table, TableSpec};
-use model::{AppId, Positions, ProjectName, Reaction, TableName, Version};
-use runtime::traces::{Cause, TRACEPARENT};
-use runtime::{Backoff, CancellationToken, Ids};
-use serde_json::{Map, json};
+use model::{AppId, Positions, ProjectName, TableName, Version};
+use runtime::traces::Cause;
+use runtime::{CancellationToken, Ids};
+use stage::{CommitInfo, Outcomes, info};
 
 use crate::decide::Decision;
 use crate::error::{Error, OfTable as _, Result};
 use crate::judge::Rules;
+use crate::memory;
 use crate::table::{deleted_name, quarantine_name};
-use crate::{Outcomes, memory};
 
 /// A table and its siblings, opened for writing by their owner.
 #[derive(Debug, Clone)]
@@ -166,21 +165,14 @@ impl Committer {
         if main.is_some() {
             set.set(AppId::plan(), span.plan);
         }
-        let mut info = Map::new();
-        info.insert("stage".to_owned(), "silver".into());
-        info.insert("project".to_owned(), self.project.as_str().into());
-        info.insert(
-            "input".to_owned(),
-            json!({ "table": span.bronze.to_string(), "from": span.from, "to": span.to.0 }),
-        );
-        if let Some(outcomes) = main {
-            info.insert("outcomes".to_owned(), json!(outcomes));
-            info.insert("newest_event_ms".to_owned(), json!(span.newest_event_ms));
-            info.insert("newest_arrival_ms".to_owned(), json!(span.newest_arrival_ms));
-            if let Some(cause) = &span.cause {
-                info.insert(TRACEPARENT.to_owned(), cause.to_string().into());
-            }
-        }
+        let info = CommitInfo::Silver(info::Silver {
+            project: self.project.to_string(),
+            input: info::Span { table: span.bronze.to_string(), from: span.from, to: span.to.0 },
+            outcomes: main,
+            newest_event_ms: span.newest_event_ms.filter(|_| main.is_some()),
+            newest_arrival_ms: span.newest_arrival_ms.filter(|_| main.is_some()),
+            traceparent: span.cause.as_ref().filter(|_| main.is_some()).map(ToString::to_string),
+        });
         let replaces = !matches!(rows.remove, Remove::Nothing);
         let commit = Commit {
             operation: if replaces { "MERGE" } else { "WRITE" },
@@ -191,27 +183,15 @@ impl Committer {
             remove: rows.remove,
             schema: rows.schema,
             properties: BTreeMap::new(),
-            info,
+            info: info.stored(),
         };
-        let mut pauses = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
-        loop {
-            match table.commit(&commit).await {
-                Ok(Landing::Landed(version)) => {
-                    let (input, from, to) = (&span.bronze, span.from, span.to.0);
-                    tracing::info!(table = %name, version = version.0, op = commit.op, %input, from, to, "silver committed");
-                    return Ok(version);
-                }
-                Ok(Landing::Moved) => return Err(Error::Moved { table: name }),
-                // Whether it landed is unknown: the same commit again finds out.
-                Err(source) if source.reaction() == Reaction::Retry && !self.stop.is_cancelled() => {
-                    tracing::warn!(table = %name, error = &source as &dyn std::error::Error, "commit undecided, trying again");
-                    tokio::select! {
-                        () = self.stop.cancelled() => {}
-                        () = tokio::time::sleep(pauses.pause()) => {}
-                    }
-                }
-                Err(source) => return Err(Error::Lake { table: name, source: Box::new(source) }),
+        match stage::commit(table, &commit, &self.stop).await.of(&name)? {
+            Landing::Landed(version) => {
+                let (input, from, to) = (&span.bronze, span.from, span.to.0);
+                tracing::info!(table = %name, version = version.0, op = commit.op, %input, from, to, "silver committed");
+                Ok(version)
             }
+            Landing::Moved => Err(Error::Moved { table: name }),
         }
     }
 }

@@ -151,7 +151,8 @@ impl Decider {
         if self.desk.keys.is_empty() {
             return Ok(Wanted::Nothing);
         }
-        let all = (0..self.desk.keys.len()).map(|n| KeyId(u32::try_from(n).unwrap_or(u32::MAX)));
+        let all = (0..self.desk.keys.len())
+            .map(|n| KeyId(u32::try_from(n).expect("a batch has fewer than 2^32 keys")));
         self.desk.keys.batch(all).fitting(&self.rules.table, "keys").map(Wanted::Keys)
     }
 

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use model::Sequence;
-use serde::Serialize;
+pub use stage::{Outcome, Outcomes};
 
 /// A [`Sequence`] that costs no allocation an event: the topic's id is shared. Same order, same
 /// text, same notion of a repeat.
@@ -238,77 +238,6 @@ impl Truncate {
             && seq.epoch == self.seq.epoch
             && matches!((seq.lsn, self.seq.lsn), (Some(row), Some(cut)) if row > cut);
         is_above || seq.is_behind(&self.seq).unwrap_or(true)
-    }
-}
-
-/// What became of a bronze row. Every row has exactly one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Outcome {
-    /// It made the table what it is, or a version of its history.
-    Applied,
-    /// A newer event of its key stands.
-    Superseded,
-    /// The same event was there before.
-    Repeat,
-    /// The WHERE rejects it, or it is of a kind that says nothing of rows.
-    Filtered,
-    /// Put aside.
-    Quarantined,
-    /// Left out by an expectation.
-    Dropped,
-    /// Null value behind a delete.
-    Tombstone,
-    /// Undecodable in bronze, or no event.
-    Error,
-}
-
-/// How many rows became what.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-#[allow(missing_docs, reason = "one field for each Outcome, documented there")]
-pub struct Outcomes {
-    pub applied: u64,
-    pub superseded: u64,
-    pub repeat: u64,
-    pub filtered: u64,
-    pub quarantined: u64,
-    pub dropped: u64,
-    pub tombstone: u64,
-    pub error: u64,
-}
-impl Outcomes {
-    /// Counts one row.
-    pub fn count(&mut self, outcome: Outcome) {
-        *self.of(outcome) += 1;
-    }
-    /// The count of one outcome.
-    pub fn of(&mut self, outcome: Outcome) -> &mut u64 {
-        match outcome {
-            Outcome::Applied => &mut self.applied,
-            Outcome::Superseded => &mut self.superseded,
-            Outcome::Repeat => &mut self.repeat,
-            Outcome::Filtered => &mut self.filtered,
-            Outcome::Quarantined => &mut self.quarantined,
-            Outcome::Dropped => &mut self.dropped,
-            Outcome::Tombstone => &mut self.tombstone,
-            Outcome::Error => &mut self.error,
-        }
-    }
-    /// Rows accounted for.
-    pub fn total(&self) -> u64 {
-        let Self { applied, superseded, repeat, filtered, quarantined, dropped, tombstone, error } = self;
-        applied + superseded + repeat + filtered + quarantined + dropped + tombstone + error
-    }
-}
-impl std::ops::AddAssign for Outcomes {
-    fn add_assign(&mut self, other: Self) {
-        self.applied += other.applied;
-        self.superseded += other.superseded;
-        self.repeat += other.repeat;
-        self.filtered += other.filtered;
-        self.quarantined += other.quarantined;
-        self.dropped += other.dropped;
-        self.tombstone += other.tombstone;
-        self.error += other.error;
     }
 }
 

@@ -42,15 +42,14 @@ pub mod pool;
 pub mod rebuild;
 pub mod refold;
 pub mod run;
-pub mod settings;
 pub mod snapshots;
 pub mod table;
 #[cfg(test)]
 mod tests;
 
+pub use catalog::stages::Silver as Settings;
 pub use error::{Error, Result};
-pub use event::{Outcome, Outcomes};
 pub use rebuild::{Recomputed, rebuild, recompute};
-pub use run::{Announce, Context, Ownership, followed, run};
-pub use settings::Settings;
+pub use run::{Context, followed, run};
+pub use stage::{Outcome, Outcomes};
 pub use table::{Standing, create, standing};

@@ -13,6 +13,7 @@ use lake::{Lake, Table};
 use model::{ClockMs, TableName, Version};
 use query::expectations::{Bounds, measure};
 use runtime::Meter;
+use stage::CommitInfo;
 
 use crate::error::{Error, OfTable as _, Result};
 
@@ -33,11 +34,11 @@ pub async fn as_of(clock: ClockKind, now: ClockMs, model: &Model, table: &Table)
                 Err(lake::Error::LogGone { .. }) => Vec::new(),
                 entries => entries.of(&model.name)?,
             };
-            let newest = |key: &str| {
-                entries.iter().filter_map(|e| e.info.get(key).and_then(serde_json::Value::as_i64)).max()
-            };
+            let said: Vec<CommitInfo> = entries.iter().filter_map(CommitInfo::said).collect();
+            let event = said.iter().filter_map(CommitInfo::newest_event_ms).max();
             // Records without a time of their own have that of their arrival.
-            ClockMs(newest("newest_event_ms").or_else(|| newest("newest_arrival_ms")).unwrap_or_default())
+            let newest = event.or_else(|| said.iter().filter_map(CommitInfo::newest_arrival_ms).max());
+            ClockMs(newest.unwrap_or_default())
         }
     };
     let tick = i64::try_from(model.tick.as_millis()).unwrap_or(i64::MAX).max(1);

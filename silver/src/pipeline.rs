@@ -8,11 +8,13 @@ use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use catalog::{Kind, Model, Otherwise};
-use lake::{Compaction, Halt};
+use lake::Compaction;
 use model::{Positions, Reaction, TableName, Version};
 use runtime::traces::Role;
-use runtime::{Backoff, CancellationToken, Due, Meter, State};
-use tokio::sync::{Notify, Semaphore};
+use runtime::{Backoff, Due, Meter, State};
+use stage::Control;
+use stage::halts::{chain, note, unnote};
+use tokio::sync::Semaphore;
 
 use crate::append::Appender;
 use crate::commit::{Committer, Span, by_columns};
@@ -35,7 +37,7 @@ pub struct Pipeline {
     ctx: Context,
     name: TableName,
     meter: Meter,
-    stop: CancellationToken,
+    control: Control,
     committer: Committer,
     turns: Arc<Semaphore>,
     commits: u32,
@@ -45,8 +47,8 @@ pub struct Pipeline {
     warned: bool,
     /// Whether the table has read a row of its bronze table, where that is known.
     seen: bool,
-    /// The measure that is out of its bounds, and the version of bronze behind which it was taken.
-    out: Option<(i64, Error)>,
+    /// The version of bronze behind which a measure was out of its bounds.
+    out: Option<i64>,
     /// Failures in a row that may not come again.
     failures: u32,
     /// Whether an earlier process or try may have said that the table stands still.
@@ -55,19 +57,19 @@ pub struct Pipeline {
 
 impl Pipeline {
     /// A pipeline of a silver table of the project. It takes one of `turns` for each batch.
-    pub fn new(ctx: Context, name: TableName, turns: Arc<Semaphore>, stop: CancellationToken) -> Self {
+    pub fn new(ctx: Context, name: TableName, turns: Arc<Semaphore>, control: Control) -> Self {
         let meter = ctx.meters.stage("silver", &name.to_string());
         let committer = Committer {
             lake: ctx.lake.clone(),
             project: ctx.project.name.clone(),
             ids: Arc::clone(&ctx.ids),
-            stop: stop.clone(),
+            stop: control.stop.clone(),
         };
         Self {
             ctx,
             name,
             meter,
-            stop,
+            control,
             committer,
             turns,
             commits: 0,
@@ -81,11 +83,11 @@ impl Pipeline {
     }
 
     /// Runs until stopped, or until the table has to wait for a person.
-    pub async fn run(mut self, wake: Arc<Notify>) -> Result<()> {
+    pub async fn run(mut self) -> Result<()> {
         let mut pauses = Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
         self.meter.state(State::Starting);
-        while !self.stop.is_cancelled() {
-            let Err(error) = self.follow(&wake, &mut pauses).await else { break };
+        while !self.control.stop.is_cancelled() {
+            let Err(error) = self.follow(&mut pauses).await else { break };
             let patience = error.patience();
             self.failures += u32::from(patience.is_some());
             let spent = patience.is_some_and(|most| self.failures >= most);
@@ -103,29 +105,24 @@ impl Pipeline {
                     tracing::info!(table = %self.name, reason = %error, "reading the table again");
                 }
                 Reaction::Retry => {
-                    tracing::warn!(table = %self.name, error = %Chain(&error), "trying again");
+                    tracing::warn!(table = %self.name, error = chain(&error), "trying again");
                 }
             }
             let pause = pauses.pause();
             tokio::select! {
-                () = self.stop.cancelled() => {}
+                () = self.control.stop.cancelled() => {}
                 () = tokio::time::sleep(pause) => {}
             }
         }
-        self.out.take().map_or(Ok(()), |(_, error)| Err(error))
+        Ok(())
     }
 
     /// Says, wherever somebody may look, that the table stands still. `tried`: versions of bronze that
     /// it read, where another one may put it right.
     async fn halt(&mut self, error: &Error, tried: Positions) {
-        let reason = Chain(error).to_string();
+        let reason = chain(error);
         tracing::error!(table = %self.name, error = %reason, "table halted");
-        let held = self.ctx.lake.table(&self.name).await.ok().flatten();
-        let positions = held.map(|table| table.positions().clone()).unwrap_or_default();
-        let halt = Halt { reason: reason.clone(), positions, tried };
-        if let Err(error) = self.ctx.lake.halt("silver", &self.name, &halt).await {
-            tracing::debug!(table = %self.name, %error, "cannot note in the lake that the table halted");
-        }
+        note(&self.ctx.lake, "silver", &self.name, reason.clone(), tried).await;
         self.noted = true;
         self.meter.halt(reason);
     }
@@ -136,18 +133,13 @@ impl Pipeline {
         if self.out.is_some() || !std::mem::take(&mut self.noted) {
             return;
         }
-        let lake = &self.ctx.lake;
-        if !matches!(lake.halted("silver", &self.name).await, Ok(None))
-            && let Err(error) = lake.resumed("silver", &self.name).await
-        {
-            tracing::debug!(table = %self.name, %error, "cannot note in the lake that the table goes on");
-        }
+        unnote(&self.ctx.lake, "silver", &self.name).await;
     }
 
     /// From opening the tables to the first error.
-    async fn follow(&mut self, wake: &Notify, pauses: &mut Backoff) -> Result<()> {
+    async fn follow(&mut self, pauses: &mut Backoff) -> Result<()> {
         let mut open: Option<Open> = None;
-        while !self.stop.is_cancelled() {
+        while !self.control.stop.is_cancelled() {
             if open.is_none() {
                 open = self.open().await?;
             }
@@ -171,8 +163,8 @@ impl Pipeline {
                 self.meter.state(if open.is_some() { State::Idle } else { State::Starting });
             }
             tokio::select! {
-                () = self.stop.cancelled() => {}
-                () = wake.notified() => {}
+                () = self.control.stop.cancelled() => {}
+                () = self.control.wake.notified() => {}
                 () = tokio::time::sleep(self.ctx.settings.poll) => {}
             }
         }
@@ -196,7 +188,7 @@ impl Pipeline {
         // Held until the batch is in the table, and with it the memory.
         let turn = Arc::clone(&self.turns).acquire_owned();
         let _turn = tokio::select! {
-            () = self.stop.cancelled() => return Ok(false),
+            () = self.control.stop.cancelled() => return Ok(false),
             turn = turn => turn.ok(),
         };
         let [position, deleted, aside] = open.tables.positions(&open.input);
@@ -266,8 +258,8 @@ impl Pipeline {
         }
         self.meter.holds(open.tables.main.rows(), open.tables.main.files());
         tracing::debug!(table = %self.name, version = version.0, upto = upto.0, records, "batch committed");
-        for downstream in self.ctx.project.catalog.downstream(&self.name) {
-            self.ctx.announce.announce(&downstream.name, &self.name, version);
+        for downstream in self.ctx.project.catalog.followers(&self.name) {
+            self.ctx.announce.announce(&downstream, &self.name, version);
         }
         self.keep_up(open).await?;
         Ok(true)
@@ -377,7 +369,7 @@ impl Pipeline {
     async fn measure(&mut self, open: &Open) -> Result<()> {
         let [position, ..] = open.tables.positions(&open.input);
         let Some(position) = position else { return Ok(()) };
-        if self.out.as_ref().is_some_and(|(at, _)| *at == position) {
+        if self.out == Some(position) {
             return Ok(());
         }
         // What was out of its bounds is measured again as soon as it may have been put right.
@@ -388,11 +380,15 @@ impl Pipeline {
         let (model, main) = (self.model()?, &open.tables.main);
         let as_of = measures::as_of(self.ctx.project.clock, self.ctx.clock.now(), model, main).await?;
         match measures::take(&self.ctx.lake, model, main, as_of, &self.meter).await {
-            Ok(()) => self.out = None,
+            Ok(()) => {
+                self.out = None;
+                self.control.stands(None);
+            }
             Err(error @ Error::MeasureFailed { .. }) => {
                 let tried = Positions::default().with(open.input.clone(), position);
                 self.halt(&error, tried).await;
-                self.out = Some((position, error));
+                self.control.stands(Some(chain(&error)));
+                self.out = Some(position);
                 self.due.owe();
             }
             Err(error) => {
@@ -436,18 +432,4 @@ fn seconds(millis: i64) -> f64 {
     #[allow(clippy::cast_precision_loss, reason = "a span of milliseconds for a metric")]
     let millis = millis.max(0) as f64;
     millis / 1000.0
-}
-
-/// An error with its causes.
-struct Chain<'a>(&'a Error);
-impl std::fmt::Display for Chain<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let mut cause: Option<&dyn std::error::Error> = Some(self.0);
-        let mut first = true;
-        while let Some(error) = cause {
-            write!(f, "{}{error}", if first { "" } else { ": " })?;
-            (first, cause) = (false, error.source());
-        }
-        Ok(())
-    }
 }

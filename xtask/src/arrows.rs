@@ -14,16 +14,17 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("lake", &["model", "runtime"]),
     ("query", &["model"]),
     ("catalog", &["model", "query"]),
+    ("stage", &["model", "runtime", "stream", "lake"]),
     ("testkit", &["model", "runtime", "stream", "lake"]),
     ("cdc-sim", &["model", "runtime", "catalog", "stream"]),
     ("ingest", &["model", "datum", "runtime", "catalog", "stream"]),
-    ("bronze", &["model", "datum", "runtime", "catalog", "stream", "lake"]),
-    ("silver", &["model", "runtime", "catalog", "stream", "lake", "query"]),
-    ("gold", &["model", "runtime", "catalog", "stream", "lake", "query"]),
+    ("bronze", &["model", "datum", "runtime", "catalog", "stream", "lake", "stage"]),
+    ("silver", &["model", "runtime", "catalog", "stream", "lake", "query", "stage"]),
+    ("gold", &["model", "runtime", "catalog", "stream", "lake", "query", "stage"]),
     (
         "lakepulse",
         &[
-            "model", "runtime", "catalog", "stream", "lake", "query", "cdc-sim", "ingest", "bronze",
+            "model", "runtime", "catalog", "stream", "lake", "query", "stage", "cdc-sim", "ingest", "bronze",
             "silver", "gold",
         ],
     ),
@@ -31,8 +32,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     (
         "benchmarks",
         &[
-            "model", "runtime", "catalog", "stream", "lake", "query", "cdc-sim", "bronze", "silver", "gold",
-            "testkit",
+            "model", "runtime", "catalog", "stream", "lake", "query", "stage", "cdc-sim", "bronze", "silver",
+            "gold", "testkit",
         ],
     ),
     ("fuzz", &["model", "datum", "catalog", "stream", "lake", "query", "ingest", "bronze", "silver"]),

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use model::TopicName;
-use serde_json::Value;
+use stage::CommitInfo;
+use stage::info::Silver;
 
 use crate::broker::Broker;
 use crate::process::Cost;
@@ -123,7 +124,11 @@ async fn silver(project: &Project, open: &Open, broker: &Broker) -> Result<Stage
     let (mut count, mut rows, mut first) = (0, 0, None);
     for model in open.project.catalog.silver() {
         rows += open.rows(&model.name).await?;
-        let folded = |info: &Value| count += sum(&info["outcomes"]);
+        let folded = |info: &CommitInfo| {
+            if let CommitInfo::Silver(Silver { outcomes: Some(outcomes), .. }) = info {
+                count += outcomes.total();
+            }
+        };
         first = earlier(first, landed(open, &model.name, folded).await?);
     }
     ensure!(count > 0, "silver folded no change");
@@ -151,11 +156,15 @@ async fn gold(project: &Project, open: &Open, broker: &Broker) -> Result<Stage> 
 }
 
 /// Shows `each` what our commits that changed rows say, and tells when the first of them was.
-async fn landed(open: &Open, table: &model::TableName, mut each: impl FnMut(&Value)) -> Result<Option<i64>> {
+async fn landed(
+    open: &Open,
+    table: &model::TableName,
+    mut each: impl FnMut(&CommitInfo),
+) -> Result<Option<i64>> {
     let table = open.table(table).await?;
     let mut first = None;
     for entry in table.log(None, table.version()).await? {
-        each(&entry.info);
+        CommitInfo::of(&entry)?.iter().for_each(&mut each);
         if entry.data_change {
             first = earlier(first, Some(entry.timestamp_ms));
         }
@@ -169,10 +178,6 @@ fn earlier(a: Option<i64>, b: Option<i64>) -> Option<i64> {
 
 fn since(first: Option<i64>, cost: &Cost) -> Option<Duration> {
     first.map(|at| Duration::from_millis(at.saturating_sub(cost.started.0).max(0).unsigned_abs()))
-}
-
-fn sum(counts: &Value) -> u64 {
-    counts.as_object().into_iter().flatten().filter_map(|(_, count)| count.as_u64()).sum()
 }
 
 impl Stages {

@@ -16,6 +16,8 @@ use tokio::task::JoinHandle;
 mod json;
 mod strange;
 
+use stage::CommitInfo;
+
 use super::*;
 use crate::Loss;
 use crate::assemble::column;
@@ -143,8 +145,9 @@ impl Bench {
             ids: Arc::new(RandomIds),
             meters: Meters::new(),
             settings,
+            create: true,
             select: None,
-            announcer: None,
+            announce: Arc::new(()),
             progress: progress.clone(),
             draining: self.draining.clone(),
         };
@@ -251,16 +254,13 @@ fn cells(rows: &[RecordBatch], column: &str) -> BTreeMap<(i64, i64), String> {
 async fn ranges(table: &lake::Table) -> (BTreeMap<i64, (i64, i64)>, u64, Sum) {
     let (mut ranges, mut rows, mut sum) = (BTreeMap::<i64, (i64, i64)>::new(), 0, Sum::default());
     for entry in table.log(None, table.version()).await.expect("a log") {
-        let listed =
-            entry.info.get("ranges").and_then(|ranges| ranges.as_array().cloned()).unwrap_or_default();
-        for range in listed {
-            let number = |key: &str| range[key].as_i64().expect("a number");
-            let (partition, from, to) = (number("partition"), number("from"), number("to"));
-            let known = ranges.entry(partition).or_insert((from, from));
-            assert_eq!(known.1, from, "a range follows the one before it");
-            known.1 = to;
-            rows += number("rows") as u64;
-            let part: Sum = range["digest"].as_str().expect("text").parse().expect("a sum");
+        let Some(CommitInfo::Bronze(info)) = CommitInfo::of(&entry).expect("readable") else { continue };
+        for range in info.ranges {
+            let known = ranges.entry(range.partition.into()).or_insert((range.from, range.from));
+            assert_eq!(known.1, range.from, "a range follows the one before it");
+            known.1 = range.to;
+            rows += range.rows;
+            let part: Sum = range.digest.parse().expect("a sum");
             sum.0 = sum.0.wrapping_add(part.0);
         }
     }

@@ -2,10 +2,10 @@
 
 use lake::Table;
 use runtime::State;
+use stage::halts::{chain, note_partition};
 
 use super::*;
 use crate::commit::Outcome;
-use crate::halt::note_partition;
 
 impl Task {
     /// Partitions are ours. What was read of them before does not count: the table says where to go on.
@@ -91,7 +91,8 @@ impl Task {
         self.release(partition);
         let app = self.app(partition);
         if let Some(table) = &self.table {
-            note_partition(&self.shared.context.lake, table, app, position, &error).await;
+            let lake = &self.shared.context.lake;
+            note_partition(lake, "bronze", table, app, position, chain(&error)).await;
         }
         self.meter.state(State::Halted);
         self.shared.context.progress.halt(&self.topic.table, &self.topic.name);
@@ -163,10 +164,9 @@ impl Task {
             let (topic, partition) = (self.topic.name.clone(), range.partition);
             self.command(Command::ShowLag { topic, partition, offset: Offset(range.to) });
         }
-        if let Some(announcer) = &self.shared.context.announcer {
-            for model in self.shared.context.project.catalog.downstream(&self.topic.table) {
-                announcer.announce(&model.name, &self.topic.table, version);
-            }
+        let context = &self.shared.context;
+        for downstream in context.project.catalog.followers(&self.topic.table) {
+            context.announce.announce(&downstream, &self.topic.table, version);
         }
     }
 

@@ -172,8 +172,9 @@ impl World {
             ids: Arc::new(RandomIds),
             meters: Meters::new(),
             settings: Settings::default(),
+            create: true,
             select: None,
-            announcer: None,
+            announce: Arc::new(()),
             progress: Progress::default(),
             draining: CancellationToken::new(),
         };

@@ -253,7 +253,8 @@ async fn shape(wiring: &Wiring, table: &TableName, step: &Step) -> Anyhow<()> {
             silver::rebuild(&project.catalog, model, &by).await?;
         } else {
             let ids = wiring.ids.as_ref();
-            let rebuilt = gold::rebuild(project, model, lake, wiring.clock.as_ref(), ids).await?;
+            let stop = CancellationToken::new();
+            let rebuilt = gold::rebuild(project, model, lake, wiring.clock.as_ref(), ids, &stop).await?;
             tracing::info!(table = %table, version = rebuilt.version.0, "cut over");
         }
     }
@@ -305,7 +306,7 @@ async fn set(
         remove: Remove::Nothing,
         schema,
         properties,
-        info: serde_json::Map::from_iter([("stage".to_owned(), "apply".into())]),
+        info: stage::CommitInfo::Apply.stored(),
     };
     Ok(table.commit(&commit).await?)
 }

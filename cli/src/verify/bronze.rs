@@ -23,7 +23,7 @@ use lake::digest::{self, Sum};
 use lake::{LogEntry, Table};
 use model::{AppId, Offset, TopicName};
 use roaring::RoaringTreemap;
-use serde::Deserialize;
+use stage::CommitInfo;
 use stream::{Admin, Kafka};
 
 use super::decoded::Sample;
@@ -33,16 +33,16 @@ use super::{Finding, Scope, follow};
 const NAMED: usize = 5;
 
 /// What a commit says it read of one partition: `from` inclusive, `to` exclusive.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone)]
 struct Range {
-    topic_id: String,
-    partition: i32,
-    from: i64,
-    to: i64,
-    rows: u64,
-    digest: String,
-    #[serde(skip)]
+    said: stage::info::Range,
     version: u64,
+}
+impl std::ops::Deref for Range {
+    type Target = stage::info::Range;
+    fn deref(&self) -> &Self::Target {
+        &self.said
+    }
 }
 
 /// What is there of a range.
@@ -70,7 +70,7 @@ pub async fn check(scope: &Scope<'_>, topic: &Topic) -> Result<Finding> {
     let Some(table) = scope.lake.table(name).await? else { return missing(scope.kafka, topic).await };
     let mut finding = Finding::new(name);
     let log = table.log(None, table.version()).await?;
-    let ranges = ranges(&log, &mut finding)?;
+    let (ranges, accepted) = ranges(&log, &mut finding)?;
     let cleaned = log.first().is_some_and(|oldest| oldest.version.0 > 0);
     chain(&table, &ranges, cleaned, &mut finding);
     let id = Admin::try_new(scope.kafka)?.describe(&topic.name).await?.map(|info| info.id.to_string());
@@ -100,8 +100,6 @@ pub async fn check(scope: &Scope<'_>, topic: &Topic) -> Result<Finding> {
         "{rows} rows in {count} ranges of {} partitions, offsets and digests; {on_topic}, {decoded}",
         ranges.len()
     );
-    let accepted = log.iter().filter_map(|entry| Some(entry.info.get("accepted")?.as_array()?.len()));
-    let accepted: usize = accepted.sum();
     if accepted > 0 {
         finding.checked.push_str(&format!("; {accepted} losses accepted"));
     }
@@ -132,28 +130,28 @@ async fn missing(kafka: &Kafka, topic: &Topic) -> Result<Finding> {
     Ok(finding)
 }
 
-/// All stated ranges by partition, in offset order; commits that are not ours are faults.
-fn ranges(log: &[LogEntry], finding: &mut Finding) -> Result<BTreeMap<Partition, Vec<Range>>> {
+/// All stated ranges by partition, in offset order, and how many losses were accepted; commits that are not
+/// ours are faults.
+fn ranges(log: &[LogEntry], finding: &mut Finding) -> Result<(BTreeMap<Partition, Vec<Range>>, usize)> {
     let mut all: BTreeMap<Partition, Vec<Range>> = BTreeMap::new();
+    let mut accepted = 0;
     for entry in log {
-        let stated = entry.info.get("ranges").cloned();
-        if stated.is_none() && entry.data_change && entry.version.0 > 0 {
-            finding.fault(format!("version {} changed rows and states no offset range", entry.version));
-        }
-        let stated: Vec<Range> = stated
-            .map(serde_json::from_value)
-            .transpose()
-            .with_context(|| format!("offset ranges of version {}", entry.version))?
-            .unwrap_or_default();
-        for mut range in stated {
-            range.version = entry.version.0;
-            all.entry((range.topic_id.clone(), range.partition)).or_default().push(range);
+        let Some(CommitInfo::Bronze(info)) = CommitInfo::of(entry)? else {
+            if entry.data_change && entry.version.0 > 0 {
+                finding.fault(format!("version {} changed rows and states no offset range", entry.version));
+            }
+            continue;
+        };
+        accepted += info.accepted.len();
+        for said in info.ranges {
+            let partition = (said.topic_id.clone(), said.partition);
+            all.entry(partition).or_default().push(Range { said, version: entry.version.0 });
         }
     }
     for ranges in all.values_mut() {
         ranges.sort_by_key(|range| (range.from, range.to));
     }
-    Ok(all)
+    Ok((all, accepted))
 }
 
 /// Ranges follow each other, and the last ends at the table's position. Of a partition that was silent
@@ -311,7 +309,8 @@ async fn read_topic(
         records += read.len() as u64;
         sample.take_records(&read);
         // Lines of a file that were sent twice have one row.
-        let mut kept: Vec<u32> = (0..u32::try_from(read.len()).unwrap_or(u32::MAX)).collect();
+        let mut kept: Vec<u32> =
+            (0..u32::try_from(read.len()).expect("a batch has fewer than 2^32 records")).collect();
         if Ledger::concerns(&read, &kept) {
             ledger.drop_repeats(&read, &mut kept);
         }

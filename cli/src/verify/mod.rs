@@ -193,7 +193,8 @@ async fn never_falls(table: &lake::Table, finding: &mut Finding) -> Result<Vec<l
                 }
             }
         }
-        if entry.data_change && entry.version.0 > 0 && entry.info.get("stage").is_none() {
+        let is_ours = !matches!(stage::CommitInfo::of(entry), Ok(None));
+        if entry.data_change && entry.version.0 > 0 && !is_ours {
             finding.fault(format!("version {} changed rows and is no stage's", entry.version));
         }
         let positions = held.map(|(_, positions)| positions).unwrap_or_default().then(&entry.positions);

@@ -5,6 +5,8 @@ use anyhow::{Context as _, Result};
 use catalog::{Kind, Model};
 use lake::{LogEntry, Table};
 use model::{AppId, TableName, Version};
+use stage::CommitInfo;
+use stage::info::Silver;
 
 use super::follow::{self, Standing};
 use super::refold::Refold;
@@ -135,10 +137,7 @@ async fn fold_again(
 /// all of them where it replaced the table.
 fn accounts(log: &[LogEntry], input: &AppId, bronze: &[LogEntry], all: u64, finding: &mut Finding) {
     let complete = bronze.first().is_some_and(|entry| entry.version.0 == 0);
-    let brought = |entry: &LogEntry| -> u64 {
-        let ranges = entry.info.get("ranges").and_then(|ranges| ranges.as_array());
-        ranges.into_iter().flatten().filter_map(|range| range.get("rows")?.as_u64()).sum()
-    };
+    let brought = |entry: &LogEntry| CommitInfo::said(entry).map_or(0, |info| info.records());
     let between = |from: Option<i64>, to: i64| -> u64 {
         let within = |entry: &&LogEntry| {
             let version = entry.version.position();
@@ -149,10 +148,16 @@ fn accounts(log: &[LogEntry], input: &AppId, bronze: &[LogEntry], all: u64, find
     let mut held: Option<i64> = None;
     for entry in log {
         let position = entry.positions.get(input);
-        if let (Some(outcomes), Some(span)) = (entry.info.get("outcomes"), entry.info.get("input")) {
-            let (from, to) = (span["from"].as_i64(), span["to"].as_i64().unwrap_or(-1));
-            let stated: u64 =
-                outcomes.as_object().into_iter().flatten().filter_map(|(_, count)| count.as_u64()).sum();
+        let info = match CommitInfo::of(entry) {
+            Ok(info) => info,
+            Err(error) => {
+                finding.fault(format!("{error}: {}", error.source));
+                None
+            }
+        };
+        if let Some(CommitInfo::Silver(Silver { input: span, outcomes: Some(outcomes), .. })) = info {
+            let (from, to) = (span.from, Version(span.to).position());
+            let stated = outcomes.total();
             if from != held && held.is_some() {
                 finding.fault(format!(
                     "version {} goes on from version {from:?} of its input, the one before ended at {held:?}",

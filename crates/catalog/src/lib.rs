@@ -29,6 +29,7 @@ pub mod project;
 pub mod setting;
 pub mod shape;
 pub mod source;
+pub mod stages;
 pub mod topic;
 
 pub use catalog::{Catalog, Published};
@@ -43,4 +44,5 @@ pub use source::{
     Connection, Csv, Encoding, FileFormat, FileIdentity, FilePattern, Files, Pattern, Postgres, Source,
     WwiSim,
 };
+pub use stages::Stages;
 pub use topic::{Envelope, KEEPS, KeyFormat, READING, Snapshots, Topic, TopicPattern, ValueFormat};

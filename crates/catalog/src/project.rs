@@ -7,7 +7,7 @@ use std::time::Duration;
 use model::{ProjectName, Secret};
 use url::Url;
 
-use crate::{Catalog, Connection, Fault, Setting, SettingError};
+use crate::{Catalog, Connection, Fault, Setting, SettingError, Stages};
 
 /// A folder of files that passed every check.
 #[derive(Debug, Clone)]
@@ -20,6 +20,8 @@ pub struct Project {
     pub clock: ClockKind,
     /// When a stage commits.
     pub commit: CommitLimits,
+    /// How the stages run.
+    pub stages: Stages,
     /// How long stages may stand still before records pass them.
     pub lag_budget: Duration,
     /// Where everything runs.

@@ -44,8 +44,6 @@ pub enum Connection {
     Files(Files),
     /// A PostgreSQL database.
     Postgres(Postgres),
-    /// A connector this version knows by name only.
-    Other,
 }
 
 /// How the simulated source database behaves.

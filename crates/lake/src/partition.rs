@@ -47,7 +47,9 @@ pub(crate) fn partitions(
     let mut rows: BTreeMap<Partition, Vec<u32>> = BTreeMap::new();
     for row in 0..batch.num_rows() {
         let partition = columns.iter().map(|c| c[row].clone()).collect();
-        rows.entry(partition).or_default().push(u32::try_from(row).unwrap_or(u32::MAX));
+        rows.entry(partition)
+            .or_default()
+            .push(u32::try_from(row).expect("a batch has fewer than 2^32 rows"));
     }
     let taken = rows.into_iter().map(|(partition, rows)| {
         let rows = take_record_batch(&batch, &UInt32Array::from(rows));

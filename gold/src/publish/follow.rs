@@ -9,6 +9,7 @@ use futures::future::BoxFuture;
 use lake::Table;
 use model::{Positions, Reaction, TableName, TopicName};
 use runtime::{Backoff, CancellationToken, Meter, State};
+use stage::halts::{chain, note, unnote};
 use stream::Reclaims;
 use tokio::sync::Notify;
 
@@ -16,7 +17,7 @@ use super::Publisher;
 use super::encode::Encoders;
 use super::kafka::{KafkaWire, prepare};
 use crate::error::{Error, OfTable as _, Result};
-use crate::halt::{Tries, chain, note, unnote};
+use crate::halt::Tries;
 use crate::run::Context;
 
 /// Follows one table.
@@ -110,6 +111,8 @@ pub async fn follow(
                 }
                 poll
             }
+            // Whoever took the table over has fenced us, who stop anyway.
+            Err(error) if error.is_fenced() && stop.is_cancelled() => return Ok(()),
             Err(error)
                 if error.reaction() == Reaction::Halt
                     && !(error.is_fenced() && reclaims.may(Instant::now())) =>

@@ -155,7 +155,7 @@ pub(super) async fn prepare(
     published: &catalog::Published,
 ) -> Result<(super::encode::Registered, super::encode::Registered)> {
     let table = &published.table;
-    if ctx.settings.create {
+    if ctx.create {
         let spec = stream::TopicSpec {
             name: published.name.clone(),
             partitions: published.partitions,
@@ -167,7 +167,7 @@ pub(super) async fn prepare(
     let mut registered = Vec::with_capacity(2);
     for (what, json) in [("key", &published.key_schema), ("value", &published.value_schema)] {
         let subject = format!("{}-{what}", published.name);
-        if ctx.settings.create && ctx.registry.compatibility(&subject).await.of(table)?.is_none() {
+        if ctx.create && ctx.registry.compatibility(&subject).await.of(table)?.is_none() {
             ctx.registry.set_compatibility(&subject, &published.compatibility).await.of(table)?;
         }
         let id = ctx.registry.register(&subject, json).await.of(table)?;

@@ -5,30 +5,17 @@ use std::time::Duration;
 
 use catalog::{Kind, Measure, Otherwise, Project};
 use lake::TableSpec;
-use model::{Reaction, TableName};
+use model::Reaction;
 use rstest::rstest;
 use runtime::CancellationToken;
-use stream::OwnerEvent;
+use stage::Alone;
 
 use super::world::*;
 use crate::pipeline::Outcome;
-use crate::run::Ownership;
-use crate::{Error, Result, run};
+use crate::{Error, run};
 
 fn gold(keys: &[&str], sql: &str) -> Project {
     project(&[(Kind::Table, "gold.t", keys, sql, 7)])
-}
-
-/// Owns these tables from the start.
-struct Alone(Vec<TableName>);
-#[async_trait::async_trait]
-impl Ownership for Alone {
-    async fn next(&mut self) -> Result<OwnerEvent> {
-        match self.0.pop() {
-            Some(table) => Ok(OwnerEvent::Owned(table)),
-            None => std::future::pending().await,
-        }
-    }
 }
 
 /// Polls until `done`, at most half a minute.
@@ -85,7 +72,7 @@ async fn a_table_that_halts_for_a_row_says_so_in_the_lake_and_goes_on_once_the_r
     world.edit(&put(0, &[(1, None, "a", 5), (2, None, "a", 0)])).await;
     let stop = CancellationToken::new();
     let context = (*world.context(world.lake.clone())).clone();
-    let owners = Alone(vec![name("gold.t"), name("gold.fine")]);
+    let owners = Alone::of([name("gold.t"), name("gold.fine")]);
     let stage = runtime::tasks::spawn("gold", run(context, owners, stop.clone()));
     let rows = async |table: &str| match world.lake.table(&name(table)).await.expect("looked") {
         Some(table) => table.rows().unwrap_or_default(),

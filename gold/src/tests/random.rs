@@ -190,7 +190,7 @@ async fn lives(asked: Asked, events: Vec<Event>) {
             }
             Event::Refresh => {
                 let keeper = keeper.get_or_insert_with(|| world.keeper("gold.t"));
-                settle(keeper).await.unwrap_or_else(|e| panic!("{sql}: {}", crate::halt::chain(&e)));
+                settle(keeper).await.unwrap_or_else(|e| panic!("{sql}: {}", stage::halts::chain(&e)));
                 world.assert_kept("gold.t").await;
             }
             Event::Killed(polls) => {

@@ -25,9 +25,16 @@ async fn another_model_halts_until_the_rebuild_cuts_over_in_one_version() {
     world.edit(&put(0, &[(4, None, "y", 4)])).await;
     let model = &world.project.catalog.models[&name("gold.t")];
     let ids = runtime::SeededIds::new(9);
-    let rebuilt = crate::rebuild(&world.project, model, &world.lake, world.clock.as_ref(), &ids)
-        .await
-        .expect("rebuilt");
+    let rebuilt = crate::rebuild(
+        &world.project,
+        model,
+        &world.lake,
+        world.clock.as_ref(),
+        &ids,
+        &runtime::CancellationToken::new(),
+    )
+    .await
+    .expect("rebuilt");
     let new = world.table("gold.t").await;
     assert_eq!((rebuilt.version, rebuilt.after), (old.version().next(), 2));
     assert_eq!((new.version(), new.id()), (rebuilt.version, old.id()));
@@ -50,18 +57,8 @@ async fn a_table_that_was_tampered_with_differs_from_its_recomputation() {
     settle(&mut world.keeper("gold.t")).await.expect("filled");
     let mut table = world.table("gold.t").await;
     let append = table.stage(table.scan(None).await.expect("scanned")).await.expect("staged");
-    let story = crate::commit::Story {
-        project: &world.project.name,
-        op: "01".to_owned(),
-        method: "a foreign hand".to_owned(),
-        inputs: &[],
-        as_of: model::ClockMs(0),
-        arrived: None,
-        verdicts: vec![],
-        cause: None,
-    };
     let expect = lake::Expect::All(table.positions().clone());
-    let mut commit = crate::commit::base(table.positions().clone(), expect, &story);
+    let mut commit = crate::commit::base("01".to_owned(), table.positions().clone(), expect);
     commit.append = append;
     table.commit(&commit).await.expect("landed");
     let model = &world.project.catalog.models[&name("gold.t")];

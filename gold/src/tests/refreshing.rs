@@ -87,7 +87,7 @@ async fn while_draining_pins_are_committed_at_once() {
     let world = World::new(project(&[(Kind::Table, "gold.t", &["kind"], sql, 7)])).await;
     let ctx = world.context(world.lake.clone());
     let model = std::sync::Arc::new(world.project.catalog.models[&name("gold.t")].clone());
-    let mut keeper = crate::pipeline::Keeper::new(ctx.clone(), model);
+    let mut keeper = crate::pipeline::Keeper::new(ctx.clone(), model, Default::default());
     world.edit(&put(0, &[(1, None, "x", 1)])).await;
     settle(&mut keeper).await.expect("filled");
     world.edit(&put(0, &[(1, None, "x", 2)])).await;

@@ -17,10 +17,11 @@ use object_store::ObjectStore;
 use object_store::memory::InMemory;
 use proptest::prelude::*;
 use runtime::{CancellationToken, ManualClock, Meters, SeededIds};
+use stage::{CommitInfo, Control, info};
 use stream::{Kafka, KafkaSettings, Registry, RegistrySettings};
 
+use crate::Settings;
 use crate::pipeline::{Keeper, Outcome};
-use crate::settings::Settings;
 use crate::{Context, Result};
 
 /// A row of either silver table.
@@ -161,6 +162,7 @@ pub fn project(models: &[(Kind, &str, &[&str], &str, i64)]) -> Project {
         name: "test".parse().expect("valid"),
         clock: ClockKind::Wall,
         commit: CommitLimits::default(),
+        stages: Default::default(),
         lag_budget: Duration::from_secs(86_400),
         target: Target::default(),
         notices: vec![],
@@ -231,6 +233,7 @@ impl World {
             meters: self.meters.clone(),
             announce: Arc::new(()),
             settings: self.settings.clone(),
+            create: true,
             select: vec![],
             draining: CancellationToken::new(),
         })
@@ -242,7 +245,7 @@ impl World {
     }
     pub fn keeper_over(&self, lake: Lake, table: &str) -> Keeper {
         let model = self.project.catalog.models.get(&name(table)).expect("a model");
-        Keeper::new(self.context(lake), Arc::new(model.clone()))
+        Keeper::new(self.context(lake), Arc::new(model.clone()), Control::default())
     }
 
     /// Commits to a silver table, as silver does.
@@ -261,6 +264,7 @@ impl World {
             false => table.stage(vec![rows(&edit.puts, version)]).await.expect("staged"),
         };
         let position = AppId::table(&"bronze".parse().expect("valid"));
+        let at = |time: &AtomicI64| Some(time.load(Ordering::Relaxed)).filter(|at| *at != 0);
         let commit = Commit {
             operation: "MERGE",
             op: runtime::Ids::ulid(self.ids.as_ref()),
@@ -270,12 +274,15 @@ impl World {
             remove: Remove::Keys(Keys { columns: vec!["id".to_owned()], rows: key_rows }),
             schema: None,
             properties: BTreeMap::new(),
-            info: [("newest_event_ms", &self.event), ("newest_arrival_ms", &self.arrival)]
-                .map(|(key, at)| (key.to_owned(), at.load(Ordering::Relaxed)))
-                .into_iter()
-                .filter(|(_, at)| *at != 0)
-                .map(|(key, at)| (key, at.into()))
-                .collect(),
+            info: CommitInfo::Silver(info::Silver {
+                project: self.project.name.to_string(),
+                input: info::Span { table: "bronze.t".to_owned(), from: None, to: 0 },
+                outcomes: None,
+                newest_event_ms: at(&self.event),
+                newest_arrival_ms: at(&self.arrival),
+                traceparent: None,
+            })
+            .stored(),
         };
         assert!(matches!(table.commit(&commit).await, Ok(Landing::Landed(_))));
     }

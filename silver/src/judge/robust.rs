@@ -28,7 +28,11 @@ pub fn column(
         [one] => Arc::clone(one),
         _ => {
             let parts: Vec<_> = parts.iter().map(AsRef::as_ref).collect();
-            concat(&parts).unwrap_or_else(|_| new_null_array(kind, batch.num_rows()))
+            concat(&parts).unwrap_or_else(|error| {
+                // No row keeps a value that is not its own: they are all put aside with the reason.
+                (0..batch.num_rows()).for_each(|row| failed(row, error.to_string()));
+                new_null_array(kind, batch.num_rows())
+            })
         }
     }
 }

@@ -4,7 +4,8 @@ use arrow::array::{ArrayRef, AsArray as _, RecordBatch};
 use arrow::datatypes::TimestampMicrosecondType;
 use lake::ChangedVersion;
 use model::Version;
-use runtime::traces::{Cause, TRACEPARENT};
+use runtime::traces::Cause;
+use stage::CommitInfo;
 
 use super::{Open, Pipeline};
 use crate::error::{Fitting as _, OfTable as _, Result};
@@ -75,7 +76,7 @@ impl Pipeline {
         while let Some(version) = open.pending.pop_front() {
             let added = open.bronze.read_added(&version, &columns).await.of(&self.name)?;
             let at = version.entry().version;
-            let cause = version.entry().info.get(TRACEPARENT).and_then(|text| Cause::parse(text.as_str()?));
+            let cause = CommitInfo::said(version.entry()).and_then(|info| info.cause());
             cause.into_iter().for_each(|cause| cause.add_to(&mut batch.causes));
             rows += added.iter().map(RecordBatch::num_rows).sum::<usize>();
             batch.rows.push((at, added));
@@ -93,6 +94,6 @@ impl Pipeline {
 
 /// How many rows bronze says a version added.
 fn rows_of(version: &ChangedVersion) -> i64 {
-    let ranges = version.entry().info.get("ranges").and_then(|r| r.as_array());
-    ranges.into_iter().flatten().filter_map(|range| range.get("rows")?.as_i64()).sum()
+    let rows = CommitInfo::said(version.entry()).map_or(0, |info| info.records());
+    i64::try_from(rows).unwrap_or(i64::MAX)
 }

@@ -52,9 +52,7 @@ impl Pipeline {
         let (rules, bronze) = rebuild::open(&self.ctx.project.catalog, model, &self.ctx.lake).await?;
         let main = match self.ctx.lake.table(&self.name).await.of(&self.name)? {
             Some(table) => table,
-            None if self.ctx.settings.create => {
-                table::create(&self.ctx.lake, &self.ctx.project.name, model).await?
-            }
+            None if self.ctx.create => table::create(&self.ctx.lake, &self.ctx.project.name, model).await?,
             None => return Ok(None),
         };
         let input = AppId::table(bronze.id());

@@ -1,7 +1,7 @@
 //! The stage on a lake on the local disk.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
@@ -15,12 +15,12 @@ use model::{AppId, Positions, TableName, Version};
 use rstest::rstest;
 use runtime::{CancellationToken, Clock, Ids, Meters, SeededIds, WallClock};
 use serde_json::Value;
+use stage::{Alone, Announce, CommitInfo};
 
 use super::oracle::{Model, Record, Says, expected};
 use super::shelf::as_text;
 use super::support::{Modelling, bronze, bronze_schema, long, text, topic};
 use crate::commit::Committer;
-use crate::run::Alone;
 use crate::{Context, Error, Settings, rebuild, recompute, run, standing};
 
 fn schema() -> SchemaRef {
@@ -73,6 +73,7 @@ async fn world_with(kind: Kind, change: impl FnOnce(&mut Declared)) -> World {
         name: "test".parse().expect("a name"),
         clock: ClockKind::Wall,
         commit: CommitLimits::default(),
+        stages: Default::default(),
         lag_budget: Duration::from_secs(86_400),
         target: Target::default(),
         catalog,
@@ -89,6 +90,7 @@ async fn world_with(kind: Kind, change: impl FnOnce(&mut Declared)) -> World {
         meters: Meters::new(),
         announce: Arc::new(()),
         settings,
+        create: true,
         select: Vec::new(),
     };
     World { dir, ctx, model }
@@ -235,12 +237,39 @@ async fn the_table_is_the_fold_of_bronze_after_every_version(#[case] kind: Kind)
     }
     let table = world.open(&world.model.name).await;
     let log = table.log(None, table.version()).await.expect("a log");
-    let accounted: u64 = log.iter().filter_map(|entry| entry.info.get("outcomes")).map(sum).sum();
+    let outcomes = |entry| match CommitInfo::of(entry).expect("readable") {
+        Some(CommitInfo::Silver(silver)) => silver.outcomes,
+        _ => None,
+    };
+    let accounted: u64 = log.iter().filter_map(outcomes).map(|outcomes| outcomes.total()).sum();
     assert_eq!(accounted, all.len() as u64, "the commits account for every row");
 }
 
-fn sum(outcomes: &Value) -> u64 {
-    outcomes.as_object().into_iter().flatten().filter_map(|(_, n)| n.as_u64()).sum()
+/// Remembers who was woken.
+#[derive(Default)]
+struct Woken(Mutex<BTreeSet<TableName>>);
+impl Announce for Woken {
+    fn announce(&self, downstream: &TableName, _: &TableName, _: Version) {
+        self.0.lock().expect("no panic").insert(downstream.clone());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_table_that_reads_through_a_view_is_woken_and_the_view_is_not() {
+    let mut world = world(Kind::Scd1).await;
+    let (view, gold): (TableName, TableName) =
+        ("silver.seen".parse().expect("a name"), "gold.counted".parse().expect("a name"));
+    let project = Arc::get_mut(&mut world.ctx.project).expect("nobody else has it");
+    for (name, kind, input) in [(&view, Kind::View, &world.model.name), (&gold, Kind::Table, &view)] {
+        let (name, inputs) = (name.clone(), vec![input.clone()]);
+        let model = Declared { name: name.clone(), kind, inputs, source: None, ..world.model.clone() };
+        project.catalog.models.insert(name, model);
+    }
+    let woken = Arc::new(Woken::default());
+    world.ctx.announce = woken.clone();
+    world.land(&hard_cases()[0]).await;
+    world.drain().await.expect("drains");
+    assert_eq!(*woken.0.lock().expect("no panic"), BTreeSet::from([gold]));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -135,9 +135,9 @@ fn read(dir: &Path, target: &str, learned: &Learned) -> Result<(Project, Vec<Fau
         models: planned.into_models(),
         tests,
     };
-    let settings::Settings { name, clock, commit, lag_budget, target } = settings;
+    let settings::Settings { name, clock, commit, stages, lag_budget, target } = settings;
     let dir = dir.to_owned();
-    Ok((Project { dir, name, clock, commit, lag_budget, target, catalog, notices }, faults))
+    Ok((Project { dir, name, clock, commit, stages, lag_budget, target, catalog, notices }, faults))
 }
 
 /// What every step reads and adds to.

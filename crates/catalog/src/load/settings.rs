@@ -1,6 +1,7 @@
-//! `lakepulse.yaml`: name, clock, commit limits, targets.
+//! `lakepulse.yaml`: name, clock, commit limits, how stages run, targets.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
 use std::path::Path;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use super::{Context, targets};
 use crate::fault::did_you_mean;
 use crate::shape::files::PROJECT;
 use crate::shape::object::Object;
-use crate::{ClockKind, CommitLimits, Target, TopicDefaults};
+use crate::{ClockKind, CommitLimits, Stages, Target, TopicDefaults};
 
 pub(super) const FILE: &str = "lakepulse.yaml";
 const LAG_BUDGET: Duration = Duration::from_secs(86_400);
@@ -20,6 +21,7 @@ pub(super) struct Settings {
     pub name: ProjectName,
     pub clock: ClockKind,
     pub commit: CommitLimits,
+    pub stages: Stages,
     pub lag_budget: Duration,
     pub target: Target,
 }
@@ -41,7 +43,8 @@ pub(super) fn read(cx: &mut Context<'_>, target: &str) -> Settings {
         _ => ClockKind::Wall,
     };
     let lag_budget = root.duration("lag_budget").unwrap_or(LAG_BUDGET);
-    Settings { name, clock, commit: commit(&root), lag_budget, target: choose(cx, &root, target) }
+    let stages = stages(cx, &root);
+    Settings { name, clock, commit: commit(&root), stages, lag_budget, target: choose(cx, &root, target) }
 }
 
 /// The folder's own name as a project name.
@@ -62,6 +65,85 @@ fn commit(root: &Object) -> CommitLimits {
         max_rows: commit.count("max_rows").unwrap_or(default.max_rows),
         max_bytes: commit.size("max_bytes").unwrap_or(default.max_bytes),
     }
+}
+
+/// The shortest time after which a loop may look again: less would keep a core busy with looking.
+const LEAST_PAUSE: Duration = Duration::from_millis(10);
+
+/// Less holds no batch worth a request.
+const LEAST_BYTES: u64 = 64 << 10;
+
+fn stages(cx: &mut Context<'_>, root: &Object) -> Stages {
+    let mut stages = Stages::default();
+    let Some(given) = root.object("stages") else { return stages };
+    let count = |object: &Object, key: &str, into: &mut usize| {
+        if let Some(count) = object.count(key) {
+            *into = usize::try_from(count).unwrap_or(usize::MAX);
+        }
+    };
+    let mut too_small = Vec::new();
+    let mut bytes = |object: &Object, key: &str, into: &mut usize| {
+        let Some(given) = object.size(key) else { return };
+        if given < LEAST_BYTES {
+            too_small.push((
+                object.line_of(key),
+                format!("`{key}` is less than 64KiB"),
+                "the default is a good begin",
+            ));
+        }
+        *into = usize::try_from(given).unwrap_or(usize::MAX);
+    };
+    let mut too_short = Vec::new();
+    let mut pause = |object: &Object, key: &str, into: &mut Duration| {
+        let Some(given) = object.duration(key) else { return };
+        if given < LEAST_PAUSE {
+            let message = format!("`{key}` is less than 10ms: the process would do nothing but look");
+            too_short.push((object.line_of(key), message, "the default is a good begin"));
+        }
+        *into = given;
+    };
+    if let (Some(given), ingest) = (given.object("ingest"), &mut stages.ingest) {
+        count(given, "batch_lines", &mut ingest.batch_lines);
+        bytes(given, "batch_bytes", &mut ingest.batch_bytes);
+        bytes(given, "max_line_bytes", &mut ingest.max_line_bytes);
+    }
+    if let (Some(given), bronze) = (given.object("bronze"), &mut stages.bronze) {
+        bronze.missing_schema_after =
+            given.duration("missing_schema_after").unwrap_or(bronze.missing_schema_after);
+        bytes(given, "memory_bytes", &mut bronze.memory_bytes);
+        bytes(given, "queue_bytes", &mut bronze.queue_bytes);
+        count(given, "batch_records", &mut bronze.batch_records);
+        bronze.compact_every = commits(given).unwrap_or(bronze.compact_every);
+        pause(given, "maintain", &mut bronze.maintain);
+    }
+    if let (Some(given), silver) = (given.object("silver"), &mut stages.silver) {
+        let at_least_one =
+            |key: &str| given.count(key).and_then(|n| NonZeroUsize::new(usize::try_from(n).ok()?));
+        silver.max_rows = at_least_one("max_rows").unwrap_or(silver.max_rows);
+        silver.at_once = at_least_one("at_once").unwrap_or(silver.at_once);
+        silver.measure = given.duration("measure").unwrap_or(silver.measure);
+        silver.compact_every = commits(given).unwrap_or(silver.compact_every);
+        pause(given, "poll", &mut silver.poll);
+        pause(given, "maintain", &mut silver.maintain);
+    }
+    if let (Some(given), gold) = (given.object("gold"), &mut stages.gold) {
+        gold.refresh = given.duration("refresh").unwrap_or(gold.refresh);
+        gold.pins = given.duration("pins").unwrap_or(gold.pins);
+        gold.measure = given.duration("measure").unwrap_or(gold.measure);
+        gold.compact_every = commits(given).unwrap_or(gold.compact_every);
+        count(given, "max_changed_rows", &mut gold.max_changed_rows);
+        count(given, "max_transaction", &mut gold.max_transaction);
+        pause(given, "poll", &mut gold.poll);
+        pause(given, "maintain", &mut gold.maintain);
+    }
+    for (line, message, help) in too_small.into_iter().chain(too_short) {
+        cx.faults.add_at(Path::new(FILE), line, message, help);
+    }
+    stages
+}
+
+fn commits(stage: &Object) -> Option<u32> {
+    stage.count("compact_every").and_then(|n| u32::try_from(n).ok())
 }
 
 /// Checks every target and gives the one asked for.
@@ -102,4 +184,54 @@ fn texts(object: &Object) -> BTreeMap<String, String> {
         entry.text().map(|text| (key.clone(), text.to_owned()))
     };
     object.entries.iter().filter_map(text).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+    use crate::load::fixture::valid;
+    use crate::load::tests::one_fault;
+    use crate::shape::Type;
+    use crate::shape::files::STAGES;
+
+    async fn loaded(stages: &str) -> Stages {
+        let yaml = format!("version: 1\nname: shop\nstages:\n{stages}");
+        let dir = valid().with(FILE, &yaml).write();
+        crate::load(dir.path(), "embedded").await.expect("valid").stages
+    }
+
+    #[tokio::test]
+    async fn every_key_of_a_stage_is_read() {
+        let mut keys = 0;
+        for stage in STAGES.keys {
+            let Type::Object(shape) = stage.kind else { panic!("`{}` is no mapping", stage.name) };
+            for key in shape.keys {
+                let value = match key.kind {
+                    Type::Duration => "77m",
+                    Type::Size => "3MiB",
+                    Type::Whole(..) => "77",
+                    _ => panic!("a value for `{}.{}`", stage.name, key.name),
+                };
+                let (stage, key) = (stage.name, key.name);
+                let read = loaded(&format!("  {stage}: {{ {key}: {value} }}\n")).await;
+                assert_ne!(read, Stages::default(), "`{stage}.{key}` is ignored");
+                keys += 1;
+            }
+        }
+        assert!(keys > 20, "{keys}");
+    }
+
+    #[rstest]
+    #[case::spins("silver: { poll: 1ms }", &["`poll`", "less than 10ms"])]
+    #[case::holds_nothing("bronze: { memory_bytes: 1KiB }", &["`memory_bytes`", "64KiB"])]
+    #[case::never("gold: { compact_every: 0 }", &["compact_every"])]
+    #[case::none_at_once("silver: { at_once: 0 }", &["at_once"])]
+    #[case::unknown("gold: { at_once: 2 }", &["at_once"])]
+    #[tokio::test]
+    async fn what_no_stage_can_run_with_is_a_fault(#[case] stage: &str, #[case] says: &[&str]) {
+        let yaml = format!("version: 1\nname: shop\nstages:\n  {stage}\n");
+        one_fault(valid().with(FILE, &yaml), "lakepulse.yaml:4", says).await;
+    }
 }

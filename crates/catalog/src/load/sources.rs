@@ -110,7 +110,8 @@ fn connection(
         "wwi-sim" => &WWI_SIM,
         "files" => &FILES,
         "postgres" => &POSTGRES,
-        _ => return Some(Connection::Other),
+        // Not one of CONNECTORS: the shape says so.
+        _ => return None,
     };
     let before = cx.faults.len();
     let settings = reread(text, "settings", shape, file, cx.dir, &mut cx.faults);

@@ -166,6 +166,7 @@ async fn every_fault_of_every_file_is_told_in_one_run() {
 #[case::publish_source_topic("models/gold/sales.sql", "publish: shop.sales", "publish: _lakepulse.shop.commits", "models/gold/sales.sql:4", &["our own"])]
 #[case::unknown_source_topic("sources/sim.yaml", "shop.cdc.orders", "shop.cdc.ordrs", "sources/sim.yaml:5", &["is not declared", "did you mean `shop.cdc.orders`?"])]
 #[case::unknown_connector("sources/sim.yaml", "wwi-sim", "wwi-sm", "sources/sim.yaml:2", &["did you mean `wwi-sim`?"])]
+#[case::connector_that_is_not_there_yet("sources/sim.yaml", "wwi-sim", "http", "sources/sim.yaml:2", &["http", "wwi-sim"])]
 #[case::bad_share("sources/sim.yaml", "disorder: 1%", "disorder: 101%", "sources/sim.yaml:3", &["a share such as"])]
 #[case::unknown_setting("sources/sim.yaml", "disorder: 1%", "disordr: 1%", "sources/sim.yaml:3", &["did you mean `disorder`?"])]
 #[case::test_of_no_table("models/gold/sales.test.yaml", "gold.big:", "gold.bg:", "models/gold/sales.test.yaml:4", &["does not read `gold.bg`", "did you mean `gold.big`?"])]

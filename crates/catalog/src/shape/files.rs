@@ -29,6 +29,7 @@ pub static PROJECT: Shape = Shape {
             "What `now()` in a gold model follows. Default: wall.",
         ),
         key("commit", Type::Object(&COMMIT), "When a stage commits: whichever is reached first."),
+        key("stages", Type::Object(&STAGES), "How the stages run. Nothing in it changes a result."),
         key(
             "lag_budget",
             Type::Duration,
@@ -46,6 +47,101 @@ static COMMIT: Shape = Shape {
         key("max_bytes", Type::Size, "Bytes that wait. Default: 128MiB."),
     ],
 };
+/// `stages` of `lakepulse.yaml`.
+pub static STAGES: Shape = Shape {
+    title: "stages",
+    keys: &[
+        key("ingest", Type::Object(&INGEST), "Reading files."),
+        key("bronze", Type::Object(&BRONZE), "Reading topics; when it commits is `commit`."),
+        key("silver", Type::Object(&SILVER), "Folding events."),
+        key("gold", Type::Object(&GOLD), "Refreshing tables and publishing them."),
+    ],
+};
+static INGEST: Shape = Shape {
+    title: "ingest",
+    keys: &[
+        key("batch_lines", MANY, "Lines of one transaction at most. Default: 5000."),
+        key(
+            "batch_bytes",
+            Type::Size,
+            "Bytes of one transaction at most; one line may exceed it. Default: 4MiB.",
+        ),
+        key("max_line_bytes", Type::Size, "A longer line is a bad one. Default: 8MiB."),
+    ],
+};
+static BRONZE: Shape = Shape {
+    title: "bronze",
+    keys: &[
+        key(
+            "missing_schema_after",
+            Type::Duration,
+            "How long the registry must say that it has no such schema before records are rows with an error. \
+             Default: 30s.",
+        ),
+        key(
+            "memory_bytes",
+            Type::Size,
+            "Undecoded bytes that all tables hold before the broker has to wait. Default: 64MiB.",
+        ),
+        key("queue_bytes", Type::Size, "Bytes of one fetch queue of the client. Default: 32MiB."),
+        key("batch_records", MANY, "Records that the client hands over at once. Default: 20000."),
+        COMPACT_EVERY,
+        MAINTAIN,
+    ],
+};
+static SILVER: Shape = Shape {
+    title: "silver",
+    keys: &[
+        key(
+            "max_rows",
+            MANY,
+            "Rows of one commit, about; a version of bronze is never cut. Default: 100000.",
+        ),
+        key(
+            "at_once",
+            Type::Whole(1, 1_024),
+            "Batches in hand at once, of all tables: what bounds memory. Default: the number of cores.",
+        ),
+        POLL,
+        MEASURE,
+        COMPACT_EVERY,
+        MAINTAIN,
+    ],
+};
+static GOLD: Shape = Shape {
+    title: "gold",
+    keys: &[
+        POLL,
+        key("refresh", Type::Duration, "Refresh a table at most this often while inputs move. Default: 1s."),
+        key(
+            "pins",
+            Type::Duration,
+            "Commit pins under which no row changed at most this often. Default: 30s.",
+        ),
+        MEASURE,
+        COMPACT_EVERY,
+        MAINTAIN,
+        key(
+            "max_changed_rows",
+            MANY,
+            "More changed rows are not narrowed: all is computed. Default: 2000000.",
+        ),
+        key("max_transaction", MANY, "Records of one Kafka transaction. Default: 100000."),
+    ],
+};
+const MANY: Type = Type::Whole(1, 1_000_000_000);
+const POLL: Key = key("poll", Type::Duration, "Look for new versions at least this often. Default: 1s.");
+const MEASURE: Key = key("measure", Type::Duration, "Take measures at most this often. Default: 10s.");
+const COMPACT_EVERY: Key = key(
+    "compact_every",
+    Type::Whole(1, 1_000_000),
+    "Compact a table once in this many of its commits. Default: 32, bronze 64.",
+);
+const MAINTAIN: Key = key(
+    "maintain",
+    Type::Duration,
+    "Delete files and log entries that nothing needs this often. Default: 6h.",
+);
 static TARGET: Shape = Shape {
     title: "target",
     keys: &[
@@ -255,7 +351,7 @@ pub static SOURCE: Shape = Shape {
     ],
 };
 /// Connectors that a source may name.
-pub const CONNECTORS: &[&str] = &["wwi-sim", "files", "postgres", "http"];
+pub const CONNECTORS: &[&str] = &["wwi-sim", "files", "postgres"];
 /// `settings:` of a `wwi-sim` source.
 pub static WWI_SIM: Shape = Shape {
     title: "settings of wwi-sim",

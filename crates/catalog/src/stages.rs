@@ -1,0 +1,134 @@
+//! How the stages run: `stages:` of `lakepulse.yaml`. Nothing here changes a result.
+
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+/// Settings of every stage.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Stages {
+    /// Reads sources.
+    pub ingest: Ingest,
+    /// Reads topics.
+    pub bronze: Bronze,
+    /// Folds events.
+    pub silver: Silver,
+    /// Refreshes and publishes.
+    pub gold: Gold,
+}
+
+/// Reading files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ingest {
+    /// Lines of one transaction at most.
+    pub batch_lines: usize,
+    /// Bytes of one transaction at most; one line may exceed it.
+    pub batch_bytes: usize,
+    /// A longer line is a bad one.
+    pub max_line_bytes: usize,
+}
+impl Default for Ingest {
+    fn default() -> Self {
+        Self { batch_lines: 5_000, batch_bytes: 4 << 20, max_line_bytes: 8 << 20 }
+    }
+}
+
+/// Bronze. When a table commits is the project's `commit:`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bronze {
+    /// How long the registry must say that a schema does not exist before its records become error
+    /// rows. Until then their partition waits: a replica of the registry may be behind.
+    pub missing_schema_after: Duration,
+    /// Undecoded bytes that all tables together hold before the broker is asked to wait. A table
+    /// below its equal share is never asked, whatever the others hold.
+    pub memory_bytes: usize,
+    /// Bytes of one fetch queue in the client.
+    pub queue_bytes: usize,
+    /// Records that the client hands over at once.
+    pub batch_records: usize,
+    /// Compact a table once in this many commits that this process makes to it. Rarer costs readers
+    /// more files, more often costs the cores that decode.
+    pub compact_every: u32,
+    /// Delete files and log entries that nothing needs this often.
+    pub maintain: Duration,
+}
+impl Default for Bronze {
+    fn default() -> Self {
+        Self {
+            missing_schema_after: Duration::from_secs(30),
+            memory_bytes: 64 << 20,
+            queue_bytes: 32 << 20,
+            batch_records: 20_000,
+            compact_every: 64,
+            maintain: MAINTAIN,
+        }
+    }
+}
+
+/// Silver.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Silver {
+    /// Close a batch at the first bronze version that brings it to this many rows. More rows cost
+    /// fewer commits and more memory; one bronze version is never cut.
+    pub max_rows: NonZeroUsize,
+    /// Batches in hand at once, of all tables together: what bounds the memory of a process that has
+    /// fallen behind.
+    pub at_once: NonZeroUsize,
+    /// Look for new bronze versions at least this often, announced or not.
+    pub poll: Duration,
+    /// Take measures after a commit at most this often: each reads its columns of the whole table.
+    pub measure: Duration,
+    /// Compact a table once in this many of its commits.
+    pub compact_every: u32,
+    /// Delete files and log entries that nothing needs this often.
+    pub maintain: Duration,
+}
+impl Default for Silver {
+    fn default() -> Self {
+        Self {
+            max_rows: NonZeroUsize::MIN.saturating_add(99_999),
+            at_once: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
+            poll: Duration::from_secs(1),
+            measure: Duration::from_secs(10),
+            compact_every: 32,
+            maintain: MAINTAIN,
+        }
+    }
+}
+
+/// Gold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gold {
+    /// Look at the inputs at least this often, announced or not.
+    pub poll: Duration,
+    /// Refresh a table at most this often while its inputs move. A refresh of few changes costs little
+    /// less than one of many, and a table of several inputs is told of each of them.
+    pub refresh: Duration,
+    /// Commit pins under which no row changed at most this often. Idle pins hold back vacuum.
+    pub pins: Duration,
+    /// Take measures after a commit at most this often: each reads its columns of the whole table.
+    pub measure: Duration,
+    /// Compact a table once in this many of its commits.
+    pub compact_every: u32,
+    /// Delete files and log entries that nothing needs this often.
+    pub maintain: Duration,
+    /// A refresh that would read more changed rows than this computes everything instead.
+    pub max_changed_rows: usize,
+    /// Records of one Kafka transaction.
+    pub max_transaction: usize,
+}
+impl Default for Gold {
+    fn default() -> Self {
+        Self {
+            poll: Duration::from_secs(1),
+            refresh: Duration::from_secs(1),
+            pins: Duration::from_secs(30),
+            measure: Duration::from_secs(10),
+            compact_every: 32,
+            maintain: MAINTAIN,
+            max_changed_rows: 2_000_000,
+            max_transaction: 100_000,
+        }
+    }
+}
+
+const MAINTAIN: Duration = Duration::from_secs(6 * 3600);

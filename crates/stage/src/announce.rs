@@ -1,0 +1,18 @@
+//! Wakes the readers of a table.
+
+use model::{TableName, Version};
+
+/// Tells downstream tables of a new version. A hint: it never waits and never fails.
+pub trait Announce: Send + Sync {
+    /// Wakes the owner of `downstream`.
+    fn announce(&self, downstream: &TableName, upstream: &TableName, version: Version);
+}
+impl Announce for stream::Announcer {
+    fn announce(&self, downstream: &TableName, upstream: &TableName, version: Version) {
+        stream::Announcer::announce(self, downstream, upstream, version);
+    }
+}
+/// Wakes nobody: readers find new versions when they poll.
+impl Announce for () {
+    fn announce(&self, _: &TableName, _: &TableName, _: Version) {}
+}

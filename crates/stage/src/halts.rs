@@ -1,0 +1,64 @@
+//! What is noted in the lake of a table that stands still, for `status`, `verify` and whoever waits.
+//!
+//! A lake that cannot be written to changes nothing else: the log and the metrics say it, too.
+
+use std::error::Error;
+
+use lake::{Halt, Lake, Table};
+use model::{AppId, Positions, TableName};
+
+/// An error with its causes, in one line. What an error repeats of its cause is left out.
+pub fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let said = error.to_string();
+        if !text.contains(&said) {
+            text.push_str(": ");
+            text.push_str(&said);
+        }
+        cause = error.source();
+    }
+    text
+}
+
+/// A stage stands still at a table. `tried`: versions of its inputs, where others may put it right.
+pub async fn note(lake: &Lake, stage: &str, table: &TableName, reason: String, tried: Positions) {
+    let held = lake.table(table).await.ok().flatten();
+    let positions = held.as_ref().map(Table::positions).cloned().unwrap_or_default();
+    write(lake, stage, table, Halt { reason, positions, tried }).await;
+}
+
+/// A stage stands still at one partition of a table, at `position`, beside those noted already.
+pub async fn note_partition(
+    lake: &Lake,
+    stage: &str,
+    table: &Table,
+    partition: AppId,
+    position: i64,
+    reason: String,
+) {
+    let noted = lake.halted(stage, table.name()).await.ok().flatten();
+    let mut halt = noted.filter(|halt| halt.holds(Some(table))).unwrap_or_default();
+    if !halt.reason.contains(&reason) {
+        halt.reason = if halt.reason.is_empty() { reason } else { format!("{}; {reason}", halt.reason) };
+    }
+    halt.positions.set(partition, position);
+    write(lake, stage, table.name(), halt).await;
+}
+
+/// The table goes on: takes back what an earlier process or try noted.
+pub async fn unnote(lake: &Lake, stage: &str, table: &TableName) {
+    if matches!(lake.halted(stage, table).await, Ok(None)) {
+        return;
+    }
+    if let Err(error) = lake.resumed(stage, table).await {
+        tracing::debug!(stage, %table, %error, "cannot note in the lake that the table goes on");
+    }
+}
+
+async fn write(lake: &Lake, stage: &str, table: &TableName, halt: Halt) {
+    if let Err(error) = lake.halt(stage, table, &halt).await {
+        tracing::warn!(stage, %table, %error, "cannot note in the lake what halted: `verify` and `status` do not say it");
+    }
+}

@@ -1,0 +1,21 @@
+//! What the three stages have in common.
+//!
+//! - [`tables`]: runs the tables that this process owns, and reports at once which of them broke off;
+//! - [`owners`]: which tables those are;
+//! - [`announce`]: wakes whoever reads a table when it has a new version;
+//! - [`commit`]: one commit, given again until its outcome is known;
+//! - [`info`]: what a commit says of itself;
+//! - [`halts`]: what is noted of a table that waits for a person.
+
+pub mod announce;
+pub mod commit;
+pub mod halts;
+pub mod info;
+pub mod owners;
+pub mod tables;
+
+pub use announce::Announce;
+pub use commit::commit;
+pub use info::{CommitInfo, Outcome, Outcomes};
+pub use owners::{Alone, Ownership};
+pub use tables::{Control, Halted, Stage, Task, run};

@@ -1,0 +1,39 @@
+//! Which tables a process owns. Ownership divides the work; what keeps two owners apart is the
+//! compare-and-set of each commit.
+
+use std::collections::VecDeque;
+
+use async_trait::async_trait;
+use model::TableName;
+use stream::OwnerEvent;
+
+/// Says which tables are ours. Cancel safe.
+#[async_trait]
+pub trait Ownership: Send {
+    /// The next change.
+    async fn next(&mut self) -> Result<OwnerEvent, stream::Error>;
+}
+#[async_trait]
+impl Ownership for stream::Owners {
+    async fn next(&mut self) -> Result<OwnerEvent, stream::Error> {
+        stream::Owners::next(self).await
+    }
+}
+
+/// Ownership of a fixed set of tables, for one process alone.
+pub struct Alone(VecDeque<TableName>);
+impl Alone {
+    /// Owns these from the start.
+    pub fn of(tables: impl IntoIterator<Item = TableName>) -> Self {
+        Self(tables.into_iter().collect())
+    }
+}
+#[async_trait]
+impl Ownership for Alone {
+    async fn next(&mut self) -> Result<OwnerEvent, stream::Error> {
+        match self.0.pop_front() {
+            Some(table) => Ok(OwnerEvent::Owned(table)),
+            None => std::future::pending().await,
+        }
+    }
+}

@@ -1,0 +1,250 @@
+//! Runs the tables that a process owns.
+//!
+//! Each table has tasks of its own. One that ends with an error waits for a person, one that breaks off
+//! (a panic) is a fault of ours; both are reported when they happen, and the other tables go on. A table
+//! that another process takes over is released once its tasks have ended, so that nothing is counted
+//! for it any more; if it comes back before that, it starts anew then.
+
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt as _, StreamExt as _};
+use lake::Lake;
+use model::{Positions, TableName};
+use parking_lot::Mutex;
+use runtime::{CancellationToken, Meters};
+use stream::OwnerEvent;
+use tokio::sync::Notify;
+
+use crate::halts;
+use crate::owners::Ownership;
+
+/// What a stage does for the tables of this process.
+pub trait Stage: Send {
+    /// Why a table waits for a person.
+    type Error: std::error::Error + Send + 'static;
+
+    /// Its name in metrics and notes.
+    const NAME: &'static str;
+
+    /// Where its tables are.
+    fn lake(&self) -> &Lake;
+
+    /// Its metrics.
+    fn meters(&self) -> &Meters;
+
+    /// Tables that it runs. Others are not ours to run, even if we own them.
+    fn runs(&self, table: &TableName) -> bool;
+
+    /// The tasks of a table. They end when told to, or with the reason why the table waits for a person;
+    /// that is noted by the task, as it knows what it tried.
+    fn start(&self, table: &TableName, control: Control) -> Vec<Task<Self::Error>>;
+
+    /// The table is no longer ours and none of its tasks runs.
+    fn released(&self, table: &TableName);
+
+    /// Whether the process has nothing left to do: every table of its own waits for a person.
+    fn ends_when_all_halted(&self) -> bool {
+        false
+    }
+}
+
+/// What the tasks of one table are told, and tell.
+#[derive(Debug, Clone, Default)]
+pub struct Control {
+    /// An input has a new version.
+    pub wake: Arc<Notify>,
+    /// The table is another process's, or the process ends.
+    pub stop: CancellationToken,
+    stands: Arc<Mutex<Option<String>>>,
+}
+impl Control {
+    /// The table stands still for this reason until its inputs move; or goes on.
+    pub fn stands(&self, why: Option<String>) {
+        *self.stands.lock() = why;
+    }
+}
+
+/// One task of a table.
+pub struct Task<E> {
+    /// What it does, for the runtime's console and for people.
+    pub name: &'static str,
+    /// What it runs.
+    pub run: BoxFuture<'static, Result<(), E>>,
+}
+
+/// A table that waits for a person.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Halted {
+    /// The table.
+    pub table: TableName,
+    /// Why, with its causes.
+    pub reason: String,
+}
+
+/// A table of ours.
+struct Running {
+    control: Control,
+    /// Tasks that have not ended.
+    tasks: usize,
+    /// Another process has it; what runs of it ends.
+    lost: bool,
+    /// It came back before it had ended.
+    again: bool,
+    halted: Option<String>,
+}
+
+/// How a task ended.
+struct Ended<E> {
+    table: TableName,
+    outcome: Result<(), Why<E>>,
+}
+
+enum Why<E> {
+    Halted(E),
+    BrokeOff { task: &'static str, said: String },
+}
+
+type Tasks<E> = FuturesUnordered<BoxFuture<'static, Ended<E>>>;
+
+/// Runs the tables of `owners` until `stop`. The tables that stand still come back.
+///
+/// # Errors
+/// When `owners` cannot tell any longer which tables are ours.
+pub async fn run<S: Stage>(
+    stage: S,
+    mut owners: impl Ownership,
+    stop: CancellationToken,
+) -> Result<Vec<Halted>, stream::Error> {
+    let mut running: BTreeMap<TableName, Running> = BTreeMap::new();
+    let mut tasks: Tasks<S::Error> = FuturesUnordered::new();
+    let ended = loop {
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => break Ok(()),
+            Some(ended) = tasks.next(), if !tasks.is_empty() => {
+                let table = ended.table.clone();
+                report(&stage, &mut running, ended).await;
+                if let Some(again) = settle(&stage, &mut running, &table) && again {
+                    start(&stage, &mut running, &mut tasks, table, &stop);
+                }
+                let all = !running.is_empty() && running.values().all(|table| table.halted.is_some());
+                if all && stage.ends_when_all_halted() {
+                    break Ok(());
+                }
+            }
+            event = owners.next() => match event {
+                Ok(OwnerEvent::Owned(table)) if stage.runs(&table) => match running.get_mut(&table) {
+                    Some(known) => known.again = known.lost,
+                    None => start(&stage, &mut running, &mut tasks, table, &stop),
+                },
+                Ok(OwnerEvent::Owned(_)) => {}
+                Ok(OwnerEvent::Lost(table)) => {
+                    if let Some(known) = running.get_mut(&table) {
+                        known.control.stop.cancel();
+                        (known.lost, known.again) = (true, false);
+                    }
+                    settle(&stage, &mut running, &table);
+                }
+                Ok(OwnerEvent::Woken(table)) => {
+                    if let Some(known) = running.get(&table) {
+                        known.control.wake.notify_one();
+                    }
+                }
+                Err(error) => break Err(error),
+            }
+        }
+    };
+    for known in running.values() {
+        known.control.stop.cancel();
+    }
+    while let Some(ended) = tasks.next().await {
+        report(&stage, &mut running, ended).await;
+    }
+    ended?;
+    let halted = running.into_iter().filter(|(_, known)| !known.lost).filter_map(|(table, known)| {
+        let reason = known.halted.or_else(|| known.control.stands.lock().take())?;
+        Some(Halted { table, reason })
+    });
+    Ok(halted.collect())
+}
+
+fn start<S: Stage>(
+    stage: &S,
+    running: &mut BTreeMap<TableName, Running>,
+    tasks: &mut Tasks<S::Error>,
+    table: TableName,
+    stop: &CancellationToken,
+) {
+    let control = Control { stop: stop.child_token(), ..Control::default() };
+    let started = stage.start(&table, control.clone());
+    let known = Running { control, tasks: started.len(), lost: false, again: false, halted: None };
+    for Task { name, run } in started {
+        let table = table.clone();
+        let task = runtime::tasks::spawn(name, AssertUnwindSafe(run).catch_unwind());
+        tasks.push(
+            async move {
+                let broke_off = |said| Err(Why::BrokeOff { task: name, said });
+                let outcome = match task.await {
+                    Ok(Ok(outcome)) => outcome.map_err(Why::Halted),
+                    Ok(Err(panic)) => broke_off(text_of(panic.as_ref())),
+                    Err(aborted) => broke_off(aborted.to_string()),
+                };
+                Ended { table, outcome }
+            }
+            .boxed(),
+        );
+    }
+    running.insert(table, known);
+}
+
+/// Remembers why a task ended. Of a table that another process has there is nothing to remember.
+async fn report<S: Stage>(stage: &S, running: &mut BTreeMap<TableName, Running>, ended: Ended<S::Error>) {
+    let Some(known) = running.get_mut(&ended.table) else { return };
+    known.tasks -= 1;
+    match ended.outcome {
+        Ok(()) => {}
+        Err(Why::Halted(error)) => {
+            if !known.lost {
+                known.halted.get_or_insert_with(|| halts::chain(&error));
+            }
+        }
+        Err(Why::BrokeOff { task, said }) => {
+            let reason = format!("the task `{task}` broke off, which is a fault of lakepulse: {said}");
+            tracing::error!(table = %ended.table, task, said, "a task broke off, its table stands still");
+            if !known.lost {
+                known.halted = Some(reason.clone());
+                // What else the table does ends, too: it would go on from what the panic left.
+                known.control.stop.cancel();
+                stage.meters().stage(S::NAME, &ended.table.to_string()).halt(reason.clone());
+                halts::note(stage.lake(), S::NAME, &ended.table, reason, Positions::default()).await;
+            }
+        }
+    }
+}
+
+/// Lets go of a table that is lost and has ended. `Some(true)`: it has come back meanwhile.
+fn settle<S: Stage>(
+    stage: &S,
+    running: &mut BTreeMap<TableName, Running>,
+    table: &TableName,
+) -> Option<bool> {
+    let known = running.get(table).filter(|known| known.lost && known.tasks == 0)?;
+    let again = known.again;
+    running.remove(table);
+    stage.released(table);
+    Some(again)
+}
+
+/// What a panic said.
+fn text_of(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message").to_owned()
+}
+
+#[cfg(test)]
+mod tests;
