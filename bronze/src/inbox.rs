@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use tokio::sync::mpsc::UnboundedReceiver;
 
-use crate::router::Message;
+use crate::shared::Message;
 
 /// Messages looked at together.
 const TOGETHER: usize = 256;

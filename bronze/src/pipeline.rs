@@ -7,76 +7,26 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use catalog::{Project, Topic};
+use catalog::Topic;
 use futures::future::BoxFuture;
-use lake::{Followers, Lake, Upkeep};
+use lake::{Followers, Upkeep};
 use model::{Positions, Reaction, TableName, TopicName};
-use runtime::{Backoff, CancellationToken, Clock, Ids, Meters, State};
-use stage::Announce;
+use runtime::{Backoff, CancellationToken, State};
 use stage::halts::{chain, note, unnote};
-use stream::{Admin, Consumer, Kafka, Limits, Registry};
+use stream::{Admin, Consumer, Limits};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinHandle;
 
+use crate::Error;
 use crate::budget::{Budget, Share};
 use crate::inbox::Inbox;
 use crate::open::open;
-use crate::router::{Command, Route, Router};
+use crate::router::{Route, Router};
+use crate::shared::{Command, Context, Shared};
 use crate::start::Starts;
 use crate::table::{Ours, Task};
-use crate::{Error, Progress, Settings};
-
-/// What bronze works with.
-pub struct Context {
-    /// The project.
-    pub project: Arc<Project>,
-    /// Where its tables are.
-    pub lake: Lake,
-    /// Where its topics are.
-    pub kafka: Kafka,
-    /// Where its schemas are.
-    pub registry: Registry,
-    /// Time.
-    pub clock: Arc<dyn Clock>,
-    /// Operation ids.
-    pub ids: Arc<dyn Ids>,
-    /// Metrics.
-    pub meters: Meters,
-    /// How it runs.
-    pub settings: Settings,
-    /// Whether missing tables are created. Off where only `apply` creates.
-    pub create: bool,
-    /// Bronze tables to run. `None`: all.
-    pub select: Option<Vec<TableName>>,
-    /// Wakes whoever reads the tables.
-    pub announce: Arc<dyn Announce>,
-    /// How far the partitions are, for whoever waits until they are drained.
-    pub progress: Progress,
-    /// Cancelled once nothing is waited for but the end: what has been read up to the ends of the log is
-    /// committed at once, not when it is old enough.
-    pub draining: CancellationToken,
-}
-
-/// What the tasks of a run share.
-pub(crate) struct Shared {
-    pub context: Context,
-    pub starts: Arc<Starts>,
-    /// Asked whether a topic is still the one that was read. `None` where no broker is.
-    pub admin: Option<Admin>,
-    generations: AtomicU64,
-}
-impl Shared {
-    pub fn new(context: Context, starts: Arc<Starts>, admin: Option<Admin>) -> Self {
-        Self { context, starts, admin, generations: AtomicU64::new(1) }
-    }
-    /// A generation that no partition has had.
-    pub fn generation(&self) -> u64 {
-        self.generations.fetch_add(1, Ordering::Relaxed)
-    }
-}
 
 /// How often a table is opened after an error that will be the same again.
 const TRIES: u32 = 5;

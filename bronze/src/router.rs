@@ -16,50 +16,14 @@ use std::time::Duration;
 
 use model::{Offset, TopicName};
 use runtime::CancellationToken;
-use stream::{Consumer, Event, Loss, Records};
+use stream::{Consumer, Event, Records};
 use tokio::sync::Notify;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::time::Instant;
 
-use crate::budget::{Permit, Share};
-use crate::pipeline::Shared;
+use crate::budget::Share;
+use crate::shared::{Command, Message, Shared};
 use crate::stalls::Stalls;
-
-/// To a table's task.
-#[derive(Debug)]
-pub(crate) enum Message {
-    /// Partitions with their generations.
-    Assigned(Vec<(i32, u64)>),
-    Revoked(Vec<i32>),
-    Records {
-        records: Records,
-        generation: u64,
-        permit: Permit,
-    },
-    /// All records before this offset were handed over.
-    End {
-        partition: i32,
-        offset: Offset,
-        generation: u64,
-    },
-    Lost {
-        loss: Loss,
-        generation: u64,
-    },
-}
-
-/// From a table's task.
-#[derive(Debug)]
-pub(crate) enum Command {
-    /// Reads from `offset`, if the partition still has the `expected` generation; then it has the new.
-    Seek { topic: TopicName, partition: i32, offset: Offset, expected: u64, generation: u64 },
-    /// Where the logs of a topic end, as the broker says: what is there should come.
-    Ends { topic: TopicName, ends: Vec<(i32, Offset)> },
-    /// Shows how far the table is.
-    ShowLag { topic: TopicName, partition: i32, offset: Offset },
-    /// Reads no more of the topic: its table halts.
-    Halt(TopicName),
-}
 
 /// Where a topic's records go.
 pub(crate) struct Route {

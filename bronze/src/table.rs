@@ -40,9 +40,8 @@ use crate::ledger::{self, Ledger, Lines, Partitions};
 use crate::lookup::{Asked, Lookups};
 use crate::open::Opened;
 use crate::patience::{Needs, Patience};
-use crate::pipeline::Shared;
-use crate::router::{Command, Message};
 use crate::said::{Cause, Said};
+use crate::shared::{Command, Message, Shared};
 use crate::{Error, Loss};
 
 /// How long a commit on its way may take once the process is told to stop.

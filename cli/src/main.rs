@@ -7,6 +7,7 @@ mod args;
 mod doctor;
 mod drain;
 mod failure;
+mod host;
 mod interrupt;
 mod launch;
 mod learn;

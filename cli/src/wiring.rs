@@ -9,11 +9,11 @@ use lake::{Lake, LakeSettings};
 use model::Exit;
 use runtime::health::Board;
 use runtime::{Clock, Ids, Meters, RandomIds, Traces, WallClock};
-use stream::embedded::Host;
 use stream::{Kafka, KafkaSettings, Registry, RegistrySettings};
 
 use crate::args::Common;
 use crate::failure::Failure;
+use crate::host::Host;
 use crate::{learn, mask};
 
 /// A checked project and open connections to what its target names.

@@ -1,8 +1,9 @@
 //! Arrows go down only. An edge that is not listed here is a fault of the layout, not of the list.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use cargo_metadata::{DependencyKind, MetadataCommand};
 
 /// Who may name whom. Stages never name each other; `cli` wires them.
@@ -14,8 +15,9 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("lake", &["model", "runtime"]),
     ("query", &["model"]),
     ("catalog", &["model", "query"]),
+    ("embedded", &["model", "runtime", "stream"]),
     ("stage", &["model", "runtime", "stream", "lake"]),
-    ("testkit", &["model", "runtime", "stream", "lake"]),
+    ("testkit", &["model", "runtime", "stream", "embedded", "lake"]),
     ("cdc-sim", &["model", "runtime", "catalog", "stream"]),
     ("ingest", &["model", "datum", "runtime", "catalog", "stream"]),
     ("bronze", &["model", "datum", "runtime", "catalog", "stream", "lake", "stage"]),
@@ -24,16 +26,16 @@ const ALLOWED: &[(&str, &[&str])] = &[
     (
         "lakepulse",
         &[
-            "model", "runtime", "catalog", "stream", "lake", "query", "stage", "cdc-sim", "ingest", "bronze",
-            "silver", "gold",
+            "model", "runtime", "catalog", "stream", "lake", "query", "stage", "embedded", "cdc-sim",
+            "ingest", "bronze", "silver", "gold",
         ],
     ),
     ("e2e", &["testkit", "cdc-sim"]),
     (
         "benchmarks",
         &[
-            "model", "runtime", "catalog", "stream", "lake", "query", "stage", "cdc-sim", "bronze", "silver",
-            "gold", "testkit",
+            "model", "runtime", "catalog", "stream", "lake", "query", "stage", "embedded", "cdc-sim",
+            "bronze", "silver", "gold", "testkit",
         ],
     ),
     ("fuzz", &["model", "datum", "catalog", "stream", "lake", "query", "ingest", "bronze", "silver"]),
@@ -44,9 +46,38 @@ const ALLOWED: &[(&str, &[&str])] = &[
 const OWNED: &[(&str, &[&str])] = &[
     ("rdkafka", &["stream"]),
     ("deltalake", &["lake"]),
-    ("tansu-broker", &["stream"]),
+    ("tansu-broker", &["embedded"]),
     ("opentelemetry", &["runtime"]),
 ];
+
+/// Folders of a crate, the lowest first: no file of one names a later one. What the crate's root offers to others
+/// is not named from inside, but for errors.
+const ROOMS: &[(&str, &[&str])] = &[("lake", &["store", "log", "files", "table", "upkeep"])];
+
+/// Names every file of a room that names a higher one; counts the others.
+fn rooms(root: &Path, faults: &mut Vec<String>) -> Result<usize> {
+    let mut files = 0;
+    for (of, rooms) in ROOMS {
+        for (floor, room) in rooms.iter().enumerate() {
+            let folder = root.join("crates").join(of).join("src").join(room);
+            for file in std::fs::read_dir(&folder).with_context(|| folder.display().to_string())? {
+                let path = file?.path();
+                let text = std::fs::read_to_string(&path)?;
+                files += 1;
+                for named in text.split("crate::").skip(1) {
+                    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+                    let named = named.split(|c| !is_name(c)).next().unwrap_or_default();
+                    let above = rooms[floor + 1..].contains(&named);
+                    let known = rooms.contains(&named) || ["error", "Error", "Result", ""].contains(&named);
+                    if above || !known {
+                        faults.push(format!("{} names `crate::{named}`, which is above it", path.display()));
+                    }
+                }
+            }
+        }
+    }
+    Ok(files)
+}
 
 /// Names every edge that is not allowed, or says how many were looked at.
 pub fn check() -> Result<String> {
@@ -65,7 +96,7 @@ pub fn check() -> Result<String> {
             let in_tests = dependency.kind == DependencyKind::Development;
             if ours.contains(to) {
                 edges += 1;
-                let for_tests = in_tests && to == "testkit";
+                let for_tests = in_tests && matches!(to, "testkit" | "embedded");
                 if !allowed.contains(&to) && !for_tests {
                     faults.push(format!("`{from}` -> `{to}` goes up or across"));
                 }
@@ -79,8 +110,10 @@ pub fn check() -> Result<String> {
             }
         }
     }
+    let files = rooms(metadata.workspace_root.as_std_path(), &mut faults)?;
     if !faults.is_empty() {
         bail!("{} edges are not allowed:\n  {}", faults.len(), faults.join("\n  "));
     }
-    Ok(format!("{edges} edges between {} crates, all allowed", ours.len()))
+    let crates = ours.len();
+    Ok(format!("{edges} edges between {crates} crates and {files} files in rooms, all allowed"))
 }

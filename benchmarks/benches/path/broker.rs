@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use stream::embedded::{Host, Role};
+use embedded::{Host, Role};
 use stream::{Kafka, KafkaSettings};
 
 use crate::process::Process;

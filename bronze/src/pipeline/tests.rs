@@ -5,12 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use apache_avro::types::Value;
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::Int64Type;
-use lake::LakeSettings;
+use catalog::Project;
+use embedded::Host;
 use lake::digest::Sum;
+use lake::{Lake, LakeSettings};
 use model::{Offset, TableName, TopicId};
-use runtime::{RandomIds, WallClock};
-use stream::embedded::Host;
-use stream::{KafkaSettings, Outgoing, Producer, RegistrySettings, TopicSpec};
+use runtime::{Meters, RandomIds, WallClock};
+use stream::{Kafka, KafkaSettings, Outgoing, Producer, Registry, RegistrySettings, TopicSpec};
 use tokio::task::JoinHandle;
 
 mod json;
@@ -19,10 +20,10 @@ mod strange;
 use stage::CommitInfo;
 
 use super::*;
-use crate::Loss;
 use crate::assemble::column;
 use crate::commit::digest;
 use crate::testing::{body, framed, schema};
+use crate::{Loss, Progress, Settings};
 
 const FIRST: &str = r#"{"type":"record","name":"Order","fields":[
     {"name":"id","type":"int"},{"name":"total","type":{"type":"bytes","logicalType":"decimal","precision":18,"scale":2}}]}"#;

@@ -15,9 +15,8 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use super::*;
 use crate::budget::Budget;
 use crate::ledger::{FILE_HEADER, LINE_HEADER};
-use crate::pipeline::Context;
 use crate::start::Starts;
-use crate::{Progress, Settings, create_table};
+use crate::{Context, Progress, Settings, create_table};
 
 const PARTITIONS: i32 = 3;
 const PROCESSES: usize = 2;

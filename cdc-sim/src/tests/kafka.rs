@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use embedded::Host;
 use model::{Offset, Reaction, TopicName};
 use runtime::{CancellationToken, Meters};
-use stream::embedded::Host;
 use stream::{Admin, Consumer, Event, Kafka, KafkaSettings, Limits, Registry, RegistrySettings, TopicSpec};
 
 use super::fold::{Reader, fold};

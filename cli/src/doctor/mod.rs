@@ -18,11 +18,11 @@ mod store;
 
 use catalog::Project;
 use runtime::WallClock;
-use stream::embedded::Host;
 use stream::{Kafka, KafkaSettings, Registry, RegistrySettings};
 
 pub use check::{Check, Verdict};
 
+use crate::host::Host;
 use crate::wiring;
 
 /// Every check, in order. `say` hears of each as soon as it is known.

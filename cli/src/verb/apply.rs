@@ -5,13 +5,15 @@
 //! tables behind it, and the others are done.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result as Anyhow, anyhow, bail};
 use arrow::datatypes::SchemaRef;
 use catalog::Model;
 use catalog::plan::{Class, Object, Step};
 use lake::{Commit, Expect, Landing, Remove, Table};
-use model::{Exit, Positions, TableName, TopicName};
+use model::{Exit, Positions, TableName, TopicName, Version};
 use runtime::CancellationToken;
 use stream::{Admin, TopicSpec, internal};
 
@@ -20,6 +22,9 @@ use crate::args::Common;
 use crate::failure::Failure;
 use crate::reach;
 use crate::wiring::Wiring;
+
+/// How long a rebuild may take before a store that does not answer to its commit ends it.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Does what `plan` prints.
 #[allow(clippy::print_stdout, reason = "this is the verb's output")]
@@ -243,20 +248,17 @@ async fn shape(wiring: &Wiring, table: &TableName, step: &Step) -> Anyhow<()> {
         return Ok(());
     };
     if step.rebuild {
-        if model.kind.is_silver() {
-            let by = silver::commit::Committer {
-                lake: lake.clone(),
-                project: project.name.clone(),
-                ids: wiring.ids.clone(),
-                stop: CancellationToken::new(),
-            };
-            silver::rebuild(&project.catalog, model, &by).await?;
-        } else {
-            let ids = wiring.ids.as_ref();
-            let stop = CancellationToken::new();
-            let rebuilt = gold::rebuild(project, model, lake, wiring.clock.as_ref(), ids, &stop).await?;
-            tracing::info!(table = %table, version = rebuilt.version.0, "cut over");
-        }
+        let stop = CancellationToken::new();
+        let bound = async {
+            tokio::time::sleep(PATIENCE).await;
+            stop.cancel();
+            std::future::pending::<Infallible>().await
+        };
+        let version = tokio::select! {
+            version = rebuild(wiring, model, &stop) => version?,
+            never = bound => match never {},
+        };
+        tracing::info!(table = %table, version = version.0, "cut over");
     }
     if step.class == Class::Create {
         if model.kind.is_silver() {
@@ -267,6 +269,23 @@ async fn shape(wiring: &Wiring, table: &TableName, step: &Step) -> Anyhow<()> {
         return Ok(());
     }
     note(wiring, model).await
+}
+
+/// Recomputes a table and cuts over. `stop` ends the wait for a store that does not answer to the commit.
+async fn rebuild(wiring: &Wiring, model: &Model, stop: &CancellationToken) -> Anyhow<Version> {
+    let (project, lake) = (&wiring.project, &wiring.lake);
+    if model.kind.is_silver() {
+        let by = silver::commit::Committer {
+            lake: lake.clone(),
+            project: project.name.clone(),
+            ids: wiring.ids.clone(),
+            stop: stop.clone(),
+        };
+        return Ok(silver::rebuild(&project.catalog, model, &by).await?);
+    }
+    let rebuilt =
+        gold::rebuild(project, model, lake, wiring.clock.as_ref(), wiring.ids.as_ref(), stop).await?;
+    Ok(rebuilt.version)
 }
 
 /// Brings what is said about a table up to date. No row changes.

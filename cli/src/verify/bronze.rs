@@ -23,7 +23,7 @@ use lake::digest::{self, Sum};
 use lake::{LogEntry, Table};
 use model::{AppId, Offset, TopicName};
 use roaring::RoaringTreemap;
-use stage::CommitInfo;
+use stage::{CommitInfo, info};
 use stream::{Admin, Kafka};
 
 use super::decoded::Sample;
@@ -35,11 +35,11 @@ const NAMED: usize = 5;
 /// What a commit says it read of one partition: `from` inclusive, `to` exclusive.
 #[derive(Debug, Clone)]
 struct Range {
-    said: stage::info::Range,
+    said: info::Range,
     version: u64,
 }
 impl std::ops::Deref for Range {
-    type Target = stage::info::Range;
+    type Target = info::Range;
     fn deref(&self) -> &Self::Target {
         &self.said
     }
@@ -70,7 +70,7 @@ pub async fn check(scope: &Scope<'_>, topic: &Topic) -> Result<Finding> {
     let Some(table) = scope.lake.table(name).await? else { return missing(scope.kafka, topic).await };
     let mut finding = Finding::new(name);
     let log = table.log(None, table.version()).await?;
-    let (ranges, accepted) = ranges(&log, &mut finding)?;
+    let (ranges, accepted) = ranges(&log, &mut finding);
     let cleaned = log.first().is_some_and(|oldest| oldest.version.0 > 0);
     chain(&table, &ranges, cleaned, &mut finding);
     let id = Admin::try_new(scope.kafka)?.describe(&topic.name).await?.map(|info| info.id.to_string());
@@ -132,16 +132,21 @@ async fn missing(kafka: &Kafka, topic: &Topic) -> Result<Finding> {
 
 /// All stated ranges by partition, in offset order, and how many losses were accepted; commits that are not
 /// ours are faults.
-fn ranges(log: &[LogEntry], finding: &mut Finding) -> Result<(BTreeMap<Partition, Vec<Range>>, usize)> {
+fn ranges(log: &[LogEntry], finding: &mut Finding) -> (BTreeMap<Partition, Vec<Range>>, usize) {
     let mut all: BTreeMap<Partition, Vec<Range>> = BTreeMap::new();
     let mut accepted = 0;
     for entry in log {
-        let Some(CommitInfo::Bronze(info)) = CommitInfo::of(entry)? else {
-            if entry.data_change && entry.version.0 > 0 {
-                finding.fault(format!("version {} changed rows and states no offset range", entry.version));
+        let info = match CommitInfo::of(entry) {
+            Ok(Some(CommitInfo::Bronze(info))) => info,
+            Ok(_) => info::Bronze::default(),
+            Err(error) => {
+                finding.fault(format!("{error}: {}", error.source));
+                continue;
             }
-            continue;
         };
+        if info.ranges.is_empty() && entry.data_change && entry.version.0 > 0 {
+            finding.fault(format!("version {} changed rows and states no offset range", entry.version));
+        }
         accepted += info.accepted.len();
         for said in info.ranges {
             let partition = (said.topic_id.clone(), said.partition);
@@ -151,7 +156,7 @@ fn ranges(log: &[LogEntry], finding: &mut Finding) -> Result<(BTreeMap<Partition
     for ranges in all.values_mut() {
         ranges.sort_by_key(|range| (range.from, range.to));
     }
-    Ok((all, accepted))
+    (all, accepted)
 }
 
 /// Ranges follow each other, and the last ends at the table's position. Of a partition that was silent

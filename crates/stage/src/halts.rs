@@ -26,7 +26,7 @@ pub fn chain(error: &dyn Error) -> String {
 pub async fn note(lake: &Lake, stage: &str, table: &TableName, reason: String, tried: Positions) {
     let held = lake.table(table).await.ok().flatten();
     let positions = held.as_ref().map(Table::positions).cloned().unwrap_or_default();
-    write(lake, stage, table, Halt { reason, positions, tried }).await;
+    write(lake, stage, table, Halt { reason, positions, tried, partial: false }).await;
 }
 
 /// A stage stands still at one partition of a table, at `position`, beside those noted already.
@@ -39,7 +39,8 @@ pub async fn note_partition(
     reason: String,
 ) {
     let noted = lake.halted(stage, table.name()).await.ok().flatten();
-    let mut halt = noted.filter(|halt| halt.holds(Some(table))).unwrap_or_default();
+    let mut halt = noted.filter(|halt| halt.partial && halt.holds(Some(table))).unwrap_or_default();
+    halt.partial = true;
     if !halt.reason.contains(&reason) {
         halt.reason = if halt.reason.is_empty() { reason } else { format!("{}; {reason}", halt.reason) };
     }
@@ -47,10 +48,13 @@ pub async fn note_partition(
     write(lake, stage, table.name(), halt).await;
 }
 
-/// The table goes on: takes back what an earlier process or try noted.
+/// The table goes on: takes back what an earlier process or try noted. What is noted of partitions stays: they may
+/// be another process's, and the note ends by itself once they move.
 pub async fn unnote(lake: &Lake, stage: &str, table: &TableName) {
-    if matches!(lake.halted(stage, table).await, Ok(None)) {
-        return;
+    match lake.halted(stage, table).await {
+        Ok(None) => return,
+        Ok(Some(halt)) if halt.partial => return,
+        Ok(Some(_)) | Err(_) => {}
     }
     if let Err(error) = lake.resumed(stage, table).await {
         tracing::debug!(stage, %table, %error, "cannot note in the lake that the table goes on");

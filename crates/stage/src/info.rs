@@ -34,7 +34,6 @@ pub struct Bronze {
     #[serde(default)]
     pub project: String,
     /// The records, by partition.
-    #[serde(default)]
     pub ranges: Vec<Range>,
     /// Losses that a person accepted with it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

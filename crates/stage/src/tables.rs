@@ -9,6 +9,7 @@ use std::any::Any;
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
@@ -96,18 +97,25 @@ struct Running {
     /// It came back before it had ended.
     again: bool,
     halted: Option<String>,
+    /// A task of it broke off; to be told once the others, which may still write, have ended.
+    untold: bool,
 }
 
-/// How a task ended.
-struct Ended<E> {
-    table: TableName,
-    outcome: Result<(), Why<E>>,
+/// What ended.
+enum Ended<E> {
+    /// A task of a table.
+    Task(TableName, Result<(), Why<E>>),
+    /// What was said of one.
+    Note,
 }
 
 enum Why<E> {
     Halted(E),
     BrokeOff { task: &'static str, said: String },
 }
+
+/// How long a note may take: a store that does not answer keeps no process from its end.
+const NOTE: Duration = Duration::from_secs(2);
 
 type Tasks<E> = FuturesUnordered<BoxFuture<'static, Ended<E>>>;
 
@@ -127,9 +135,9 @@ pub async fn run<S: Stage>(
             biased;
             () = stop.cancelled() => break Ok(()),
             Some(ended) = tasks.next(), if !tasks.is_empty() => {
-                let table = ended.table.clone();
-                report(&stage, &mut running, ended).await;
-                if let Some(again) = settle(&stage, &mut running, &table) && again {
+                if let Some(table) = report(&stage, &mut running, &mut tasks, ended)
+                    && settle(&stage, &mut running, &table) == Some(true)
+                {
                     start(&stage, &mut running, &mut tasks, table, &stop);
                 }
                 let all = !running.is_empty() && running.values().all(|table| table.halted.is_some());
@@ -163,7 +171,7 @@ pub async fn run<S: Stage>(
         known.control.stop.cancel();
     }
     while let Some(ended) = tasks.next().await {
-        report(&stage, &mut running, ended).await;
+        report(&stage, &mut running, &mut tasks, ended);
     }
     ended?;
     let halted = running.into_iter().filter(|(_, known)| !known.lost).filter_map(|(table, known)| {
@@ -182,7 +190,8 @@ fn start<S: Stage>(
 ) {
     let control = Control { stop: stop.child_token(), ..Control::default() };
     let started = stage.start(&table, control.clone());
-    let known = Running { control, tasks: started.len(), lost: false, again: false, halted: None };
+    let known =
+        Running { control, tasks: started.len(), lost: false, again: false, halted: None, untold: false };
     for Task { name, run } in started {
         let table = table.clone();
         let task = runtime::tasks::spawn(name, AssertUnwindSafe(run).catch_unwind());
@@ -194,7 +203,7 @@ fn start<S: Stage>(
                     Ok(Err(panic)) => broke_off(text_of(panic.as_ref())),
                     Err(aborted) => broke_off(aborted.to_string()),
                 };
-                Ended { table, outcome }
+                Ended::Task(table, outcome)
             }
             .boxed(),
         );
@@ -203,10 +212,16 @@ fn start<S: Stage>(
 }
 
 /// Remembers why a task ended. Of a table that another process has there is nothing to remember.
-async fn report<S: Stage>(stage: &S, running: &mut BTreeMap<TableName, Running>, ended: Ended<S::Error>) {
-    let Some(known) = running.get_mut(&ended.table) else { return };
+fn report<S: Stage>(
+    stage: &S,
+    running: &mut BTreeMap<TableName, Running>,
+    tasks: &mut Tasks<S::Error>,
+    ended: Ended<S::Error>,
+) -> Option<TableName> {
+    let Ended::Task(table, outcome) = ended else { return None };
+    let known = running.get_mut(&table)?;
     known.tasks -= 1;
-    match ended.outcome {
+    match outcome {
         Ok(()) => {}
         Err(Why::Halted(error)) => {
             if !known.lost {
@@ -214,17 +229,33 @@ async fn report<S: Stage>(stage: &S, running: &mut BTreeMap<TableName, Running>,
             }
         }
         Err(Why::BrokeOff { task, said }) => {
-            let reason = format!("the task `{task}` broke off, which is a fault of lakepulse: {said}");
-            tracing::error!(table = %ended.table, task, said, "a task broke off, its table stands still");
+            tracing::error!(%table, task, said, "a task broke off, its table stands still");
+            // What else the table does ends, too: it would go on from what the panic left.
+            known.control.stop.cancel();
             if !known.lost {
-                known.halted = Some(reason.clone());
-                // What else the table does ends, too: it would go on from what the panic left.
-                known.control.stop.cancel();
-                stage.meters().stage(S::NAME, &ended.table.to_string()).halt(reason.clone());
-                halts::note(stage.lake(), S::NAME, &ended.table, reason, Positions::default()).await;
+                known.halted =
+                    Some(format!("the task `{task}` broke off, which is a fault of lakepulse: {said}"));
+                known.untold = true;
             }
         }
     }
+    if known.tasks == 0
+        && !known.lost
+        && std::mem::take(&mut known.untold)
+        && let Some(reason) = known.halted.clone()
+    {
+        stage.meters().stage(S::NAME, &table.to_string()).halt(reason.clone());
+        let (lake, table) = (stage.lake().clone(), table.clone());
+        let note = async move {
+            let noted = halts::note(&lake, S::NAME, &table, reason, Positions::default());
+            if tokio::time::timeout(NOTE, noted).await.is_err() {
+                tracing::warn!(%table, "the lake does not answer: what halted is not noted there");
+            }
+            Ended::Note
+        };
+        tasks.push(note.boxed());
+    }
+    Some(table)
 }
 
 /// Lets go of a table that is lost and has ended. `Some(true)`: it has come back meanwhile.

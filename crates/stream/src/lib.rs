@@ -14,7 +14,6 @@
 //! | [`hash`] | Kafka's murmur2: which partition a key goes to |
 //! | [`registry`] | schema registry client and wire framing |
 //! | [`trial`] | what a cluster really does, tried on a topic made for that |
-//! | [`embedded`] | broker and registry inside the process |
 //!
 //! The rules kept here: a consumer group says who has a partition and never where to read from; the
 //! position comes from [`consumer::Start`]. A position the log does not hold is a
@@ -27,7 +26,6 @@ pub mod admin;
 mod aside;
 pub mod commits;
 pub mod consumer;
-pub mod embedded;
 pub mod error;
 mod ffi;
 pub mod hash;
@@ -48,6 +46,7 @@ pub use commits::{Announcer, OwnerEvent, Owners};
 pub use consumer::{Cause, Consumer, Event, Limits, Loss, Start};
 pub use error::{Error, Result};
 pub use latest::{TailRecord, latest, read, tail};
+pub use logs::hosts;
 pub use producer::{Outgoing, Producer};
 pub use reclaims::Reclaims;
 pub use records::{Record, Records};

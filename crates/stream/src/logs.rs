@@ -27,7 +27,7 @@ const AGAIN: Duration = Duration::from_secs(10);
 static IS_OURS_GONE: AtomicBool = AtomicBool::new(false);
 
 /// Says that this process hosts a broker, or that it is about to stop the one that it hosts.
-pub(crate) fn hosts(is_hosting: bool) {
+pub fn hosts(is_hosting: bool) {
     IS_OURS_GONE.store(!is_hosting, Ordering::Relaxed);
 }
 

@@ -10,10 +10,10 @@ use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 
-use crate::embedded::Host;
 use crate::{
     Admin, Consumer, Event, Kafka, KafkaSettings, Limits, Outgoing, Producer, Records, Start, TopicSpec,
 };
+use embedded::Host;
 
 /// Nothing in a test takes this long unless it hangs.
 pub const PATIENCE: Duration = Duration::from_secs(40);

@@ -15,10 +15,10 @@ use arrow::array::{
 };
 use arrow::compute::{concat_batches, filter_record_batch};
 use arrow::datatypes::{Decimal128Type, Float64Type, Int64Type};
+use embedded::Host;
 use lake::{Commit, Expect, Keys, Lake, LakeSettings, Landing, Remove, Table};
 use model::{Positions, TopicName};
 use runtime::RandomIds;
-use stream::embedded::Host;
 use stream::{Admin, Kafka, KafkaSettings, Outgoing, Producer};
 
 use crate::sabotage::{self, ulid};

@@ -111,8 +111,11 @@ pub async fn follow(
                 }
                 poll
             }
-            // Whoever took the table over has fenced us, who stop anyway.
-            Err(error) if error.is_fenced() && stop.is_cancelled() => return Ok(()),
+            // Whoever took the table over has fenced us or is further, and we stop anyway.
+            Err(error) if stop.is_cancelled() => {
+                tracing::debug!(table = %follower.table, error = &error as &dyn std::error::Error, "the publisher stops");
+                return Ok(());
+            }
             Err(error)
                 if error.reaction() == Reaction::Halt
                     && !(error.is_fenced() && reclaims.may(Instant::now())) =>

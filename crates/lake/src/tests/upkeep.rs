@@ -102,7 +102,8 @@ async fn a_step_is_bounded_and_sorts_when_asked() {
         .find(|f| f.physical_rows() == Some(20))
         .expect("the new file")
         .clone();
-    let names = table.shared.reader.rows(&table.log, &files, table.schema(), crate::read::Pick::All).await;
+    let names =
+        table.shared.reader.rows(&table.log, &files, table.schema(), crate::files::read::Pick::All).await;
     let names = names.expect("reads");
     assert!(names[0].column(1).as_string::<i32>().iter().is_sorted());
 }

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use lake::LakeSettings;
-use runtime::SeededIds;
+use runtime::{SeededIds, State};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::*;
@@ -50,6 +50,7 @@ impl Stage for World {
     fn start(&self, table: &TableName, control: Control) -> Vec<Task<DoesNotFit>> {
         let (seen, table) = (self.seen.clone(), table.clone());
         let orders = self.orders.lock().remove(&table);
+        let (meter, stop) = (self.meters.stage(Self::NAME, &table.to_string()), control.stop.clone());
         let run = async move {
             drop(seen.send(Seen::Started(table.clone())));
             let mut orders = orders.unwrap_or_else(|| unbounded_channel().1);
@@ -69,7 +70,13 @@ impl Stage for World {
                 }
             }
         };
-        vec![Task { name: "test table", run: run.boxed() }]
+        // Another that, as it ends, still says how the table fares.
+        let beside = async move {
+            stop.cancelled().await;
+            meter.state(State::Idle);
+            Ok(())
+        };
+        vec![Task { name: "test table", run: run.boxed() }, Task { name: "test upkeep", run: beside.boxed() }]
     }
     fn released(&self, table: &TableName) {
         drop(self.seen.send(Seen::Released(table.clone())));

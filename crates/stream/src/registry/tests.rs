@@ -12,7 +12,7 @@ use tokio::net::TcpListener;
 
 use super::http::Http;
 use super::*;
-use crate::embedded::Host;
+use embedded::Host;
 
 const ONE: &str = r#"{"type":"record","name":"R","fields":[{"name":"a","type":"int"}]}"#;
 const TWO: &str = r#"{"type":"record","name":"R","fields":[{"name":"a","type":"long"},

@@ -1,0 +1,161 @@
+//! The topic `_schemas`, written and read in place: broker and registry are one process.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use tansu_sans_io::record::Record;
+
+use crate::Error;
+use crate::store::{Refusal, Store, now, single};
+
+const NAME: &str = "_schemas";
+const READ: usize = 1 << 20;
+
+/// Key of a record, as Confluent writes it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "keytype")]
+pub(super) enum Key {
+    /// A version of a subject.
+    #[serde(rename = "SCHEMA")]
+    Schema { subject: String, version: u32, magic: u8 },
+    /// A compatibility level: a subject's, or everyone's.
+    #[serde(rename = "CONFIG")]
+    Config { subject: Option<String>, magic: u8 },
+    /// Versions of a subject up to one are gone.
+    #[serde(rename = "DELETE_SUBJECT")]
+    DeleteSubject { subject: String, magic: u8 },
+    /// Anything a real registry writes that means nothing here.
+    #[serde(other, rename = "NOOP")]
+    Noop,
+}
+
+/// Value of a record; nothing in the topic means it never was.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub(super) enum Value {
+    /// Of [`Key::Schema`].
+    Schema(Version),
+    /// Of [`Key::Config`].
+    #[serde(rename_all = "camelCase")]
+    Config { compatibility_level: String },
+    /// Of [`Key::DeleteSubject`].
+    DeleteSubject { subject: String, version: u32 },
+}
+
+/// A version of a subject.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Version {
+    pub subject: String,
+    pub version: u32,
+    pub id: u32,
+    pub schema: Arc<str>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub references: Vec<Reference>,
+    #[serde(default)]
+    pub deleted: bool,
+}
+
+/// A name in a schema that is the schema of another subject.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub(super) struct Reference {
+    pub name: String,
+    pub subject: String,
+    pub version: u32,
+}
+
+/// The topic.
+pub(super) struct Topic {
+    store: Store,
+}
+
+impl Topic {
+    /// The topic of this broker, created if there is none.
+    pub(super) fn open(store: &Store) -> Result<Self, Error> {
+        if store.topic(NAME).is_none() {
+            let config = BTreeMap::from([("cleanup.policy".to_owned(), "compact".to_owned())]);
+            store.create(NAME, 1, 1, config).map_err(|refusal| broken(format!("{refusal:?}")))?;
+        }
+        Ok(Self { store: store.clone() })
+    }
+
+    /// All records, in order.
+    pub(super) fn records(&self) -> Result<Vec<(Key, Option<Value>)>, Error> {
+        let topic = self.store.topic(NAME).ok_or_else(|| broken("it is gone".to_owned()))?;
+        let partition = topic.partition(0).ok_or_else(|| broken("it has no partition".to_owned()))?;
+        let mut records = Vec::new();
+        let mut offset = partition.start();
+        loop {
+            let read = partition.read(offset, true, READ, true).map_err(|error| broken(error.to_string()))?;
+            let Some(last) = read.batches.last() else { return Ok(records) };
+            offset = last.max_offset() + 1;
+            for batch in read.batches.into_iter().filter(|batch| !batch.is_control()) {
+                let base = batch.base_offset;
+                let batch: Vec<Record> = batch.try_into().map_err(|error| broken(format!("{error:?}")))?;
+                for record in batch {
+                    let at = base + i64::from(record.offset_delta);
+                    records.push(parse(record).map_err(|error| broken(format!("offset {at}: {error}")))?);
+                }
+            }
+        }
+    }
+
+    /// Appends a record; it survives this process from then on.
+    pub(super) fn append(&self, key: &Key, value: Option<&Value>) -> Result<(), Refusal> {
+        let json = |error: serde_json::Error| Refusal::Disk(error.into());
+        let key = Bytes::from(serde_json::to_vec(key).map_err(json)?);
+        let value = value.map(serde_json::to_vec).transpose().map_err(json)?.map(Bytes::from);
+        let batch = single(key, value, now());
+        let batch = batch.map_err(|error| Refusal::Disk(std::io::Error::other(error)))?;
+        let topic = self.store.topic(NAME).ok_or(tansu_sans_io::ErrorCode::UnknownTopicOrPartition)?;
+        self.store.produce(&topic, 0, batch).map(drop)
+    }
+}
+
+fn parse(record: Record) -> serde_json::Result<(Key, Option<Value>)> {
+    let key = serde_json::from_slice(record.key.as_deref().unwrap_or(b"null"))?;
+    let value = match (&key, record.value) {
+        (Key::Noop, _) | (_, None) => None,
+        (_, Some(value)) => Some(serde_json::from_slice(&value)?),
+    };
+    Ok((key, value))
+}
+
+fn broken(reason: String) -> Error {
+    Error::Schemas { reason }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a Confluent registry writes, field for field.
+    #[test]
+    fn records_are_laid_out_as_confluents() {
+        let key = Key::Schema { subject: "s-value".to_owned(), version: 2, magic: 1 };
+        let value = Value::Schema(Version {
+            subject: "s-value".to_owned(),
+            version: 2,
+            id: 7,
+            schema: "\"long\"".into(),
+            references: Vec::new(),
+            deleted: false,
+        });
+        assert_eq!(
+            serde_json::to_value(&key).expect("json"),
+            serde_json::json!({"keytype": "SCHEMA", "subject": "s-value", "version": 2, "magic": 1})
+        );
+        assert_eq!(
+            serde_json::to_value(&value).expect("json"),
+            serde_json::json!({"subject": "s-value", "version": 2, "id": 7, "schema": "\"long\"", "deleted": false})
+        );
+        for (text, expected) in [
+            (r#"{"keytype":"CONFIG","subject":null,"magic":0}"#, Key::Config { subject: None, magic: 0 }),
+            (r#"{"keytype":"NOOP","magic":0}"#, Key::Noop),
+            (r#"{"keytype":"MODE","subject":null,"magic":0}"#, Key::Noop),
+        ] {
+            assert_eq!(serde_json::from_str::<Key>(text).expect("a key"), expected);
+        }
+    }
+}

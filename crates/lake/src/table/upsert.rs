@@ -1,0 +1,121 @@
+//! Replacing rows by key.
+//!
+//! The old rows are found, marked as deleted in their files' vectors (or, where a table does without
+//! vectors, left out of rewritten files), and the new rows come in files of their own. What was done
+//! to a file stays valid while the file is as it was, so a commit that has to be tried again searches
+//! only the files that changed meanwhile: one that was compacted is looked for under its new name.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use deltalake::kernel::{Add, DeletionVectorDescriptor, Remove};
+use roaring::RoaringTreemap;
+
+use crate::Result;
+use crate::files::read::Pick;
+use crate::files::{stage, vectors};
+use crate::log::Log;
+use crate::log::file::{DataFile, FileKey, key};
+use crate::log::snapshot::Snapshot;
+use crate::store::wall_ms;
+use crate::table::finder::KeySet;
+use crate::table::lake::Shared;
+
+/// Rows to take out of a table, and what was prepared for it so far.
+pub(crate) struct Upsert {
+    keys: Arc<KeySet>,
+    prepared: HashMap<FileKey, Touch>,
+}
+
+/// What the keys mean for one file.
+enum Touch {
+    /// None of its live rows has a key.
+    None,
+    /// All of its live rows do.
+    Drop,
+    /// Some do, and this vector hides them with those hidden before.
+    Mark(DeletionVectorDescriptor),
+    /// Some do, and these files hold the others.
+    Rewrite(Vec<Add>),
+}
+
+impl Upsert {
+    pub fn new(keys: KeySet) -> Self {
+        Self { keys: Arc::new(keys), prepared: HashMap::new() }
+    }
+
+    /// What takes the keys' rows out of this snapshot.
+    pub async fn derive(
+        &mut self,
+        shared: &Arc<Shared>,
+        log: &Log,
+        snapshot: &Snapshot,
+    ) -> Result<(Vec<Remove>, Vec<Add>)> {
+        self.prepare(shared, log, snapshot).await?;
+        let (mut removes, mut adds) = (Vec::new(), Vec::new());
+        let now = wall_ms();
+        for file in snapshot.files.values() {
+            match self.prepared.get(&file.key()) {
+                None | Some(Touch::None) => continue,
+                Some(Touch::Drop) => {}
+                Some(Touch::Mark(vector)) => adds.push(file.with_vector(vector.clone())),
+                Some(Touch::Rewrite(files)) => adds.extend_from_slice(files),
+            }
+            removes.push(file.remove(true, now));
+        }
+        Ok((removes, adds))
+    }
+
+    async fn prepare(&mut self, shared: &Arc<Shared>, log: &Log, snapshot: &Snapshot) -> Result<()> {
+        let unknown = |file: &&Arc<DataFile>| !self.prepared.contains_key(&file.key());
+        let files: Vec<_> = snapshot.files.values().filter(unknown).cloned().collect();
+        let keys: Vec<FileKey> = files.iter().map(|file| file.key()).collect();
+        let found = shared.finder.find(shared, log, files, self.keys.clone()).await?;
+        self.prepared.extend(keys.into_iter().map(|key| (key, Touch::None)));
+        let mut marks = Vec::new();
+        for (file, hits) in found {
+            let before = shared.vectors.of(log, &file).await?;
+            let hidden = before.as_ref() | &hits;
+            if hidden.len() == before.len() {
+                continue;
+            }
+            let rows = match file.physical_rows() {
+                Some(rows) => rows,
+                None => shared.reader.count(log, &file).await?,
+            };
+            if hidden.len() == rows {
+                self.prepared.insert(file.key(), Touch::Drop);
+            } else if snapshot.vectors {
+                marks.push((file, hidden));
+            } else {
+                let files = rewrite(shared, log, snapshot, &file, hidden).await?;
+                self.prepared.insert(file.key(), Touch::Rewrite(files));
+            }
+        }
+        if marks.is_empty() {
+            return Ok(());
+        }
+        let (files, marks): (Vec<_>, Vec<RoaringTreemap>) = marks.into_iter().unzip();
+        let descriptors = vectors::write(log, &marks).await?;
+        for ((file, descriptor), rows) in files.into_iter().zip(descriptors).zip(marks) {
+            // The next commit extends this vector: it need not be read back.
+            shared.vectors.keep(key(&file.add.path, Some(&descriptor)), Arc::new(rows));
+            self.prepared.insert(file.key(), Touch::Mark(descriptor));
+        }
+        Ok(())
+    }
+}
+
+async fn rewrite(
+    shared: &Arc<Shared>,
+    log: &Log,
+    snapshot: &Snapshot,
+    file: &DataFile,
+    hidden: RoaringTreemap,
+) -> Result<Vec<Add>> {
+    let schema = &snapshot.meta.schema;
+    let rows = shared.reader.rows(log, file, schema, Pick::Without(Arc::new(hidden))).await?;
+    let staged =
+        stage::stage(log, schema, &snapshot.meta.line.partition_columns, snapshot.vectors, rows).await?;
+    Ok(staged.into_iter().map(|file| file.add).collect())
+}
