@@ -5,12 +5,12 @@ use anyhow::{Context as _, Result};
 use catalog::{Kind, Model};
 use lake::{LogEntry, Table};
 use model::{AppId, TableName, Version};
-use stage::CommitInfo;
 use stage::info::Silver;
+use stage::{CommitInfo, Outcomes};
 
 use super::follow::{self, Standing};
 use super::refold::Refold;
-use super::refold::fold::{Outcomes, columns};
+use super::refold::fold::columns;
 use super::siblings::{self, Notes, Sibling};
 use super::{Finding, Scope, compare};
 
@@ -98,7 +98,7 @@ async fn fold_again(
     for part in 0..refold.parts {
         let (folded, quarantined) = refold.fold(part).await?;
         put_aside.extend(quarantined);
-        outcomes.add(&folded.outcomes);
+        outcomes += folded.outcomes;
         if model.kind != Kind::Append {
             notes.check(part, &refold, &folded, finding);
         }

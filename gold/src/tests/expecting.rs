@@ -90,18 +90,7 @@ async fn a_row_that_breaks_a_fail_stops_the_table_before_the_commit_until_it_is_
 async fn a_rebuild_does_not_cut_over_to_rows_that_break_a_fail() {
     let world = World::new(expecting("amount >= 0", Otherwise::Fail)).await;
     world.edit(&put(0, &[(2, None, "b", -1)])).await;
-    let model = &world.project.catalog.models[&name("gold.t")];
-    let ids = runtime::SeededIds::new(9);
-    let refused = crate::rebuild(
-        &world.project,
-        model,
-        &world.lake,
-        world.clock.as_ref(),
-        &ids,
-        &runtime::CancellationToken::new(),
-    )
-    .await
-    .expect_err("refused");
+    let refused = world.rebuild("gold.t").await.expect_err("refused");
     assert!(matches!(refused, Error::ExpectationFailed { .. }), "{refused}");
     assert_eq!(world.table("gold.t").await.rows(), Some(0));
 }

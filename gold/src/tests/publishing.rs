@@ -223,18 +223,7 @@ async fn a_topic_follows_a_rebuild_by_its_difference() {
     publisher.step(&table).await.expect("published");
     let sql = "SELECT id, kind, amount FROM silver.a WHERE id <> 1";
     world.project = Arc::new(project(&[(ModelKind::Table, "gold.t", &["id"], sql, 8)]));
-    let model = &world.project.catalog.models[&name("gold.t")];
-    let ids = runtime::SeededIds::new(9);
-    crate::rebuild(
-        &world.project,
-        model,
-        &world.lake,
-        world.clock.as_ref(),
-        &ids,
-        &runtime::CancellationToken::new(),
-    )
-    .await
-    .expect("rebuilt");
+    world.rebuild("gold.t").await.expect("rebuilt");
     let table = world.table("gold.t").await;
     assert_eq!(
         publisher.step(&table).await.expect("published").records,

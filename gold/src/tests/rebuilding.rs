@@ -23,18 +23,7 @@ async fn another_model_halts_until_the_rebuild_cuts_over_in_one_version() {
     assert!(matches!(halted, Error::PlanChanged { held: 7, wanted: 8, .. }), "{halted}");
 
     world.edit(&put(0, &[(4, None, "y", 4)])).await;
-    let model = &world.project.catalog.models[&name("gold.t")];
-    let ids = runtime::SeededIds::new(9);
-    let rebuilt = crate::rebuild(
-        &world.project,
-        model,
-        &world.lake,
-        world.clock.as_ref(),
-        &ids,
-        &runtime::CancellationToken::new(),
-    )
-    .await
-    .expect("rebuilt");
+    let rebuilt = world.rebuild("gold.t").await.expect("rebuilt");
     let new = world.table("gold.t").await;
     assert_eq!((rebuilt.version, rebuilt.after), (old.version().next(), 2));
     assert_eq!((new.version(), new.id()), (rebuilt.version, old.id()));

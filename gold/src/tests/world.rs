@@ -287,6 +287,13 @@ impl World {
         assert!(matches!(table.commit(&commit).await, Ok(Landing::Landed(_))));
     }
 
+    /// Recomputes a table and cuts over, as `apply` does.
+    pub async fn rebuild(&self, table: &str) -> Result<crate::Rebuilt> {
+        let model = self.project.catalog.models.get(&name(table)).expect("a model");
+        let (clock, ids) = (self.clock.as_ref(), SeededIds::new(9));
+        crate::rebuild(&self.project, model, &self.lake, clock, &ids, &CancellationToken::new()).await
+    }
+
     pub async fn table(&self, table: &str) -> Table {
         self.lake.table(&name(table)).await.expect("open").expect("exists")
     }

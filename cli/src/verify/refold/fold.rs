@@ -14,6 +14,7 @@ use arrow::array::{
 use arrow::compute::{filter_record_batch, interleave};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use catalog::Kind;
+use stage::{Outcome, Outcomes};
 
 use super::place::{Name, Place, Truncate};
 use super::rules::{Judged, Rules, Unchanged, Verdict};
@@ -113,47 +114,6 @@ pub struct Gone {
     pub at: Option<i64>,
     /// `deleted` or `filtered`.
     pub why: &'static str,
-}
-
-/// What became of the rows of bronze.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub struct Outcomes {
-    pub applied: u64,
-    pub superseded: u64,
-    pub repeat: u64,
-    pub filtered: u64,
-    pub quarantined: u64,
-    pub dropped: u64,
-    pub tombstone: u64,
-    pub error: u64,
-}
-impl Outcomes {
-    /// How many rows there were.
-    pub fn total(&self) -> u64 {
-        let Self { applied, superseded, repeat, filtered, quarantined, dropped, tombstone, error } = self;
-        applied + superseded + repeat + filtered + quarantined + dropped + tombstone + error
-    }
-    /// Adds others.
-    pub fn add(&mut self, other: &Self) {
-        self.applied += other.applied;
-        self.superseded += other.superseded;
-        self.repeat += other.repeat;
-        self.filtered += other.filtered;
-        self.quarantined += other.quarantined;
-        self.dropped += other.dropped;
-        self.tombstone += other.tombstone;
-        self.error += other.error;
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Outcome {
-    Applied,
-    Superseded,
-    Repeat,
-    Filtered,
-    Quarantined,
-    Dropped,
 }
 
 /// What became of each change. Empty where nobody asks.
@@ -272,38 +232,35 @@ impl Fold {
         let (mut names, mut records): (HashSet<(i64, i64, i64)>, HashSet<_>) = Default::default();
         let mut lines = Vec::new();
         for (at, (one, row)) in judged.iter().enumerate() {
-            *count(
-                &mut outcomes,
-                match one.verdict {
-                    Verdict::Elsewhere => continue,
-                    _ if replaced[at] => Outcome::Superseded,
-                    Verdict::Aside => Outcome::Quarantined,
-                    Verdict::Dropped => Outcome::Dropped,
-                    Verdict::Filtered => Outcome::Filtered,
-                    _ => {
-                        let fresh = match one.place.name() {
-                            Some(name) => names.insert(name),
-                            None => records.insert((
-                                Arc::clone(&one.place.topic),
-                                one.place.partition,
-                                one.place.offset,
-                            )),
-                        };
-                        if fresh {
-                            lines.push(Line {
-                                image: Image::of(*row),
-                                place: one.place.clone(),
-                                carried: false,
-                                start: (one.place.clone(), one.at),
-                                end: None,
-                            });
-                            Outcome::Applied
-                        } else {
-                            Outcome::Repeat
-                        }
+            outcomes.count(match one.verdict {
+                Verdict::Elsewhere => continue,
+                _ if replaced[at] => Outcome::Superseded,
+                Verdict::Aside => Outcome::Quarantined,
+                Verdict::Dropped => Outcome::Dropped,
+                Verdict::Filtered => Outcome::Filtered,
+                _ => {
+                    let fresh = match one.place.name() {
+                        Some(name) => names.insert(name),
+                        None => records.insert((
+                            Arc::clone(&one.place.topic),
+                            one.place.partition,
+                            one.place.offset,
+                        )),
+                    };
+                    if fresh {
+                        lines.push(Line {
+                            image: Image::of(*row),
+                            place: one.place.clone(),
+                            carried: false,
+                            start: (one.place.clone(), one.at),
+                            end: None,
+                        });
+                        Outcome::Applied
+                    } else {
+                        Outcome::Repeat
                     }
-                },
-            ) += 1;
+                }
+            });
         }
         let rows = table(rules, &self.batches, &lines.iter().collect::<Vec<_>>())?;
         let memory = HashMap::new();
@@ -349,7 +306,7 @@ impl Fold {
             lines.extend(state.lines);
         }
         for outcome in of.0.into_iter().flatten() {
-            *count(&mut outcomes, outcome) += 1;
+            outcomes.count(outcome);
         }
         let rows = table(rules, &self.batches, &lines.iter().collect::<Vec<_>>())?;
         Ok(Folded { rows, outcomes, memory, truncates, all_truncates, moves, whole })
@@ -673,17 +630,6 @@ fn place_deletes(rules: &Rules, judged: &mut [Kept]) {
         } else if !replaced[at] && !judged[at].0.orderless {
             highest = highest.max(judged[at].0.place.lsn);
         }
-    }
-}
-
-fn count(outcomes: &mut Outcomes, outcome: Outcome) -> &mut u64 {
-    match outcome {
-        Outcome::Applied => &mut outcomes.applied,
-        Outcome::Superseded => &mut outcomes.superseded,
-        Outcome::Repeat => &mut outcomes.repeat,
-        Outcome::Filtered => &mut outcomes.filtered,
-        Outcome::Quarantined => &mut outcomes.quarantined,
-        Outcome::Dropped => &mut outcomes.dropped,
     }
 }
 

@@ -326,10 +326,10 @@ async fn agree(seed: u64, length: u64) {
         let topic = project.catalog.topic_of(table.name()).expect("declared");
         for parts in [1, 3] {
             let refold = Refold::in_parts(model, topic, table.clone(), parts).await.expect("it opens");
-            let (mut found, mut outcomes, mut aside) = (Vec::new(), fold::Outcomes::default(), 0);
+            let (mut found, mut outcomes, mut aside) = (Vec::new(), stage::Outcomes::default(), 0);
             for part in 0..parts {
                 let (folded, put_aside) = refold.fold(part).await.expect("it folds");
-                outcomes.add(&folded.outcomes);
+                outcomes += folded.outcomes;
                 aside += put_aside.len();
                 let own = refold.of_part(&folded.rows, part).expect("parts");
                 let what = format!("seed {seed} {} part {part} of {parts}: a row is in its part", model.name);
