@@ -61,10 +61,6 @@ impl Catalog {
         let pattern = || self.patterns.iter().find_map(|pattern| pattern.topic(topic));
         self.topics.get(topic).cloned().or_else(pattern)
     }
-    /// Models that read `table` themselves, upstream first.
-    pub fn downstream(&self, table: &TableName) -> Vec<&Model> {
-        self.models.values().filter(|model| model.inputs.contains(table)).collect()
-    }
     /// Models that read `table` themselves or through others, upstream first.
     pub fn all_downstream(&self, table: &TableName) -> Vec<&Model> {
         let mut reached = vec![table];
