@@ -18,6 +18,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("embedded", &["model", "runtime", "stream"]),
     ("stage", &["model", "runtime", "stream", "lake"]),
     ("testkit", &["model", "runtime", "stream", "embedded", "lake"]),
+    ("cases", &[]),
     ("cdc-sim", &["model", "runtime", "catalog", "stream"]),
     ("ingest", &["model", "datum", "runtime", "catalog", "stream"]),
     ("bronze", &["model", "datum", "runtime", "catalog", "stream", "lake", "stage"]),
@@ -96,7 +97,7 @@ pub fn check() -> Result<String> {
             let in_tests = dependency.kind == DependencyKind::Development;
             if ours.contains(to) {
                 edges += 1;
-                let for_tests = in_tests && matches!(to, "testkit" | "embedded");
+                let for_tests = in_tests && matches!(to, "testkit" | "embedded" | "cases");
                 if !allowed.contains(&to) && !for_tests {
                     faults.push(format!("`{from}` -> `{to}` goes up or across"));
                 }

@@ -63,7 +63,7 @@ fn many_blocks_of_nothing_are_bounded_together() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(cases::few(400))]
 
     #[test]
     fn what_was_written_passes(seed in any::<i64>()) {

@@ -52,7 +52,7 @@ fn harm() -> impl Strategy<Value = Harm> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(150))]
+    #![proptest_config(cases::few(150))]
 
     /// Good and harmed payloads in any mix: what has a row equals the other library's reading, what
     /// was not harmed has a row, and nobody's row depends on his neighbours.

@@ -78,7 +78,7 @@ fn connect(value: &Avro) -> Value {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..Default::default() })]
+    #![proptest_config(cases::few(64))]
     #[test]
     fn json_gives_the_columns_that_avro_gives(seeds in prop::collection::vec(any::<i32>(), 1..20)) {
         let stored = everything_stored();

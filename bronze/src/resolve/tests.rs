@@ -89,7 +89,7 @@ fn stored(declared: &str) -> Fields {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..Default::default() })]
+    #![proptest_config(cases::few(256))]
     #[test]
     fn a_record_is_read_as_avro_resolves_it(fields in prop::collection::vec(evolved(), 1..6), turn in any::<prop::sample::Index>()) {
         let writer: Vec<String> = fields.iter().enumerate().map(|(at, field)| {

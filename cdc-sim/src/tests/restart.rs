@@ -58,7 +58,7 @@ fn cut(topics: &mut Topics, parts: &[u16]) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
+    #![proptest_config(cases::few(24))]
 
     #[test]
     fn a_run_goes_on_where_each_partition_ends(parts in prop::collection::vec(any::<u16>(), 1..40)) {

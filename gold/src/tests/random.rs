@@ -231,14 +231,8 @@ async fn lives(asked: Asked, events: Vec<Event>) {
     }
 }
 
-/// How many cases: many by hand.
-fn cases(default: u32) -> ProptestConfig {
-    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(default);
-    ProptestConfig { cases, max_shrink_iters: 300, failure_persistence: None, ..ProptestConfig::default() }
-}
-
 proptest! {
-    #![proptest_config(cases(32))]
+    #![proptest_config(ProptestConfig { max_shrink_iters: 300, ..cases::few(32) })]
     #[test]
     fn a_table_and_its_topic_are_its_sql_whatever_is_asked_and_killed(
         asked in asked(),

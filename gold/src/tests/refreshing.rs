@@ -14,10 +14,8 @@ const BY_KIND: &str = "SELECT b.kind, count(*) AS n, sum(a.amount) AS total, max
 
 fn kept(sql: &'static str, keys: &'static [&'static str]) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(6);
-    let config = ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() };
     let edits = prop::collection::vec((prop::collection::vec(edit(), 1..4), any::<bool>()), 1..5);
-    proptest!(config, |(edits in edits)| {
+    proptest!(cases::few(6), |(edits in edits)| {
         runtime.block_on(async {
             let world = World::new(project(&[(Kind::Table, "gold.t", keys, sql, 7)])).await;
             let mut keeper = world.keeper("gold.t");

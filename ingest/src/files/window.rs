@@ -1,6 +1,6 @@
 //! What is being looked at of a file: a stretch that moves on, and a digest of all that lies behind it.
 
-use std::io::{ErrorKind, Read};
+use std::io::Read;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -48,17 +48,11 @@ impl<R: Read> Window<R> {
         }
         self.buffer.drain(..self.from);
         self.from = 0;
-        let held = self.buffer.len();
         // As much again: what must be looked at from its start is looked at a few times only.
-        self.buffer.resize(held + held.clamp(CHUNK, 16 * CHUNK), 0);
-        let read = loop {
-            match self.reader.read(&mut self.buffer[held..]) {
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                read => break read,
-            }
-        };
-        self.buffer.truncate(held + *read.as_ref().unwrap_or(&0));
-        self.is_all = read? == 0;
+        let more = self.buffer.len().clamp(CHUNK, 16 * CHUNK);
+        self.buffer.reserve(more);
+        let read = self.reader.by_ref().take(more as u64).read_to_end(&mut self.buffer)?;
+        self.is_all = read < more;
         Ok(())
     }
     /// Reads on until there are that many bytes, or all.

@@ -166,12 +166,7 @@ macro_rules! any_order {
         fn $name() {
             let model = $model;
             let rules = rules(model);
-            let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig {
-                // `PROPTEST_CASES` raises it.
-                cases: ProptestConfig::default().cases.max($cases),
-                failure_persistence: None,
-                ..ProptestConfig::default()
-            });
+            let mut runner = proptest::test_runner::TestRunner::new(cases::few($cases));
             runner
                 .run(&delivery(), |(records, cuts)| check(model, &rules, &records, &cuts))
                 .unwrap_or_else(|failed| panic!("{failed:?}"));
@@ -211,11 +206,7 @@ fn dying_between_the_notes_and_the_table_changes_nothing() {
         let model = Model { kind, by_notes: false, tracks_name: false };
         let rules = rules(model);
         let schema = bronze_schema(&[long("id"), text("name"), text("notes")], &[long("id")]);
-        let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig {
-            cases: ProptestConfig::default().cases.max(150),
-            failure_persistence: None,
-            ..ProptestConfig::default()
-        });
+        let mut runner = proptest::test_runner::TestRunner::new(cases::few(150));
         let crash = |(records, cuts): (Vec<Record>, Vec<usize>)| {
             let mut cuts: Vec<usize> = cuts.iter().copied().take(2).chain([0, records.len()]).collect();
             cuts.resize(4, records.len());

@@ -379,13 +379,8 @@ fn wanted(db: &Database) -> Vec<String> {
 fn a_foreign_debezium_ends_as_its_postgresql() {
     let all = [(Kind::Scd1, false), (Kind::Scd1, true), (Kind::Scd2, false), (Kind::Scd2, true)];
     let rules: Vec<Rules> = all.iter().map(|(kind, whole)| rules(*kind, *whole)).collect();
-    let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig {
-        // `PROPTEST_CASES` raises it.
-        cases: ProptestConfig::default().cases.max(300),
-        failure_persistence: None,
-        max_shrink_iters: 4_000,
-        ..ProptestConfig::default()
-    });
+    let mut runner =
+        proptest::test_runner::TestRunner::new(ProptestConfig { max_shrink_iters: 4_000, ..cases::few(300) });
     let deliveries = (
         feed(),
         proptest::collection::vec(choice(), 1..60),

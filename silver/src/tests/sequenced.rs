@@ -194,11 +194,7 @@ fn folded_with_a_crash(rules: &Rules, batches: &[RecordBatch], at: usize) -> She
 }
 
 fn runner() -> proptest::test_runner::TestRunner {
-    proptest::test_runner::TestRunner::new(ProptestConfig {
-        cases: ProptestConfig::default().cases.max(300),
-        failure_persistence: None,
-        ..ProptestConfig::default()
-    })
+    proptest::test_runner::TestRunner::new(cases::few(300))
 }
 
 fn sorted(mut lines: Vec<String>) -> Vec<String> {

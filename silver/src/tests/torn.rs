@@ -8,7 +8,7 @@ use catalog::Kind;
 use model::AppId;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
-use proptest::test_runner::{Config, TestRunner};
+use proptest::test_runner::TestRunner;
 
 use super::oracle::{Model, Record, expected};
 use super::order::{choice, history};
@@ -84,11 +84,12 @@ fn deaths() -> impl Strategy<Value = Vec<(usize, Death)>> {
     proptest::collection::vec((1..7_usize, death), 1..12)
 }
 
-/// Histories of each kind. `PROPTEST_CASES` raises it: each has about ten deaths.
+/// Histories of each kind, each with about ten deaths.
 async fn rounds(kind: Kind) {
-    let cases = Config::default().cases / 64;
-    let mut runner = TestRunner::new(Config { failure_persistence: None, ..Config::default() });
-    for _ in 0..cases.max(1) {
+    let config = cases::few(4);
+    let rounds = config.cases;
+    let mut runner = TestRunner::new(config);
+    for _ in 0..rounds {
         let strategy = (proptest::collection::vec(choice(), 20..50), deaths());
         let (choices, deaths) = strategy.new_tree(&mut runner).expect("a history").current();
         play(kind, &history(&choices), &deaths).await;

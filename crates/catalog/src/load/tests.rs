@@ -655,7 +655,7 @@ fn mutated() -> impl Strategy<Value = Files> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(::cases::few(96))]
     #[test]
     fn loading_never_panics_and_faults_have_a_place(files in mutated()) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");

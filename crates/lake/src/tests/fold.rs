@@ -93,7 +93,7 @@ fn run(vectors: bool, ops: Vec<Op>) -> Result<(), TestCaseError> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 16, ..ProptestConfig::default() })]
+    #![proptest_config(cases::few(16))]
     #[test]
     fn changes_and_versions_equal_the_model_with_vectors(ops in proptest::collection::vec(op(), 1..14)) {
         run(true, ops)?;

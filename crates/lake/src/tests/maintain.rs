@@ -129,12 +129,10 @@ fn place(share: u8, newest: Version) -> Version {
 fn whatever_happened_followers_and_the_last_days_find_what_they_need_and_the_rest_goes() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = runtime.expect("a runtime");
-    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(12);
-    let config = ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() };
     let at = || prop::option::weighted(0.9, any::<u8>());
     let acts = || prop::collection::vec(act(), 0..10);
     let others = (prop::collection::vec(at(), 0..3), prop::option::of(at()));
-    proptest!(config, |(old in acts(), young in acts(), (tables, elsewhere) in others)| {
+    proptest!(cases::few(12), |(old in acts(), young in acts(), (tables, elsewhere) in others)| {
         runtime.block_on(async {
             let site = site().await;
             let mut table = site.create().await;

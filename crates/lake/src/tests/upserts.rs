@@ -171,7 +171,7 @@ fn some_rows() -> impl Strategy<Value = KeyedRows> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
+    #![proptest_config(cases::few(12))]
     #[test]
     fn composite_keys_without_nulls_are_upserted_like_a_map(steps in proptest::collection::vec(some_rows(), 1..6)) {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("starts");

@@ -186,14 +186,8 @@ async fn partition_values_come_back(all: BTreeSet<Key>, vectors: bool) {
     }
 }
 
-/// How many cases: many by hand.
-fn cases(default: u32) -> ProptestConfig {
-    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(default);
-    ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
-}
-
 proptest! {
-    #![proptest_config(cases(24))]
+    #![proptest_config(cases::few(24))]
     #[test]
     fn a_partition_value_is_read_as_written_or_refused(
         all in prop::collection::btree_set(key(), 1..8),
@@ -291,7 +285,7 @@ async fn keys_are_found(all: Vec<Odd>) {
 }
 
 proptest! {
-    #![proptest_config(cases(24))]
+    #![proptest_config(cases::few(24))]
     #[test]
     fn a_row_is_found_by_the_very_key_it_was_written_with(all in prop::collection::vec(odd(), 1..8)) {
         RUNTIME.block_on(keys_are_found(all));

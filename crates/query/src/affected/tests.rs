@@ -173,12 +173,10 @@ async fn check(sql: &str, keys: &[&str], start: &[Row], steps: &[Vec<Edit>]) {
 }
 
 fn incremental_equals_full(sql: &str, keys: &[&str]) {
-    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(12);
-    let config = ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() };
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
     let start = prop::collection::vec(row(), 0..14);
     let steps = prop::collection::vec(prop::collection::vec(edit(), 1..4), 1..4);
-    proptest!(config, |(start in start, steps in steps)| {
+    proptest!(::cases::few(12), |(start in start, steps in steps)| {
         runtime.block_on(check(sql, keys, &start, &steps));
     });
 }

@@ -136,7 +136,7 @@ fn same(a: &Value, b: &Value) -> bool {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..Default::default() })]
+    #![proptest_config(cases::few(128))]
     #[test]
     fn a_value_in_is_the_value_out(samples in samples()) {
         let names: Vec<String> = (0..samples.len()).map(|at| format!("c{at}")).collect();
