@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use cdc_sim::{Pattern, SchemaChange, Share};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use ops::Location;
 
 use crate::logs::LogFormat;
 
@@ -53,6 +54,13 @@ pub struct Common {
         env = "LAKEPULSE_LOG_FORMAT"
     )]
     pub log_format: LogFormat,
+}
+
+impl Common {
+    /// Which project, and on which target.
+    pub fn location(&self) -> Location {
+        Location { folder: self.project.clone(), target: self.target.clone() }
+    }
 }
 
 #[derive(Debug, Subcommand)]

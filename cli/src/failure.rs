@@ -2,7 +2,9 @@
 
 use std::fmt::Write as _;
 
+use anyhow::anyhow;
 use model::{Exit, Reaction};
+use ops::drain::{Behind, Drained};
 
 /// An error and how the process ends because of it.
 #[derive(Debug)]
@@ -28,13 +30,38 @@ impl Failure {
 }
 impl<E: Into<anyhow::Error>> From<E> for Failure {
     fn from(error: E) -> Self {
-        Self::new(Exit::Failed, error)
+        let error = error.into();
+        let exit = error.downcast_ref::<ops::Error>().map_or(Exit::Failed, ops::Error::exit);
+        Self { exit, error: Some(error) }
+    }
+}
+
+/// How a process ends that waited until everything was drained. What halted in it says so itself.
+pub fn drained(drained: Drained) -> Result<Exit, Failure> {
+    let Drained::Done(behind) = drained else { return Ok(Exit::Done) };
+    let still: Vec<String> = behind
+        .iter()
+        .filter(|table| matches!(table, Behind::Still { .. }))
+        .map(ToString::to_string)
+        .collect();
+    match (still.is_empty(), behind.is_empty()) {
+        (true, true) => Ok(Exit::Done),
+        (true, false) => Err(Failure::silent(Exit::Halted)),
+        (false, _) => Err(Failure::new(Exit::Halted, anyhow!("not drained: {}", still.join("; ")))),
+    }
+}
+
+/// The last words of a process: what it ended with, or every fault of the project, as a person reads them.
+pub fn last_words(error: &anyhow::Error) -> String {
+    match error.downcast_ref::<ops::Error>() {
+        Some(faults @ ops::Error::Invalid(_)) => faults.to_string(),
+        _ => format!("error: {}", chain(error)),
     }
 }
 
 /// An error and its causes in one line. Some libraries repeat a cause in their own message: what has been
 /// said is not said again.
-pub fn chain(error: &anyhow::Error) -> String {
+fn chain(error: &anyhow::Error) -> String {
     let mut said = String::new();
     for cause in error.chain() {
         let text = cause.to_string();
@@ -53,6 +80,32 @@ mod tests {
     use anyhow::{Context as _, anyhow};
 
     use super::*;
+
+    #[test]
+    fn what_is_left_behind_ends_the_process_as_halted_and_is_named() {
+        let table = |name: &str| name.parse().expect("a table name");
+        assert_eq!(drained(Drained::Done(Vec::new())).expect("done"), Exit::Done);
+        assert_eq!(drained(Drained::Stopped).expect("stopped"), Exit::Done);
+        let halted = drained(Drained::Done(vec![Behind::Halted(table("gold.t"))])).expect_err("halted");
+        assert!(halted.exit == Exit::Halted && halted.error.is_none());
+        let still = Behind::Still { table: table("bronze.t"), of: "bronze" };
+        let still = drained(Drained::Done(vec![still])).expect_err("it stands still");
+        let said = still.error.expect("said").to_string();
+        assert!(still.exit == Exit::Halted && said.contains("`bronze.t`"), "{said}");
+    }
+
+    #[test]
+    fn an_operation_says_how_its_process_ends_and_faults_are_printed_as_they_are() {
+        let usage = Failure::from(ops::Error::Usage("no such table".to_owned()));
+        assert_eq!(usage.exit, Exit::Usage);
+        assert_eq!(last_words(&usage.error.expect("said")), "error: no such table");
+        let broken = Failure::from(ops::Error::Failed(anyhow!("refused").context("cannot reach kafka")));
+        assert_eq!(broken.exit, Exit::Failed);
+        assert_eq!(last_words(&broken.error.expect("said")), "error: cannot reach kafka: refused");
+        let faults = Failure::from(ops::Error::Invalid(Vec::new()));
+        assert_eq!(faults.exit, Exit::InvalidProject);
+        assert_eq!(last_words(&faults.error.expect("said")), "0 faults found");
+    }
 
     #[test]
     fn a_cause_that_has_been_said_is_not_said_again() {

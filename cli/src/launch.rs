@@ -4,36 +4,14 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use model::TableName;
+use ops::{Stage, Wiring, reach};
 use runtime::health::{Health, Status};
 use runtime::{CancellationToken, Phase, Tasks};
 use stream::{Announcer, Owners};
 
 use crate::args::Common;
 use crate::failure::Failure;
-use crate::reach;
 use crate::view::{self, Frame, Preview, View};
-use crate::wiring::Wiring;
-
-/// A stage.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Stage {
-    Bronze,
-    Silver,
-    Gold,
-}
-impl Stage {
-    /// From the top to the end.
-    pub const ALL: [Self; 3] = [Self::Bronze, Self::Silver, Self::Gold];
-
-    /// As in groups and metrics.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Bronze => "bronze",
-            Self::Silver => "silver",
-            Self::Gold => "gold",
-        }
-    }
-}
 
 /// What a task of the process ends with.
 pub type Ended = Result<(), Failure>;

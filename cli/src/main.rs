@@ -4,25 +4,16 @@
 mod out;
 
 mod args;
-mod doctor;
-mod drain;
 mod failure;
-mod host;
 mod interrupt;
 mod launch;
-mod learn;
 mod logs;
-mod mask;
 mod preview;
 mod print;
-mod reach;
-mod rules;
-mod select;
+mod sound;
 mod sources;
 mod verb;
-mod verify;
 mod view;
-mod wiring;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -95,7 +86,7 @@ fn run(cli: Cli) -> Exit {
         Err(failure) => failure,
     };
     if let Some(error) = failure.error {
-        eprintln!("error: {}", failure::chain(&error));
+        eprintln!("{}", failure::last_words(&error));
     }
     failure.exit
 }

@@ -75,7 +75,7 @@ pub fn error(text: fmt::Arguments<'_>) {
 /// Writes lines of the log on standard error, without secrets. Never waits. While a live view has the
 /// screen they are kept for it instead.
 pub fn log(lines: String) {
-    let lines = crate::mask::masked(&lines);
+    let lines = ops::mask::masked(&lines);
     let mut holding = HOLDING.lock();
     if let Some(held) = holding.as_mut() {
         held.push(&lines);

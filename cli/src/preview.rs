@@ -4,12 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use catalog::Kind;
+use ops::{Wiring, query};
 use runtime::CancellationToken;
 
 use crate::launch::Ended;
-use crate::verb::query;
 use crate::view::Preview;
-use crate::wiring::Wiring;
 
 /// Rows shown.
 const ROWS: usize = 5;
@@ -25,7 +24,7 @@ pub async fn keep(wiring: Arc<Wiring>, preview: Preview, stop: CancellationToken
         let keys = model.keys.iter().map(|key| format!("\"{key}\"")).collect::<Vec<_>>().join(", ");
         let sql = format!("SELECT * FROM {} ORDER BY {keys} LIMIT {ROWS}", model.name);
         // A table that is not there yet is nothing to talk about.
-        let rows = query::select(&wiring.project, &wiring.lake, &sql).await;
+        let rows = query::rows(&wiring.project, &wiring.lake, &sql).await;
         let text = rows.ok().filter(|rows| rows.iter().any(|batch| batch.num_rows() > 0));
         if let Some(text) = text.and_then(|rows| arrow::util::pretty::pretty_format_batches(&rows).ok()) {
             preview.show(format!("{}\n{text}", model.name));

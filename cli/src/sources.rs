@@ -8,10 +8,10 @@ use catalog::{Connection, Files, Source};
 use cdc_sim::{Share, Sink, Summary};
 use ingest::files::{Feed, Route};
 use model::TopicName;
+use ops::Wiring;
 use runtime::CancellationToken;
 
 use crate::args::Workload;
-use crate::wiring::Wiring;
 
 /// The simulated source of the project; the first one, when there are several.
 pub fn simulated(wiring: &Wiring) -> Option<&Source> {

@@ -25,11 +25,15 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("silver", &["model", "runtime", "catalog", "stream", "lake", "query", "stage"]),
     ("gold", &["model", "runtime", "catalog", "stream", "lake", "query", "stage"]),
     (
-        "lakepulse",
+        "ops",
         &[
-            "model", "runtime", "catalog", "stream", "lake", "query", "stage", "embedded", "cdc-sim",
-            "ingest", "bronze", "silver", "gold",
+            "model", "runtime", "catalog", "stream", "lake", "query", "stage", "embedded", "bronze",
+            "silver", "gold",
         ],
+    ),
+    (
+        "lakepulse",
+        &["model", "runtime", "catalog", "stream", "cdc-sim", "ingest", "bronze", "silver", "gold", "ops"],
     ),
     ("e2e", &["testkit", "cdc-sim"]),
     (

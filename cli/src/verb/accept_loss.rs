@@ -3,31 +3,21 @@
 use anyhow::anyhow;
 use bronze::Accepted;
 use model::{Exit, TopicName};
+use ops::{Wiring, loss};
 use serde_json::json;
 
 use crate::args::Common;
 use crate::failure::Failure;
-use crate::wiring::Wiring;
 
 /// Accepts what is lost of the topic, and prints it.
 pub async fn run(common: &Common, topic: &str) -> Result<Exit, Failure> {
     let usage = |why: String| Failure::new(Exit::Usage, anyhow!(why));
     let name: TopicName = topic.parse().map_err(|error| usage(format!("`{topic}`: {error}")))?;
-    let wiring = Wiring::open(common).await?;
-    let done = accept(&wiring, &name).await;
+    let wiring = Wiring::open(&common.location()).await?;
+    let done = loss::accept(&wiring, &name).await;
     wiring.close().await;
     print(common, &name, done?);
     Ok(Exit::Done)
-}
-
-async fn accept(wiring: &Wiring, name: &TopicName) -> Result<Option<Accepted>, Failure> {
-    let Some(topic) = wiring.project.catalog.topics.get(name) else {
-        let why = anyhow!("topic `{name}` is not declared; `lakepulse status` lists what is");
-        return Err(Failure::new(Exit::Usage, why));
-    };
-    let (lake, kafka, project) = (&wiring.lake, &wiring.kafka, &wiring.project);
-    let accepted = bronze::accept(lake, kafka, project, topic, wiring.ids.ulid()).await;
-    accepted.map_err(|error| Failure::of(error.reaction(), error))
 }
 
 #[allow(clippy::print_stdout, reason = "this is the verb's output")]

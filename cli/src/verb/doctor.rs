@@ -1,16 +1,16 @@
 //! `lakepulse doctor`: every service of the target, tried.
 
 use model::Exit;
+use ops::doctor::{self, Check, Verdict};
+use ops::wiring;
 
 use crate::args::Common;
-use crate::doctor::{self, Check, Verdict};
 use crate::failure::Failure;
-use crate::wiring;
 
 /// Prints a line a check as it is known, or all as JSON. Ends with 1 when one fails.
 #[allow(clippy::print_stdout, reason = "this is the verb's output")]
 pub async fn run(common: &Common) -> Result<Exit, Failure> {
-    let project = wiring::project(common).await?;
+    let project = wiring::project(&common.location()).await?;
     let say = |check: &Check| {
         if !common.json {
             println!("{check}");

@@ -6,12 +6,12 @@ use model::{Exit, TableName};
 
 use crate::args::Common;
 use crate::failure::Failure;
-use crate::wiring;
+use crate::sound::sound;
 
 /// Prints what the model means for the stage that keeps it.
 #[allow(clippy::print_stdout, reason = "this is the verb's output")]
 pub async fn run(common: &Common, table: &str) -> Result<Exit, Failure> {
-    let (project, _) = wiring::sound(common).await?;
+    let project = sound(common).await?.project;
     let name: TableName =
         table.parse().map_err(|error| Failure::new(Exit::Usage, anyhow::Error::from(error)))?;
     if let Some(topic) = project.catalog.topic_of(&name) {

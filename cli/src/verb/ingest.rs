@@ -7,13 +7,14 @@ use catalog::ValueFormat;
 use ingest::files::{Feed, Route};
 use ingest::postgres::Asked;
 use model::{Exit, TopicName};
+use ops::Wiring;
+use ops::apply::{applied, prepare};
 use runtime::{Phase, Tasks};
 
 use crate::args::{Common, IngestSource};
 use crate::failure::Failure;
 use crate::launch::{self, Ended, Show};
 use crate::view::{Preview, View};
-use crate::wiring::Wiring;
 use crate::{interrupt, sources};
 
 /// Publishes until stopped, or until the folder has been published when so asked.
@@ -32,7 +33,7 @@ pub async fn run(common: &Common, source: IngestSource) -> Result<Exit, Failure>
     let dead_letters = dead_letters.unwrap_or_else(|| format!("{topic}.dlq"));
     let (topic, dead_letter) = (name(topic)?, name(dead_letters)?);
     let dir = if dir.is_absolute() { dir } else { common.project.join(dir) };
-    let wiring = Wiring::open(common).await?;
+    let wiring = Wiring::open(&common.location()).await?;
     let declared = |topic: &TopicName| {
         let undeclared = || anyhow!("topic `{topic}` is not declared in topics.yaml");
         wiring.project.catalog.contract(topic).ok_or_else(|| Failure::new(Exit::Usage, undeclared()))
@@ -50,10 +51,8 @@ pub async fn run(common: &Common, source: IngestSource) -> Result<Exit, Failure>
     let feed = Feed { files, route: Route::all(), topic, once: until_drained };
     let quit = interrupt::token();
     if wiring.host.is_some() {
-        super::apply::prepare(&wiring).await?;
-    } else if !super::apply::applied(&wiring, "ingest", [&feed.topic.name, &feed.files.dead_letter], &quit)
-        .await?
-    {
+        prepare(&wiring).await?;
+    } else if !applied(&wiring, "ingest", [&feed.topic.name, &feed.files.dead_letter], &quit).await? {
         return Ok(Exit::Done);
     }
     let published = ingest::files::run(sources::files(&wiring), feed, quit).await;
@@ -81,13 +80,13 @@ async fn database(
     asked: Asked,
     until_drained: bool,
 ) -> Result<Exit, Failure> {
-    let wiring = Wiring::open(common).await?;
+    let wiring = Wiring::open(&common.location()).await?;
     let quit = interrupt::token();
     let mut tasks: Tasks<Ended> = Tasks::default();
     let published = async {
         let feed = sources::database(&wiring, name, until_drained)?;
         if wiring.host.is_some() {
-            super::apply::prepare(&wiring).await?;
+            prepare(&wiring).await?;
         }
         // A source that runs for months is watched: lag and the size of its slot are scraped.
         let show = Show { title: "ingest", view: View::Plain, preview: Preview::default() };

@@ -9,7 +9,7 @@ mod ingest;
 mod init;
 mod maintain;
 mod plan;
-pub mod query;
+mod query;
 mod register;
 mod sim;
 mod stage;
@@ -19,10 +19,10 @@ mod validate;
 mod verify;
 
 use model::Exit;
+use ops::Stage;
 
 use crate::args::{Cli, Verb};
 use crate::failure::Failure;
-use crate::launch::Stage;
 
 /// Runs the verb the arguments name.
 pub async fn run(cli: Cli) -> Result<Exit, Failure> {

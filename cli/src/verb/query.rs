@@ -3,79 +3,22 @@
 use std::io::{BufWriter, Write as _};
 use std::sync::Arc;
 
-use anyhow::{Context as _, bail};
-use arrow::array::RecordBatch;
-use catalog::{Kind, Project};
-use datafusion::catalog::TableProvider;
-use datafusion::prelude::{SessionContext, col};
-use lake::{Lake, Table};
-use model::{Exit, TableName};
-use query::select::{self, At};
+use model::Exit;
+use ops::{query, wiring};
 
 use crate::args::{Common, Format};
 use crate::failure::Failure;
-use crate::{out, print, wiring};
+use crate::sound::sound;
+use crate::{out, print};
 
 /// Runs `sql` and prints its rows.
 pub async fn run(common: &Common, sql: &str, format: Format) -> Result<Exit, Failure> {
-    let (project, _) = wiring::sound(common).await?;
+    let project = sound(common).await?.project;
     let lake = wiring::lake(&project, Arc::new(runtime::RandomIds)).await?;
-    let batches = select(&project, &lake, sql).await?;
+    let batches = query::rows(&project, &lake, sql).await?;
     let format = if common.json { Format::Json } else { format };
     let mut report = BufWriter::with_capacity(1 << 16, out::Report);
     print::rows(&mut report, &batches, format)?;
     report.flush()?;
     Ok(Exit::Done)
-}
-
-/// The rows of `sql`. Views are expanded; every table is read at the version the SQL names, else at
-/// its latest.
-pub async fn select(project: &Project, lake: &Lake, sql: &str) -> anyhow::Result<Vec<RecordBatch>> {
-    let prepared = select::prepare(sql)?;
-    let context = query::session();
-    for reads in &prepared.reads {
-        let provider = provider(project, lake, &context, &reads.table, reads.at).await?;
-        select::register(&context, reads, provider)?;
-    }
-    let mut rows = select::run(&context, &prepared).await?;
-    if rows.batches.is_empty() {
-        rows.batches.push(RecordBatch::new_empty(rows.schema));
-    }
-    Ok(rows.batches)
-}
-
-async fn provider(
-    project: &Project,
-    lake: &Lake,
-    context: &SessionContext,
-    name: &TableName,
-    at: At,
-) -> anyhow::Result<Arc<dyn TableProvider>> {
-    if let Some(view) = project.catalog.models.get(name).filter(|model| model.kind == Kind::View) {
-        for input in &view.inputs {
-            let input_provider = Box::pin(provider(project, lake, context, input, at)).await?;
-            query::session::register(context, input, input_provider)?;
-        }
-        let plan = context.sql(&view.sql).await.with_context(|| format!("view `{name}`"))?;
-        return Ok(plan.into_view());
-    }
-    if let Some(rows) = name.table().strip_suffix("__quarantine").filter(|_| name.schema() == "bronze") {
-        // Bronze keeps its undecodable records in the table itself: their quarantine is a view.
-        let table: TableName = format!("bronze.{rows}").parse()?;
-        let all = open(lake, &table, at).await?.provider()?;
-        return Ok(context.read_table(all)?.filter(col("_error").is_not_null())?.into_view());
-    }
-    Ok(open(lake, name, at).await?.provider()?)
-}
-
-async fn open(lake: &Lake, name: &TableName, at: At) -> anyhow::Result<Table> {
-    let Some(table) = lake.table(name).await? else {
-        let known = lake.tables().await?.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-        bail!("no table `{name}` in the lake; there are: {known}");
-    };
-    Ok(match at {
-        At::Latest => table,
-        At::Version(version) => table.at(version).await?,
-        At::Time(ms) => table.at_time(ms).await?,
-    })
 }

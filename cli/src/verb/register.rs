@@ -7,13 +7,13 @@ use std::sync::Arc;
 
 use anyhow::anyhow;
 use model::{Exit, TableName};
+use ops::{select, wiring};
 use percent_encoding::percent_decode_str;
 use serde::Serialize;
 use url::Url;
 
 use crate::args::{Common, Engine};
 use crate::failure::Failure;
-use crate::{select, wiring};
 
 /// A table and where this engine finds it.
 #[derive(Debug, PartialEq, Eq, Serialize)]
@@ -25,7 +25,7 @@ struct Place {
 /// Prints a statement a line, or with `--json` the places. Needs the lake only.
 #[allow(clippy::print_stdout, reason = "this is the verb's output")]
 pub async fn run(common: &Common, engine: Engine, catalog: &str) -> Result<Exit, Failure> {
-    let project = wiring::project(common).await?;
+    let project = wiring::project(&common.location()).await?;
     let selected = select::tables(&project.catalog, &common.select)?;
     let lake = wiring::lake(&project, Arc::new(runtime::RandomIds)).await?;
     let mut places = Vec::new();

@@ -5,11 +5,12 @@ use catalog::{Nature, Setting};
 use cdc_sim::Summary;
 use cdc_sim::database::Login;
 use model::{Exit, Secret};
+use ops::apply::applied;
+use ops::{Wiring, mask, wiring};
 
 use crate::args::{Common, Workload};
 use crate::failure::Failure;
-use crate::wiring::Wiring;
-use crate::{interrupt, mask, sources, wiring};
+use crate::{interrupt, sources};
 
 /// Events generated for a rate when nobody says how many.
 const DISCARDED: u64 = 1_000_000;
@@ -40,7 +41,7 @@ pub async fn run(
         return Ok(Exit::Done);
     }
     if discard {
-        let project = wiring::project(common).await?;
+        let project = wiring::project(&common.location()).await?;
         let declared = project.catalog.sources.values().find(|source| source.connector == "wwi-sim");
         let mut settings = declared.map(|source| sources::settings(source, workload)).unwrap_or_default();
         settings.events = settings.events.or(Some(DISCARDED));
@@ -58,7 +59,7 @@ pub async fn run(
         }
         return Ok(Exit::Done);
     }
-    let wiring = Wiring::open(common).await?;
+    let wiring = Wiring::open(&common.location()).await?;
     let summary = publish(&wiring, workload).await;
     wiring.close().await;
     if let Some(summary) = summary? {
@@ -72,7 +73,7 @@ async fn publish(wiring: &Wiring, workload: &Workload) -> Result<Option<Summary>
     let quit = interrupt::token();
     if wiring.host.is_none() {
         let topics = sources::simulated(wiring).into_iter().flat_map(|source| source.streams.values());
-        if !super::apply::applied(wiring, "sim", topics, &quit).await? {
+        if !applied(wiring, "sim", topics, &quit).await? {
             return Ok(None);
         }
     }

@@ -5,16 +5,17 @@ use std::time::Duration;
 
 use catalog::Project;
 use model::Exit;
+use ops::apply::{applied, prepare};
+use ops::drain::{Drain, Drained, Ends};
+use ops::{Stage, Wiring, learn, select};
 use runtime::health::Status;
 use runtime::{CancellationToken, Phase, Tasks};
 
 use crate::args::{Common, Stage as Options};
-use crate::drain::{Drain, Drained, Ends};
-use crate::failure::Failure;
-use crate::launch::{self, Ended, Show, Stage};
+use crate::failure::{Failure, drained};
+use crate::interrupt;
+use crate::launch::{self, Ended, Show};
 use crate::view::{Preview, View};
-use crate::wiring::Wiring;
-use crate::{interrupt, learn, select};
 
 /// How long each phase may take to stop.
 const GRACE: Duration = Duration::from_secs(3);
@@ -22,7 +23,7 @@ const GRACE: Duration = Duration::from_secs(3);
 /// Runs the stage until stopped, or until everything that is in the topics now has reached its end.
 pub async fn run(common: &Common, stage: Stage, options: &Options) -> Result<Exit, Failure> {
     let quit = interrupt::token();
-    let mut wiring = Wiring::open(common).await?;
+    let mut wiring = Wiring::open(&common.location()).await?;
     let ended = loop {
         match drive(common, &wiring, stage, options, &quit).await {
             Ok(Next::Learned(project)) => wiring.project = project,
@@ -54,23 +55,23 @@ async fn drive(
     let mut tasks: Tasks<Ended> = Tasks::default();
     if wiring.host.is_some() {
         // On the embedded target the first process makes what every stage needs.
-        super::apply::prepare(wiring).await?;
+        prepare(wiring).await?;
     }
     wiring.board.say(stage.name(), Status::Starting);
     let show = Show { title: stage.name(), view: View::Plain, preview: Preview::default() };
     launch::telemetry(common, wiring, show, quit, &mut tasks).await?;
     if wiring.host.is_none() {
-        let applied = super::apply::applied(wiring, stage.name(), [], quit).await;
+        let applied = applied(wiring, stage.name(), [], quit).await;
         if !matches!(applied, Ok(true)) {
             tasks.shut_down(GRACE).await;
-            return applied.map(|_| Next::Ended(Exit::Done));
+            return Ok(applied.map(|_| Next::Ended(Exit::Done))?);
         }
     }
     let draining = CancellationToken::new();
     launch::stage(wiring, stage, &select, &draining, quit, &mut tasks).await?;
     let stop = tasks.stop(Phase::Stages);
     let drain = Drain { wiring, stop: stop.clone(), select: &select, ours: &[stage] };
-    let drained = async {
+    let waited = async {
         if !options.until_drained {
             return std::future::pending().await;
         }
@@ -82,15 +83,15 @@ async fn drive(
     };
     let outcome = tokio::select! {
         () = quit.cancelled() => Ok(Next::Ended(Exit::Done)),
-        drained = drained => match drained {
+        waited = waited => match waited {
             // The last records may be the first of their topic.
-            Ok(ended) if ended.is_whole() => Ok(match learn::now(common, wiring).await {
+            Ok(ended) if ended.is_whole() => Ok(match learn::now(wiring).await {
                 Some(project) => Next::Learned(project),
                 None => Next::Ended(Exit::Done),
             }),
-            ended => ended.map_err(Failure::from).and_then(Drained::end).map(Next::Ended),
+            ended => ended.map_err(Failure::from).and_then(drained).map(Next::Ended),
         },
-        project = learn::more(common, wiring) => Ok(Next::Learned(project)),
+        project = learn::more(wiring) => Ok(Next::Learned(project)),
         Some(ended) = tasks.ended() => match ended.outcome {
             Some(Err(failure)) => Err(failure),
             Some(Ok(())) => Ok(Next::Ended(Exit::Done)),

@@ -6,18 +6,19 @@ use std::time::Duration;
 use anyhow::anyhow;
 use catalog::{Connection, Project, Source};
 use model::{Exit, TableName};
+use ops::apply::{Progress, applied, apply};
+use ops::drain::{Drain, Drained, Ends};
+use ops::{Stage, Wiring, learn, select};
 use runtime::health::Status;
 use runtime::{CancellationToken, Phase, Tasks};
 use tokio_util::sync::DropGuard;
 
 use super::stage::{ended, first_failure};
 use crate::args::{Common, Workload};
-use crate::drain::{Drain, Drained, Ends};
-use crate::failure::Failure;
-use crate::launch::{self, Ended, Show, Stage};
+use crate::failure::{Failure, drained};
+use crate::launch::{self, Ended, Show};
 use crate::view::{Preview, View};
-use crate::wiring::Wiring;
-use crate::{interrupt, learn, out, preview, select, sources};
+use crate::{interrupt, out, preview, sources};
 
 /// How long each phase may take to stop; together below ten seconds.
 const GRACE: Duration = Duration::from_millis(2_400);
@@ -33,7 +34,7 @@ pub struct Options {
 /// Runs until stopped, or until everything the sources published has reached the end.
 pub async fn run(common: &Common, options: Options) -> Result<Exit, Failure> {
     let (quit, mut options) = (interrupt::token(), options);
-    let mut wiring = Arc::new(Wiring::open(common).await?);
+    let mut wiring = Arc::new(Wiring::open(&common.location()).await?);
     let ended = loop {
         match drive(common, &wiring, &options, &quit).await {
             Ok(Next::Learned { project, sources_are_done }) => {
@@ -73,12 +74,12 @@ async fn drive(
     let mut tasks: Tasks<Ended> = Tasks::default();
     if wiring.host.is_some() {
         let plain = View::choose(options.plain) == View::Plain;
-        let say = |line: String| {
+        let each = |progress: Progress<'_>| {
             if plain {
-                out::feed(line);
+                out::feed(super::apply::line(&progress));
             }
         };
-        let applied = super::apply::apply(wiring, say).await?;
+        let applied = apply(wiring, each).await?;
         for failed in applied.failed {
             // The stages meet it again and halt there; the other tables go on.
             tracing::error!(error = failed, "a step of the plan failed");
@@ -95,10 +96,10 @@ async fn drive(
     launch::telemetry(common, wiring, show, quit, &mut tasks).await?;
     if wiring.host.is_none() {
         let fed = fed_by(wiring, options).flat_map(|source| source.streams.values());
-        let applied = super::apply::applied(wiring, "up", fed, quit).await;
+        let applied = applied(wiring, "up", fed, quit).await;
         if !matches!(applied, Ok(true)) {
             tasks.shut_down(GRACE).await;
-            return applied.map(|_| Next::Ended(Exit::Done));
+            return Ok(applied.map(|_| Next::Ended(Exit::Done))?);
         }
     }
     let draining = CancellationToken::new();
@@ -107,7 +108,7 @@ async fn drive(
     }
     let sources = start_sources(wiring, options, &mut tasks)?;
     let stop = tasks.stop(Phase::Stages);
-    let drained = async {
+    let waited = async {
         sources.finished().await;
         if !options.until_drained {
             return std::future::pending().await;
@@ -120,19 +121,19 @@ async fn drive(
             None => Ok(Drained::Stopped),
         }
     };
-    let mut drained = std::pin::pin!(drained);
-    let mut learned = std::pin::pin!(learn::more(common, wiring));
+    let mut waited = std::pin::pin!(waited);
+    let mut learned = std::pin::pin!(learn::more(wiring));
     let mut halted: Option<Failure> = None;
     let outcome = loop {
         tokio::select! {
             () = quit.cancelled() => break Ok(Next::Ended(Exit::Done)),
-            drained = &mut drained => break match drained {
+            waited = &mut waited => break match waited {
                 // The last records may be the first of their topic.
-                Ok(ended) if ended.is_whole() => Ok(match learn::now(common, wiring).await {
+                Ok(ended) if ended.is_whole() => Ok(match learn::now(wiring).await {
                     Some(project) => Next::Learned { project, sources_are_done: true },
                     None => Next::Ended(Exit::Done),
                 }),
-                ended => ended.map_err(Failure::from).and_then(Drained::end).map(Next::Ended),
+                ended => ended.map_err(Failure::from).and_then(drained).map(Next::Ended),
             },
             project = &mut learned => {
                 break Ok(Next::Learned { project, sources_are_done: sources.are_finished() });

@@ -4,10 +4,10 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use model::Exit;
+use ops::{rules, wiring};
 
 use crate::args::Common;
 use crate::failure::Failure;
-use crate::{rules, wiring};
 
 /// Ends with 3 when there is a fault.
 #[allow(clippy::print_stdout, reason = "this is the verb's output")]
@@ -21,7 +21,7 @@ pub async fn run(common: &Common, schemas: Option<&Path>, file: Option<&Path>) -
             println!("wrote {}", path.display());
         }
     }
-    let project = wiring::project(common).await?;
+    let project = wiring::project(&common.location()).await?;
     if let Some(file) = file {
         std::fs::write(file, rules::text(&project))
             .with_context(|| format!("cannot write `{}`", file.display()))?;

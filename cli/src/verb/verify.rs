@@ -2,13 +2,13 @@
 //! fault were left out.
 
 use model::Exit;
+use ops::verify::duckdb::DuckDb;
+use ops::verify::{Finding, Scope, run as verify};
+use ops::{Wiring, select};
 
 use crate::args::{Common, Second};
 use crate::failure::Failure;
-use crate::select;
-use crate::verify::duckdb::DuckDb;
-use crate::verify::{Finding, Scope, run as verify};
-use crate::wiring::Wiring;
+use crate::sound::sound;
 
 /// Checks every table and topic of the project, whatever else is found.
 #[allow(clippy::print_stdout, reason = "this is the verb's output")]
@@ -17,7 +17,8 @@ pub async fn run(common: &Common, deep: bool, with: Option<Second>) -> Result<Ex
         Some(Second::Duckdb) => Some(DuckDb::find()?),
         None => None,
     };
-    let (wiring, left_out) = Wiring::open_sound(common).await?;
+    let sound = sound(common).await?;
+    let wiring = Wiring::open_sound(&common.location(), &sound).await?;
     let select = select::tables(&wiring.project.catalog, &common.select)?;
     let scope = Scope {
         project: &wiring.project,
@@ -48,9 +49,9 @@ pub async fn run(common: &Common, deep: bool, with: Option<Second>) -> Result<Ex
         println!("{checked} checked, {faults} with faults{rest}");
     }
     // What has a fault is not proven.
-    Ok(match (faults, left_out) {
-        (0, false) => Exit::Done,
-        (0, true) => Exit::InvalidProject,
+    Ok(match (faults, sound.left_out.is_empty()) {
+        (0, true) => Exit::Done,
+        (0, false) => Exit::InvalidProject,
         _ => Exit::Violation,
     })
 }

@@ -12,9 +12,8 @@ use model::{Reaction, TopicName};
 use runtime::Backoff;
 use stream::{Admin, Kafka, Registry};
 
-use crate::args::Common;
-use crate::failure::Failure;
-use crate::wiring::{self, Wiring};
+use crate::Result;
+use crate::wiring::{self, Location, Wiring};
 
 /// Topics asked about at once.
 const AT_ONCE: usize = 8;
@@ -27,13 +26,13 @@ const AGAIN: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs
 /// for. A topic that holds nothing yet is left as it is: models on it are not known before it does. `sound`:
 /// models with a fault are left out.
 pub async fn columns(
-    common: &Common,
+    at: &Location,
     project: Arc<Project>,
     lake: &Lake,
     kafka: &Kafka,
     registry: &Registry,
     sound: bool,
-) -> Result<Arc<Project>, Failure> {
+) -> Result<Arc<Project>> {
     let topics = open(&project, kafka, &mut None).await?;
     if topics.is_empty() {
         return Ok(project);
@@ -51,9 +50,9 @@ pub async fn columns(
         return Ok(project);
     }
     let loaded = if sound {
-        catalog::load_sound(&common.project, &common.target, &learned).await.map(|(project, _)| project)
+        catalog::load_sound(&at.folder, &at.target, &learned).await.map(|(project, _)| project)
     } else {
-        catalog::load_with(&common.project, &common.target, &learned).await
+        catalog::load_with(&at.folder, &at.target, &learned).await
     };
     let project = wiring::checked(loaded)?;
     let known = known(&project);
@@ -67,37 +66,33 @@ pub async fn columns(
 
 /// Returns the project with more columns once more are known than the process was started with: the first
 /// record of a topic came, someone registered a schema, or made a topic that a pattern stands for.
-pub async fn more(common: &Common, wiring: &Wiring) -> Arc<Project> {
+pub async fn more(wiring: &Wiring) -> Arc<Project> {
     let (mut unfit, mut admin) = (Learned::new(), None);
     let mut pauses = Backoff::new(AGAIN.0, AGAIN.1);
     loop {
         tokio::time::sleep(pauses.pause()).await;
-        if let Some(project) = look(common, wiring, &mut unfit, &mut admin).await {
+        if let Some(project) = look(wiring, &mut unfit, &mut admin).await {
             return project;
         }
     }
 }
 
 /// As [`more`], of what is known at this moment.
-pub async fn now(common: &Common, wiring: &Wiring) -> Option<Arc<Project>> {
-    look(common, wiring, &mut Learned::new(), &mut None).await
+pub async fn now(wiring: &Wiring) -> Option<Arc<Project>> {
+    look(wiring, &mut Learned::new(), &mut None).await
 }
 
 /// `unfit`: what was learned before and did not help.
-async fn look(
-    common: &Common,
-    wiring: &Wiring,
-    unfit: &mut Learned,
-    admin: &mut Option<Admin>,
-) -> Option<Arc<Project>> {
+async fn look(wiring: &Wiring, unfit: &mut Learned, admin: &mut Option<Admin>) -> Option<Arc<Project>> {
+    let at = &wiring.at;
     let fresh = ask(wiring, &open(&wiring.project, &wiring.kafka, admin).await.ok()?).await;
     if fresh.iter().all(|(topic, schemas)| unfit.get(topic) == Some(schemas)) {
         return None;
     }
     unfit.extend(fresh);
-    let project = catalog::load(&common.project, &common.target).await.ok()?;
+    let project = catalog::load(&at.folder, &at.target).await.ok()?;
     let learned = ask(wiring, &open(&project, &wiring.kafka, admin).await.ok()?).await;
-    let project = match catalog::load_with(&common.project, &common.target, &learned).await {
+    let project = match catalog::load_with(&at.folder, &at.target, &learned).await {
         Ok(project) => project,
         Err(faults) => {
             let first = faults.first().map(ToString::to_string);
@@ -136,14 +131,14 @@ fn known(project: &Project) -> BTreeSet<TopicName> {
 }
 
 /// Topics whose columns are to be learned.
-async fn open(project: &Project, kafka: &Kafka, admin: &mut Option<Admin>) -> Result<Vec<Topic>, Failure> {
+async fn open(project: &Project, kafka: &Kafka, admin: &mut Option<Admin>) -> Result<Vec<Topic>> {
     let mut topics: Vec<Topic> = project.catalog.unlearned().cloned().collect();
     topics.extend(matched(project, kafka, admin).await?);
     Ok(topics)
 }
 
 /// Topics on the broker that only a pattern declares.
-async fn matched(project: &Project, kafka: &Kafka, admin: &mut Option<Admin>) -> Result<Vec<Topic>, Failure> {
+async fn matched(project: &Project, kafka: &Kafka, admin: &mut Option<Admin>) -> Result<Vec<Topic>> {
     let catalog = &project.catalog;
     if catalog.patterns.is_empty() {
         return Ok(Vec::new());

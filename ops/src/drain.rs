@@ -10,19 +10,19 @@
 //! whether it halted; when it stands still for a minute though more is there, it is left behind too.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result};
 use catalog::Catalog;
 use lake::Table;
-use model::{AppId, Exit, Offset, Reaction, TableName, TopicId, TopicName, Version};
+use model::{AppId, Offset, Reaction, TableName, TopicId, TopicName, Version};
 use runtime::meters::Metric;
 use runtime::{CancellationToken, Meter, State};
 use stream::{Admin, Kafka};
 
-use crate::failure::Failure;
-use crate::launch::Stage;
 use crate::reach;
+use crate::select::Stage;
 use crate::wiring::Wiring;
 
 /// Between two looks.
@@ -69,24 +69,6 @@ impl Drained {
     pub fn is_whole(&self) -> bool {
         matches!(self, Self::Done(behind) if behind.is_empty())
     }
-    /// The exit code and the last words of a process that waited. What halted in it says so itself.
-    pub fn end(self) -> Result<Exit, Failure> {
-        let Self::Done(behind) = self else { return Ok(Exit::Done) };
-        let (mut gone, mut halted) = (Vec::new(), false);
-        for table in behind {
-            match table {
-                Behind::Halted(_) => halted = true,
-                Behind::Still { table, of } => gone.push(format!(
-                    "`{table}` has not moved for {PATIENCE:?} though more is before it: is `lakepulse {of}` running, or did the table halt there? Its log and `lakepulse status` say"
-                )),
-            }
-        }
-        match (gone.is_empty(), halted) {
-            (true, false) => Ok(Exit::Done),
-            (true, true) => Err(Failure::silent(Exit::Halted)),
-            (false, _) => Err(Failure::new(Exit::Halted, anyhow!("not drained: {}", gone.join("; ")))),
-        }
-    }
 }
 
 /// A table that is not at the end.
@@ -96,10 +78,22 @@ pub enum Behind {
     Halted(TableName),
     /// It stands still in another process.
     Still {
+        /// Which.
         table: TableName,
         /// The stage that should move it.
         of: &'static str,
     },
+}
+impl fmt::Display for Behind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Halted(table) => write!(f, "`{table}` has halted"),
+            Self::Still { table, of } => write!(
+                f,
+                "`{table}` has not moved for {PATIENCE:?} though more is before it: is `lakepulse {of}` running, or did the table halt there? Its log and `lakepulse status` say"
+            ),
+        }
+    }
 }
 
 /// How waiting for one table ended.
@@ -120,6 +114,7 @@ struct Kept<'a> {
 
 /// Waits for one project's tables.
 pub struct Drain<'a> {
+    /// The project and its services.
     pub wiring: &'a Wiring,
     /// Gives up when this is cancelled.
     pub stop: CancellationToken,
@@ -379,22 +374,6 @@ fn passes(error: &anyhow::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn table(name: &str) -> TableName {
-        name.parse().expect("a table name")
-    }
-
-    #[test]
-    fn what_is_left_behind_ends_the_process_as_halted_and_is_named() {
-        assert_eq!(Drained::Done(Vec::new()).end().expect("done"), Exit::Done);
-        assert_eq!(Drained::Stopped.end().expect("stopped"), Exit::Done);
-        let halted = Drained::Done(vec![Behind::Halted(table("gold.t"))]).end().expect_err("halted");
-        assert!(halted.exit == Exit::Halted && halted.error.is_none());
-        let still = Behind::Still { table: table("bronze.t"), of: "bronze" };
-        let still = Drained::Done(vec![still]).end().expect_err("it stands still");
-        let said = still.error.expect("said").to_string();
-        assert!(still.exit == Exit::Halted && said.contains("`bronze.t`"), "{said}");
-    }
 
     #[test]
     fn a_table_moves_when_its_version_does() {

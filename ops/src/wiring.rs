@@ -1,4 +1,4 @@
-//! From arguments to a project and the systems its target names.
+//! From a folder to a checked project and the systems its target names.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -6,46 +6,60 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use catalog::{Fault, KafkaTarget, Project, RegistryTarget, Setting, SettingError};
 use lake::{Lake, LakeSettings};
-use model::Exit;
 use runtime::health::Board;
 use runtime::{Clock, Ids, Meters, RandomIds, Traces, WallClock};
 use stream::{Kafka, KafkaSettings, Registry, RegistrySettings};
 
-use crate::args::Common;
-use crate::failure::Failure;
 use crate::host::Host;
-use crate::{learn, mask};
+use crate::{Error, Result, learn, mask};
+
+/// Where a project is, and on which of its targets it is looked at.
+#[derive(Debug, Clone)]
+pub struct Location {
+    /// The folder of `lakepulse.yaml`.
+    pub folder: PathBuf,
+    /// A name in `targets:`.
+    pub target: String,
+}
 
 /// A checked project and open connections to what its target names.
 pub struct Wiring {
+    /// Where the project was read.
+    pub at: Location,
+    /// The project, with columns that were learned.
     pub project: Arc<Project>,
+    /// Its broker.
     pub kafka: Kafka,
+    /// Its registry.
     pub registry: Registry,
+    /// Its tables.
     pub lake: Lake,
     /// The embedded broker and registry, when the target has no own.
     pub host: Option<Host>,
     /// Where other programs reach broker and registry.
     pub addresses: Vec<String>,
+    /// What time it is.
     pub clock: Arc<dyn Clock>,
+    /// Ids of commits and files.
     pub ids: Arc<dyn Ids>,
+    /// Metrics and traces of this process.
     pub meters: Meters,
+    /// Health of its parts.
     pub board: Board,
 }
 impl Wiring {
     /// Checks the project and connects. On the embedded target the first process of a project hosts
     /// broker and registry, the others find it.
-    pub async fn open(common: &Common) -> Result<Self, Failure> {
-        Self::over(common, project(common).await?, false).await
+    pub async fn open(at: &Location) -> Result<Self> {
+        Self::over(at, project(at).await?, false).await
     }
 
-    /// The same for a verb that only looks: models with a fault, and what rests on them, are left out.
-    /// Says which they are, and whether there are any.
-    pub async fn open_sound(common: &Common) -> Result<(Self, bool), Failure> {
-        let (project, left_out) = sound(common).await?;
-        Ok((Self::over(common, project, true).await?, left_out))
+    /// The same for an operation that only looks at what is sound of a project.
+    pub async fn open_sound(at: &Location, sound: &Sound) -> Result<Self> {
+        Self::over(at, sound.project.clone(), true).await
     }
 
-    async fn over(common: &Common, project: Arc<Project>, sound: bool) -> Result<Self, Failure> {
+    async fn over(at: &Location, project: Arc<Project>, sound: bool) -> Result<Self> {
         let ids: Arc<dyn Ids> = Arc::new(RandomIds);
         let lake = lake(&project, ids.clone()).await?;
         let (host, kafka, registry) = match services(&project)? {
@@ -61,8 +75,9 @@ impl Wiring {
             format!("lake     {}", project.lake().context("the target's `lake`")?.0),
         ];
         let (kafka, registry) = (Kafka::new(kafka), Registry::new(registry));
-        let project = learn::columns(common, project, &lake, &kafka, &registry, sound).await?;
+        let project = learn::columns(at, project, &lake, &kafka, &registry, sound).await?;
         Ok(Self {
+            at: at.clone(),
             project,
             kafka,
             registry,
@@ -86,41 +101,31 @@ impl Wiring {
 }
 
 /// Loads and checks the project, asking nobody.
-pub async fn project(common: &Common) -> Result<Arc<Project>, Failure> {
-    checked(catalog::load(&common.project, &common.target).await)
+pub async fn project(at: &Location) -> Result<Arc<Project>> {
+    checked(catalog::load(&at.folder, &at.target).await)
 }
 
-/// The project for a verb that only looks, and whether something of it is left out: models with a fault
-/// and what rests on them, each of which is said.
-#[allow(clippy::print_stderr, reason = "faults are the verb's output")]
-pub async fn sound(common: &Common) -> Result<(Arc<Project>, bool), Failure> {
-    match catalog::load_sound(&common.project, &common.target, &catalog::Learned::new()).await {
-        Ok((project, faults)) => {
-            for fault in &faults {
-                eprintln!("left out: {fault}");
-            }
-            checked(Ok(project)).map(|project| (project, !faults.is_empty()))
-        }
-        Err(faults) => checked(Err(faults)).map(|project| (project, false)),
+/// What of a project has no fault: models with one, and what rests on them, are left out.
+pub struct Sound {
+    /// Without them.
+    pub project: Arc<Project>,
+    /// Why something is left out. Empty: nothing is.
+    pub left_out: Vec<Fault>,
+}
+
+/// The project for an operation that only looks, asking nobody.
+pub async fn sound(at: &Location) -> Result<Sound> {
+    match catalog::load_sound(&at.folder, &at.target, &catalog::Learned::new()).await {
+        Ok((project, left_out)) => Ok(Sound { project: checked(Ok(project))?, left_out }),
+        Err(faults) => Err(Error::Invalid(faults)),
     }
 }
 
-/// A project without faults. Prints every fault and ends with exit 3 when there is one.
-#[allow(clippy::print_stderr, clippy::print_stdout, reason = "faults are the verb's output")]
-pub fn checked(loaded: Result<Project, Vec<Fault>>) -> Result<Arc<Project>, Failure> {
-    match loaded {
-        Ok(project) => {
-            mask::know(project.secrets());
-            Ok(Arc::new(project))
-        }
-        Err(faults) => {
-            for fault in &faults {
-                eprintln!("{fault}");
-            }
-            eprintln!("{} fault{} found", faults.len(), if faults.len() == 1 { "" } else { "s" });
-            Err(Failure::silent(Exit::InvalidProject))
-        }
-    }
+/// A project without faults, whose secrets are known from here on.
+pub(crate) fn checked(loaded: Result<Project, Vec<Fault>>) -> Result<Arc<Project>> {
+    let project = loaded.map_err(Error::Invalid)?;
+    mask::know(project.secrets());
+    Ok(Arc::new(project))
 }
 
 /// How to reach the target's own broker and registry. `None`: they are embedded.
@@ -167,7 +172,7 @@ pub fn lake_settings(project: &Project) -> anyhow::Result<LakeSettings> {
 }
 
 /// The lake of the project's target, without any broker.
-pub async fn lake(project: &Project, ids: Arc<dyn Ids>) -> Result<Lake, Failure> {
+pub async fn lake(project: &Project, ids: Arc<dyn Ids>) -> Result<Lake> {
     let settings = lake_settings(project)?;
     let url = settings.url.clone();
     let opened = Lake::connect(settings, ids).await;

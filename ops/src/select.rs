@@ -1,15 +1,37 @@
 //! `--select`: names with their upstream and downstream, as dbt writes them.
 
-use anyhow::anyhow;
 use catalog::Catalog;
-use model::{Exit, TableName};
+use model::TableName;
 
-use crate::failure::Failure;
-use crate::launch::Stage;
+use crate::{Error, Result};
+
+/// A stage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    /// Topics into bronze tables.
+    Bronze,
+    /// Bronze into silver tables.
+    Silver,
+    /// Silver into gold tables and topics.
+    Gold,
+}
+impl Stage {
+    /// From the top to the end.
+    pub const ALL: [Self; 3] = [Self::Bronze, Self::Silver, Self::Gold];
+
+    /// As in groups and metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Bronze => "bronze",
+            Self::Silver => "silver",
+            Self::Gold => "gold",
+        }
+    }
+}
 
 /// The tables the selectors name: `name`, `+name` with what is upstream, `name+` with what is
 /// downstream, `schema.*`. No selector is all of them, which is an empty list.
-pub fn tables(catalog: &Catalog, selectors: &[String]) -> Result<Vec<TableName>, Failure> {
+pub fn tables(catalog: &Catalog, selectors: &[String]) -> Result<Vec<TableName>> {
     let all: Vec<&TableName> =
         catalog.topics.values().map(|topic| &topic.table).chain(catalog.models.keys()).collect();
     let mut selected: Vec<TableName> = Vec::new();
@@ -22,10 +44,7 @@ pub fn tables(catalog: &Catalog, selectors: &[String]) -> Result<Vec<TableName>,
         };
         let named: Vec<&TableName> = all.iter().filter(matches).copied().collect();
         if named.is_empty() {
-            return Err(Failure::new(
-                Exit::Usage,
-                anyhow!("`--select {selector}` matches no table of the project"),
-            ));
+            return Err(Error::Usage(format!("`--select {selector}` matches no table of the project")));
         }
         for table in named {
             selected.push(table.clone());
@@ -59,16 +78,13 @@ pub fn stages(catalog: &Catalog, selected: &[TableName]) -> Vec<Stage> {
 }
 
 /// Refuses a selection of which none of `stages` keeps anything: the process would do nothing, for ever.
-pub fn check(catalog: &Catalog, selected: &[TableName], stages: &[Stage]) -> Result<(), Failure> {
+pub fn check(catalog: &Catalog, selected: &[TableName], stages: &[Stage]) -> Result<()> {
     if self::stages(catalog, selected).iter().any(|stage| stages.contains(stage)) {
         return Ok(());
     }
     let wanted: Vec<&str> = stages.iter().map(|stage| stage.name()).collect();
     let (names, wanted) = (list(selected), wanted.join(", "));
-    Err(Failure::new(
-        Exit::Usage,
-        anyhow!("`--select` takes {names} and no table of {wanted}: there is nothing to run"),
-    ))
+    Err(Error::Usage(format!("`--select` takes {names} and no table of {wanted}: there is nothing to run")))
 }
 
 /// What the process must say of tables whose input it does not run. Nobody else may run it either.
