@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use anyhow::anyhow;
-use model::{Exit, Reaction};
+use model::Exit;
 use ops::drain::{Behind, Drained};
 
 /// An error and how the process ends because of it.
@@ -22,10 +22,6 @@ impl Failure {
     /// Ends with `exit` because of `error`.
     pub fn new(exit: Exit, error: impl Into<anyhow::Error>) -> Self {
         Self { exit, error: Some(error.into()) }
-    }
-    /// Ends because of an error that a stage reacts to in that way.
-    pub fn of(reaction: Reaction, error: impl Into<anyhow::Error>) -> Self {
-        Self::new(if reaction == Reaction::Halt { Exit::Halted } else { Exit::Failed }, error)
     }
 }
 impl<E: Into<anyhow::Error>> From<E> for Failure {

@@ -5,6 +5,7 @@
 //! | [`wiring`] | loads a project and opens what its target names |
 //! | [`learn`] | finds columns that contracts leave out |
 //! | [`select`] | which tables and stages a selection means |
+//! | [`stages`] | runs a stage |
 //! | [`plan`], [`apply`] | what is missing, and makes it |
 //! | [`status`] | where every table stands |
 //! | [`drain`] | waits until everything published has reached the end |
@@ -32,6 +33,7 @@ pub mod query;
 pub mod reach;
 pub mod rules;
 pub mod select;
+pub mod stages;
 pub mod status;
 pub mod verify;
 pub mod wiring;

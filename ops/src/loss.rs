@@ -1,6 +1,6 @@
 //! Goes on without what a topic has lost, and records that a person said so.
 
-use bronze::Accepted;
+pub use bronze::Accepted;
 use model::TopicName;
 
 use crate::wiring::Wiring;

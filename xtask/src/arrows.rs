@@ -31,10 +31,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "silver", "gold",
         ],
     ),
-    (
-        "lakepulse",
-        &["model", "runtime", "catalog", "stream", "cdc-sim", "ingest", "bronze", "silver", "gold", "ops"],
-    ),
+    ("lakepulse", &["model", "runtime", "catalog", "cdc-sim", "ingest", "gold", "ops"]),
     ("e2e", &["testkit", "cdc-sim"]),
     (
         "benchmarks",

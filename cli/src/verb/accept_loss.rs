@@ -1,9 +1,9 @@
 //! `lakepulse accept-loss`: go on without what a topic has lost, and record that a person said so.
 
 use anyhow::anyhow;
-use bronze::Accepted;
 use model::{Exit, TopicName};
-use ops::{Wiring, loss};
+use ops::Wiring;
+use ops::loss::{self, Accepted};
 use serde_json::json;
 
 use crate::args::Common;

@@ -30,6 +30,9 @@ pub mod silver;
 pub mod topic;
 pub mod value;
 
+#[cfg(test)]
+mod tests;
+
 use std::panic::AssertUnwindSafe;
 
 use anyhow::{Result, bail};

@@ -1,0 +1,119 @@
+//! The stages of a project, each as a future that runs until it is stopped.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use model::TableName;
+use runtime::CancellationToken;
+use runtime::health::Status;
+use stream::{Announcer, Owners};
+
+use crate::select::Stage;
+use crate::wiring::Wiring;
+use crate::{Error, Result, reach};
+
+/// A stage at work.
+pub type Running = Pin<Box<dyn Future<Output = Result<()>> + Send>>;
+
+/// A stage that shares its tables with the other processes of the project that run it. A broker that does not
+/// answer is waited for. `None`: `quit` came first.
+pub async fn start(
+    wiring: &Wiring,
+    stage: Stage,
+    select: &[TableName],
+    draining: &CancellationToken,
+    quit: &CancellationToken,
+    stop: CancellationToken,
+) -> Result<Option<Running>> {
+    let announcer = || Announcer::try_new(&wiring.kafka, &wiring.project.name);
+    let Some(announcer) = reach::kafka(wiring, stage.name(), quit, announcer).await? else { return Ok(None) };
+    let announcer = Arc::new(announcer);
+    // Where nothing is created unless asked, `apply` makes the tables.
+    let create = wiring.host.is_some();
+    let running: Running = match stage {
+        Stage::Bronze => {
+            let context = bronze::Context {
+                project: wiring.project.clone(),
+                lake: wiring.lake.clone(),
+                kafka: wiring.kafka.clone(),
+                registry: wiring.registry.clone(),
+                clock: wiring.clock.clone(),
+                ids: wiring.ids.clone(),
+                meters: wiring.meters.clone(),
+                settings: wiring.project.stages.bronze.clone(),
+                create,
+                select: (!select.is_empty()).then(|| select.to_vec()),
+                announce: announcer,
+                progress: bronze::Progress::default(),
+                draining: draining.clone(),
+            };
+            Box::pin(async move {
+                bronze::run(context, stop).await.map_err(|error| Error::of(error.reaction(), error))
+            })
+        }
+        Stage::Silver => {
+            let context = silver::Context {
+                project: wiring.project.clone(),
+                lake: wiring.lake.clone(),
+                clock: wiring.clock.clone(),
+                ids: wiring.ids.clone(),
+                meters: wiring.meters.clone(),
+                announce: announcer,
+                settings: wiring.project.stages.silver.clone(),
+                create,
+                select: select.to_vec(),
+            };
+            let Some(owners) = owners(wiring, stage, select, &context.tables(), quit).await? else {
+                return Ok(None);
+            };
+            Box::pin(async move {
+                silver::run(context, owners, stop).await.map_err(|error| Error::of(error.reaction(), error))
+            })
+        }
+        Stage::Gold => {
+            let context = gold::Context {
+                project: wiring.project.clone(),
+                lake: wiring.lake.clone(),
+                kafka: wiring.kafka.clone(),
+                registry: wiring.registry.clone(),
+                clock: wiring.clock.clone(),
+                ids: wiring.ids.clone(),
+                meters: wiring.meters.clone(),
+                announce: announcer,
+                settings: wiring.project.stages.gold.clone(),
+                create,
+                select: select.to_vec(),
+                draining: draining.clone(),
+            };
+            let Some(owners) = owners(wiring, stage, select, &context.tables(), quit).await? else {
+                return Ok(None);
+            };
+            Box::pin(async move {
+                gold::run(context, owners, stop).await.map_err(|error| Error::of(error.reaction(), error))
+            })
+        }
+    };
+    wiring.board.say(stage.name(), Status::Up);
+    Ok(Some(running))
+}
+
+/// The stage's tables are shared by a group; those that were asked for by name are this process's.
+async fn owners(
+    wiring: &Wiring,
+    stage: Stage,
+    select: &[TableName],
+    tables: &[TableName],
+    quit: &CancellationToken,
+) -> anyhow::Result<Option<Owners>> {
+    let (kafka, project) = (&wiring.kafka, &wiring.project.name);
+    if !select.is_empty() {
+        let alone = || Owners::alone(kafka, project, tables);
+        let owners = reach::kafka(wiring, stage.name(), quit, alone).await;
+        return owners.context("cannot watch for new versions");
+    }
+    let group = format!("{project}.{}", stage.name());
+    let join = || Owners::join(kafka, project, &group, tables);
+    let owners = reach::kafka(wiring, stage.name(), quit, join).await;
+    owners.with_context(|| format!("cannot join group `{group}`"))
+}

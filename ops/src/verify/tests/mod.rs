@@ -1,0 +1,199 @@
+//! Each kind of damage that `verify` claims to find, done to the log of a finished project.
+//!
+//! What a faulty stage would have left, in rows and records, are the mutants of `e2e` (docs/verify.md).
+
+mod finished;
+
+use anyhow::{Result, anyhow};
+use rstest::rstest;
+use serde_json::{Value, json};
+
+use self::finished::{Project, block_on};
+use super::{Finding, guarded};
+
+/// What a commit says of itself.
+fn info(actions: &mut [Value]) -> Option<&mut Value> {
+    let info = actions.iter_mut().find_map(|action| action.get_mut("commitInfo"))?;
+    info.get_mut("lakepulse").filter(|said| said.is_object())
+}
+
+/// The newest version that states an offset range, with that range.
+fn stated(project: &Project, change: impl FnOnce(&mut Value)) {
+    edit(
+        project,
+        "bronze.items",
+        |said| said["ranges"].as_array().is_some_and(|all| !all.is_empty()),
+        |said| {
+            change(&mut said["ranges"][0]);
+        },
+    );
+}
+
+/// Changes what the newest commit says of itself that is picked.
+fn edit(project: &Project, table: &str, pick: impl Fn(&Value) -> bool, change: impl FnOnce(&mut Value)) {
+    for version in (0..project.versions(table)).rev() {
+        let mut actions = project.actions(table, version);
+        let Some(said) = info(&mut actions).filter(|said| pick(said)) else { continue };
+        change(said);
+        return project.write(table, version, &actions);
+    }
+    panic!("no commit of {table} is picked");
+}
+
+/// Changes the newest position of a table that is picked by its name; `None` takes all of them away.
+fn position(project: &Project, table: &str, pick: impl Fn(&str) -> bool, to: Option<i64>) {
+    let is = |action: &Value| action["txn"]["appId"].as_str().is_some_and(&pick);
+    for version in (0..project.versions(table)).rev() {
+        let mut actions = project.actions(table, version);
+        if !actions.iter().any(is) {
+            continue;
+        }
+        match to {
+            None => actions.retain(|action| !is(action)),
+            Some(to) => {
+                actions
+                    .iter_mut()
+                    .filter(|action| is(action))
+                    .for_each(|action| action["txn"]["version"] = to.into());
+                return project.write(table, version, &actions);
+            }
+        }
+        project.write(table, version, &actions);
+    }
+}
+
+/// Adds a version.
+fn append(project: &Project, table: &str, actions: &[Value]) {
+    let mut all = vec![json!({ "commitInfo": { "timestamp": 0, "operation": "WRITE" } })];
+    all.extend_from_slice(actions);
+    project.write(table, project.versions(table), &all);
+}
+
+fn offset(range: &mut Value, field: &str, by: i64) {
+    range[field] = (range[field].as_i64().expect("a number") + by).into();
+}
+
+/// Positions of a table's inputs: those of tables and of a topic's partitions.
+fn of_an_input(app: &str) -> bool {
+    !["lp/plan", "lp/as_of", "lp/compaction"].contains(&app)
+}
+
+type Damage = fn(&Project);
+
+#[rstest]
+#[case::a_range_is_in_no_commit("bronze.items", "are in no commit", |p: &Project| stated(p, |range| offset(range, "from", 1)))]
+#[case::a_row_is_in_no_range("bronze.items", "is in no commit's range", |p: &Project| stated(p, |range| offset(range, "from", 1)))]
+#[case::a_range_is_in_two_commits("bronze.items", "are in two commits", |p: &Project| stated(p, |range| offset(range, "from", -1)))]
+#[case::commits_end_elsewhere("bronze.items", "the table's position is", |p: &Project| stated(p, |range| offset(range, "to", 1)))]
+#[case::a_count_is_wrong("bronze.items", "rows where its commit states", |p: &Project| stated(p, |range| offset(range, "rows", 1)))]
+#[case::a_digest_is_wrong("bronze.items", "a value differs from what was committed", |p: &Project| stated(p, |range| {
+    range["digest"] = json!("00000000000000000000000000000001");
+}))]
+#[case::a_commit_states_nothing("bronze.items", "states no offset range", |p: &Project| {
+    edit(p, "bronze.items", |said| said["ranges"].as_array().is_some_and(|all| !all.is_empty()), |said| said["ranges"] = json!([]));
+})]
+#[case::a_commit_cannot_be_read("bronze.items", "version 1", |p: &Project| {
+    let mut actions = p.actions("bronze.items", 1);
+    info(&mut actions).expect("ours")["ranges"] = json!("none");
+    p.write("bronze.items", 1, &actions);
+})]
+#[case::a_position_without_a_commit("bronze.items", "has no commit that states a range", |p: &Project| {
+    append(p, "bronze.items", &[json!({ "txn": { "appId": "lp/4f5b9bd2-0c55-4f4a-8c0a-3a2f0e6d0b7e/0", "version": 3 } })]);
+})]
+#[case::a_position_set_back("silver.items", "back to", |p: &Project| {
+    let mut last = p.actions("silver.items", p.versions("silver.items") - 1);
+    last.retain(|action| action["txn"]["appId"].as_str().is_some_and(of_an_input));
+    last.iter_mut().for_each(|action| action["txn"]["version"] = 1.into());
+    append(p, "silver.items", &last);
+})]
+#[case::a_foreign_commit("silver.items", "changed rows and is no stage's", |p: &Project| {
+    for version in (0..p.versions("silver.items")).rev() {
+        let mut actions = p.actions("silver.items", version);
+        if actions.iter().any(|action| action["add"]["dataChange"] == json!(true)) {
+            for action in &mut actions {
+                if let Some(said) = action.get_mut("commitInfo") {
+                    said.as_object_mut().expect("an object").remove("lakepulse");
+                }
+            }
+            return p.write("silver.items", version, &actions);
+        }
+    }
+    panic!("no version has rows");
+})]
+#[case::outcomes_do_not_add_up("silver.items", "accounts for", |p: &Project| {
+    edit(p, "silver.items", |said| said["outcomes"].is_object(), |said| {
+        let outcomes = said["outcomes"].as_object_mut().expect("an object");
+        let (_, first) = outcomes.iter_mut().next().expect("one");
+        *first = (first.as_u64().expect("a count") + 7).into();
+    });
+})]
+#[case::a_step_was_left_out("silver.items", "goes on from version", |p: &Project| {
+    edit(p, "silver.items", |said| said["outcomes"].is_object(), |said| said["input"]["from"] = json!(0));
+})]
+#[case::a_commit_names_another_end("silver.items", "says it read up to", |p: &Project| {
+    edit(p, "silver.items", |said| said["outcomes"].is_object(), |said| {
+        let to = said["input"]["to"].as_u64().expect("a version");
+        said["input"]["to"] = (to - 1).into();
+    });
+})]
+#[case::more_was_read_than_there_is("silver.items", "which ends at", |p: &Project| position(p, "silver.items", of_an_input, Some(99)))]
+#[case::an_input_is_gone("silver.items", "which they come from, is missing", |p: &Project| {
+    std::fs::remove_dir_all(p.table("bronze.items")).expect("removed");
+})]
+#[case::bronze_is_gone("bronze.items", "the table is missing", |p: &Project| {
+    std::fs::remove_dir_all(p.table("bronze.items")).expect("removed");
+})]
+#[case::a_quarantine_is_gone("silver.items", "`silver.items__quarantine` is missing", |p: &Project| {
+    std::fs::remove_dir_all(p.table("silver.items__quarantine")).expect("removed");
+})]
+#[case::a_pin_beyond_the_end("gold.totals", "which ends at", |p: &Project| position(p, "gold.totals", of_an_input, Some(99)))]
+#[case::no_pins("gold.totals", "no position says where they come from", |p: &Project| position(p, "gold.totals", of_an_input, None))]
+#[case::what_gold_is_made_of_is_gone("gold.totals", "a table that it is made of does not exist", |p: &Project| {
+    std::fs::remove_dir_all(p.table("silver.items")).expect("removed");
+})]
+#[case::gold_is_gone("gold.totals", "the table is missing", |p: &Project| {
+    std::fs::remove_dir_all(p.table("gold.totals")).expect("removed");
+})]
+#[case::more_was_published_than_there_is("d.totals", "it was published up to version", |p: &Project| p.pop("gold.totals"))]
+fn damage_is_found_where_it_is(#[case] of: &str, #[case] says: &str, #[case] damage: Damage) {
+    let project = Project::copy();
+    damage(&project);
+    let findings = block_on(project.verify());
+    let found =
+        findings.iter().find(|finding| finding.name.split(' ').next() == Some(of)).expect("looked at");
+    assert!(found.faults.iter().any(|fault| fault.contains(says)), "{findings:#?}");
+}
+
+#[test]
+fn a_finished_project_has_no_fault_and_every_table_was_looked_at() {
+    let findings = block_on(Project::copy().verify());
+    let named: Vec<&str> = findings.iter().map(|finding| finding.name.as_str()).collect();
+    assert_eq!(named, ["bronze.items", "silver.items", "gold.totals", "d.totals (topic)"]);
+    for Finding { name, checked, unchecked, faults } in &findings {
+        assert!(!checked.is_empty() && unchecked.is_empty() && faults.is_empty(), "{name}: {findings:#?}");
+    }
+}
+
+#[test]
+fn a_stage_that_stands_still_is_a_fault_of_its_table() {
+    let project = Project::copy();
+    block_on(async {
+        let wiring = project.open().await;
+        let table = "silver.items".parse().expect("a name");
+        stage::halts::note(&wiring.lake, "silver", &table, "a column is gone".to_owned(), Default::default())
+            .await;
+        wiring.close().await;
+    });
+    let findings = block_on(project.verify());
+    let faults: Vec<&String> = findings.iter().flat_map(|finding| &finding.faults).collect();
+    assert_eq!(faults, ["it has halted, no newer version comes: a column is gone"]);
+    assert!(findings.iter().any(|finding| finding.name == "silver.items" && !finding.faults.is_empty()));
+}
+
+#[tokio::test]
+async fn a_check_that_panics_could_not_be_made_and_says_why() {
+    let broken = guarded(async { panic!("row {} of none", 7) });
+    assert_eq!(broken.await.expect_err("it panicked").to_string(), "the check panicked: row 7 of none");
+    let failed: Result<Finding> = guarded(async { Err(anyhow!("no such column")) }).await;
+    assert_eq!(failed.expect_err("it failed").to_string(), "no such column");
+}
