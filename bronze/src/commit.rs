@@ -17,10 +17,10 @@ use std::time::Duration;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use lake::digest::{Sum, row_hashes};
-use lake::{Commit, Expect, Landing, StagedFile, Table};
-use model::{AppId, Positions, ProjectName, Reaction, TopicId, TopicName, Version};
+use lake::{Commit, Expect, Landing, Table};
+use model::{AppId, Positions, ProjectName, TopicId, TopicName, Version};
 use runtime::traces::{Cause, Role};
-use runtime::{Backoff, CancellationToken, Traces};
+use runtime::{CancellationToken, Traces};
 use stage::{CommitInfo, info};
 use stream::Admin;
 
@@ -163,7 +163,7 @@ async fn attempt(table: &mut Table, work: Work, cause: Option<Cause>) -> lake::R
     let rows: Vec<RecordBatch> = batches.into_iter().flatten().filter(|batch| batch.num_rows() > 0).collect();
     // Of all that a commit waits for these two take longest, and neither needs the other.
     let (digests, append, now) =
-        tokio::join!(digests, staged(table, &rows, &stop), id_of(admin.as_ref(), &topic));
+        tokio::join!(digests, stage::staged(table, &rows, &stop), id_of(admin.as_ref(), &topic));
     let append = append?;
     if let Some(now) = now.filter(|now| *now != topic_id) {
         return Ok(Outcome::Recreated(now));
@@ -203,28 +203,6 @@ async fn id_of(admin: Option<&Admin>, topic: &TopicName) -> Option<TopicId> {
         Ok(Err(_)) | Err(_) => {
             tracing::debug!(%topic, "the broker does not say the topic's id");
             None
-        }
-    }
-}
-
-/// Encodes and uploads. Tries until the store has the files, or `stop`: nothing names them yet.
-async fn staged(
-    table: &Table,
-    rows: &[RecordBatch],
-    stop: &CancellationToken,
-) -> lake::Result<Vec<StagedFile>> {
-    let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
-    loop {
-        match table.stage(rows.to_vec()).await {
-            Err(error) if error.reaction() == Reaction::Retry && !stop.is_cancelled() => {
-                let wait = backoff.pause();
-                tracing::warn!(table = %table.name(), error = &error as &dyn std::error::Error, ?wait, "files are not uploaded, trying again");
-                tokio::select! {
-                    () = stop.cancelled() => {}
-                    () = tokio::time::sleep(wait) => {}
-                }
-            }
-            decided => return decided,
         }
     }
 }

@@ -125,7 +125,21 @@ pub enum Error {
         tables: Vec<TableName>,
     },
 }
+/// How often a table is opened after an error that will be the same again.
+const TRIES: u32 = 5;
+
 impl Error {
+    /// How often the same is worth trying until it is clear that it fails in the same way each time.
+    /// `None`: until somebody answers.
+    pub fn patience(&self, draining: bool) -> Option<u32> {
+        match self {
+            Self::CommitTask { .. } => Some(TRIES),
+            // What is on the topic will not say more, and who drains waits for nothing else.
+            Self::NoSchemaPart { .. } | Self::NoKnownSchema { .. } => draining.then_some(TRIES),
+            _ => None,
+        }
+    }
+
     /// What the loop does next.
     pub fn reaction(&self) -> Reaction {
         match self {

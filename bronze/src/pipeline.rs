@@ -13,8 +13,9 @@ use catalog::Topic;
 use futures::future::BoxFuture;
 use lake::{Followers, Upkeep};
 use model::{Positions, Reaction, TableName, TopicName};
-use runtime::{Backoff, CancellationToken, State};
+use runtime::{CancellationToken, Retry, State};
 use stage::halts::{chain, note, unnote};
+use stage::tables::text_of;
 use stream::{Admin, Consumer, Limits};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinHandle;
@@ -28,8 +29,6 @@ use crate::shared::{Command, Context, Shared};
 use crate::start::Starts;
 use crate::table::{Ours, Task};
 
-/// How often a table is opened after an error that will be the same again.
-const TRIES: u32 = 5;
 /// A table that ran for so long has got over what was wrong with it.
 const STEADY: Duration = Duration::from_secs(60);
 
@@ -65,12 +64,17 @@ pub async fn run(context: Context, stop: CancellationToken) -> Result<(), Error>
             commands: commands.clone(),
             opened: Some(opened.clone()),
         };
-        let (progress, topic) = (shared.context.progress.clone(), topic.clone());
         let inbox = Inbox::new(receiver, shared.context.settings.batch_records);
-        tasks.spawn(keeper.run(inbox, stop.clone()), move || progress.halt(&topic.table, &topic.name));
+        let (shared, commands, topic) = (shared.clone(), commands.clone(), topic.clone());
+        tasks.spawn(keeper.run(inbox, stop.clone()), move |said| async move {
+            let reason = format!("its task broke off, which is a fault of lakepulse: {said}");
+            stand_still(&shared, &commands, &topic, reason).await;
+        });
     }
-    tasks.spawn(watch_lag(shared.clone(), admin, topics.clone(), commands.clone(), stop.clone()), || {});
-    tasks.spawn(look_after(&shared, &topics, stop.clone()), || {});
+    tasks
+        .spawn(watch_lag(shared.clone(), admin, topics.clone(), commands.clone(), stop.clone()), |_| async {
+        });
+    tasks.spawn(look_after(&shared, &topics, stop.clone()), |_| async {});
     drop(opened);
     // The consumer is answered from the tables' positions: better asked once they are known.
     let all_open = async { while opening.recv().await.is_some() {} };
@@ -111,7 +115,7 @@ async fn route(
         queue_bytes: context.settings.queue_bytes,
         ..Limits::default()
     };
-    let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(10));
+    let mut retry = Retry::new(Duration::from_millis(200));
     while !stop.is_cancelled() {
         let consumer = Consumer::subscribe(&context.kafka, &group, &names, shared.starts.clone(), limits);
         let ended = match consumer {
@@ -120,14 +124,16 @@ async fn route(
         };
         match ended {
             Ok(Some(consumer)) => consumer.stop().await,
-            Ok(None) => tracing::warn!(group, "the consumer is gone, joining the group again"),
+            Ok(None) => {
+                tracing::warn!(group, "the consumer is gone, joining the group again");
+                retry.pause(stop).await;
+            }
             Err(error) if error.reaction() == Reaction::Halt => {
                 return Err(Error::Consumer { source: error });
             }
-            Err(error) => tracing::warn!(group, %error, "cannot join the group, will be tried again"),
-        }
-        if !stop.is_cancelled() {
-            tokio::time::sleep(backoff.pause()).await;
+            Err(error) => {
+                retry.again(&group, "cannot join the group, trying again", &error, stop).await;
+            }
         }
     }
     Ok(())
@@ -147,45 +153,27 @@ impl Keeper {
     async fn run(mut self, mut inbox: Inbox, stop: CancellationToken) {
         let meter = self.shared.context.meters.stage("bronze", &self.topic.table.to_string());
         let mut assigned = BTreeMap::new();
-        let (mut said, mut times) = (None, 0);
-        let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
+        let mut retry = Retry::new(Duration::from_millis(100));
         while !stop.is_cancelled() {
             meter.state(State::Starting);
             let began = tokio::time::Instant::now();
-            let error = match self.open_and_run(&mut inbox, &stop, &mut assigned, &mut backoff).await {
+            let error = match self.open_and_run(&mut inbox, &stop, &mut assigned, &mut retry).await {
                 Ok(()) => return,
                 Err(error) => error,
             };
             if began.elapsed() >= STEADY {
-                (said, times) = (None, 0);
+                retry.reset();
             }
-            let text = error.to_string();
-            let is_new = said.as_ref() != Some(&text);
-            times = if is_new { 1 } else { times + 1 };
-            let is_hopeless = times >= TRIES
-                && match error {
-                    Error::CommitTask { .. } => true,
-                    // What is on the topic will not say more, and who drains waits for nothing else.
-                    Error::NoSchemaPart { .. } | Error::NoKnownSchema { .. } => {
-                        self.shared.context.draining.is_cancelled()
-                    }
-                    _ => false,
-                };
-            if error.reaction() == Reaction::Halt || is_hopeless {
-                let lake = &self.shared.context.lake;
-                note(lake, "bronze", &self.topic.table, chain(&error), Positions::default()).await;
-                self.halt(error, inbox);
+            let patience = error.patience(self.shared.context.draining.is_cancelled());
+            if error.reaction() == Reaction::Halt || retry.spent(patience) {
+                let (table, topic) = (&self.topic.table, &self.topic.name);
+                tracing::error!(%table, %topic, error = &error as &dyn std::error::Error, "table halts");
+                self.opened = None;
+                drop(inbox);
+                stand_still(&self.shared, &self.commands, &self.topic, chain(&error)).await;
                 return stop.cancelled().await;
             }
-            let wait = backoff.pause();
-            if is_new {
-                tracing::warn!(table = %self.topic.table, error = &error as &dyn std::error::Error, "table is opened again until that is gone");
-                said = Some(text);
-            }
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = tokio::time::sleep(wait) => {}
-            }
+            retry.again(&self.topic.table, "the table is opened again", &error, &stop).await;
         }
     }
 
@@ -194,7 +182,7 @@ impl Keeper {
         inbox: &mut Inbox,
         stop: &CancellationToken,
         assigned: &mut BTreeMap<i32, Ours>,
-        backoff: &mut Backoff,
+        retry: &mut Retry,
     ) -> Result<(), Error> {
         let context = &self.shared.context;
         let (project, create) = (&context.project.name, context.create);
@@ -205,7 +193,7 @@ impl Keeper {
             () = stop.cancelled() => return Ok(()),
             opened = opening => opened?,
         };
-        backoff.reset();
+        retry.hurry();
         // What another process said. Later on it is what this one said of partitions that rest.
         if self.opened.take().is_some() {
             unnote(&context.lake, "bronze", &self.topic.table).await;
@@ -222,18 +210,22 @@ impl Keeper {
         *assigned = task.assigned();
         ended
     }
+}
 
-    /// Stands still, loudly, and keeps nothing in memory.
-    fn halt(mut self, error: Error, inbox: Inbox) {
-        let (table, topic) = (&self.topic.table, &self.topic.name);
-        tracing::error!(%table, %topic, error = &error as &dyn std::error::Error, "table halts");
-        self.opened = None;
-        let context = &self.shared.context;
-        context.meters.stage("bronze", &table.to_string()).halt(chain(&error));
-        context.progress.halt(table, topic);
-        drop(self.commands.send(Command::Halt(topic.clone())));
-        drop(inbox);
+/// How long a note in the lake may take: a store that does not answer keeps no process from its end.
+const NOTE: Duration = Duration::from_secs(2);
+
+/// A table stands still until a person acts: the lake, the metrics and whoever drains are told, and its topic is
+/// not read any more.
+async fn stand_still(shared: &Shared, commands: &UnboundedSender<Command>, topic: &Topic, reason: String) {
+    let (context, table) = (&shared.context, &topic.table);
+    let noted = note(&context.lake, "bronze", table, reason.clone(), Positions::default());
+    if tokio::time::timeout(NOTE, noted).await.is_err() {
+        tracing::warn!(%table, "the lake does not answer: what halted is not noted there");
     }
+    context.meters.stage("bronze", &table.to_string()).halt(reason);
+    context.progress.halt(table, &topic.name);
+    drop(commands.send(Command::Halt(topic.name.clone())));
 }
 
 /// Deletes now and then what nobody needs any more of the tables. Of several processes that fill one, it
@@ -297,18 +289,18 @@ async fn watch_lag(
 #[derive(Default)]
 struct Tasks(Vec<Owned>);
 impl Tasks {
-    fn spawn(
+    fn spawn<F: Future<Output = ()> + Send>(
         &mut self,
         task: impl Future<Output = ()> + Send + 'static,
-        on_panic: impl FnOnce() + Send + 'static,
+        on_panic: impl FnOnce(String) -> F + Send + 'static,
     ) {
         self.0.push(Owned(runtime::tasks::spawn("bronze", async move {
             let mut task = Owned(runtime::tasks::spawn("bronze-table", task));
-            if let Err(error) = (&mut task.0).await
-                && error.is_panic()
-            {
-                tracing::error!(%error, "a task of bronze broke off, its table stands still");
-                on_panic();
+            let Err(error) = (&mut task.0).await else { return };
+            if let Ok(panic) = error.try_into_panic() {
+                let said = text_of(panic.as_ref());
+                tracing::error!(said, "a task of bronze broke off, its table stands still");
+                on_panic(said).await;
             }
         })));
     }

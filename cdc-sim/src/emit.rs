@@ -13,10 +13,10 @@ use std::time::Duration;
 
 use futures::future::try_join_all;
 use model::{Reaction, TopicName};
-use runtime::{Backoff, CancellationToken, Meters, cpu};
+use runtime::{CancellationToken, Meters, Retry, cpu};
 use stream::{Admin, Kafka, Registry};
-use tokio::time::{Instant, sleep};
-use tracing::{info, warn};
+use tokio::time::Instant;
+use tracing::info;
 
 use crate::block::{Block, Partitions, SchemaIds};
 use crate::error::Error;
@@ -75,7 +75,7 @@ impl Topics {
 /// Sends the log until its end, or until stopped: then the block that was begun is sent to its end,
 /// so that the summary is exact. Tries again while Kafka or the registry are away.
 pub async fn run(settings: Settings, sink: Sink, stop: CancellationToken) -> Result<Summary, Error> {
-    let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(10));
+    let mut retry = Retry::new(Duration::from_millis(200));
     loop {
         let begun = Instant::now();
         let error = match attempt(&settings, &sink, &stop).await {
@@ -86,14 +86,11 @@ pub async fn run(settings: Settings, sink: Sink, stop: CancellationToken) -> Res
             return Err(error);
         }
         if begun.elapsed() > Duration::from_secs(60) {
-            backoff.reset();
+            retry.reset();
         }
-        let pause = backoff.pause();
-        let source = std::error::Error::source(&error).map(ToString::to_string);
-        warn!(%error, source, ?pause, "the change log is begun again from the log's own ends");
-        tokio::select! {
-            () = stop.cancelled() => return Err(error),
-            () = sleep(pause) => {}
+        let doing = "the change log is begun again from the log's own ends";
+        if !retry.again("sim", doing, &error, &stop).await {
+            return Err(error);
         }
     }
 }

@@ -15,7 +15,7 @@ use lake::{Compaction, Keys, Landing, Table};
 use model::{AppId, ClockMs, Positions, Reaction, TableName, Version};
 use query::affected::Affected;
 use runtime::traces::{Cause, Role};
-use runtime::{Backoff, Due, Meter, State};
+use runtime::{Due, Meter, Retry, State};
 use stage::Control;
 use stage::halts::{chain, note, unnote};
 
@@ -24,7 +24,7 @@ use crate::commit::{broken, commit, info};
 use crate::culprit;
 use crate::difference::{Difference, columns_of, difference};
 use crate::error::{Error, OfTable as _, Result};
-use crate::halt::Tries;
+use crate::halt::judge;
 use crate::inputs::{Between, Inputs};
 use crate::judge::{Judge, Verdict};
 use crate::measures;
@@ -441,10 +441,9 @@ pub(crate) fn seconds(millis: i64) -> f64 {
 /// other rows.
 pub async fn keep(mut keeper: Keeper, landed: impl Fn(Version)) -> Result<()> {
     let Control { wake, stop, .. } = keeper.control.clone();
-    let mut pauses = Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
+    let mut retry = Retry::new(Duration::from_millis(100));
     let (meter, name) = (keeper.meter.clone(), keeper.model.name.clone());
     let lake = keeper.ctx.lake.clone();
-    let mut tries = Tries::default();
     // What an earlier process said stands until this one has got further.
     let mut noted = true;
     meter.state(State::Starting);
@@ -460,11 +459,9 @@ pub async fn keep(mut keeper: Keeper, landed: impl Fn(Version)) -> Result<()> {
         {
             outcome = Err(error);
         }
-        let mut rested = Duration::ZERO;
-        let pause = match outcome.map_err(|error| tries.judge(&name, error)) {
+        match outcome.map_err(|error| judge(&mut retry, &name, error)) {
             Ok(outcome) => {
-                pauses.reset();
-                tries.reset();
+                retry.reset();
                 keeper.control.stands(None);
                 if std::mem::take(&mut noted) {
                     unnote(&lake, "gold", &name).await;
@@ -476,9 +473,17 @@ pub async fn keep(mut keeper: Keeper, landed: impl Fn(Version)) -> Result<()> {
                 });
                 if outcome != Outcome::Idle {
                     let draining = keeper.ctx.draining.is_cancelled();
-                    rested = rest(&keeper.ctx.settings, begun.elapsed(), draining);
+                    let rested = rest(&keeper.ctx.settings, begun.elapsed(), draining);
+                    tokio::select! {
+                        () = stop.cancelled() => {}
+                        () = tokio::time::sleep(rested) => {}
+                    }
                 }
-                keeper.ctx.settings.poll
+                tokio::select! {
+                    () = stop.cancelled() => {}
+                    () = wake.notified() => {}
+                    () = tokio::time::sleep(keeper.ctx.settings.poll) => {}
+                }
             }
             Err(error) if error.reaction() == Reaction::Halt => {
                 let (reason, rows) = (chain(&error), error.is_about_rows());
@@ -492,23 +497,13 @@ pub async fn keep(mut keeper: Keeper, landed: impl Fn(Version)) -> Result<()> {
                     return Err(error);
                 }
                 keeper.held = None;
-                tries.reset();
+                retry.forget();
                 keeper.wait_for_other_rows(&tried).await;
-                pauses.pause()
+                retry.pause(&stop).await;
             }
             Err(error) => {
-                tracing::warn!(table = %name, error = &error as &dyn std::error::Error, "gold tries again");
-                pauses.pause()
+                retry.again(&name, "gold tries again", &error, &stop).await;
             }
-        };
-        tokio::select! {
-            () = stop.cancelled() => {}
-            () = tokio::time::sleep(rested) => {}
-        }
-        tokio::select! {
-            () = stop.cancelled() => {}
-            () = wake.notified() => {}
-            () = tokio::time::sleep(pause) => {}
         }
     }
     Ok(())

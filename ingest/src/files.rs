@@ -40,7 +40,7 @@ use std::time::Duration;
 
 use catalog::{Encoding, FileFormat, FilePattern, Files, Project, Topic};
 use model::Reaction;
-use runtime::{Backoff, CancellationToken, Meter, Meters, State};
+use runtime::{CancellationToken, Meter, Meters, Retry, State};
 use stream::{Admin, Kafka, Reclaims, Registry};
 use tokio::time::Instant;
 
@@ -143,7 +143,7 @@ const TOGETHER: usize = 64;
 /// Feeds a topic until `stop`, or once.
 pub async fn run(context: Context, feed: Feed, stop: CancellationToken) -> Result<Summary, Error> {
     let meter = context.meters.stage("ingest", feed.topic.name.as_str());
-    let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(10));
+    let mut retry = Retry::new(Duration::from_millis(200));
     let (mut summary, mut reclaims) = (Summary::default(), Reclaims::default());
     let mut said = BTreeSet::new();
     loop {
@@ -151,7 +151,7 @@ pub async fn run(context: Context, feed: Feed, stop: CancellationToken) -> Resul
         let ended = tokio::select! {
             // What a transaction holds is dropped with it; the cursor is where the topic is.
             () = stop.cancelled() => return Ok(summary),
-            ended = follow(&context, &feed, &meter, &mut backoff, &mut summary, &mut said) => ended,
+            ended = follow(&context, &feed, &meter, &mut retry, &mut summary, &mut said) => ended,
         };
         match ended {
             Ok(()) => {
@@ -167,11 +167,9 @@ pub async fn run(context: Context, feed: Feed, stop: CancellationToken) -> Resul
                 return Err(error);
             }
             Err(error) => {
-                let wait = backoff.pause();
-                tracing::warn!(topic = %feed.topic.name, error = &error as &dyn std::error::Error, ?wait, "files will be read on from their cursors");
-                tokio::select! {
-                    () = stop.cancelled() => return Ok(summary),
-                    () = tokio::time::sleep(wait) => {}
+                let doing = "files will be read on from their cursors";
+                if !retry.again(&feed.topic.name, doing, &error, &stop).await {
+                    return Ok(summary);
                 }
             }
         }
@@ -191,7 +189,7 @@ async fn follow(
     context: &Context,
     feed: &Feed,
     meter: &Meter,
-    backoff: &mut Backoff,
+    retry: &mut Retry,
     summary: &mut Summary,
     said: &mut BTreeSet<Aside>,
 ) -> Result<(), Error> {
@@ -200,7 +198,7 @@ async fn follow(
     folder.look(Instant::now()).await?;
     // First shut out whoever fed this topic before, then read how far it came.
     let mut publisher = Publisher::open(context, feed).await?;
-    backoff.reset();
+    retry.hurry();
     meter.state(State::Running);
     // Files that need no other look, as they were, and contents of those that do.
     let mut finished: BTreeMap<String, folder::State> = BTreeMap::new();

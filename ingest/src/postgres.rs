@@ -40,7 +40,7 @@ use std::time::{Duration, Instant};
 
 use catalog::{Project, Topic};
 use model::Reaction;
-use runtime::{Backoff, CancellationToken, Clock, Meters, State};
+use runtime::{CancellationToken, Clock, Meters, Retry, State};
 use stream::{Kafka, Reclaims, Registry};
 
 use crate::Error;
@@ -109,13 +109,13 @@ pub async fn run(
     stop: CancellationToken,
 ) -> Result<Summary, Error> {
     let meter = context.meters.stage("ingest", &feed.source);
-    let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(10));
+    let mut retry = Retry::new(Duration::from_millis(200));
     let (mut summary, mut reclaims) = (Summary::default(), Reclaims::default());
     loop {
         meter.state(State::Starting);
         let attempt = async {
             let mut follower = Follower::open(&context, &feed, &meter, &mut asked, &mut summary).await?;
-            backoff.reset();
+            retry.hurry();
             follower.run(&mut summary).await
         };
         let ended = tokio::select! {
@@ -135,16 +135,9 @@ pub async fn run(
             meter.halt(error.to_string());
             return Err(error);
         }
-        let wait = backoff.pause();
-        tracing::warn!(
-            source = feed.source,
-            error = &error as &dyn std::error::Error,
-            ?wait,
-            "the database will be read on from its cursor"
-        );
-        tokio::select! {
-            () = stop.cancelled() => return Ok(summary),
-            () = tokio::time::sleep(wait) => {}
+        let doing = "the database will be read on from its cursor";
+        if !retry.again(&feed.source, doing, &error, &stop).await {
+            return Ok(summary);
         }
     }
 }

@@ -9,7 +9,7 @@ use catalog::{Learned, Project, Topic};
 use futures::{StreamExt as _, TryStreamExt as _, stream as futures_stream};
 use lake::Lake;
 use model::{Reaction, TopicName};
-use runtime::Backoff;
+use runtime::{Backoff, CancellationToken, Retry};
 use stream::{Admin, Kafka, Registry};
 
 use crate::Result;
@@ -180,7 +180,7 @@ async fn learn(
     registry: &Registry,
     topic: &Topic,
 ) -> anyhow::Result<Option<catalog::LearnedSchemas>> {
-    let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
+    let mut retry = Retry::new(Duration::from_millis(200));
     let deadline = tokio::time::Instant::now() + PATIENCE;
     loop {
         let error = match bronze::learn(lake, kafka, registry, topic).await {
@@ -200,7 +200,8 @@ async fn learn(
                 anyhow::Error::new(error).context(format!("cannot learn the columns of `{}`", topic.name))
             );
         }
-        tracing::warn!(topic = %topic.name, error = &error as &dyn std::error::Error, "columns not learned, asking again");
-        tokio::time::sleep(backoff.pause()).await;
+        retry
+            .again(&topic.name, "columns not learned, asking again", &error, &CancellationToken::new())
+            .await;
     }
 }

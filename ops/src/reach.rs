@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use model::Reaction;
 use runtime::health::Status;
-use runtime::{Backoff, CancellationToken};
+use runtime::{CancellationToken, Retry};
 
 use crate::wiring::Wiring;
 
@@ -18,7 +18,7 @@ pub async fn kafka<T>(
 ) -> stream::Result<Option<T>> {
     let at = &wiring.kafka.settings().bootstrap;
     let mut down = false;
-    let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
+    let mut retry = Retry::new(Duration::from_millis(200));
     loop {
         let asked = tokio::select! {
             () = quit.cancelled() => return Ok(None),
@@ -34,11 +34,9 @@ pub async fn kafka<T>(
             }
         };
         wiring.board.say(component, Status::Down(format!("no answer from kafka at `{at}`: {error}")));
-        tracing::warn!(component, kafka = at, %error, "waiting for kafka");
         down = true;
-        tokio::select! {
-            () = quit.cancelled() => return Ok(None),
-            () = tokio::time::sleep(backoff.pause()) => {}
+        if !retry.again(format_args!("{component}, kafka at {at}"), "waiting for kafka", &error, quit).await {
+            return Ok(None);
         }
     }
 }

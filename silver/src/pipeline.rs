@@ -11,7 +11,7 @@ use catalog::{Kind, Model, Otherwise};
 use lake::Compaction;
 use model::{Positions, Reaction, TableName, Version};
 use runtime::traces::Role;
-use runtime::{Backoff, Due, Meter, State};
+use runtime::{Due, Meter, Retry, State};
 use stage::Control;
 use stage::halts::{chain, note, unnote};
 use tokio::sync::Semaphore;
@@ -49,8 +49,8 @@ pub struct Pipeline {
     seen: bool,
     /// The version of bronze behind which a measure was out of its bounds.
     out: Option<i64>,
-    /// Failures in a row that may not come again.
-    failures: u32,
+    /// What failed.
+    retry: Retry,
     /// Whether an earlier process or try may have said that the table stands still.
     noted: bool,
 }
@@ -76,7 +76,7 @@ impl Pipeline {
             due: Due::default(),
             seen: false,
             out: None,
-            failures: 0,
+            retry: Retry::new(Duration::from_millis(100)),
             noted: true,
             warned: false,
         }
@@ -84,35 +84,21 @@ impl Pipeline {
 
     /// Runs until stopped, or until the table has to wait for a person.
     pub async fn run(mut self) -> Result<()> {
-        let mut pauses = Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
         self.meter.state(State::Starting);
         while !self.control.stop.is_cancelled() {
-            let Err(error) = self.follow(&mut pauses).await else { break };
-            let patience = error.patience();
-            self.failures += u32::from(patience.is_some());
-            let spent = patience.is_some_and(|most| self.failures >= most);
-            match error.reaction() {
-                _ if spent => {
-                    self.halt(&error, Positions::default()).await;
-                    return Err(error);
-                }
-                Reaction::Halt => {
-                    self.halt(&error, Positions::default()).await;
-                    return Err(error);
-                }
+            let Err(error) = self.follow().await else { break };
+            if self.retry.spent(error.patience()) || error.reaction() == Reaction::Halt {
+                self.halt(&error, Positions::default()).await;
+                return Err(error);
+            }
+            let doing = match error.reaction() {
                 Reaction::Reload => {
                     self.meter.conflict();
-                    tracing::info!(table = %self.name, reason = %error, "reading the table again");
+                    "reading the table again"
                 }
-                Reaction::Retry => {
-                    tracing::warn!(table = %self.name, error = chain(&error), "trying again");
-                }
-            }
-            let pause = pauses.pause();
-            tokio::select! {
-                () = self.control.stop.cancelled() => {}
-                () = tokio::time::sleep(pause) => {}
-            }
+                Reaction::Retry | Reaction::Halt => "trying again",
+            };
+            self.retry.again(&self.name, doing, &error, &self.control.stop).await;
         }
         Ok(())
     }
@@ -129,7 +115,7 @@ impl Pipeline {
 
     /// Takes back what was said of the table.
     async fn go_on(&mut self) {
-        self.failures = 0;
+        self.retry.reset();
         if self.out.is_some() || !std::mem::take(&mut self.noted) {
             return;
         }
@@ -137,7 +123,7 @@ impl Pipeline {
     }
 
     /// From opening the tables to the first error.
-    async fn follow(&mut self, pauses: &mut Backoff) -> Result<()> {
+    async fn follow(&mut self) -> Result<()> {
         let mut open: Option<Open> = None;
         while !self.control.stop.is_cancelled() {
             if open.is_none() {
@@ -155,7 +141,6 @@ impl Pipeline {
                 self.go_on().await;
             }
             if moved {
-                pauses.reset();
                 continue;
             }
             self.meter.lag(0);

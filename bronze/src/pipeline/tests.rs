@@ -136,8 +136,10 @@ impl Bench {
         self.run_with(Settings { missing_schema_after: Duration::ZERO, ..Settings::default() }).await
     }
     async fn run_with(&self, settings: Settings) -> Running {
-        let progress = Progress::default();
-        let context = Context {
+        self.run_in(self.context(settings).await)
+    }
+    async fn context(&self, settings: Settings) -> Context {
+        Context {
             project: self.project.clone(),
             lake: self.lake().await,
             kafka: self.kafka.clone(),
@@ -149,9 +151,12 @@ impl Bench {
             create: true,
             select: None,
             announce: Arc::new(()),
-            progress: progress.clone(),
+            progress: Progress::default(),
             draining: self.draining.clone(),
-        };
+        }
+    }
+    fn run_in(&self, context: Context) -> Running {
+        let progress = context.progress.clone();
         let stop = CancellationToken::new();
         let task = runtime::tasks::spawn("bronze-test", run(context, stop.clone()));
         Running { stop, progress, task }
@@ -427,6 +432,50 @@ async fn a_recreated_topic_halts_its_table_and_no_other() {
     let mut epochs: Vec<Option<i64>> = epochs.collect();
     epochs.sort();
     assert_eq!(epochs, [None, None, Some(1), Some(1), Some(1)], "all of the new topic is newer");
+    bench.host.stop().await;
+}
+
+/// Breaks the task that has committed to `bronze.orders`.
+struct Breaks;
+impl stage::Announce for Breaks {
+    fn announce(&self, _: &TableName, upstream: &TableName, _: model::Version) {
+        assert!(upstream.table() != "orders", "broken on purpose");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_whose_task_panics_is_named_at_once_and_the_others_go_on() {
+    let mut bench = Bench::new(&["orders", "returns"]).await;
+    for of in ["orders", "returns"] {
+        let path = bench.dir.path().join(format!("models/silver/{of}.sql"));
+        std::fs::create_dir_all(path.parent().expect("below the folder")).expect("made");
+        let text = format!("/* lakepulse\nkind: append\n*/\nSELECT id FROM changes(bronze.{of})\n");
+        std::fs::write(path, text).expect("written");
+    }
+    bench.project = Arc::new(catalog::load(bench.dir.path(), "embedded").await.expect("a valid project"));
+    let id = bench.register("orders", FIRST).await;
+    bench.register("returns", FIRST).await;
+    bench.send("orders", 0, &[order(id, 1)]).await;
+    let context = Context { announce: Arc::new(Breaks), ..bench.context(Settings::default()).await };
+    let meters = context.meters.clone();
+    let running = bench.run_in(context);
+    let (lake, broken) = (bench.lake().await, table("orders"));
+    let noted = async {
+        loop {
+            if let Some(halt) = lake.halted("bronze", &broken).await.expect("reachable") {
+                return halt.reason;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let reason = tokio::time::timeout(PATIENCE, noted).await.expect("noted");
+    assert_eq!(reason, "its task broke off, which is a fault of lakepulse: broken on purpose");
+    bench.send("returns", 1, &[order(id, 2)]).await;
+    bench.drained(&running).await;
+    assert_eq!(meters.stage("bronze", "bronze.orders").halted(), Some(reason));
+    assert_eq!(meters.stage("bronze", "bronze.returns").halted(), None);
+    assert!(matches!(running.end().await, Err(Error::Halted { tables }) if tables == [broken]));
+    assert_eq!(offsets(&bench.rows("returns").await), BTreeMap::from([(1, vec![(0, 1)])]));
     bench.host.stop().await;
 }
 

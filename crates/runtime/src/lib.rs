@@ -6,7 +6,7 @@
 //! | [`ids`] | `Ids`: operation ULIDs |
 //! | [`cpu`] | work that holds a thread for more than a millisecond |
 //! | [`tasks`] | `Tasks`, `Phase`: who joins whom, and in what order they stop |
-//! | [`retry`] | `Backoff` |
+//! | [`retry`] | `Backoff`; `Retry`: what every loop does that goes on after failures |
 //! | [`due`] | `Due`: work that follows changes, now and then |
 //! | [`meters`] | `Meters`, `Meter`: the one place that knows a metric's name |
 //! | [`traces`] | `Traces`, `Span`, `Cause`: OpenTelemetry, a span a batch or commit |
@@ -28,7 +28,7 @@ pub use clock::{Clock, ManualClock, WallClock};
 pub use due::Due;
 pub use ids::{Ids, RandomIds, SeededIds};
 pub use meters::{Meter, Meters, State};
-pub use retry::Backoff;
+pub use retry::{Backoff, Retry};
 pub use tasks::{Phase, Tasks};
 pub use tokio_util::sync::CancellationToken;
 pub use traces::Traces;

@@ -1,8 +1,12 @@
-//! Pauses between attempts.
+//! Trying again: pauses between attempts, what is said of failures, and how often they are worth it.
 
+use std::error::Error;
+use std::fmt::Display;
 use std::time::Duration;
 
 use rand::RngExt as _;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 /// Doubling pauses with full jitter, from `least` up to `most`.
 #[derive(Debug, Clone)]
@@ -34,6 +38,108 @@ impl Iterator for Backoff {
     }
 }
 
+/// The longest pause of a loop.
+const LONGEST: Duration = Duration::from_secs(10);
+/// How long the same failure is not warned of again.
+const SAID: Duration = Duration::from_secs(60);
+
+/// The failures of one loop. Every loop that goes on after them pauses, counts and logs by this.
+///
+/// Pauses double up to ten seconds. The same error in a row is warned of once, and again every minute.
+#[derive(Debug)]
+pub struct Retry {
+    pauses: Backoff,
+    said: Option<(String, Instant)>,
+    counted: u32,
+}
+impl Retry {
+    /// The first pause is at most `least`.
+    pub fn new(least: Duration) -> Self {
+        Self { pauses: Backoff::new(least, LONGEST), said: None, counted: 0 }
+    }
+
+    /// Counts a failure. Whether it has come as often in a row as it is worth trying, which is `patience`.
+    /// `None`: it is worth it for ever, and counts for nothing.
+    pub fn spent(&mut self, patience: Option<u32>) -> bool {
+        let Some(most) = patience else { return false };
+        self.counted += 1;
+        self.counted >= most
+    }
+
+    /// How many failures in a row counted.
+    pub fn counted(&self) -> u32 {
+        self.counted
+    }
+
+    /// Says what failed and what is done about it, and waits until it is worth another try. `false`: `stop`
+    /// came first. `of`: the table, topic or source.
+    pub fn again<D: Display>(
+        &mut self,
+        of: D,
+        doing: &'static str,
+        error: &dyn Error,
+        stop: &CancellationToken,
+    ) -> impl Future<Output = bool> + Send + use<D> {
+        let (error, wait) = (chain(error), self.pauses.pause());
+        if self.is_news(&error, Instant::now()) {
+            tracing::warn!(%of, error, ?wait, "{doing}");
+        } else {
+            tracing::debug!(%of, error, ?wait, "{doing}");
+        }
+        sleep(wait, stop)
+    }
+
+    /// Waits as after a failure, of which nothing is to be said. `false`: `stop` came first.
+    pub fn pause(&mut self, stop: &CancellationToken) -> impl Future<Output = bool> + Send + use<> {
+        sleep(self.pauses.pause(), stop)
+    }
+
+    fn is_news(&mut self, error: &str, now: Instant) -> bool {
+        let said = self.said.as_ref();
+        let is_news = said.is_none_or(|(said, at)| said != error || now.duration_since(*at) >= SAID);
+        if is_news {
+            self.said = Some((error.to_owned(), now));
+        }
+        is_news
+    }
+
+    /// The next pause is a short one: something was reached, though the loop may fail again.
+    pub fn hurry(&mut self) {
+        self.pauses.reset();
+    }
+
+    /// What comes is another failure, though no try went well: it counts anew, and pauses go on growing.
+    pub fn forget(&mut self) {
+        (self.said, self.counted) = (None, 0);
+    }
+
+    /// After a success.
+    pub fn reset(&mut self) {
+        self.hurry();
+        self.forget();
+    }
+}
+
+fn sleep(wait: Duration, stop: &CancellationToken) -> impl Future<Output = bool> + Send + use<> {
+    let stop = stop.clone();
+    async move { stop.run_until_cancelled(tokio::time::sleep(wait)).await.is_some() }
+}
+
+/// An error with its causes, in one line. What an error repeats of its cause is left out.
+pub fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let said = error.to_string();
+        if !text.contains(&said) {
+            text.push_str(": ");
+            text.push_str(&said);
+        }
+        cause = error.source();
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -46,5 +152,38 @@ mod tests {
         assert!(pauses[4] >= Duration::from_millis(25) && pauses[4] <= Duration::from_millis(50));
         backoff.reset();
         assert!(backoff.pause() <= Duration::from_millis(10));
+    }
+    #[test]
+    fn the_same_failure_is_said_once_a_minute_and_another_at_once() {
+        let (mut retry, start) = (Retry::new(Duration::from_millis(1)), Instant::now());
+        let mut said = |error, seconds| retry.is_news(error, start + Duration::from_secs(seconds));
+        assert!(said("away", 0));
+        assert!(!said("away", 30));
+        assert!(said("full", 31));
+        assert!(said("away", 32));
+        assert!(!said("away", 91));
+        assert!(said("away", 92));
+        retry.reset();
+        assert!(retry.is_news("away", start + Duration::from_secs(93)));
+    }
+
+    #[test]
+    fn a_failure_is_worth_as_many_tries_as_it_says_in_a_row() {
+        let mut retry = Retry::new(Duration::from_millis(1));
+        assert!((0..100).all(|_| !retry.spent(None)));
+        assert!(!retry.spent(Some(3)) && !retry.spent(None) && !retry.spent(Some(3)));
+        assert!(retry.spent(Some(3)));
+        assert_eq!(retry.counted(), 3);
+        retry.reset();
+        assert!(!retry.spent(Some(3)));
+    }
+
+    #[tokio::test]
+    async fn a_pause_ends_when_it_is_over_or_with_stop() {
+        let (mut retry, stop) = (Retry::new(Duration::from_millis(1)), CancellationToken::new());
+        let error = std::io::Error::other("away");
+        assert!(retry.again("a table", "trying again", &error, &stop).await);
+        stop.cancel();
+        assert!(!retry.again("a table", "trying again", &error, &stop).await);
     }
 }

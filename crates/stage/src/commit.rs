@@ -6,24 +6,50 @@
 
 use std::time::Duration;
 
-use lake::{Commit, Landing, Table};
+use arrow::array::RecordBatch;
+use lake::{Commit, Landing, StagedFile, Table};
 use model::Reaction;
-use runtime::{Backoff, CancellationToken};
+use runtime::{CancellationToken, Retry};
+
+/// The first pause.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// Commits. A store that does not answer is waited for until `stop`.
 ///
 /// # Errors
 /// What the table refuses; and with `stop`, the store's last answer, which leaves the outcome open.
 pub async fn commit(table: &mut Table, commit: &Commit, stop: &CancellationToken) -> lake::Result<Landing> {
-    let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
+    let mut retry = Retry::new(PAUSE);
     loop {
         match table.commit(commit).await {
-            Err(error) if error.reaction() == Reaction::Retry && !stop.is_cancelled() => {
-                let wait = backoff.pause();
-                tracing::warn!(table = %table.name(), op = commit.op, error = &error as &dyn std::error::Error, ?wait, "commit undecided, trying again");
-                tokio::select! {
-                    () = stop.cancelled() => {}
-                    () = tokio::time::sleep(wait) => {}
+            Err(error) if error.reaction() == Reaction::Retry => {
+                let again = retry.again(table.name(), "commit undecided, trying again", &error, stop);
+                if !again.await {
+                    return Err(error);
+                }
+            }
+            decided => return decided,
+        }
+    }
+}
+
+/// Encodes and uploads rows. A store that does not answer is waited for until `stop`: nothing names the files
+/// yet.
+///
+/// # Errors
+/// What the table refuses; and with `stop`, the store's last answer.
+pub async fn staged(
+    table: &Table,
+    rows: &[RecordBatch],
+    stop: &CancellationToken,
+) -> lake::Result<Vec<StagedFile>> {
+    let mut retry = Retry::new(PAUSE);
+    loop {
+        match table.stage(rows.to_vec()).await {
+            Err(error) if error.reaction() == Reaction::Retry => {
+                let again = retry.again(table.name(), "files are not uploaded, trying again", &error, stop);
+                if !again.await {
+                    return Err(error);
                 }
             }
             decided => return decided,

@@ -2,25 +2,9 @@
 //!
 //! A lake that cannot be written to changes nothing else: the log and the metrics say it, too.
 
-use std::error::Error;
-
 use lake::{Halt, Lake, Table};
 use model::{AppId, Positions, TableName};
-
-/// An error with its causes, in one line. What an error repeats of its cause is left out.
-pub fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let said = error.to_string();
-        if !text.contains(&said) {
-            text.push_str(": ");
-            text.push_str(&said);
-        }
-        cause = error.source();
-    }
-    text
-}
+pub use runtime::retry::chain;
 
 /// A stage stands still at a table. `tried`: versions of its inputs, where others may put it right.
 pub async fn note(lake: &Lake, stage: &str, table: &TableName, reason: String, tried: Positions) {

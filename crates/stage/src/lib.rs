@@ -15,7 +15,7 @@ pub mod owners;
 pub mod tables;
 
 pub use announce::Announce;
-pub use commit::commit;
+pub use commit::{commit, staged};
 pub use info::{CommitInfo, Outcome, Outcomes};
 pub use owners::{Alone, Ownership};
 pub use tables::{Control, Halted, Stage, Task, run};

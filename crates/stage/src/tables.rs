@@ -272,7 +272,7 @@ fn settle<S: Stage>(
 }
 
 /// What a panic said.
-fn text_of(panic: &(dyn Any + Send)) -> String {
+pub fn text_of(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message").to_owned()
 }

@@ -8,7 +8,7 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use lake::Table;
 use model::{Positions, Reaction, TableName, TopicName};
-use runtime::{Backoff, CancellationToken, Meter, State};
+use runtime::{CancellationToken, Meter, Retry, State};
 use stage::halts::{chain, note, unnote};
 use stream::Reclaims;
 use tokio::sync::Notify;
@@ -17,7 +17,7 @@ use super::Publisher;
 use super::encode::Encoders;
 use super::kafka::{KafkaWire, prepare};
 use crate::error::{Error, OfTable as _, Result};
-use crate::halt::Tries;
+use crate::halt::judge;
 use crate::run::Context;
 
 /// Follows one table.
@@ -94,22 +94,24 @@ pub async fn follow(
     let (table, keys, poll) = (model.name.clone(), model.keys.clone(), ctx.settings.poll);
     let mut follower = Follower { ctx, table, topic, keys, meter, open: None };
     follower.meter.state(State::Starting);
-    let mut pauses = Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
+    let mut retry = Retry::new(Duration::from_millis(100));
     let mut reclaims = Reclaims::default();
-    let mut tries = Tries::default();
     let lake = follower.ctx.lake.clone();
     // What an earlier process said stands until this one has got further.
     let mut noted = true;
     while !stop.is_cancelled() {
         let stepped = follower.step().await;
-        let pause = match stepped.map_err(|error| tries.judge(&follower.table, error)) {
+        match stepped.map_err(|error| judge(&mut retry, &follower.table, error)) {
             Ok(()) => {
-                pauses.reset();
-                tries.reset();
+                retry.reset();
                 if std::mem::take(&mut noted) {
                     unnote(&lake, "publish", &follower.table).await;
                 }
-                poll
+                tokio::select! {
+                    () = stop.cancelled() => {}
+                    () = wake.notified() => {}
+                    () = tokio::time::sleep(poll) => {}
+                }
             }
             // Whoever took the table over has fenced us or is further, and we stop anyway.
             Err(error) if stop.is_cancelled() => {
@@ -127,14 +129,8 @@ pub async fn follow(
                 return Err(error);
             }
             Err(error) => {
-                tracing::warn!(table = %follower.table, error = &error as &dyn std::error::Error, "publisher tries again");
-                pauses.pause()
+                retry.again(&follower.table, "publisher tries again", &error, &stop).await;
             }
-        };
-        tokio::select! {
-            () = stop.cancelled() => {}
-            () = wake.notified() => {}
-            () = tokio::time::sleep(pause) => {}
         }
     }
     Ok(())
