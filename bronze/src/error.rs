@@ -118,6 +118,14 @@ pub enum Error {
         /// The table.
         table: TableName,
     },
+    /// The task of a table panicked.
+    #[error("the task of table `{table}` broke off, which is a fault of lakepulse: {said}")]
+    BrokeOff {
+        /// The table.
+        table: TableName,
+        /// What the panic said.
+        said: String,
+    },
     /// The run is over and some tables stand still.
     #[error("halted: {}", tables.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))]
     Halted {
@@ -131,13 +139,14 @@ const TRIES: u32 = 5;
 impl Error {
     /// How often the same is worth trying until it is clear that it fails in the same way each time.
     /// `None`: until somebody answers.
-    pub fn patience(&self, draining: bool) -> Option<u32> {
-        match self {
-            Self::CommitTask { .. } => Some(TRIES),
-            // What is on the topic will not say more, and who drains waits for nothing else.
-            Self::NoSchemaPart { .. } | Self::NoKnownSchema { .. } => draining.then_some(TRIES),
-            _ => None,
-        }
+    pub fn patience(&self) -> Option<u32> {
+        let counts = matches!(self, Self::CommitTask { .. }) || self.waits_for_records();
+        counts.then_some(TRIES)
+    }
+
+    /// Whether a record that is still to come may put it right. While draining none comes.
+    pub fn waits_for_records(&self) -> bool {
+        matches!(self, Self::NoSchemaPart { .. } | Self::NoKnownSchema { .. })
     }
 
     /// What the loop does next.
@@ -156,6 +165,7 @@ impl Error {
             | Self::BadContract { .. }
             | Self::Loss { .. }
             | Self::NotAcceptable { .. }
+            | Self::BrokeOff { .. }
             | Self::Halted { .. } => Reaction::Halt,
         }
     }

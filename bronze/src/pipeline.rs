@@ -6,10 +6,12 @@
 //! positions; one that halts stays halted and is named when the run ends.
 
 use std::collections::{BTreeMap, HashMap};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use catalog::Topic;
+use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use lake::{Followers, Upkeep};
 use model::{Positions, Reaction, TableName, TopicName};
@@ -65,10 +67,10 @@ pub async fn run(context: Context, stop: CancellationToken) -> Result<(), Error>
             opened: Some(opened.clone()),
         };
         let inbox = Inbox::new(receiver, shared.context.settings.batch_records);
-        let (shared, commands, topic) = (shared.clone(), commands.clone(), topic.clone());
+        let (shared, commands, topic, end) = (shared.clone(), commands.clone(), topic.clone(), stop.clone());
         tasks.spawn(keeper.run(inbox, stop.clone()), move |said| async move {
             let reason = format!("its task broke off, which is a fault of lakepulse: {said}");
-            stand_still(&shared, &commands, &topic, reason).await;
+            stand_still(&shared, &commands, &topic, reason, &end).await;
         });
     }
     tasks
@@ -164,13 +166,13 @@ impl Keeper {
             if began.elapsed() >= STEADY {
                 retry.reset();
             }
-            let patience = error.patience(self.shared.context.draining.is_cancelled());
-            if error.reaction() == Reaction::Halt || retry.spent(patience) {
+            let ends = !error.waits_for_records() || self.shared.context.draining.is_cancelled();
+            if error.reaction() == Reaction::Halt || retry.spent(error.patience()) && ends {
                 let (table, topic) = (&self.topic.table, &self.topic.name);
                 tracing::error!(%table, %topic, error = &error as &dyn std::error::Error, "table halts");
                 self.opened = None;
                 drop(inbox);
-                stand_still(&self.shared, &self.commands, &self.topic, chain(&error)).await;
+                stand_still(&self.shared, &self.commands, &self.topic, chain(&error), &stop).await;
                 return stop.cancelled().await;
             }
             retry.again(&self.topic.table, "the table is opened again", &error, &stop).await;
@@ -205,27 +207,46 @@ impl Keeper {
             opened,
             std::mem::take(assigned),
         );
-        let running: BoxFuture<'_, _> = Box::pin(task.run(inbox, stop));
+        let running: BoxFuture<'_, _> = Box::pin(AssertUnwindSafe(task.run(inbox, stop)).catch_unwind());
         let ended = running.await;
-        *assigned = task.assigned();
-        ended
+        match ended {
+            Ok(ended) => {
+                *assigned = task.assigned();
+                ended
+            }
+            Err(panic) => {
+                // A commit on its way would move the table on behind what is noted of it.
+                task.stop().await;
+                Err(Error::BrokeOff { table: self.topic.table.clone(), said: text_of(panic.as_ref()) })
+            }
+        }
     }
 }
 
-/// How long a note in the lake may take: a store that does not answer keeps no process from its end.
+/// How long a note in the lake may take once the process stops.
 const NOTE: Duration = Duration::from_secs(2);
 
-/// A table stands still until a person acts: the lake, the metrics and whoever drains are told, and its topic is
-/// not read any more.
-async fn stand_still(shared: &Shared, commands: &UnboundedSender<Command>, topic: &Topic, reason: String) {
+/// A table stands still until a person acts: the metrics, whoever drains and the lake are told, and its topic is
+/// not read any more. A lake that does not answer is waited for, but not for long behind `stop`.
+async fn stand_still(
+    shared: &Shared,
+    commands: &UnboundedSender<Command>,
+    topic: &Topic,
+    reason: String,
+    stop: &CancellationToken,
+) {
     let (context, table) = (&shared.context, &topic.table);
-    let noted = note(&context.lake, "bronze", table, reason.clone(), Positions::default());
-    if tokio::time::timeout(NOTE, noted).await.is_err() {
-        tracing::warn!(%table, "the lake does not answer: what halted is not noted there");
-    }
-    context.meters.stage("bronze", &table.to_string()).halt(reason);
+    context.meters.stage("bronze", &table.to_string()).halt(reason.clone());
     context.progress.halt(table, &topic.name);
     drop(commands.send(Command::Halt(topic.name.clone())));
+    let late = async {
+        stop.cancelled().await;
+        tokio::time::sleep(NOTE).await;
+    };
+    tokio::select! {
+        () = note(&context.lake, "bronze", table, reason, Positions::default()) => {}
+        () = late => tracing::warn!(%table, "the lake does not answer: what halted is not noted there"),
+    }
 }
 
 /// Deletes now and then what nobody needs any more of the tables. Of several processes that fill one, it
@@ -299,7 +320,7 @@ impl Tasks {
             let Err(error) = (&mut task.0).await else { return };
             if let Ok(panic) = error.try_into_panic() {
                 let said = text_of(panic.as_ref());
-                tracing::error!(said, "a task of bronze broke off, its table stands still");
+                tracing::error!(said, "a task of bronze broke off");
                 on_panic(said).await;
             }
         })));

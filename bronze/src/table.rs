@@ -196,7 +196,7 @@ impl Task {
     }
 
     /// Lets the commit on its way end, for a while. What waits is not committed: it is read again.
-    async fn stop(&mut self) {
+    pub async fn stop(&mut self) {
         if let Some(mut commit) = self.commit.take()
             && tokio::time::timeout(LAST_COMMIT, &mut commit).await.is_err()
         {

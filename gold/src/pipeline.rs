@@ -502,7 +502,11 @@ pub async fn keep(mut keeper: Keeper, landed: impl Fn(Version)) -> Result<()> {
                 retry.pause(&stop).await;
             }
             Err(error) => {
-                retry.again(&name, "gold tries again", &error, &stop).await;
+                // What an input brings may be what is missing.
+                tokio::select! {
+                    _ = retry.again(&name, "gold tries again", &error, &stop) => {}
+                    () = wake.notified() => {}
+                }
             }
         }
     }

@@ -35,7 +35,7 @@ pub async fn kafka<T>(
         };
         wiring.board.say(component, Status::Down(format!("no answer from kafka at `{at}`: {error}")));
         down = true;
-        if !retry.again(format_args!("{component}, kafka at {at}"), "waiting for kafka", &error, quit).await {
+        if !retry.again(format!("{component}, kafka at {at}"), "waiting for kafka", &error, quit).await {
             return Ok(None);
         }
     }

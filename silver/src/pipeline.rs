@@ -91,14 +91,13 @@ impl Pipeline {
                 self.halt(&error, Positions::default()).await;
                 return Err(error);
             }
-            let doing = match error.reaction() {
-                Reaction::Reload => {
-                    self.meter.conflict();
-                    "reading the table again"
-                }
-                Reaction::Retry | Reaction::Halt => "trying again",
-            };
-            self.retry.again(&self.name, doing, &error, &self.control.stop).await;
+            if error.reaction() == Reaction::Reload {
+                self.meter.conflict();
+                tracing::info!(table = %self.name, reason = %error, "reading the table again");
+                self.retry.pause(&self.control.stop).await;
+            } else {
+                self.retry.again(&self.name, "trying again", &error, &self.control.stop).await;
+            }
         }
         Ok(())
     }

@@ -469,7 +469,10 @@ async fn a_table_whose_task_panics_is_named_at_once_and_the_others_go_on() {
         }
     };
     let reason = tokio::time::timeout(PATIENCE, noted).await.expect("noted");
-    assert_eq!(reason, "its task broke off, which is a fault of lakepulse: broken on purpose");
+    assert_eq!(
+        reason,
+        "the task of table `bronze.orders` broke off, which is a fault of lakepulse: broken on purpose"
+    );
     bench.send("returns", 1, &[order(id, 2)]).await;
     bench.drained(&running).await;
     assert_eq!(meters.stage("bronze", "bronze.orders").halted(), Some(reason));

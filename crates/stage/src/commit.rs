@@ -22,11 +22,10 @@ pub async fn commit(table: &mut Table, commit: &Commit, stop: &CancellationToken
     let mut retry = Retry::new(PAUSE);
     loop {
         match table.commit(commit).await {
-            Err(error) if error.reaction() == Reaction::Retry => {
-                let again = retry.again(table.name(), "commit undecided, trying again", &error, stop);
-                if !again.await {
-                    return Err(error);
-                }
+            // With `stop` once more: most often the store answers.
+            Err(error) if error.reaction() == Reaction::Retry && !stop.is_cancelled() => {
+                let of = format!("{}, op {}", table.name(), commit.op);
+                retry.again(of, "commit undecided, trying again", &error, stop).await;
             }
             decided => return decided,
         }
@@ -46,11 +45,8 @@ pub async fn staged(
     let mut retry = Retry::new(PAUSE);
     loop {
         match table.stage(rows.to_vec()).await {
-            Err(error) if error.reaction() == Reaction::Retry => {
-                let again = retry.again(table.name(), "files are not uploaded, trying again", &error, stop);
-                if !again.await {
-                    return Err(error);
-                }
+            Err(error) if error.reaction() == Reaction::Retry && !stop.is_cancelled() => {
+                retry.again(table.name(), "files are not uploaded, trying again", &error, stop).await;
             }
             decided => return decided,
         }

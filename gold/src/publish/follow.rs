@@ -129,7 +129,10 @@ pub async fn follow(
                 return Err(error);
             }
             Err(error) => {
-                retry.again(&follower.table, "publisher tries again", &error, &stop).await;
+                tokio::select! {
+                    _ = retry.again(&follower.table, "publisher tries again", &error, &stop) => {}
+                    () = wake.notified() => {}
+                }
             }
         }
     }

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use model::TopicName;
 use runtime::CancellationToken;
@@ -45,6 +46,9 @@ const ROUNDS: [&[&str]; 3] = [
     &[r#"{"id":1,"seq":2,"name":"b"}"#, r#"{"id":4,"seq":1}"#, r#"{"id":5,"seq":1,"name":"a"}"#],
     &[r#"{"id":2,"seq":2,"name":"c"}"#, r#"{"id":3,"seq":2,"name":"c"}"#],
 ];
+
+/// Nothing here takes this long unless it hangs.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 static FINISHED: OnceLock<TempDir> = OnceLock::new();
 
@@ -102,7 +106,8 @@ impl Project {
             producer.flush().await.expect("flushed");
             let ends = Ends::now(&wiring, &quit).await.expect("asked").expect("nobody quits");
             let drain = Drain { wiring: &wiring, stop: stop.clone(), select: &[], ours: &Stage::ALL };
-            assert!(drain.wait(&ends, Stage::Gold).await.expect("drained").is_whole());
+            let drained = tokio::time::timeout(PATIENCE, drain.wait(&ends, Stage::Gold)).await;
+            assert!(drained.expect("it ends").expect("drained").is_whole());
         }
         stop.cancel();
         for stage in running {

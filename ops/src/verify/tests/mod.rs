@@ -92,7 +92,7 @@ type Damage = fn(&Project);
 #[case::a_commit_states_nothing("bronze.items", "states no offset range", |p: &Project| {
     edit(p, "bronze.items", |said| said["ranges"].as_array().is_some_and(|all| !all.is_empty()), |said| said["ranges"] = json!([]));
 })]
-#[case::a_commit_cannot_be_read("bronze.items", "version 1", |p: &Project| {
+#[case::a_commit_cannot_be_read("bronze.items", "version 1 says of itself what cannot be read", |p: &Project| {
     let mut actions = p.actions("bronze.items", 1);
     info(&mut actions).expect("ours")["ranges"] = json!("none");
     p.write("bronze.items", 1, &actions);
