@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
-use cargo_metadata::{DependencyKind, MetadataCommand};
+use cargo_metadata::{DependencyKind, Metadata, MetadataCommand};
 
 /// Who may name whom. Stages never name each other; `cli` wires them.
 const ALLOWED: &[(&str, &[&str])] = &[
@@ -81,6 +81,23 @@ fn rooms(root: &Path, faults: &mut Vec<String>) -> Result<usize> {
     Ok(files)
 }
 
+/// Names every crate of the workspace that the image's builder is not given.
+fn shipped(metadata: &Metadata, faults: &mut Vec<String>) -> Result<()> {
+    let root = &metadata.workspace_root;
+    let file = root.join(".dockerignore");
+    let text = std::fs::read_to_string(&file).with_context(|| file.to_string())?;
+    let given: BTreeSet<&str> =
+        text.lines().filter_map(|line| line.strip_prefix('!')?.strip_suffix('/')).collect();
+    for package in &metadata.packages {
+        let folder = package.manifest_path.strip_prefix(root)?;
+        let top = folder.components().next().context("a crate is in a folder")?;
+        if !given.contains(top.as_str()) {
+            faults.push(format!("`{top}/` is kept from the image's builder by .dockerignore"));
+        }
+    }
+    Ok(())
+}
+
 /// Names every edge that is not allowed, or says how many were looked at.
 pub fn check() -> Result<String> {
     let metadata = MetadataCommand::new().no_deps().exec()?;
@@ -112,6 +129,7 @@ pub fn check() -> Result<String> {
             }
         }
     }
+    shipped(&metadata, &mut faults)?;
     let files = rooms(metadata.workspace_root.as_std_path(), &mut faults)?;
     if !faults.is_empty() {
         bail!("{} edges are not allowed:\n  {}", faults.len(), faults.join("\n  "));
