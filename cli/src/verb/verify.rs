@@ -20,16 +20,7 @@ pub async fn run(common: &Common, deep: bool, with: Option<Second>) -> Result<Ex
     let sound = sound(common).await?;
     let wiring = Wiring::open_sound(&common.location(), &sound).await?;
     let select = select::tables(&wiring.project.catalog, &common.select)?;
-    let scope = Scope {
-        project: &wiring.project,
-        lake: &wiring.lake,
-        kafka: &wiring.kafka,
-        registry: &wiring.registry,
-        now: wiring.clock.now(),
-        deep,
-        with: duckdb.as_ref(),
-        select: &select,
-    };
+    let scope = Scope { deep, with: duckdb.as_ref(), select: &select, ..Scope::of(&wiring) };
     let print = |finding: &Finding| {
         if !common.json {
             lines(finding).iter().for_each(|line| println!("{line}"));

@@ -43,6 +43,8 @@ use model::{ClockMs, TableName};
 use serde::Serialize;
 use stream::{Kafka, Registry};
 
+use crate::wiring::Wiring;
+
 /// What is verified, and how thoroughly.
 pub struct Scope<'a> {
     /// Topics and models.
@@ -61,6 +63,21 @@ pub struct Scope<'a> {
     pub with: Option<&'a duckdb::DuckDb>,
     /// The tables to look at. Empty: all.
     pub select: &'a [TableName],
+}
+impl<'a> Scope<'a> {
+    /// All tables of an open project as they are now, with a sample of the records.
+    pub fn of(wiring: &'a Wiring) -> Self {
+        Self {
+            project: &wiring.project,
+            lake: &wiring.lake,
+            kafka: &wiring.kafka,
+            registry: &wiring.registry,
+            now: wiring.clock.now(),
+            deep: false,
+            with: None,
+            select: &[],
+        }
+    }
 }
 
 /// What was found about one table or topic.

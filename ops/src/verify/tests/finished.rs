@@ -125,16 +125,7 @@ impl Project {
     /// What `verify` finds now, and again with every record decoded.
     pub async fn verify(&self) -> Vec<Finding> {
         let wiring = self.open().await;
-        let scope = Scope {
-            project: &wiring.project,
-            lake: &wiring.lake,
-            kafka: &wiring.kafka,
-            registry: &wiring.registry,
-            now: wiring.clock.now(),
-            deep: true,
-            with: None,
-            select: &[],
-        };
+        let scope = Scope { deep: true, ..Scope::of(&wiring) };
         let findings = verify::run(&scope, |_| ()).await;
         wiring.close().await;
         findings
