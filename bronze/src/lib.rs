@@ -72,4 +72,4 @@ pub use learn::learn;
 pub use open::create_table;
 pub use pipeline::run;
 pub use progress::Progress;
-pub use shared::Context;
+pub use shared::{Context, Input};

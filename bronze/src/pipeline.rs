@@ -13,7 +13,7 @@ use std::time::Duration;
 use catalog::Topic;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
-use lake::{Followers, Upkeep};
+use lake::Followers;
 use model::{Positions, Reaction, TableName, TopicName};
 use runtime::{CancellationToken, Retry, State};
 use stage::halts::{chain, note, unnote};
@@ -27,7 +27,7 @@ use crate::budget::{Budget, Share};
 use crate::inbox::Inbox;
 use crate::open::open;
 use crate::router::{Route, Router};
-use crate::shared::{Command, Context, Shared};
+use crate::shared::{Command, Context, Input, Shared};
 use crate::start::Starts;
 use crate::table::{Ours, Task};
 
@@ -38,7 +38,7 @@ const STEADY: Duration = Duration::from_secs(60);
 const OPENING: Duration = Duration::from_secs(10);
 
 /// Runs bronze until `stop`. `Err(Halted)` names the tables that stand still.
-pub async fn run(context: Context, stop: CancellationToken) -> Result<(), Error> {
+pub async fn run(context: Context, input: Input, stop: CancellationToken) -> Result<(), Error> {
     let topics = selected(&context);
     let outer = stop;
     let stop = outer.child_token();
@@ -48,8 +48,8 @@ pub async fn run(context: Context, stop: CancellationToken) -> Result<(), Error>
     }
     let budget = Budget::new(context.settings.memory_bytes, topics.len());
     let starts = Arc::<Starts>::default();
-    let admin = Admin::try_new(&context.kafka).map_err(|source| Error::Consumer { source })?;
-    let shared = Arc::new(Shared::new(context, starts, Some(admin.clone())));
+    let admin = Admin::try_new(&input.kafka).map_err(|source| Error::Consumer { source })?;
+    let shared = Arc::new(Shared::new(context, input, starts, Some(admin.clone())));
     let (commands, mut inbox) = unbounded_channel();
     let (opened, mut opening) = unbounded_channel();
     let mut routes = HashMap::new();
@@ -90,14 +90,14 @@ pub async fn run(context: Context, stop: CancellationToken) -> Result<(), Error>
     stop.cancel();
     tasks.joined().await;
     routed?;
-    match shared.context.progress.halted() {
+    match shared.input.progress.halted() {
         tables if tables.is_empty() => Ok(()),
         tables => Err(Error::Halted { tables }),
     }
 }
 
 fn selected(context: &Context) -> Vec<Topic> {
-    let wanted = |topic: &&Topic| context.select.as_ref().is_none_or(|tables| tables.contains(&topic.table));
+    let wanted = |topic: &&Topic| context.selects(&topic.table);
     context.project.catalog.topics.values().filter(wanted).cloned().collect()
 }
 
@@ -119,7 +119,8 @@ async fn route(
     };
     let mut retry = Retry::new(Duration::from_millis(200));
     while !stop.is_cancelled() {
-        let consumer = Consumer::subscribe(&context.kafka, &group, &names, shared.starts.clone(), limits);
+        let consumer =
+            Consumer::subscribe(&shared.input.kafka, &group, &names, shared.starts.clone(), limits);
         let ended = match consumer {
             Ok(consumer) => router.run(consumer, commands, stop).await,
             Err(error) => Err(error),
@@ -186,10 +187,10 @@ impl Keeper {
         assigned: &mut BTreeMap<i32, Ours>,
         retry: &mut Retry,
     ) -> Result<(), Error> {
-        let context = &self.shared.context;
+        let Shared { context, input, .. } = &*self.shared;
         let (project, create) = (&context.project.name, context.create);
         let opening =
-            open(&context.lake, &context.kafka, &self.admin, &context.registry, project, &self.topic, create);
+            open(&context.lake, &input.kafka, &self.admin, &input.registry, project, &self.topic, create);
         let opening: BoxFuture<'_, _> = Box::pin(opening);
         let opened = tokio::select! {
             () = stop.cancelled() => return Ok(()),
@@ -237,7 +238,7 @@ async fn stand_still(
 ) {
     let (context, table) = (&shared.context, &topic.table);
     context.meters.stage("bronze", &table.to_string()).halt(reason.clone());
-    context.progress.halt(table, &topic.name);
+    shared.input.progress.halt(table, &topic.name);
     drop(commands.send(Command::Halt(topic.name.clone())));
     let late = async {
         stop.cancelled().await;
@@ -259,18 +260,13 @@ fn look_after(
     let context = &shared.context;
     let catalog = &context.project.catalog;
     let followed = |topic: &Topic| (topic.table.clone(), Followers::of(catalog.followers(&topic.table)));
-    let upkeep = Upkeep {
-        lake: context.lake.clone(),
-        tables: topics.iter().map(followed).collect(),
-        clock: Arc::clone(&context.clock),
-        every: context.settings.maintain,
-    };
     let first: HashMap<TableName, (TopicName, i32)> =
         topics.iter().map(|topic| (topic.table.clone(), (topic.name.clone(), 0))).collect();
-    let progress = context.progress.clone();
+    let progress = shared.input.progress.clone();
     let ours =
         move |table: &TableName| first.get(table).is_some_and(|first| progress.reached().contains_key(first));
-    lake::maintain::keep(upkeep, ours, stop)
+    let followed = topics.iter().map(followed).collect();
+    context.upkeep(followed, context.settings.maintain, ours, stop)
 }
 
 /// Shows how far behind the log the tables are, and the router where the logs end.
@@ -288,7 +284,7 @@ async fn watch_lag(
             () = stop.cancelled() => return,
             _ = every.tick() => {}
         }
-        let reached = shared.context.progress.reached();
+        let reached = shared.input.progress.reached();
         for topic in &topics {
             let ours = |partition: i32| reached.get(&(topic.name.clone(), partition));
             if (0..topic.partitions.max(1)).all(|partition| ours(partition).is_none()) {

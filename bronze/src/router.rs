@@ -108,7 +108,7 @@ impl Router {
     fn on_event(&mut self, event: Event) {
         match event {
             Event::Assigned(partitions) => {
-                self.shared.context.progress.assign(&partitions);
+                self.shared.input.progress.assign(&partitions);
                 for (topic, partitions) in by_topic(partitions) {
                     let fresh = |partition: i32| (partition, self.shared.generation());
                     let partitions: Vec<_> = partitions.into_iter().map(fresh).collect();
@@ -122,7 +122,7 @@ impl Router {
                 }
             }
             Event::Revoked(partitions) => {
-                self.shared.context.progress.revoke(&partitions);
+                self.shared.input.progress.revoke(&partitions);
                 for (topic, partitions) in by_topic(partitions) {
                     for partition in &partitions {
                         self.generations.remove(&(topic.clone(), *partition));
@@ -233,7 +233,7 @@ impl Router {
         self.full.clear();
         self.stalls.forget_reads();
         let all: Vec<Key> = std::mem::take(&mut self.generations).into_keys().collect();
-        self.shared.context.progress.revoke(&all);
+        self.shared.input.progress.revoke(&all);
         for (topic, partitions) in by_topic(all) {
             self.send(&topic, Message::Revoked(partitions));
         }

@@ -3,59 +3,39 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use catalog::Project;
-use lake::Lake;
-use model::{Offset, TableName, TopicName};
-use runtime::{CancellationToken, Clock, Ids, Meters};
-use stage::Announce;
+use model::{Offset, TopicName};
 use stream::{Admin, Kafka, Loss, Records, Registry};
 
 use crate::budget::Permit;
 use crate::start::Starts;
 use crate::{Progress, Settings};
 
-/// What bronze works with.
-pub struct Context {
-    /// The project.
-    pub project: Arc<Project>,
-    /// Where its tables are.
-    pub lake: Lake,
-    /// Where its topics are.
+/// What the stage runs with.
+pub type Context = stage::Context<Settings>;
+
+/// Where its records come from, and how far they are.
+#[derive(Clone)]
+pub struct Input {
+    /// The topics.
     pub kafka: Kafka,
-    /// Where its schemas are.
+    /// Their schemas.
     pub registry: Registry,
-    /// Time.
-    pub clock: Arc<dyn Clock>,
-    /// Operation ids.
-    pub ids: Arc<dyn Ids>,
-    /// Metrics.
-    pub meters: Meters,
-    /// How it runs.
-    pub settings: Settings,
-    /// Whether missing tables are created. Off where only `apply` creates.
-    pub create: bool,
-    /// Bronze tables to run. `None`: all.
-    pub select: Option<Vec<TableName>>,
-    /// Wakes whoever reads the tables.
-    pub announce: Arc<dyn Announce>,
-    /// How far the partitions are, for whoever waits until they are drained.
+    /// Shows how far the partitions are to whoever waits until they are drained.
     pub progress: Progress,
-    /// Cancelled once nothing is waited for but the end: what has been read up to the ends of the log is
-    /// committed at once, not when it is old enough.
-    pub draining: CancellationToken,
 }
 
 /// What the tasks of a run share.
 pub(crate) struct Shared {
     pub context: Context,
+    pub input: Input,
     pub starts: Arc<Starts>,
     /// Asked whether a topic is still the one that was read. `None` where no broker is.
     pub admin: Option<Admin>,
     generations: AtomicU64,
 }
 impl Shared {
-    pub fn new(context: Context, starts: Arc<Starts>, admin: Option<Admin>) -> Self {
-        Self { context, starts, admin, generations: AtomicU64::new(1) }
+    pub fn new(context: Context, input: Input, starts: Arc<Starts>, admin: Option<Admin>) -> Self {
+        Self { context, input, starts, admin, generations: AtomicU64::new(1) }
     }
     /// A generation that no partition has had.
     pub fn generation(&self) -> u64 {

@@ -128,7 +128,7 @@ impl Task {
         meter.version(table.version());
         let context = &shared.context;
         let patience = Patience::new(context.settings.missing_schema_after);
-        let lookups = Lookups::new(context.registry.clone());
+        let lookups = Lookups::new(shared.input.registry.clone());
         shared.starts.learn(table.positions());
         Self {
             commands,

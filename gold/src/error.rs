@@ -372,6 +372,18 @@ impl<T> OfTable<T> for Result<T, stream::registry::Error> {
         self.map_err(|source| Error::Registry { table: table.clone(), source: Box::new(source) })
     }
 }
+impl<T> OfTable<T> for Result<T, stage::measures::Error> {
+    fn of(self, table: &TableName) -> Result<T> {
+        match self {
+            Ok(taken) => Ok(taken),
+            Err(stage::measures::Error::Lake(source)) => Err(source).of(table),
+            Err(stage::measures::Error::Query(source)) => Err(source).of(table),
+            Err(stage::measures::Error::OutOfBounds { measure, value, version }) => {
+                Err(Error::MeasureFailed { table: table.clone(), measure, value, version })
+            }
+        }
+    }
+}
 impl<T> OfTable<T> for Result<T, arrow::error::ArrowError> {
     fn of(self, table: &TableName) -> Result<T> {
         self.map_err(|source| Error::Rows { table: table.clone(), source })

@@ -7,7 +7,7 @@
 //! | [`refresh`] | decides: pins, versions and the time → what to do |
 //! | [`inputs`] | the versions of the inputs, and the rows between two of them |
 //! | [`difference`] | rows at hand and rows as they should be → what to write |
-//! | [`judge`], [`measures`] | what is expected of the rows of a commit, and of the table after it |
+//! | [`judge`] | what is expected of the rows of a commit |
 //! | `halt`, `culprit` | when a table is not tried any more, and which row it fails for |
 //! | [`commit`] | one commit with the pins, and what a crash around it leaves |
 //! | [`pipeline`], [`run`](mod@run) | one table's loop; who owns which table |
@@ -32,7 +32,6 @@ pub mod error;
 mod halt;
 pub mod inputs;
 pub mod judge;
-pub mod measures;
 pub mod pipeline;
 pub mod publish;
 pub mod rebuild;
@@ -46,6 +45,6 @@ pub mod upkeep;
 pub use catalog::stages::Gold as Settings;
 pub use error::{Error, Result};
 pub use rebuild::{Rebuilt, rebuild, recompute};
-pub use run::{Context, run};
+pub use run::{Context, run, tables};
 pub use table::{create, method};
 pub use upkeep::followers;

@@ -27,7 +27,6 @@ use crate::error::{Error, OfTable as _, Result};
 use crate::halt::judge;
 use crate::inputs::{Between, Inputs};
 use crate::judge::{Judge, Verdict};
-use crate::measures;
 use crate::refresh::{Decision, Input, Standing, Step, decide, floor, pins, pins_due};
 use crate::run::Context;
 use crate::table::{Query, create, plan};
@@ -273,7 +272,11 @@ impl Keeper {
         let every = if self.unmeasured { Duration::ZERO } else { self.ctx.settings.measure };
         // Of a table whose inputs never held a row nothing is said.
         if !held.inputs.have_seen_nothing().await? && self.due.take(self.ctx.clock.now(), every) {
-            let taken = measures::take(&self.ctx.lake, &self.model, &held.table, &self.meter).await;
+            let (lake, table) = (&self.ctx.lake, &held.table);
+            // The time that the table's rows were computed at.
+            let as_of = ClockMs(table.positions().get(&AppId::as_of()).unwrap_or_default());
+            let taken = stage::measures::take(lake, &self.model, table, as_of, &self.meter).await;
+            let taken = taken.of(&self.model.name);
             self.unmeasured = taken.is_err();
             if taken.is_err() {
                 self.due.owe();

@@ -7,6 +7,7 @@ use anyhow::Context as _;
 use model::TableName;
 use runtime::CancellationToken;
 use runtime::health::Status;
+use stage::Announce;
 use stream::{Announcer, Owners};
 
 use crate::select::Stage;
@@ -28,43 +29,20 @@ pub async fn start(
 ) -> Result<Option<Running>> {
     let announcer = || Announcer::try_new(&wiring.kafka, &wiring.project.name);
     let Some(announcer) = reach::kafka(wiring, stage.name(), quit, announcer).await? else { return Ok(None) };
-    let announcer = Arc::new(announcer);
-    // Where nothing is created unless asked, `apply` makes the tables.
-    let create = wiring.host.is_some();
+    let announce: Arc<dyn Announce> = Arc::new(announcer);
+    let (kafka, registry) = (wiring.kafka.clone(), wiring.registry.clone());
+    let stages = wiring.project.stages.clone();
     let running: Running = match stage {
         Stage::Bronze => {
-            let context = bronze::Context {
-                project: wiring.project.clone(),
-                lake: wiring.lake.clone(),
-                kafka: wiring.kafka.clone(),
-                registry: wiring.registry.clone(),
-                clock: wiring.clock.clone(),
-                ids: wiring.ids.clone(),
-                meters: wiring.meters.clone(),
-                settings: wiring.project.stages.bronze.clone(),
-                create,
-                select: (!select.is_empty()).then(|| select.to_vec()),
-                announce: announcer,
-                progress: bronze::Progress::default(),
-                draining: draining.clone(),
-            };
+            let context = context(wiring, select, draining, announce, stages.bronze);
+            let input = bronze::Input { kafka, registry, progress: bronze::Progress::default() };
             Box::pin(async move {
-                bronze::run(context, stop).await.map_err(|error| Error::of(error.reaction(), error))
+                bronze::run(context, input, stop).await.map_err(|error| Error::of(error.reaction(), error))
             })
         }
         Stage::Silver => {
-            let context = silver::Context {
-                project: wiring.project.clone(),
-                lake: wiring.lake.clone(),
-                clock: wiring.clock.clone(),
-                ids: wiring.ids.clone(),
-                meters: wiring.meters.clone(),
-                announce: announcer,
-                settings: wiring.project.stages.silver.clone(),
-                create,
-                select: select.to_vec(),
-            };
-            let Some(owners) = owners(wiring, stage, select, &context.tables(), quit).await? else {
+            let context = context(wiring, select, draining, announce, stages.silver);
+            let Some(owners) = owners(wiring, stage, select, &silver::tables(&context), quit).await? else {
                 return Ok(None);
             };
             Box::pin(async move {
@@ -72,23 +50,11 @@ pub async fn start(
             })
         }
         Stage::Gold => {
-            let context = gold::Context {
-                project: wiring.project.clone(),
-                lake: wiring.lake.clone(),
-                kafka: wiring.kafka.clone(),
-                registry: wiring.registry.clone(),
-                clock: wiring.clock.clone(),
-                ids: wiring.ids.clone(),
-                meters: wiring.meters.clone(),
-                announce: announcer,
-                settings: wiring.project.stages.gold.clone(),
-                create,
-                select: select.to_vec(),
-                draining: draining.clone(),
-            };
-            let Some(owners) = owners(wiring, stage, select, &context.tables(), quit).await? else {
+            let context = context(wiring, select, draining, announce, stages.gold);
+            let Some(owners) = owners(wiring, stage, select, &gold::tables(&context), quit).await? else {
                 return Ok(None);
             };
+            let context = gold::Context { stage: context, kafka, registry };
             Box::pin(async move {
                 gold::run(context, owners, stop).await.map_err(|error| Error::of(error.reaction(), error))
             })
@@ -96,6 +62,29 @@ pub async fn start(
     };
     wiring.board.say(stage.name(), Status::Up);
     Ok(Some(running))
+}
+
+/// What every stage runs with.
+fn context<S>(
+    wiring: &Wiring,
+    select: &[TableName],
+    draining: &CancellationToken,
+    announce: Arc<dyn Announce>,
+    settings: S,
+) -> stage::Context<S> {
+    stage::Context {
+        project: wiring.project.clone(),
+        lake: wiring.lake.clone(),
+        clock: wiring.clock.clone(),
+        ids: wiring.ids.clone(),
+        meters: wiring.meters.clone(),
+        announce,
+        settings,
+        // Where nothing is created unless asked, `apply` makes the tables.
+        create: wiring.host.is_some(),
+        select: select.to_vec(),
+        draining: draining.clone(),
+    }
 }
 
 /// The stage's tables are shared by a group; those that were asked for by name are this process's.

@@ -189,6 +189,19 @@ impl<T> OfTable<T> for Result<T, query::Error> {
     }
 }
 
+impl<T> OfTable<T> for Result<T, stage::measures::Error> {
+    fn of(self, table: &TableName) -> Result<T> {
+        match self {
+            Ok(taken) => Ok(taken),
+            Err(stage::measures::Error::Lake(source)) => Err(source).of(table),
+            Err(stage::measures::Error::Query(source)) => Err(source).of(table),
+            Err(stage::measures::Error::OutOfBounds { measure, value, version }) => {
+                Err(Error::MeasureFailed { table: table.clone(), measure, value, version })
+            }
+        }
+    }
+}
+
 /// Says which rows did not fit.
 pub(crate) trait Fitting<T> {
     /// Wraps the error.

@@ -15,7 +15,7 @@
 //! | [`commit`] | the order of commits, and what a crash between two of them leaves |
 //! | [`refold`] | a key's events, read again from bronze |
 //! | [`pipeline`], [`run`](mod@run) | one table's loop; who owns which table |
-//! | [`measures`] | numbers about a table after a commit |
+//! | `measures` | the time that measures of a table see |
 //! | [`rebuild`] | a table recomputed from bronze: what `verify` compares with and `apply` cuts over to |
 //!
 //! **Words.** An *event* is one bronze row that says something of a key. Its *sequence* orders it; no
@@ -35,7 +35,7 @@ pub mod event;
 pub mod fold;
 pub mod judge;
 pub mod keys;
-pub mod measures;
+mod measures;
 pub mod memory;
 pub mod pipeline;
 pub mod pool;
@@ -50,6 +50,6 @@ mod tests;
 pub use catalog::stages::Silver as Settings;
 pub use error::{Error, Result};
 pub use rebuild::{Recomputed, rebuild, recompute};
-pub use run::{Context, followed, run};
+pub use run::{Context, followed, run, tables};
 pub use stage::{Outcome, Outcomes};
 pub use table::{Standing, create, standing};

@@ -363,7 +363,8 @@ impl Pipeline {
         }
         let (model, main) = (self.model()?, &open.tables.main);
         let as_of = measures::as_of(self.ctx.project.clock, self.ctx.clock.now(), model, main).await?;
-        match measures::take(&self.ctx.lake, model, main, as_of, &self.meter).await {
+        let taken = stage::measures::take(&self.ctx.lake, model, main, as_of, &self.meter).await;
+        match taken.of(&self.name) {
             Ok(()) => {
                 self.out = None;
                 self.control.stands(None);

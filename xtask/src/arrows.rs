@@ -16,7 +16,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("query", &["model"]),
     ("catalog", &["model", "query"]),
     ("embedded", &["model", "runtime", "stream"]),
-    ("stage", &["model", "runtime", "stream", "lake"]),
+    ("stage", &["model", "runtime", "catalog", "stream", "lake", "query"]),
     ("testkit", &["model", "runtime", "stream", "embedded", "lake"]),
     ("cases", &[]),
     ("cdc-sim", &["model", "runtime", "catalog", "stream"]),

@@ -142,23 +142,22 @@ impl Bench {
         Context {
             project: self.project.clone(),
             lake: self.lake().await,
-            kafka: self.kafka.clone(),
-            registry: self.registry.clone(),
             clock: Arc::new(WallClock),
             ids: Arc::new(RandomIds),
             meters: Meters::new(),
             settings,
             create: true,
-            select: None,
+            select: Vec::new(),
             announce: Arc::new(()),
-            progress: Progress::default(),
             draining: self.draining.clone(),
         }
     }
     fn run_in(&self, context: Context) -> Running {
-        let progress = context.progress.clone();
+        let progress = Progress::default();
+        let input =
+            Input { kafka: self.kafka.clone(), registry: self.registry.clone(), progress: progress.clone() };
         let stop = CancellationToken::new();
-        let task = runtime::tasks::spawn("bronze-test", run(context, stop.clone()));
+        let task = runtime::tasks::spawn("bronze-test", run(context, input, stop.clone()));
         Running { stop, progress, task }
     }
     async fn table(&self, topic: &str) -> lake::Table {

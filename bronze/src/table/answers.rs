@@ -95,7 +95,7 @@ impl Task {
             note_partition(lake, "bronze", table, app, position, chain(&error)).await;
         }
         self.meter.state(State::Halted);
-        self.shared.context.progress.halt(&self.topic.table, &self.topic.name);
+        self.shared.input.progress.halt(&self.topic.table, &self.topic.name);
         Ok(())
     }
 
@@ -220,7 +220,7 @@ impl Task {
         // Behind the last record there may be markers only: the end itself is reached then.
         let end = self.ends.get(&partition).copied().filter(|_| settled);
         let reached = end.max(position).unwrap_or(0);
-        self.shared.context.progress.reach(&self.topic.name, partition, Offset(reached));
+        self.shared.input.progress.reach(&self.topic.name, partition, Offset(reached));
     }
 
     fn command(&self, command: Command) {

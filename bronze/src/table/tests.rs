@@ -16,7 +16,7 @@ use super::*;
 use crate::budget::Budget;
 use crate::ledger::{FILE_HEADER, LINE_HEADER};
 use crate::start::Starts;
-use crate::{Context, Progress, Settings, create_table};
+use crate::{Context, Input, Progress, Settings, create_table};
 
 const PARTITIONS: i32 = 3;
 const PROCESSES: usize = 2;
@@ -162,22 +162,24 @@ impl World {
         let context = Context {
             project: self.project.clone(),
             lake: self.lake.clone(),
-            kafka: Kafka::new(KafkaSettings { bootstrap: "127.0.0.1:1".to_owned(), ..Default::default() }),
-            registry: Registry::new(RegistrySettings {
-                url: "http://127.0.0.1:1".to_owned(),
-                ..Default::default()
-            }),
             clock: Arc::new(WallClock),
             ids: Arc::new(RandomIds),
             meters: Meters::new(),
             settings: Settings::default(),
             create: true,
-            select: None,
+            select: Vec::new(),
             announce: Arc::new(()),
-            progress: Progress::default(),
             draining: CancellationToken::new(),
         };
-        let shared = Arc::new(Shared::new(context, Arc::<Starts>::default(), None));
+        let input = Input {
+            kafka: Kafka::new(KafkaSettings { bootstrap: "127.0.0.1:1".to_owned(), ..Default::default() }),
+            registry: Registry::new(RegistrySettings {
+                url: "http://127.0.0.1:1".to_owned(),
+                ..Default::default()
+            }),
+            progress: Progress::default(),
+        };
+        let shared = Arc::new(Shared::new(context, input, Arc::<Starts>::default(), None));
         let share = Budget::new(64 << 20, 1).share();
         let (sender, commands) = unbounded_channel();
         let task = self.task(&shared, sender, &share, BTreeMap::new()).await;

@@ -32,6 +32,23 @@ pub struct Project {
     pub notices: Vec<Fault>,
 }
 impl Project {
+    /// How long stages may stand still where the project does not say it.
+    pub const LAG_BUDGET: Duration = Duration::from_secs(86_400);
+
+    /// A project of which `lakepulse.yaml` says no more than its name.
+    pub fn new(dir: PathBuf, name: ProjectName, catalog: Catalog) -> Self {
+        Self {
+            dir,
+            name,
+            clock: ClockKind::default(),
+            commit: CommitLimits::default(),
+            stages: Stages::default(),
+            lag_budget: Self::LAG_BUDGET,
+            target: Target::default(),
+            catalog,
+            notices: Vec::new(),
+        }
+    }
     /// Every secret that the target and the sources refer to, as far as they can be looked up: for whoever
     /// takes them out of what others write.
     pub fn secrets(&self) -> Vec<Secret> {

@@ -14,13 +14,13 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt as _, StreamExt as _};
-use lake::Lake;
 use model::{Positions, TableName};
 use parking_lot::Mutex;
-use runtime::{CancellationToken, Meters};
+use runtime::CancellationToken;
 use stream::OwnerEvent;
 use tokio::sync::Notify;
 
+use crate::context::Context;
 use crate::halts;
 use crate::owners::Ownership;
 
@@ -29,14 +29,14 @@ pub trait Stage: Send {
     /// Why a table waits for a person.
     type Error: std::error::Error + Send + 'static;
 
+    /// Its own settings.
+    type Settings: Send + Sync + 'static;
+
     /// Its name in metrics and notes.
     const NAME: &'static str;
 
-    /// Where its tables are.
-    fn lake(&self) -> &Lake;
-
-    /// Its metrics.
-    fn meters(&self) -> &Meters;
+    /// What it runs with.
+    fn context(&self) -> &Context<Self::Settings>;
 
     /// Tables that it runs. Others are not ours to run, even if we own them.
     fn runs(&self, table: &TableName) -> bool;
@@ -46,7 +46,9 @@ pub trait Stage: Send {
     fn start(&self, table: &TableName, control: Control) -> Vec<Task<Self::Error>>;
 
     /// The table is no longer ours and none of its tasks runs.
-    fn released(&self, table: &TableName);
+    fn released(&self, table: &TableName) {
+        self.context().released(Self::NAME, table);
+    }
 
     /// Whether the process has nothing left to do: every table of its own waits for a person.
     fn ends_when_all_halted(&self) -> bool {
@@ -244,8 +246,8 @@ fn report<S: Stage>(
         && std::mem::take(&mut known.untold)
         && let Some(reason) = known.halted.clone()
     {
-        stage.meters().stage(S::NAME, &table.to_string()).halt(reason.clone());
-        let (lake, table) = (stage.lake().clone(), table.clone());
+        stage.context().meters.stage(S::NAME, &table.to_string()).halt(reason.clone());
+        let (lake, table) = (stage.context().lake.clone(), table.clone());
         let note = async move {
             let noted = halts::note(&lake, S::NAME, &table, reason, Positions::default());
             if tokio::time::timeout(NOTE, noted).await.is_err() {

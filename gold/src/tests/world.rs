@@ -9,7 +9,6 @@ use std::time::Duration;
 use arrow::array::{Decimal128Array, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
-use catalog::project::{ClockKind, CommitLimits, Target};
 use catalog::{Catalog, Kind, Location, Model, Project};
 use lake::{Commit, Expect, Keys, Lake, LakeSettings, Landing, Remove, Table, TableSpec};
 use model::{AppId, ClockMs, Positions, TableName};
@@ -157,17 +156,7 @@ pub fn project(models: &[(Kind, &str, &[&str], &str, i64)]) -> Project {
         let schema = planner.plan(&parsed).unwrap_or_else(|e| panic!("{sql}: {e}")).schema;
         catalog.models.insert(name(table), model(*kind, table, keys, sql, schema, *fingerprint));
     }
-    Project {
-        dir: PathBuf::from("/nowhere"),
-        name: "test".parse().expect("valid"),
-        clock: ClockKind::Wall,
-        commit: CommitLimits::default(),
-        stages: Default::default(),
-        lag_budget: Duration::from_secs(86_400),
-        target: Target::default(),
-        notices: vec![],
-        catalog,
-    }
+    Project::new(PathBuf::from("/nowhere"), "test".parse().expect("valid"), catalog)
 }
 
 /// A running stage without its loops.
@@ -223,11 +212,9 @@ impl World {
             config: BTreeMap::new(),
             transactions: true,
         };
-        Arc::new(Context {
+        let stage = stage::Context {
             project: Arc::clone(&self.project),
             lake,
-            kafka: Kafka::new(kafka),
-            registry: Registry::new(RegistrySettings::default()),
             clock: self.clock.clone(),
             ids: self.ids.clone(),
             meters: self.meters.clone(),
@@ -236,6 +223,11 @@ impl World {
             create: true,
             select: vec![],
             draining: CancellationToken::new(),
+        };
+        Arc::new(Context {
+            stage,
+            kafka: Kafka::new(kafka),
+            registry: Registry::new(RegistrySettings::default()),
         })
     }
 

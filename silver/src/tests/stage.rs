@@ -6,9 +6,7 @@ use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use catalog::{
-    Catalog, ClockKind, CommitLimits, Kind, Measure, Model as Declared, Otherwise, Project, Target,
-};
+use catalog::{Catalog, Kind, Measure, Model as Declared, Otherwise, Project};
 use indexmap::IndexMap;
 use lake::{Commit, Expect, Lake, LakeSettings, Remove, Table, TableSpec};
 use model::{AppId, Positions, TableName, Version};
@@ -68,17 +66,7 @@ async fn world_with(kind: Kind, change: impl FnOnce(&mut Declared)) -> World {
         models: IndexMap::from([(model.name.clone(), model.clone())]),
         ..Catalog::default()
     };
-    let project = Project {
-        dir: dir.path().to_owned(),
-        name: "test".parse().expect("a name"),
-        clock: ClockKind::Wall,
-        commit: CommitLimits::default(),
-        stages: Default::default(),
-        lag_budget: Duration::from_secs(86_400),
-        target: Target::default(),
-        catalog,
-        notices: Vec::new(),
-    };
+    let project = Project::new(dir.path().to_owned(), "test".parse().expect("a name"), catalog);
     let clock: Arc<dyn Clock> = Arc::new(WallClock);
     let settings =
         Settings { poll: Duration::from_millis(20), measure: Duration::ZERO, ..Settings::default() };
@@ -92,6 +80,7 @@ async fn world_with(kind: Kind, change: impl FnOnce(&mut Declared)) -> World {
         settings,
         create: true,
         select: Vec::new(),
+        draining: CancellationToken::new(),
     };
     World { dir, ctx, model }
 }

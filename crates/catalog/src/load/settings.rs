@@ -11,10 +11,9 @@ use super::{Context, targets};
 use crate::fault::did_you_mean;
 use crate::shape::files::PROJECT;
 use crate::shape::object::Object;
-use crate::{ClockKind, CommitLimits, Stages, Target, TopicDefaults};
+use crate::{ClockKind, CommitLimits, Project, Stages, Target, TopicDefaults};
 
 pub(super) const FILE: &str = "lakepulse.yaml";
-const LAG_BUDGET: Duration = Duration::from_secs(86_400);
 const EMBEDDED: &str = "embedded";
 
 pub(super) struct Settings {
@@ -42,7 +41,7 @@ pub(super) fn read(cx: &mut Context<'_>, target: &str) -> Settings {
         Some("events") => ClockKind::Events,
         _ => ClockKind::Wall,
     };
-    let lag_budget = root.duration("lag_budget").unwrap_or(LAG_BUDGET);
+    let lag_budget = root.duration("lag_budget").unwrap_or(Project::LAG_BUDGET);
     let stages = stages(cx, &root);
     Settings { name, clock, commit: commit(&root), stages, lag_budget, target: choose(cx, &root, target) }
 }

@@ -1,9 +1,11 @@
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use lake::LakeSettings;
-use runtime::{SeededIds, State};
+use catalog::{Catalog, Project};
+use lake::{Lake, LakeSettings};
+use runtime::{Meters, SeededIds, State, WallClock};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::*;
@@ -29,20 +31,17 @@ enum Seen {
 }
 
 struct World {
-    lake: Lake,
-    meters: Meters,
+    context: Context<()>,
     seen: UnboundedSender<Seen>,
     orders: Mutex<BTreeMap<TableName, UnboundedReceiver<Do>>>,
     ends: bool,
 }
 impl Stage for World {
     type Error = DoesNotFit;
+    type Settings = ();
     const NAME: &'static str = "silver";
-    fn lake(&self) -> &Lake {
-        &self.lake
-    }
-    fn meters(&self) -> &Meters {
-        &self.meters
+    fn context(&self) -> &Context<()> {
+        &self.context
     }
     fn runs(&self, table: &TableName) -> bool {
         table.schema() == "silver"
@@ -50,7 +49,7 @@ impl Stage for World {
     fn start(&self, table: &TableName, control: Control) -> Vec<Task<DoesNotFit>> {
         let (seen, table) = (self.seen.clone(), table.clone());
         let orders = self.orders.lock().remove(&table);
-        let (meter, stop) = (self.meters.stage(Self::NAME, &table.to_string()), control.stop.clone());
+        let (meter, stop) = (self.context.meters.stage(Self::NAME, &table.to_string()), control.stop.clone());
         let run = async move {
             drop(seen.send(Seen::Started(table.clone())));
             let mut orders = orders.unwrap_or_else(|| unbounded_channel().1);
@@ -122,13 +121,20 @@ impl Run {
             orders.insert((*table).clone(), order);
             taken.insert((*table).clone(), orders_of);
         }
-        let world = World {
+        let project = Project::new(PathBuf::new(), "test".parse().expect("a name"), Catalog::default());
+        let context = Context {
+            project: Arc::new(project),
             lake: lake.clone(),
+            clock: Arc::new(WallClock),
+            ids: Arc::new(SeededIds::new(2)),
             meters: meters.clone(),
-            seen: seen_here,
-            orders: Mutex::new(taken),
-            ends,
+            announce: Arc::new(()),
+            settings: (),
+            create: false,
+            select: Vec::new(),
+            draining: CancellationToken::new(),
         };
+        let world = World { context, seen: seen_here, orders: Mutex::new(taken), ends };
         let ended = runtime::tasks::spawn("test stage", run(world, Told(events), stop.clone()));
         Self { lake, meters, owners, orders, seen, stop, ended }
     }
