@@ -8,10 +8,10 @@
 //! | [`sequence`] | `Sequence`: the order of changes of one key |
 //! | [`reaction`] | `Reaction`: what a loop does after an error |
 //! | [`secret`] | `Secret`: a value that is never shown |
-//! | [`text`] | values as text: the strict reader, the canonical print |
+//! | [`text`] | values as text: the strict parser, the canonical form |
 //! | [`exit`] | `Exit`: exit codes of the binary |
 //!
-//! Never here: tokio, arrow, a client of anything. Every other crate may name this one.
+//! Never here: tokio, arrow, a client of any service. Every other crate may depend on this one.
 
 pub mod exit;
 pub mod names;

@@ -1,4 +1,4 @@
-//! The order of changes of one key. No wall clock in it.
+//! The order of the changes of one key. It contains no wall clock.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -26,7 +26,7 @@ pub struct Sequence {
     pub offset: i64,
 }
 impl Sequence {
-    /// Whether both are one event, delivered twice.
+    /// True if both are the same event, delivered twice.
     pub fn same_event(&self, other: &Self) -> bool {
         let named = |s: &Self| s.epoch.is_some() && s.lsn.is_some() && s.tx_order.is_some();
         if named(self) && named(other) {
@@ -34,7 +34,7 @@ impl Sequence {
         }
         (&self.topic_id, self.partition, self.offset) == (&other.topic_id, other.partition, other.offset)
     }
-    /// The part the source gave.
+    /// The parts that the source set.
     pub fn source(&self) -> (Option<i64>, Option<i64>, Option<i64>) {
         (self.epoch, self.lsn, self.tx_order)
     }
@@ -54,15 +54,14 @@ impl Ord for Sequence {
         ))
     }
 }
-/// Sorts as text, byte by byte, exactly as the sequence does within one topic: what `__START_AT` and
-/// `__END_AT` hold.
+/// The text sorts byte by byte exactly as the sequence does within one topic. It is stored in `__START_AT` and
+/// `__END_AT`.
 ///
-/// Every part is 20 characters wide. An absent part is dashes, a negative one a dot and its distance from
-/// the least number, any other its digits: `-` sorts before `.`, and `.` before the digits. The text of a
-/// sequence without negative parts never changes: tables hold it.
+/// Every part is 20 characters wide. An absent part is dashes, a negative one is a dot and its distance from
+/// the least number, and any other is its digits: `-` sorts before `.`, and `.` before the digits. Tables store
+/// this text, so it never changes for a sequence without negative parts.
 ///
-/// The partition follows where neither the source nor a database's position tells two events apart, and
-/// it is not the first.
+/// The partition is appended if the epoch or the log sequence number is absent, unless it is partition 0.
 impl fmt::Display for Sequence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let part = |p: Option<i64>| match p {
@@ -71,7 +70,7 @@ impl fmt::Display for Sequence {
             Some(v) => format!("{v:020}"),
         };
         let (epoch, lsn, tx_order) = (part(self.epoch), part(self.lsn), part(self.tx_order));
-        // Below zero is the place before the first record.
+        // An offset below zero is the place before the first record.
         write!(f, "{epoch}/{lsn}/{tx_order}/{:020}", self.offset.max(0))?;
         let placed = self.lsn.is_some() && self.epoch.is_some();
         if placed || self.partition <= 0 { Ok(()) } else { write!(f, "/{:010}", self.partition) }

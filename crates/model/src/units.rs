@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Position of a record in its Kafka partition. Positions skip (compaction, transaction markers),
-/// so a span of offsets is never a row count.
+/// Position of a record in its Kafka partition. Positions skip numbers (compaction, transaction markers), so a
+/// range of offsets is never a row count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Offset(pub i64);
 impl Offset {
@@ -17,11 +17,11 @@ impl Offset {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Version(pub u64);
 impl Version {
-    /// The version a commit on top of this one takes.
+    /// The version of the next commit on top of this one.
     pub const fn next(self) -> Self {
         Self(self.0 + 1)
     }
-    /// As the `version` of a Delta `txn` action.
+    /// This version as the `version` of a Delta `txn` action.
     pub const fn position(self) -> i64 {
         self.0.cast_signed()
     }
@@ -32,8 +32,8 @@ impl std::fmt::Display for Version {
     }
 }
 
-/// Milliseconds since the epoch on the pipeline's own clock. What producers stamp is [`EventMs`];
-/// they never mix, and neither orders changes.
+/// Milliseconds since the epoch on the pipeline's own clock. Timestamps from producers are [`EventMs`]. The two
+/// never mix, and neither orders changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ClockMs(pub i64);
 

@@ -1,4 +1,4 @@
-//! The pipeline's own clock. It decides when to commit, never what comes first.
+//! The pipeline's own clock. It decides when to commit. It never orders changes.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -22,11 +22,11 @@ impl Clock for WallClock {
     }
 }
 
-/// A clock that stands until a test moves it.
+/// A clock for tests: it moves only when a test moves it.
 #[derive(Debug, Default)]
 pub struct ManualClock(AtomicI64);
 impl ManualClock {
-    /// Stands at `now`.
+    /// Starts at `now`.
     pub fn at(now: ClockMs) -> Self {
         Self(AtomicI64::new(now.0))
     }

@@ -1,17 +1,17 @@
-//! Work that follows changes, but not at once after each of them.
+//! Work that follows changes, but not immediately after each of them.
 
 use std::time::Duration;
 
 use model::ClockMs;
 
-/// When it is time: something changed, and the last time is long enough ago. No change is forgotten.
+/// A rate limit: work is due when something changed and the last run is long enough ago. No change is lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Due {
     owed: bool,
     last: Option<ClockMs>,
 }
 impl Default for Due {
-    /// At the start: nothing is known, so it is time.
+    /// Due at the start, because nothing is known yet.
     fn default() -> Self {
         Self { owed: true, last: None }
     }
@@ -21,7 +21,7 @@ impl Due {
     pub fn owe(&mut self) {
         self.owed = true;
     }
-    /// Whether it is time; then it counts as done.
+    /// Returns true when the work is due, and then counts it as done.
     pub fn take(&mut self, now: ClockMs, every: Duration) -> bool {
         let every = i64::try_from(every.as_millis()).unwrap_or(i64::MAX);
         let due = self.owed && self.last.is_none_or(|last| now.0.saturating_sub(last.0) >= every);

@@ -1,8 +1,8 @@
 //! `/health`, `/health/ready`, `/health/live` and `/metrics` of a process.
 //!
-//! Live: the process answers. Ready: every component said it is up and no pipeline halted. Health: the
-//! components one by one, with every pipeline that halted and why. What halted keeps the process live but
-//! not ready: a restart would not mend it.
+//! Live: the process answers. Ready: every component is up and no pipeline halted. Health: the components one
+//! by one, with every halted pipeline and its reason. A halted pipeline leaves the process live but not ready:
+//! a restart would not repair it.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::Meters;
 
-/// How a component is.
+/// State of a component.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case", tag = "status", content = "reason")]
 pub enum Status {
@@ -28,17 +28,17 @@ pub enum Status {
     Starting,
     /// Works.
     Up,
-    /// Does not work, and goes on trying.
+    /// Does not work, and keeps trying.
     Down(String),
     /// Waits for a person.
     Halted(String),
 }
 
-/// What the components of a process last said of themselves. Clones share it.
+/// The latest status of every component of a process. Clones share it.
 #[derive(Clone, Default)]
 pub struct Board(Arc<Mutex<BTreeMap<String, Status>>>);
 impl Board {
-    /// Says how a component is.
+    /// Sets the status of a component.
     pub fn say(&self, component: impl Into<String>, status: Status) {
         self.0.lock().insert(component.into(), status);
     }
@@ -54,7 +54,7 @@ impl Board {
 pub struct CannotListen {
     /// Address asked for.
     pub address: SocketAddr,
-    /// What the system said.
+    /// The system's error.
     pub source: std::io::Error,
 }
 
@@ -64,7 +64,7 @@ pub struct Health {
     router: Router,
 }
 impl Health {
-    /// Binds. Port 0 takes a free one: see [`Health::address`].
+    /// Binds. Port 0 takes a free port: see [`Health::address`].
     pub async fn bind(address: SocketAddr, meters: Meters, board: Board) -> Result<Self, CannotListen> {
         let listener = TcpListener::bind(address).await.map_err(|source| CannotListen { address, source })?;
         let router = Router::new()
@@ -79,20 +79,20 @@ impl Health {
     pub fn address(&self) -> std::io::Result<SocketAddr> {
         self.listener.local_addr()
     }
-    /// Answers until stopped.
+    /// Serves until `stop`.
     pub async fn serve(self, stop: CancellationToken) -> std::io::Result<()> {
         axum::serve(self.listener, self.router).with_graceful_shutdown(stop.cancelled_owned()).await
     }
 }
 
-/// What the endpoints show.
+/// What the endpoints read.
 #[derive(Clone)]
 struct Shown {
     board: Board,
     meters: Meters,
 }
 impl Shown {
-    /// The components, and the pipelines that halted.
+    /// The components and the halted pipelines.
     fn all(&self) -> BTreeMap<String, Status> {
         let mut all = self.board.all();
         for pipeline in self.meters.pipelines() {

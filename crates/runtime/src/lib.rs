@@ -5,14 +5,14 @@
 //! | [`clock`] | `Clock`, `WallClock`, `ManualClock` |
 //! | [`ids`] | `Ids`: operation ULIDs |
 //! | [`cpu`] | work that holds a thread for more than a millisecond |
-//! | [`tasks`] | `Tasks`, `Phase`: who joins whom, and in what order they stop |
-//! | [`retry`] | `Backoff`; `Retry`: what every loop does that goes on after failures |
-//! | [`due`] | `Due`: work that follows changes, now and then |
-//! | [`meters`] | `Meters`, `Meter`: the one place that knows a metric's name |
-//! | [`traces`] | `Traces`, `Span`, `Cause`: OpenTelemetry, a span a batch or commit |
+//! | [`tasks`] | `Tasks`, `Phase`: who joins each task, and in what order tasks stop |
+//! | [`retry`] | `Backoff`; `Retry`: how a loop goes on after failures |
+//! | [`due`] | `Due`: work that follows changes at a limited rate |
+//! | [`meters`] | `Meters`, `Meter`: the only place that knows the names of metrics |
+//! | [`traces`] | `Traces`, `Span`, `Cause`: OpenTelemetry, one span per batch or commit |
 //! | [`health`] | `/health`, `/health/ready`, `/health/live`, `/metrics` |
 //!
-//! Only this crate calls `tokio::spawn`. It knows no Kafka, no Delta, no project.
+//! Only this crate calls `tokio::spawn`. It knows nothing of Kafka, Delta or projects.
 
 pub mod clock;
 pub mod cpu;

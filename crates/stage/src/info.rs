@@ -1,7 +1,7 @@
-//! What a commit says of itself: the object `lakepulse` in the `commitInfo` of its log entry.
+//! The metadata of a commit: the object `lakepulse` in the `commitInfo` of its log entry.
 //!
-//! It is for `verify`, for metrics and for people. No position is read from it; positions are the
-//! `txn` actions of the entry.
+//! It serves `verify`, metrics and people. No position is read from it; positions are the `txn` actions of the
+//! entry.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use runtime::traces::Cause;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-/// A commit of one of the stages.
+/// The metadata of a commit, by the stage that made it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "stage", rename_all = "lowercase")]
 pub enum CommitInfo {
@@ -19,26 +19,26 @@ pub enum CommitInfo {
     Bronze(Bronze),
     /// Events of a bronze table, folded.
     Silver(Silver),
-    /// A refresh.
+    /// A refresh of a gold table.
     Gold(Gold),
-    /// Files put together by `lake`, which changes no row.
+    /// Files merged by `lake`; no row changes.
     Compaction(Compaction),
-    /// Columns or properties that `apply` set.
+    /// Columns or properties set by `apply`.
     Apply,
 }
 
-/// Which records a bronze commit holds.
+/// The records in a bronze commit.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bronze {
-    /// Whose table it is.
+    /// The project that owns the table.
     #[serde(default)]
     pub project: String,
     /// The records, by partition.
     pub ranges: Vec<Range>,
-    /// Losses that a person accepted with it.
+    /// Losses that a person accepted in this commit.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub accepted: Vec<String>,
-    /// Its span, where it was traced (W3C Trace Context).
+    /// Its span, if it was traced (W3C Trace Context).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<String>,
 }
@@ -48,29 +48,29 @@ pub struct Bronze {
 pub struct Range {
     /// The topic.
     pub topic: String,
-    /// Its id: offsets mean nothing without it.
+    /// Its id: offsets are valid only with it.
     pub topic_id: String,
     /// The partition.
     pub partition: i32,
     /// The first offset.
     pub from: i64,
-    /// The offset behind the last.
+    /// The offset after the last.
     pub to: i64,
-    /// Rows of it. Fewer than offsets, where there are transaction markers or compacted records.
+    /// Rows. Fewer than offsets if there are transaction markers or compacted records.
     pub rows: u64,
-    /// Sum of the rows' hashes, in any order.
+    /// Sum of the rows' hashes, independent of their order.
     pub digest: String,
 }
 
-/// What a silver commit read and what became of it.
+/// What a silver commit read, and the outcomes of its rows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Silver {
-    /// Whose table it is.
+    /// The project that owns the table.
     #[serde(default)]
     pub project: String,
     /// What it read.
     pub input: Span,
-    /// What became of its rows; the table's siblings say nothing.
+    /// The outcomes of its rows. Absent in the table's siblings.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outcomes: Option<Outcomes>,
     /// The newest event time of its rows, for a project whose clock follows events.
@@ -79,55 +79,55 @@ pub struct Silver {
     /// The newest Kafka timestamp of its rows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub newest_arrival_ms: Option<i64>,
-    /// Its span, where it was traced.
+    /// Its span, if it was traced.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<String>,
 }
 
-/// Versions of a table.
+/// A range of versions of a table.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Span {
     /// The table.
     pub table: String,
-    /// The version read before. `None`: nothing.
+    /// The version read before. `None`: none.
     pub from: Option<i64>,
     /// The version read up to.
     pub to: u64,
 }
 
-/// What a gold commit was computed from.
+/// The inputs of a gold commit.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Gold {
-    /// Whose table it is.
+    /// The project that owns the table.
     #[serde(default)]
     pub project: String,
     /// The versions of its inputs, by name.
     pub pins: BTreeMap<String, Pin>,
-    /// The time that `now()` means in it, milliseconds.
+    /// The value of `now()`, in milliseconds.
     pub as_of: i64,
-    /// How the rows were found.
+    /// How the affected rows were found.
     pub method: String,
-    /// Rows that came.
+    /// Rows added.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inserted: Option<u64>,
-    /// Rows that have other values.
+    /// Rows with changed values.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub updated: Option<u64>,
-    /// Rows that went.
+    /// Rows removed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deleted: Option<u64>,
-    /// The newest Kafka timestamp behind its rows.
+    /// The newest Kafka timestamp among its inputs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub newest_arrival_ms: Option<i64>,
-    /// Rows that break an expectation, by its name.
+    /// Rows that break an expectation, by the expectation's name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub broken: BTreeMap<String, u64>,
-    /// Its span, where it was traced.
+    /// Its span, if it was traced.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<String>,
 }
 
-/// One version of an input.
+/// The version of an input that a gold commit was computed from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pin {
     /// The table's id.
@@ -139,7 +139,7 @@ pub struct Pin {
 /// What a compaction did.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Compaction {
-    /// How many files became how many.
+    /// How many files were merged into how many.
     pub files: Files,
 }
 
@@ -152,7 +152,7 @@ pub struct Files {
     pub to: u64,
 }
 
-/// A commit of ours that says what no release of ours wrote.
+/// The metadata of one of our commits that no release of ours wrote.
 #[derive(Debug, thiserror::Error)]
 #[error("version {version} says of itself what cannot be read")]
 pub struct Unreadable {
@@ -163,7 +163,7 @@ pub struct Unreadable {
 }
 
 impl CommitInfo {
-    /// What a log entry says of itself. `None`: no stage wrote it.
+    /// Parses a log entry. `None`: no stage wrote it.
     pub fn of(entry: &LogEntry) -> Result<Option<Self>, Unreadable> {
         if entry.info.get("stage").is_none() {
             return Ok(None);
@@ -172,12 +172,12 @@ impl CommitInfo {
         read.map(Some).map_err(|source| Unreadable { version: entry.version, source })
     }
 
-    /// [`CommitInfo::of`] for metrics and pauses: what cannot be read says nothing.
+    /// As [`CommitInfo::of`], but ignores errors, for metrics and pauses.
     pub fn said(entry: &LogEntry) -> Option<Self> {
         Self::of(entry).ok().flatten()
     }
 
-    /// As it is stored.
+    /// The stored form.
     pub fn stored(&self) -> Map<String, Value> {
         match serde_json::to_value(self) {
             Ok(Value::Object(map)) => map,
@@ -185,7 +185,7 @@ impl CommitInfo {
         }
     }
 
-    /// The newest Kafka timestamp behind its rows, milliseconds.
+    /// The newest Kafka timestamp among its inputs, milliseconds.
     pub fn newest_arrival_ms(&self) -> Option<i64> {
         match self {
             Self::Silver(silver) => silver.newest_arrival_ms,
@@ -202,7 +202,7 @@ impl CommitInfo {
         }
     }
 
-    /// Rows that a bronze commit holds.
+    /// Rows of a bronze commit.
     pub fn records(&self) -> u64 {
         match self {
             Self::Bronze(bronze) => bronze.ranges.iter().map(|range| range.rows).sum(),
@@ -210,7 +210,7 @@ impl CommitInfo {
         }
     }
 
-    /// Its span, where it was traced.
+    /// Its span, if it was traced.
     pub fn cause(&self) -> Option<Cause> {
         let traceparent = match self {
             Self::Bronze(bronze) => &bronze.traceparent,
@@ -222,28 +222,28 @@ impl CommitInfo {
     }
 }
 
-/// What became of a bronze row. Every row has exactly one.
+/// The outcome of a bronze row. Every row has exactly one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Outcome {
-    /// It made the table what it is, or a version of its history.
+    /// Its values are in the table, or in a version of its history.
     Applied,
-    /// A newer event of its key stands.
+    /// The table holds a newer event of its key.
     Superseded,
-    /// The same event was there before.
+    /// The same event was applied before.
     Repeat,
-    /// The WHERE rejects it, or it is of a kind that says nothing of rows.
+    /// The WHERE clause rejects it, or its kind does not affect rows.
     Filtered,
-    /// Put aside.
+    /// Moved to quarantine.
     Quarantined,
-    /// Left out by an expectation.
+    /// Dropped by an expectation.
     Dropped,
-    /// Null value behind a delete.
+    /// Null value after a delete.
     Tombstone,
-    /// Undecodable in bronze, or no event.
+    /// Bronze could not decode it, or it is not an event.
     Error,
 }
 
-/// How many rows became what.
+/// Rows by outcome.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "one field for each Outcome, documented there")]
 pub struct Outcomes {
@@ -274,7 +274,7 @@ impl Outcomes {
             Outcome::Error => &mut self.error,
         }
     }
-    /// Rows accounted for.
+    /// Rows counted, over all outcomes.
     pub fn total(&self) -> u64 {
         let Self { applied, superseded, repeat, filtered, quarantined, dropped, tombstone, error } = self;
         applied + superseded + repeat + filtered + quarantined + dropped + tombstone + error

@@ -1,13 +1,13 @@
-//! What the three stages have in common.
+//! The parts that bronze, silver and gold share.
 //!
 //! - [`Context`]: what every stage runs with;
-//! - [`tables`]: runs the tables that this process owns, and reports at once which of them broke off;
-//! - [`owners`]: which tables those are;
-//! - [`announce`]: wakes whoever reads a table when it has a new version;
-//! - [`commit`]: one commit, given again until its outcome is known;
-//! - [`info`]: what a commit says of itself;
+//! - [`tables`]: runs the tables that this process owns, and reports at once when a task of one breaks off;
+//! - [`owners`]: the tables that this process owns;
+//! - [`announce`]: wakes the readers of a table when it has a new version;
+//! - [`commit`]: one commit, repeated until its outcome is known;
+//! - [`info`]: the metadata of a commit;
 //! - [`measures`]: numbers about a table after a commit;
-//! - [`halts`]: what is noted of a table that waits for a person.
+//! - [`halts`]: notes in the lake about tables that wait for a person.
 
 pub mod announce;
 pub mod commit;
