@@ -1,5 +1,5 @@
-//! The `Fetch` route. An answer goes out as soon as there is anything to read, or when the client's
-//! patience ends; the first batch goes whatever its size, so no record is too large to be read.
+//! The `Fetch` route. It answers as soon as there is anything to read, or when the client's wait time ends. The
+//! first batch is sent whatever its size, so no record is too large to be read.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,9 +15,9 @@ use uuid::Uuid;
 
 use super::store::{Refusal, Store, Topic};
 
-/// Most bytes of one answer, whatever the client asks: they are in memory at once.
+/// The most bytes of one answer, whatever the client asks for: they are all in memory at once.
 const MAX_BYTES: i64 = 16 << 20;
-/// After something arrived, what else arrives in this time goes into the same answer.
+/// After the first arrival, the answer waits this long for more.
 const GATHER: Duration = Duration::from_millis(1);
 
 /// The route.
@@ -63,7 +63,7 @@ impl Service<Store, FetchRequest> for Fetch {
     }
 }
 
-/// What is asked of one topic.
+/// The requested partitions of one topic.
 struct Wanted {
     asked: FetchTopic,
     topic: Option<Arc<Topic>>,
@@ -79,7 +79,7 @@ impl Wanted {
         Self { topic: id.and_then(|id| store.find(&id)), asked }
     }
 
-    /// Whether an answer now would say anything: records, or an error.
+    /// Whether there is something to answer: records, or an error.
     fn is_ready(&self, committed: bool) -> bool {
         let Some(topic) = &self.topic else { return true };
         self.asked.partitions.iter().flatten().any(|asked| match topic.partition(asked.partition) {

@@ -1,5 +1,5 @@
-//! The REST API over the state. What changes it is JSON and says so, and does not come from a web page;
-//! Confluent's content type is returned.
+//! The REST API over the state. A request that changes it must have a JSON content type and must not come from
+//! a web page. Answers have Confluent's content type.
 
 use std::sync::Arc;
 
@@ -46,11 +46,11 @@ pub(super) fn router(shared: Shared) -> Router {
         .layer(from_fn(guarded))
 }
 
-/// Lets a change through only if no web page can have sent it.
+/// Accepts a change only if no web page can have sent it.
 ///
-/// The registry listens on this machine alone and asks nobody for a password, but a browser on it fetches
-/// what any page says. A browser names the page's origin with every such request, and sends JSON only after
-/// it has asked whether it may, which nobody here answers.
+/// The registry listens on this machine only and has no password, but a browser on it sends whatever requests a
+/// page makes. A browser adds the page's origin to every such request, and it sends JSON only after a preflight
+/// request, which this API never answers.
 async fn guarded(request: Request, next: Next) -> Response<Body> {
     match judged(request.method(), request.headers()) {
         Ok(()) => next.run(request).await,
@@ -76,7 +76,7 @@ fn judged(method: &Method, headers: &HeaderMap) -> Result<(), Refusal> {
     if json { Ok(()) } else { Err(Refusal::NotJson(kind.into_owned())) }
 }
 
-/// A response as clients of a schema registry expect it.
+/// A response in the form that clients of a schema registry expect.
 pub(super) fn answer(status: StatusCode, body: &impl Serialize) -> Response<Body> {
     let body = serde_json::to_vec(body).unwrap_or_default();
     let mut response = Response::new(Body::from(body));
@@ -89,7 +89,7 @@ fn ok(body: &impl Serialize) -> Answer {
     Ok(answer(StatusCode::OK, body))
 }
 
-/// Switches in the query string. Unknown ones are ignored, as Confluent's registry does.
+/// Switches in the query string. Unknown ones are ignored, as in Confluent's registry.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct Switches {
@@ -140,7 +140,7 @@ fn describe(version: &Version) -> Json {
 }
 
 impl Registry {
-    /// Writes, then applies.
+    /// Writes the change to the topic, then applies it.
     fn change(&mut self, key: &Key, value: Option<&Value>) -> Result<(), Refusal> {
         self.topic.append(key, value).map_err(|refusal| Refusal::Store(format!("{refusal:?}")))?;
         self.subjects.apply(key, value).map_err(Refusal::Store)

@@ -1,9 +1,9 @@
 //! The embedded schema registry: the part of Confluent's REST API that clients and common tools use.
 //!
-//! Its state is a fold of the compacted topic `_schemas` of the embedded broker, in Confluent's own
-//! layout, and is folded again at every start. A change is judged, written to the topic, applied, and
-//! only then answered, one at a time: a registry killed at any point has all it answered, and at most
-//! one change nobody heard of.
+//! Its state is a fold of the compacted topic `_schemas` of the embedded broker, in Confluent's own layout. It
+//! is folded again at every start. A change is checked, written to the topic, applied, and only then answered,
+//! one at a time. So a registry that is killed at any point has everything it answered, and at most one change
+//! that it did not answer.
 
 mod api;
 mod compat;
@@ -27,10 +27,10 @@ use subjects::Subjects;
 /// How long open requests may take when the registry stops.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// What the requests share.
+/// State that the request handlers share.
 type Shared = Arc<Mutex<Registry>>;
 
-/// State and the topic it is kept on.
+/// The state and the topic that stores it.
 struct Registry {
     subjects: Subjects,
     topic: Topic,
@@ -43,7 +43,7 @@ pub(super) struct Server {
 }
 
 impl Server {
-    /// Folds the topic and answers on `listener`.
+    /// Folds the topic, and starts to answer on `listener`.
     pub(super) fn start(listener: TcpListener, store: &Store) -> Result<Self, Error> {
         let topic = Topic::open(store)?;
         let mut subjects = Subjects::default();

@@ -1,4 +1,4 @@
-//! Why a request is refused, in Confluent's numbers and words.
+//! Why a request is refused, with Confluent's codes and messages.
 
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};

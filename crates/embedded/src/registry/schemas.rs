@@ -1,4 +1,4 @@
-//! The topic `_schemas`, written and read in place: broker and registry are one process.
+//! The topic `_schemas`, accessed directly: broker and registry are in one process.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,18 +20,18 @@ pub(super) enum Key {
     /// A version of a subject.
     #[serde(rename = "SCHEMA")]
     Schema { subject: String, version: u32, magic: u8 },
-    /// A compatibility level: a subject's, or everyone's.
+    /// A compatibility level: of a subject, or the global one.
     #[serde(rename = "CONFIG")]
     Config { subject: Option<String>, magic: u8 },
-    /// Versions of a subject up to one are gone.
+    /// All versions of a subject up to one are deleted.
     #[serde(rename = "DELETE_SUBJECT")]
     DeleteSubject { subject: String, magic: u8 },
-    /// Anything a real registry writes that means nothing here.
+    /// Any other record of a real registry. It has no effect here.
     #[serde(other, rename = "NOOP")]
     Noop,
 }
 
-/// Value of a record; nothing in the topic means it never was.
+/// Value of a record. A tombstone removes the record for good.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub(super) enum Value {
@@ -57,7 +57,7 @@ pub(super) struct Version {
     pub deleted: bool,
 }
 
-/// A name in a schema that is the schema of another subject.
+/// A name in a schema that stands for the schema of another subject.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub(super) struct Reference {
     pub name: String,
@@ -65,13 +65,13 @@ pub(super) struct Reference {
     pub version: u32,
 }
 
-/// The topic.
+/// The topic `_schemas`.
 pub(super) struct Topic {
     store: Store,
 }
 
 impl Topic {
-    /// The topic of this broker, created if there is none.
+    /// Opens the topic, and creates it if it does not exist.
     pub(super) fn open(store: &Store) -> Result<Self, Error> {
         if store.topic(NAME).is_none() {
             let config = BTreeMap::from([("cleanup.policy".to_owned(), "compact".to_owned())]);
@@ -101,7 +101,7 @@ impl Topic {
         }
     }
 
-    /// Appends a record; it survives this process from then on.
+    /// Appends a record. When it returns, the record survives the death of this process.
     pub(super) fn append(&self, key: &Key, value: Option<&Value>) -> Result<(), Refusal> {
         let json = |error: serde_json::Error| Refusal::Disk(error.into());
         let key = Bytes::from(serde_json::to_vec(key).map_err(json)?);

@@ -1,4 +1,4 @@
-//! Subjects, versions, ids and levels: the fold of the topic, and what may be added to it. No I/O.
+//! Subjects, versions, ids and levels: the fold of the topic, and the rules for additions. No I/O.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use super::compat::Level;
 use super::refusal::Refusal;
 use super::schemas::{Key, Reference, Value, Version};
 
-/// What makes two schemas the same: their JSON, however it is laid out, and what they refer to.
+/// Two schemas are the same if this is equal: the normalised JSON and the references.
 type Sameness = (String, Vec<Reference>);
 
 /// A schema as a client sends it.
@@ -19,26 +19,26 @@ pub(super) struct Candidate {
     pub references: Vec<Reference>,
 }
 
-/// The state.
+/// The fold of the topic.
 #[derive(Debug, Default)]
 pub(super) struct Subjects {
-    /// Every version ever, also deleted ones, until deleted for good.
+    /// All versions, including deleted ones unless they were deleted for good.
     versions: BTreeMap<String, BTreeMap<u32, Version>>,
     ids: BTreeMap<u32, Candidate>,
     same: HashMap<Sameness, u32>,
     levels: BTreeMap<String, Level>,
     level: Level,
     last_id: u32,
-    /// Highest version a subject ever had, also one deleted for good.
+    /// The highest version a subject ever had, even if it was deleted for good.
     last_version: BTreeMap<String, u32>,
 }
 
-/// What registering means.
+/// The outcome of a registration.
 #[derive(Debug)]
 pub(super) enum Registering {
-    /// The subject has it.
+    /// The subject has the schema already, under this id.
     Known(u32),
-    /// This is to be written.
+    /// A new version, to be written.
     New(Version),
 }
 
@@ -88,7 +88,7 @@ impl Subjects {
         Ok(())
     }
 
-    /// Names of the subjects that have a version.
+    /// Names of the subjects that have at least one version.
     pub(super) fn names(&self) -> Vec<&str> {
         let alive = |versions: &BTreeMap<u32, Version>| versions.values().any(|version| !version.deleted);
         self.versions.iter().filter(|(_, versions)| alive(versions)).map(|(name, _)| name.as_str()).collect()
@@ -118,18 +118,18 @@ impl Subjects {
         version.copied().ok_or_else(|| Refusal::NoVersion(which.to_owned()))
     }
 
-    /// A schema by its id, also one whose subjects are deleted: its records are still there.
+    /// A schema by its id, even if its subjects are deleted: records still use it.
     pub(super) fn schema(&self, id: u32) -> Option<&Candidate> {
         self.ids.get(&id)
     }
 
-    /// Where an id is registered.
+    /// The versions under which an id is registered.
     pub(super) fn places(&self, id: u32) -> Vec<&Version> {
         let versions = self.versions.values().flat_map(BTreeMap::values);
         versions.filter(|version| version.id == id && !version.deleted).collect()
     }
 
-    /// The version of `subject` that has this schema.
+    /// The version of `subject` with this schema.
     pub(super) fn lookup(&self, subject: &str, candidate: &Candidate) -> Result<&Version, Refusal> {
         let versions = self.versions(subject)?;
         let same = sameness(candidate)?;
@@ -138,7 +138,7 @@ impl Subjects {
         found.ok_or_else(|| Refusal::NoSchema(String::new()))
     }
 
-    /// What registering a schema means.
+    /// Decides what a registration does.
     pub(super) fn register(&self, subject: &str, candidate: &Candidate) -> Result<Registering, Refusal> {
         self.parse(candidate)?;
         match self.lookup(subject, candidate) {
@@ -162,7 +162,7 @@ impl Subjects {
         }))
     }
 
-    /// Why `candidate` may not follow `versions` at the level of `subject`; empty if it may.
+    /// The reasons why `candidate` may not follow `versions` at the level of `subject`; empty if it may.
     pub(super) fn reasons(
         &self,
         subject: &str,
@@ -179,12 +179,12 @@ impl Subjects {
         Ok(self.level(Some(subject)).check(&new, &old))
     }
 
-    /// The level of a subject, or everyone's.
+    /// The level of a subject, else the global one.
     pub(super) fn level(&self, subject: Option<&str>) -> Level {
         subject.and_then(|subject| self.own_level(subject)).unwrap_or(self.level)
     }
 
-    /// The level set for a subject itself.
+    /// The level set on the subject itself.
     pub(super) fn own_level(&self, subject: &str) -> Option<Level> {
         self.levels.get(subject).copied()
     }
@@ -194,7 +194,7 @@ impl Subjects {
         self.versions.get(subject).is_some_and(|versions| versions.values().all(|version| version.deleted))
     }
 
-    /// Numbers of all versions of a subject, deleted ones too.
+    /// Numbers of all versions of a subject, including deleted ones.
     pub(super) fn all_numbers(&self, subject: &str) -> Vec<u32> {
         self.versions.get(subject).into_iter().flat_map(BTreeMap::keys).copied().collect()
     }

@@ -1,4 +1,4 @@
-//! Topics as Kafka's answers show them.
+//! Topics in the form of Kafka's answers.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,11 +14,11 @@ use uuid::Uuid;
 
 use super::{NODE, Store, Topic};
 
-/// "All operations": what an unsecured Kafka answers when not asked to compute them.
+/// "All operations": the answer of an unsecured Kafka to a request that does not ask to compute them.
 const NOT_COMPUTED: i32 = i32::MIN;
 
 impl Store {
-    /// The topic that is meant.
+    /// Finds a topic by name or id.
     pub(crate) fn find(&self, id: &TopicId) -> Option<Arc<Topic>> {
         match id {
             TopicId::Name(name) => self.topic(name),
@@ -26,7 +26,7 @@ impl Store {
         }
     }
 
-    /// One topic of a metadata answer, also one that does not exist.
+    /// The metadata answer for one topic, which may not exist.
     pub(crate) fn metadata_of(&self, id: &TopicId) -> MetadataResponseTopic {
         match self.find(id) {
             Some(topic) => describe(&topic),
@@ -49,7 +49,7 @@ impl Store {
     }
 }
 
-/// A topic of a metadata answer.
+/// The metadata answer for a topic.
 pub(crate) fn describe(topic: &Topic) -> MetadataResponseTopic {
     let partitions = indexes(topic).map(|index| {
         MetadataResponsePartition::default()
@@ -70,7 +70,7 @@ pub(crate) fn describe(topic: &Topic) -> MetadataResponseTopic {
         .topic_authorized_operations(Some(NOT_COMPUTED))
 }
 
-/// A topic of a `DescribeTopicPartitions` answer.
+/// The `DescribeTopicPartitions` answer for a topic.
 pub(super) fn describe_partitions(topic: &Topic) -> DescribeTopicPartitionsResponseTopic {
     let partitions = indexes(topic).map(|index| {
         DescribeTopicPartitionsResponsePartition::default()
@@ -88,7 +88,7 @@ pub(super) fn describe_partitions(topic: &Topic) -> DescribeTopicPartitionsRespo
         .partitions(Some(partitions.collect()))
 }
 
-/// The same for a topic that does not exist.
+/// The `DescribeTopicPartitions` answer for a topic that does not exist.
 pub(super) fn unknown_partitions(
     name: Option<String>,
     id: Uuid,
@@ -103,7 +103,7 @@ pub(super) fn unknown_partitions(
         .topic_authorized_operations(NOT_COMPUTED)
 }
 
-/// What is set on a topic, and the defaults that explain how it is kept.
+/// The settings of a topic, and the defaults that affect retention.
 pub(super) fn configuration(topic: &Topic, keys: Option<&[String]>) -> Vec<DescribeConfigsResourceResult> {
     let defaults =
         [("cleanup.policy", "delete"), ("retention.ms", "604800000"), ("max.message.bytes", "67108864")];

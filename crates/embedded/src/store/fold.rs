@@ -1,4 +1,4 @@
-//! The journal's changes as state, and state as changes.
+//! From the journal's changes to state, and back.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::journal::{Change, Place};
 use super::txn::{Phase, Txn};
 
-/// What the journal says, folded.
+/// The state that the journal's changes fold to.
 #[derive(Default)]
 pub(super) struct Folded {
     pub topics: BTreeMap<String, (Uuid, i32, i16, BTreeMap<String, String>)>,

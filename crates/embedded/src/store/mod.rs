@@ -1,14 +1,13 @@
 //! The broker's storage: partitions as files, everything else as a journal.
 //!
-//! tansu brings the protocol, the group coordinator and the services; its `Storage` trait is where a
-//! log belongs. Its own sqlite engine is not used: it keeps a row per record and a row per header
-//! without an index on headers, so reading a topic with headers costs the square of its length; a
-//! record above 5 MiB is never delivered; aborted transactions stay visible; nothing is fenced. Here
-//! a batch stays the bytes the producer sent, and `read_committed`, fencing and transaction timeouts
-//! are Kafka's.
+//! tansu provides the protocol, the group coordinator and the services; its `Storage` trait is the interface to
+//! a log. Its own sqlite engine is not used. It keeps one row per record and one per header without an index on
+//! headers, so the time to read a topic with headers is quadratic; it never delivers a record above 5 MiB; it
+//! shows aborted transactions and fences no producer. This store keeps a batch as the bytes the producer sent,
+//! and `read_committed`, fencing and transaction timeouts work as in Kafka.
 //!
-//! Locks are taken in this order: `state`, then a partition. Writes are small and go to the page
-//! cache, so they run where they are asked.
+//! Lock order: `state`, then a partition. Writes are small and go to the page cache, so they run on the thread
+//! that serves the request.
 
 mod batch;
 mod describe;
@@ -44,17 +43,17 @@ use journal::{Change, Journal, Place};
 pub(super) use topic::{Partition, Topic};
 use txn::Txn;
 
-/// The name this cluster gives itself.
+/// The name of this cluster.
 pub(super) const CLUSTER: &str = "lakepulse";
-/// Its one broker.
+/// The id of its only broker.
 pub(super) const NODE: i32 = 1;
 
-/// Why a request was not done: what to answer, or what the disk said.
+/// Why a request failed.
 #[derive(Debug)]
 pub(super) enum Refusal {
-    /// Kafka has a code for it.
+    /// Kafka has an error code for it.
     Code(ErrorCode),
-    /// The disk refused.
+    /// The disk failed.
     Disk(io::Error),
 }
 
@@ -70,7 +69,7 @@ impl From<ErrorCode> for Refusal {
     }
 }
 
-/// Handle on the storage; clones are the same storage.
+/// A handle to the storage; clones share it.
 #[derive(Clone)]
 pub(super) struct Store(Arc<Inner>);
 
@@ -80,9 +79,9 @@ struct Inner {
     port: u16,
     topics: RwLock<Topics>,
     state: Mutex<State>,
-    /// What the disk said last, until [`Store::maintain`] tells it.
+    /// The last disk error, until [`Store::maintain`] reports it.
     trouble: Mutex<Option<io::Error>>,
-    /// Moves whenever something can be read that could not be before.
+    /// Changes whenever new records become readable.
     moved: watch::Sender<u64>,
 }
 
@@ -96,10 +95,10 @@ struct State {
     journal: Journal,
     starts: BTreeMap<Place, i64>,
     offsets: BTreeMap<String, BTreeMap<Place, i64>>,
-    /// Members of groups are not kept over a restart: they join again.
+    /// Members of groups are not stored: after a restart they join again.
     groups: BTreeMap<String, (GroupDetail, Version)>,
     next_producer: i64,
-    /// Ids below it may be given out; the journal says so.
+    /// The journal reserves ids below this one, so they may be assigned.
     reserved_producers: i64,
     txns: BTreeMap<String, Txn>,
 }
@@ -111,8 +110,7 @@ impl std::fmt::Debug for Store {
 }
 
 impl Store {
-    /// Opens the storage in `dir`, new if there is none, for a broker that clients reach at `host`
-    /// and `port`.
+    /// Opens the storage in `dir`, creating it if needed, for a broker that clients reach at `host` and `port`.
     pub(super) fn open(dir: &Path, host: &str, port: u16) -> io::Result<Self> {
         fs::create_dir_all(dir)?;
         let (journal, changes) = Journal::open(&dir.join("journal.jsonl"))?;
@@ -163,17 +161,17 @@ impl Store {
         self.0.topics.read().by_name.values().cloned().collect()
     }
 
-    /// Where clients reach this broker.
+    /// The address at which clients reach this broker.
     pub(super) fn address(&self) -> (&str, u16) {
         (&self.0.host, self.0.port)
     }
 
-    /// Changes whenever there may be more to read.
+    /// Changes whenever new records may be readable.
     pub(super) fn moved(&self) -> watch::Receiver<u64> {
         self.0.moved.subscribe()
     }
 
-    /// Creates a topic; its id.
+    /// Creates a topic. Returns its id.
     pub(super) fn create(
         &self,
         name: &str,
@@ -231,7 +229,7 @@ impl Store {
         Ok(())
     }
 
-    /// Hides the records of a partition below `offset`; the first one left.
+    /// Hides the records of a partition below `offset`. Returns the first offset that is left.
     pub(super) fn forget_below(&self, topic: &Topic, partition: i32, offset: i64) -> Result<i64, Refusal> {
         let mut state = self.0.state.lock();
         let place = topic.partition(partition).ok_or(ErrorCode::UnknownTopicOrPartition)?;
@@ -246,8 +244,7 @@ impl Store {
         Ok(place.with(|log| log.forget_below(offset))?)
     }
 
-    /// What to answer to a refused request. What the disk said is kept: where requests are answered,
-    /// nothing may be logged.
+    /// The answer to a refused request. A disk error is kept for later, because request handlers must not log.
     pub(super) fn code(&self, refusal: Refusal) -> ErrorCode {
         match refusal {
             Refusal::Code(code) => code,
@@ -299,7 +296,7 @@ impl Topics {
     }
 }
 
-/// Removes folders of topics that were deleted when the process died.
+/// Removes folders of topics whose deletion was interrupted.
 fn remove_strays(dir: &Path, topics: &Topics) -> io::Result<()> {
     let known: HashSet<String> = topics.by_id.keys().map(Uuid::to_string).collect();
     let entries = match fs::read_dir(dir) {
@@ -316,7 +313,7 @@ fn remove_strays(dir: &Path, topics: &Topics) -> io::Result<()> {
     Ok(())
 }
 
-/// Now, as Kafka stamps records.
+/// The current time for record timestamps.
 pub(super) fn now() -> i64 {
     WallClock.now().0
 }

@@ -1,5 +1,5 @@
-//! Which batches of an idempotent producer a partition has: the same batch sent twice is stored
-//! once, and a batch that would leave a hole is refused.
+//! The batches that a partition has of each idempotent producer. A batch that is sent twice is stored once, and
+//! a batch that would leave a hole is refused.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -7,10 +7,10 @@ use tansu_sans_io::ErrorCode;
 
 use super::batch::Head;
 
-/// Batches a client may have in flight, hence may send again (Kafka's own limit).
+/// The most batches a client may have in flight and may send again (Kafka's own limit).
 const REMEMBERED: usize = 5;
 
-/// What a producer wrote last.
+/// The last batches of a producer.
 #[derive(Debug, Default)]
 struct Written {
     epoch: i16,
@@ -29,17 +29,17 @@ pub(super) enum Verdict {
     New,
     /// It is stored already, at this offset.
     Repeat(i64),
-    /// Answer this.
+    /// Answer with this error.
     Refused(ErrorCode),
 }
 
 impl Producers {
-    /// Judges a batch that a client sent.
+    /// Decides what to do with a batch that a client sent.
     pub(super) fn judge(&self, head: &Head) -> Verdict {
         if !head.is_idempotent() {
             return Verdict::New;
         }
-        // Unknown producers may start anywhere: what they wrote before may have been deleted.
+        // An unknown producer may start at any sequence: its earlier batches may have been deleted.
         let Some(written) = self.0.get(&head.producer) else { return Verdict::New };
         if head.epoch < written.epoch {
             return Verdict::Refused(ErrorCode::InvalidProducerEpoch);
@@ -63,7 +63,7 @@ impl Producers {
         }
     }
 
-    /// Remembers a stored batch. A marker fences older epochs without having a sequence.
+    /// Records a stored batch. A marker has no sequence, but fences older epochs.
     pub(super) fn note(&mut self, head: &Head) {
         if head.producer < 0 {
             return;

@@ -1,4 +1,4 @@
-//! Everything that changes records, producers and offsets.
+//! All operations that change records, producers and offsets.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -13,9 +13,9 @@ use super::log::Appended;
 use super::txn::{Ending, Phase, Txn};
 use super::{Refusal, State, Store, Topic};
 
-/// A batch may have this many bytes where the topic says nothing of `max.message.bytes`.
+/// The most bytes of a batch unless the topic sets `max.message.bytes`.
 const MAX_BATCH: i64 = 64 << 20;
-/// Journalled ahead, so that giving out a producer id seldom writes.
+/// Ids are journalled in blocks ahead, so that assigning one seldom writes.
 const PRODUCER_BLOCK: i64 = 1000;
 
 /// A producer id and its epoch.
@@ -26,7 +26,7 @@ pub(crate) struct Identity {
 }
 
 impl Store {
-    /// Stores a batch that a client sent; the offset of its first record.
+    /// Stores a batch that a client sent. Returns the offset of its first record.
     pub(crate) fn produce(
         &self,
         topic: &Topic,
@@ -45,7 +45,7 @@ impl Store {
             return Err(ErrorCode::MessageTooLarge.into());
         }
         let appended = if head.is_transactional() {
-            // Held over the append: a marker cannot come between the check and the records.
+            // Held over the append, so that no marker comes between the check and the records.
             let state = self.0.state.lock();
             let txn = state.txns.values().find(|txn| txn.producer == head.producer);
             let txn = txn.ok_or(ErrorCode::InvalidProducerIdMapping)?;
@@ -67,7 +67,7 @@ impl Store {
         }
     }
 
-    /// A producer id: a new one, or the one given with its epoch raised.
+    /// A producer id: a new one, or the given one with a higher epoch.
     pub(crate) fn idempotent(&self, current: Option<Identity>) -> Result<Identity, Refusal> {
         match current {
             Some(Identity { id, epoch }) if epoch < i16::MAX - 1 => Ok(Identity { id, epoch: epoch + 1 }),
@@ -75,8 +75,8 @@ impl Store {
         }
     }
 
-    /// Gives a transactional id to the one who asks: whoever had it is fenced, and what it left open
-    /// is aborted.
+    /// Assigns a transactional id to the caller. The previous holder is fenced, and its open transaction is
+    /// aborted.
     pub(crate) fn transactional(
         &self,
         name: &str,
@@ -101,7 +101,7 @@ impl Store {
         Ok(identity)
     }
 
-    /// Lets a transaction write to `places`, opening it if need be.
+    /// Lets a transaction write to `places`, and opens it if needed.
     pub(crate) fn txn_writes(&self, name: &str, who: Identity, places: Vec<Place>) -> Result<(), Refusal> {
         let mut state = self.0.state.lock();
         let txn = txn_of(&mut state, name, who)?;
@@ -118,7 +118,7 @@ impl Store {
         Ok(())
     }
 
-    /// Adds offsets that become the group's when the transaction commits.
+    /// Adds offsets that the group gets when the transaction commits.
     pub(crate) fn txn_promises(
         &self,
         name: &str,
@@ -139,7 +139,7 @@ impl Store {
         Ok(())
     }
 
-    /// Commits or aborts.
+    /// Commits or aborts a transaction.
     pub(crate) fn txn_end(&self, name: &str, who: Identity, commit: bool) -> Result<(), Refusal> {
         let mut state = self.0.state.lock();
         match txn_of(&mut state, name, who)?.ending(commit)? {
@@ -161,7 +161,7 @@ impl Store {
         self.0.state.lock().offsets.get(group).cloned().unwrap_or_default()
     }
 
-    /// Forgets a group.
+    /// Deletes a group.
     pub(crate) fn drop_group(&self, group: &str) -> Result<(), Refusal> {
         let mut state = self.0.state.lock();
         if state.groups.get(group).is_some_and(|(detail, _)| !detail.members.is_empty()) {
@@ -174,7 +174,7 @@ impl Store {
         Ok(state.journal.append(&Change::Group { dropped: group.to_owned() })?)
     }
 
-    /// Aborts what has been open for too long, and fences who left it.
+    /// Aborts transactions that are open for too long, and fences their producers.
     pub(super) fn abort_overdue(&self, now: Instant) {
         let mut state = self.0.state.lock();
         let overdue: Vec<String> =
@@ -188,7 +188,8 @@ impl Store {
         }
     }
 
-    /// Ends what was decided when the process died, and aborts records of no known transaction.
+    /// Finishes transactions that were decided when the process died, and aborts records of unknown
+    /// transactions.
     pub(super) fn settle(&self) -> io::Result<()> {
         let disk = |refusal| match refusal {
             Refusal::Disk(error) => error,
@@ -245,13 +246,13 @@ impl Store {
         self.finish(state, name, commit)
     }
 
-    /// Writes the markers still missing, then the end.
+    /// Writes the missing markers, then the end.
     fn finish(&self, state: &mut State, name: &str, commit: bool) -> Result<(), Refusal> {
         let Some(txn) = state.txns.get(name) else { return Ok(()) };
         for (topic, index) in &txn.places {
             let Some(topic) = self.topic(topic) else { continue };
             let Some(partition) = topic.partition(*index) else { continue };
-            // Nothing written there, or marked before the process died.
+            // Nothing was written there, or the marker was written before the process died.
             if partition.with(|log| log.open_producers().any(|open| open == txn.producer)) {
                 mark(partition, txn.producer, txn.epoch, commit)?;
             }
