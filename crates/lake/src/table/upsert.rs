@@ -1,9 +1,9 @@
-//! Replacing rows by key.
+//! Replaces rows by key.
 //!
-//! The old rows are found, marked as deleted in their files' vectors (or, where a table does without
-//! vectors, left out of rewritten files), and the new rows come in files of their own. What was done
-//! to a file stays valid while the file is as it was, so a commit that has to be tried again searches
-//! only the files that changed meanwhile: one that was compacted is looked for under its new name.
+//! The old rows are found and marked as deleted in their files' vectors, or left out of rewritten files if the
+//! table has no vectors. The new rows get files of their own. The work on a file stays valid while the file is
+//! unchanged, so a repeated commit searches only the files that changed meanwhile: a compacted file is searched
+//! under its new name.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -21,21 +21,21 @@ use crate::store::wall_ms;
 use crate::table::finder::KeySet;
 use crate::table::lake::Shared;
 
-/// Rows to take out of a table, and what was prepared for it so far.
+/// The rows to remove from a table, and the work prepared so far.
 pub(crate) struct Upsert {
     keys: Arc<KeySet>,
     prepared: HashMap<FileKey, Touch>,
 }
 
-/// What the keys mean for one file.
+/// What the upsert does to one file.
 enum Touch {
-    /// None of its live rows has a key.
+    /// No live row has one of the keys.
     None,
-    /// All of its live rows do.
+    /// All live rows have one of the keys.
     Drop,
-    /// Some do, and this vector hides them with those hidden before.
+    /// Some rows have one of the keys. This vector hides them and the rows hidden before.
     Mark(DeletionVectorDescriptor),
-    /// Some do, and these files hold the others.
+    /// Some rows have one of the keys. These files hold the other rows.
     Rewrite(Vec<Add>),
 }
 
@@ -44,7 +44,7 @@ impl Upsert {
         Self { keys: Arc::new(keys), prepared: HashMap::new() }
     }
 
-    /// What takes the keys' rows out of this snapshot.
+    /// The actions that remove the keys' rows from this snapshot.
     pub async fn derive(
         &mut self,
         shared: &Arc<Shared>,
@@ -98,7 +98,7 @@ impl Upsert {
         let (files, marks): (Vec<_>, Vec<RoaringTreemap>) = marks.into_iter().unzip();
         let descriptors = vectors::write(log, &marks).await?;
         for ((file, descriptor), rows) in files.into_iter().zip(descriptors).zip(marks) {
-            // The next commit extends this vector: it need not be read back.
+            // The next commit extends this vector, so it stays in the cache.
             shared.vectors.keep(key(&file.add.path, Some(&descriptor)), Arc::new(rows));
             self.prepared.insert(file.key(), Touch::Mark(descriptor));
         }
