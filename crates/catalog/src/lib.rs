@@ -3,19 +3,19 @@
 //!
 //! | module | subject |
 //! | --- | --- |
-//! | [`fault`] | what is wrong, where, and what to do |
-//! | [`project`], [`topic`], [`source`], [`models`], [`catalog`](mod@catalog) | what a loaded project is |
+//! | [`fault`] | mistakes in a project, their place, and advice |
+//! | [`project`], [`topic`], [`source`], [`models`], [`catalog`](mod@catalog) | a loaded project |
 //! | [`setting`] | texts that refer to secrets, looked up late |
-//! | [`shape`] | the keys of every file: the one table that the reader and the JSON Schemas share |
-//! | [`avro`] | Avro schemas to stored columns and back, and what a change of one means |
+//! | [`shape`] | the keys of every file: one table for both the reader and the JSON Schemas |
+//! | [`avro`] | Avro schemas to stored columns and back, and the effect of schema changes |
 //! | [`load`](mod@load) | reads the files, collects the faults |
-//! | [`fingerprint`] | the hash of what a model's rows depend on |
-//! | [`plan`] | what `apply` would do, given what exists |
+//! | [`fingerprint`] | the hash of everything a model's rows depend on |
+//! | [`plan`] | the steps that `apply` would take |
 //! | [`json_schema`] | JSON Schemas of the files, for editors |
 //!
-//! Words: a *fault* is in what the user wrote, an error is not. A topic is *unlearned* while only the
-//! registry knows its schema. Never here: a socket, a clock, a broker, a store. Loading reads files
-//! below the project's folder and nothing else.
+//! Words: a *fault* is a mistake in what the user wrote; an error is not. A topic is *unlearned* while only the
+//! registry knows its schema. Never here: a socket, a clock, a broker, a store. Loading reads files below the
+//! project's folder and nothing else.
 
 pub mod avro;
 pub mod catalog;

@@ -10,7 +10,7 @@ use crate::models::HIDDEN;
 use crate::{KEEPS, READING};
 use crate::{Kind, Model, Project, Topic, avro};
 
-/// Delta's property of a table whose changes other engines may read.
+/// Delta's property that lets other engines read the changes of a table.
 pub(super) const FEED: &str = "delta.enableChangeDataFeed";
 
 pub(super) fn steps(project: &Project, existing: &Existing) -> Vec<Step> {
@@ -57,7 +57,7 @@ fn bronze_step(project: &Project, existing: &Existing, topic: &Topic) -> Option<
         let instead = Some("or name another table with `table:` in topics.yaml".to_owned());
         return Some(step(Class::Handover, false, changes, instead));
     }
-    // A column that is there and not declared came from a newer schema of the registry: it stays.
+    // An undeclared column in the table came from a newer schema of the registry, so it stays.
     let found = compare(there.schema.fields(), wanted.fields());
     if !found.altered.is_empty() {
         return Some(step(
@@ -73,7 +73,7 @@ fn bronze_step(project: &Project, existing: &Existing, topic: &Topic) -> Option<
     (!changes.is_empty()).then(|| step(class, false, changes, None))
 }
 
-/// What an edit of the contract means for records to come, and not for rows that are there.
+/// An edit of the contract that changes how future records are read, but not the existing rows.
 fn read_otherwise(topic: &Topic, there: &ExistingTable) -> Option<String> {
     let reading = topic.reading();
     let Some(before) = there.properties.get(READING) else {
@@ -163,7 +163,7 @@ fn model_step(project: &Project, existing: &Existing, model: &Model) -> Option<S
     Some(step(class, true, changes, None))
 }
 
-/// What is said about a table and not yet in it.
+/// Properties and descriptions that the table does not have yet.
 fn said(model: &Model, there: &ExistingTable) -> Vec<String> {
     let mut changes = Vec::new();
     if model.description.is_some() && model.description != there.description {

@@ -24,13 +24,13 @@ pub(super) fn steps(project: &Project, existing: &Existing) -> Vec<Step> {
     topics
 }
 
-/// What bronze reads and what gold publishes, alike.
+/// A topic that should exist: read by bronze, or published by gold.
 struct Wanted<'a> {
     name: &'a TopicName,
     partitions: i32,
     /// Whether the number of partitions may be raised to the declared one.
     declared: bool,
-    /// Whether a key's records keep their order when it moves to another partition.
+    /// Whether the records of a key keep their order if the key moves to another partition.
     ordered: bool,
     replication: i32,
     config: &'a BTreeMap<String, String>,
@@ -60,7 +60,8 @@ fn wanted(project: &Project) -> Vec<Wanted<'_>> {
         let mut streams = project.catalog.sources.values().flat_map(|source| source.streams.values());
         streams.any(|stream| *stream == topic.name)
     };
-    // A position of the commit orders over partitions; that of another Debezium is the row's and does not.
+    // The position of a commit orders events across partitions. A foreign Debezium sends the position of the
+    // row, which does not.
     let by_commit = |topic: &Topic| {
         let mut ours = project.catalog.sources.values().filter(|source| source.gives_commits());
         topic.envelope == Envelope::Debezium && ours.any(|s| s.streams.values().any(|fed| *fed == topic.name))
@@ -73,7 +74,7 @@ fn wanted(project: &Project) -> Vec<Wanted<'_>> {
         replication: topic.replication,
         config: &topic.config,
         compatibility: &topic.compatibility,
-        // What was learned of others' records is theirs to register.
+        // A schema that was learned from the records of others is not ours to register.
         key_schema: topic.key_schema.as_deref().filter(|_| topic.declared).filter(|_| {
             match topic.key_format {
                 None => topic.value == ValueFormat::Avro,
@@ -168,8 +169,8 @@ fn subject_step(
     if let Some(level) = existing.compatibility.as_deref().filter(|level| *level != wanted.compatibility) {
         changes.push(format!("compatibility from {level} to {}", wanted.compatibility));
     }
-    // Records of others come by their schema. Where the declared one is another way to read them, it holds
-    // for the table and says nothing of the topic.
+    // The records of others come in their own schema. If the declared one is only another way to read them, it
+    // applies to the table and does not change the topic.
     let difference = avro::compatibility(&existing.schema, schema);
     if !wanted.is_ours
         && matches!(difference, Ok(Compat::Incompatible(_)))

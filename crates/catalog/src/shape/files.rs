@@ -350,7 +350,7 @@ pub static SOURCE: Shape = Shape {
         ),
     ],
 };
-/// Connectors that a source may name.
+/// The connectors that a source may name.
 pub const CONNECTORS: &[&str] = &["wwi-sim", "files", "postgres"];
 /// `settings:` of a `wwi-sim` source.
 pub static WWI_SIM: Shape = Shape {
@@ -410,7 +410,7 @@ pub static FILES: Shape = Shape {
         key("max_line_bytes", Type::Size, "A longer line, or CSV record, is a bad one. Default: 8MiB."),
     ],
 };
-/// Encodings that a file's text may have.
+/// The encodings of text files.
 pub const ENCODINGS: &[&str] =
     &["utf-8", "latin1", "iso-8859-1", "windows-1252", "utf-16", "utf-16le", "utf-16be"];
 /// `settings:` of a `postgres` source. Its streams are tables, `schema.table`.
@@ -517,6 +517,6 @@ static CASE: Shape = Shape {
     ],
 };
 
-/// Every shape that a file has as a whole, with the name its JSON Schema is saved under.
+/// The shape of every kind of file, with the name of its JSON Schema.
 pub const ALL: &[(&str, &Shape)] =
     &[("lakepulse", &PROJECT), ("topics", &TOPICS), ("source", &SOURCE), ("model", &MODEL), ("test", &TEST)];
