@@ -1,12 +1,13 @@
 //! What tests of several crates share.
 //!
-//! [`sabotage`]: breaks a finished lake from outside, in one named way, for tests that show that
-//! `verify` can fail.
+//! [`sabotage`]: damages a finished lake from outside, in one named way, for tests that show that `verify` can
+//! fail.
 //! [`mutants`]: tables and topics as a faulty stage would have left them.
-//! [`certificates`], [`front`]: an authority, and a door with TLS and a password before an HTTP service.
-//! [`bad_store`]: an object store that does not keep what S3 promises.
-//! [`proxy`]: a network that fails between a client and a real server.
-//! [`reference`]: the reference project in another folder, and under other names.
+//! [`certificates`], [`front`]: a certificate authority, and a proxy with TLS and a password for an HTTP
+//! service.
+//! [`bad_store`]: an object store that breaks S3's promises.
+//! [`proxy`]: a faulty network between a client and a real server.
+//! [`reference`]: copies of the reference project, with other names.
 
 pub mod bad_store;
 pub mod certificates;
