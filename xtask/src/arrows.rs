@@ -1,4 +1,5 @@
-//! Arrows go down only. An edge that is not listed here is a fault of the layout, not of the list.
+//! Dependencies between crates go down only. An edge that is not listed here is a fault of the layout, not of
+//! the list.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -6,7 +7,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result, bail};
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand};
 
-/// Who may name whom. Stages never name each other; `cli` wires them.
+/// The crates that each crate may depend on. Stages never depend on each other; `cli` wires them.
 const ALLOWED: &[(&str, &[&str])] = &[
     ("model", &[]),
     ("datum", &["model"]),
@@ -44,7 +45,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("xtask", &[]),
 ];
 
-/// Third-party crates that only one of ours may name.
+/// Third-party crates that only some of ours may depend on.
 const OWNED: &[(&str, &[&str])] = &[
     ("rdkafka", &["stream"]),
     ("deltalake", &["lake"]),
@@ -52,11 +53,11 @@ const OWNED: &[(&str, &[&str])] = &[
     ("opentelemetry", &["runtime"]),
 ];
 
-/// Folders of a crate, the lowest first: no file of one names a later one. What the crate's root offers to others
-/// is not named from inside, but for errors.
+/// Folders of a crate, the lowest first. No file in one names a later one, nor anything in the crate's root
+/// except errors.
 const ROOMS: &[(&str, &[&str])] = &[("lake", &["store", "log", "files", "table", "upkeep"])];
 
-/// Names every file of a room that names a higher one; counts the others.
+/// Adds a fault for every file of a room that names a higher one. Returns the number of files.
 fn rooms(root: &Path, faults: &mut Vec<String>) -> Result<usize> {
     let mut files = 0;
     for (of, rooms) in ROOMS {
@@ -81,7 +82,7 @@ fn rooms(root: &Path, faults: &mut Vec<String>) -> Result<usize> {
     Ok(files)
 }
 
-/// Names every crate of the workspace that the image's builder is not given.
+/// Adds a fault for every crate of the workspace that the image's build does not get.
 fn shipped(metadata: &Metadata, faults: &mut Vec<String>) -> Result<()> {
     let root = &metadata.workspace_root;
     let file = root.join(".dockerignore");
@@ -98,7 +99,7 @@ fn shipped(metadata: &Metadata, faults: &mut Vec<String>) -> Result<()> {
     Ok(())
 }
 
-/// Names every edge that is not allowed, or says how many were looked at.
+/// Fails with every edge that is not allowed, or returns what was checked.
 pub fn check() -> Result<String> {
     let metadata = MetadataCommand::new().no_deps().exec()?;
     let ours: BTreeSet<&str> = metadata.packages.iter().map(|package| package.name.as_str()).collect();
