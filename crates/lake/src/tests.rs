@@ -16,7 +16,7 @@ use arrow::array::{ArrayRef, AsArray as _, Int64Array, RecordBatch, StringArray}
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 use model::{AppId, Positions, TableName, Version};
 use object_store::local::LocalFileSystem;
-use runtime::ids::RandomIds;
+use runtime::RandomIds;
 use tempfile::TempDir;
 
 use self::faults::FaultStore;

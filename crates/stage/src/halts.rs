@@ -4,7 +4,7 @@
 
 use lake::{Halt, Lake, Table};
 use model::{AppId, Positions, TableName};
-pub use runtime::retry::chain;
+pub use runtime::chain;
 
 /// Notes that a stage halted at a table. `tried`: versions of its inputs, if newer ones may resolve the halt.
 pub async fn note(lake: &Lake, stage: &str, table: &TableName, reason: String, tried: Positions) {

@@ -100,7 +100,7 @@ struct Running {
     again: bool,
     halted: Option<String>,
     /// A task panicked, and the halt is noted once the other tasks, which may still write, have ended.
-    untold: bool,
+    note_pending: bool,
 }
 
 /// What ended.
@@ -192,8 +192,14 @@ fn start<S: Stage>(
 ) {
     let control = Control { stop: stop.child_token(), ..Control::default() };
     let started = stage.start(&table, control.clone());
-    let known =
-        Running { control, tasks: started.len(), lost: false, again: false, halted: None, untold: false };
+    let known = Running {
+        control,
+        tasks: started.len(),
+        lost: false,
+        again: false,
+        halted: None,
+        note_pending: false,
+    };
     for Task { name, run } in started {
         let table = table.clone();
         let task = runtime::tasks::spawn(name, AssertUnwindSafe(run).catch_unwind());
@@ -237,13 +243,13 @@ fn report<S: Stage>(
             if !known.lost {
                 known.halted =
                     Some(format!("the task `{task}` broke off, which is a fault of lakepulse: {said}"));
-                known.untold = true;
+                known.note_pending = true;
             }
         }
     }
     if known.tasks == 0
         && !known.lost
-        && std::mem::take(&mut known.untold)
+        && std::mem::take(&mut known.note_pending)
         && let Some(reason) = known.halted.clone()
     {
         stage.context().meters.stage(S::NAME, &table.to_string()).halt(reason.clone());

@@ -30,7 +30,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
-use runtime::clock::{Clock as _, WallClock};
+use runtime::{Clock as _, WallClock};
 use tansu_sans_io::ErrorCode;
 use tansu_storage::{GroupDetail, Version};
 use tokio::sync::watch;
@@ -39,8 +39,8 @@ use uuid::Uuid;
 pub(super) use batch::single;
 pub(super) use describe::describe;
 use fold::{changes_of, fold};
-use journal::{Change, Journal, Place};
-pub(super) use topic::{Partition, Topic};
+use journal::{Journal, JournalEntry, Place};
+pub(super) use topic::{Partition, StoredTopic};
 use txn::Txn;
 
 /// The name of this cluster.
@@ -87,8 +87,8 @@ struct Inner {
 
 #[derive(Default)]
 struct Topics {
-    by_name: BTreeMap<String, Arc<Topic>>,
-    by_id: HashMap<Uuid, Arc<Topic>>,
+    by_name: BTreeMap<String, Arc<StoredTopic>>,
+    by_id: HashMap<Uuid, Arc<StoredTopic>>,
 }
 
 struct State {
@@ -119,7 +119,7 @@ impl Store {
         for (name, (id, partitions, replication, config)) in folded.topics {
             let start = |index| folded.starts.get(&(name.clone(), index)).copied().unwrap_or(0);
             let starts: Vec<i64> = (0..partitions).map(start).collect();
-            let topic = Topic::open(&dir.join("log"), name, id, replication, config, &starts)?;
+            let topic = StoredTopic::open(&dir.join("log"), name, id, replication, config, &starts)?;
             topics.insert(Arc::new(topic));
         }
         remove_strays(&dir.join("log"), &topics)?;
@@ -147,17 +147,17 @@ impl Store {
     }
 
     /// A topic by name.
-    pub(super) fn topic(&self, name: &str) -> Option<Arc<Topic>> {
+    pub(super) fn topic(&self, name: &str) -> Option<Arc<StoredTopic>> {
         self.0.topics.read().by_name.get(name).cloned()
     }
 
     /// A topic by id.
-    pub(super) fn topic_by_id(&self, id: Uuid) -> Option<Arc<Topic>> {
+    pub(super) fn topic_by_id(&self, id: Uuid) -> Option<Arc<StoredTopic>> {
         self.0.topics.read().by_id.get(&id).cloned()
     }
 
     /// All topics, by name.
-    pub(super) fn topics(&self) -> Vec<Arc<Topic>> {
+    pub(super) fn topics(&self) -> Vec<Arc<StoredTopic>> {
         self.0.topics.read().by_name.values().cloned().collect()
     }
 
@@ -190,8 +190,8 @@ impl Store {
         let id = Uuid::new_v4();
         let starts = vec![0; usize::try_from(partitions).map_err(|_| ErrorCode::InvalidPartitions)?];
         let log = self.0.dir.join("log");
-        let topic = Topic::open(&log, name.to_owned(), id, replication, config.clone(), &starts)?;
-        state.journal.append(&Change::Topic {
+        let topic = StoredTopic::open(&log, name.to_owned(), id, replication, config.clone(), &starts)?;
+        state.journal.append(&JournalEntry::Topic {
             name: name.to_owned(),
             id,
             partitions,
@@ -203,9 +203,9 @@ impl Store {
     }
 
     /// Deletes a topic and its records.
-    pub(super) fn drop_topic(&self, topic: &Topic) -> Result<(), Refusal> {
+    pub(super) fn drop_topic(&self, topic: &StoredTopic) -> Result<(), Refusal> {
         let mut state = self.0.state.lock();
-        state.journal.append(&Change::Dropped { name: topic.name.clone() })?;
+        state.journal.append(&JournalEntry::Dropped { name: topic.name.clone() })?;
         state.starts.retain(|place, _| place.0 != topic.name);
         for offsets in state.offsets.values_mut() {
             offsets.retain(|place, _| place.0 != topic.name);
@@ -221,16 +221,25 @@ impl Store {
     }
 
     /// Replaces a topic's configuration.
-    pub(super) fn configure(&self, topic: &Topic, config: BTreeMap<String, String>) -> Result<(), Refusal> {
+    pub(super) fn configure(
+        &self,
+        topic: &StoredTopic,
+        config: BTreeMap<String, String>,
+    ) -> Result<(), Refusal> {
         let mut state = self.0.state.lock();
-        state.journal.append(&Change::Config { name: topic.name.clone(), config: config.clone() })?;
+        state.journal.append(&JournalEntry::Config { name: topic.name.clone(), config: config.clone() })?;
         *topic.config.write() = config;
         topic.apply_config();
         Ok(())
     }
 
     /// Hides the records of a partition below `offset`. Returns the first offset that is left.
-    pub(super) fn forget_below(&self, topic: &Topic, partition: i32, offset: i64) -> Result<i64, Refusal> {
+    pub(super) fn forget_below(
+        &self,
+        topic: &StoredTopic,
+        partition: i32,
+        offset: i64,
+    ) -> Result<i64, Refusal> {
         let mut state = self.0.state.lock();
         let place = topic.partition(partition).ok_or(ErrorCode::UnknownTopicOrPartition)?;
         let end = place.next();
@@ -239,7 +248,7 @@ impl Store {
             return Err(ErrorCode::OffsetOutOfRange.into());
         }
         let name = topic.name.clone();
-        state.journal.append(&Change::Start { name: name.clone(), partition, offset })?;
+        state.journal.append(&JournalEntry::Start { name: name.clone(), partition, offset })?;
         state.starts.insert((name, partition), offset);
         Ok(place.with(|log| log.forget_below(offset))?)
     }
@@ -260,9 +269,9 @@ impl Store {
     }
 
     fn rewrite_journal(&self, state: &mut State) -> io::Result<()> {
-        let mut changes = vec![Change::Producers { next: state.reserved_producers }];
+        let mut changes = vec![JournalEntry::Producers { next: state.reserved_producers }];
         for topic in self.topics() {
-            changes.push(Change::Topic {
+            changes.push(JournalEntry::Topic {
                 name: topic.name.clone(),
                 id: topic.id,
                 partitions: i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX),
@@ -271,11 +280,11 @@ impl Store {
             });
         }
         for ((name, partition), offset) in &state.starts {
-            changes.push(Change::Start { name: name.clone(), partition: *partition, offset: *offset });
+            changes.push(JournalEntry::Start { name: name.clone(), partition: *partition, offset: *offset });
         }
         for (group, offsets) in &state.offsets {
             let offsets = offsets.iter().map(|(place, offset)| (place.clone(), *offset)).collect();
-            changes.push(Change::Offsets { group: group.clone(), offsets });
+            changes.push(JournalEntry::Offsets { group: group.clone(), offsets });
         }
         for (name, txn) in &state.txns {
             changes.extend(changes_of(name, txn));
@@ -285,12 +294,12 @@ impl Store {
 }
 
 impl Topics {
-    fn insert(&mut self, topic: Arc<Topic>) {
+    fn insert(&mut self, topic: Arc<StoredTopic>) {
         self.by_id.insert(topic.id, Arc::clone(&topic));
         self.by_name.insert(topic.name.clone(), topic);
     }
 
-    fn remove(&mut self, topic: &Topic) {
+    fn remove(&mut self, topic: &StoredTopic) {
         self.by_id.remove(&topic.id);
         self.by_name.remove(&topic.name);
     }

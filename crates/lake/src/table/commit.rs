@@ -23,7 +23,7 @@ use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
 use deltalake::kernel::{Add, Remove as RemoveLine, Transaction};
 use model::{AppId, Positions, Version};
-use runtime::retry::Backoff;
+use runtime::Backoff;
 use serde_json::{Map, Value, json};
 
 use crate::files::stage::StagedFile;

@@ -8,8 +8,7 @@ use arrow::datatypes::SchemaRef;
 use model::{Positions, ProjectName, TableName};
 use object_store::ObjectStore;
 use parking_lot::Mutex;
-use runtime::ids::Ids;
-use runtime::retry::Backoff;
+use runtime::{Backoff, Ids};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
