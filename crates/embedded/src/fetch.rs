@@ -13,7 +13,7 @@ use tansu_storage::TopicId;
 use tokio::time::{Instant, sleep, timeout_at};
 use uuid::Uuid;
 
-use super::store::{Refusal, Store, Topic};
+use super::store::{Refusal, Store, StoredTopic};
 
 /// The most bytes of one answer, whatever the client asks for: they are all in memory at once.
 const MAX_BYTES: i64 = 16 << 20;
@@ -66,7 +66,7 @@ impl Service<Store, FetchRequest> for Fetch {
 /// The requested partitions of one topic.
 struct Wanted {
     asked: FetchTopic,
-    topic: Option<Arc<Topic>>,
+    topic: Option<Arc<StoredTopic>>,
 }
 
 impl Wanted {
@@ -117,7 +117,7 @@ impl Wanted {
 }
 
 fn read(
-    topic: &Topic,
+    topic: &StoredTopic,
     asked: &FetchPartition,
     committed: bool,
     budget: &mut i64,

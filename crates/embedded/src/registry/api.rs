@@ -15,9 +15,9 @@ use serde_json::{Value as Json, json};
 
 use super::compat::Level;
 use super::refusal::Refusal;
-use super::schemas::{Key, Reference, Value, Version};
+use super::schemas::{Reference, SchemaKey, SchemaValue, SchemaVersion};
 use super::subjects::{Candidate, Registering};
-use super::{Registry, Shared};
+use super::{RegistryState, Shared};
 
 const CONTENT_TYPE: &str = "application/vnd.schemaregistry.v1+json";
 
@@ -130,8 +130,8 @@ fn id(text: &str) -> Result<u32, Refusal> {
     text.parse().map_err(|_| Refusal::NoSchema(text.to_owned()))
 }
 
-fn describe(version: &Version) -> Json {
-    let Version { subject, version, id, schema, references, .. } = version;
+fn describe(version: &SchemaVersion) -> Json {
+    let SchemaVersion { subject, version, id, schema, references, .. } = version;
     let mut body = json!({ "subject": subject, "version": version, "id": id, "schema": schema });
     if !references.is_empty() {
         body["references"] = json!(references);
@@ -139,9 +139,9 @@ fn describe(version: &Version) -> Json {
     body
 }
 
-impl Registry {
+impl RegistryState {
     /// Writes the change to the topic, then applies it.
-    fn change(&mut self, key: &Key, value: Option<&Value>) -> Result<(), Refusal> {
+    fn change(&mut self, key: &SchemaKey, value: Option<&SchemaValue>) -> Result<(), Refusal> {
         self.topic.append(key, value).map_err(|refusal| Refusal::Store(format!("{refusal:?}")))?;
         self.subjects.apply(key, value).map_err(Refusal::Store)
     }
@@ -153,8 +153,8 @@ impl Registry {
         }
         let Wish { compatibility } = read(body)?;
         let level = Level::parse(&compatibility).ok_or(Refusal::BadLevel(compatibility))?;
-        let value = Value::Config { compatibility_level: level.name().to_owned() };
-        self.change(&Key::Config { subject, magic: 0 }, Some(&value))?;
+        let value = SchemaValue::Config { compatibility_level: level.name().to_owned() };
+        self.change(&SchemaKey::Config { subject, magic: 0 }, Some(&value))?;
         ok(&json!({ "compatibility": level.name() }))
     }
 }
@@ -192,8 +192,8 @@ async fn register(State(shared): State<Shared>, Path(subject): Path<String>, bod
         Registering::Known(id) => id,
         Registering::New(version) => {
             let id = version.id;
-            let key = Key::Schema { subject, version: version.version, magic: 1 };
-            registry.change(&key, Some(&Value::Schema(version)))?;
+            let key = SchemaKey::Schema { subject, version: version.version, magic: 1 };
+            registry.change(&key, Some(&SchemaValue::Schema(version)))?;
             id
         }
     };
@@ -222,12 +222,12 @@ async fn delete_subject(
     }
     if switches.permanent {
         for version in &numbers {
-            let key = Key::Schema { subject: subject.clone(), version: *version, magic: 1 };
+            let key = SchemaKey::Schema { subject: subject.clone(), version: *version, magic: 1 };
             registry.change(&key, None)?;
         }
     } else if let Some(version) = numbers.last().copied() {
-        let key = Key::DeleteSubject { subject: subject.clone(), magic: 0 };
-        registry.change(&key, Some(&Value::DeleteSubject { subject, version }))?;
+        let key = SchemaKey::DeleteSubject { subject: subject.clone(), magic: 0 };
+        registry.change(&key, Some(&SchemaValue::DeleteSubject { subject, version }))?;
     }
     ok(&numbers)
 }
@@ -327,7 +327,7 @@ async fn set_subject_level(State(shared): State<Shared>, Path(subject): Path<Str
 async fn unset_subject_level(State(shared): State<Shared>, Path(subject): Path<String>) -> Answer {
     let mut registry = shared.lock();
     let level = registry.subjects.own_level(&subject).ok_or_else(|| Refusal::NoLevel(subject.clone()))?;
-    registry.change(&Key::Config { subject: Some(subject), magic: 0 }, None)?;
+    registry.change(&SchemaKey::Config { subject: Some(subject), magic: 0 }, None)?;
     ok(&json!({ "compatibilityLevel": level.name() }))
 }
 

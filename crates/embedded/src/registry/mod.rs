@@ -21,19 +21,19 @@ use tokio_util::sync::CancellationToken;
 
 use super::Error;
 use super::store::Store;
-use schemas::Topic;
+use schemas::SchemaTopic;
 use subjects::Subjects;
 
 /// How long open requests may take when the registry stops.
 const GRACE: Duration = Duration::from_secs(1);
 
 /// State that the request handlers share.
-type Shared = Arc<Mutex<Registry>>;
+type Shared = Arc<Mutex<RegistryState>>;
 
 /// The state and the topic that stores it.
-struct Registry {
+struct RegistryState {
     subjects: Subjects,
-    topic: Topic,
+    topic: SchemaTopic,
 }
 
 /// A running registry.
@@ -45,12 +45,12 @@ pub(super) struct Server {
 impl Server {
     /// Folds the topic, and starts to answer on `listener`.
     pub(super) fn start(listener: TcpListener, store: &Store) -> Result<Self, Error> {
-        let topic = Topic::open(store)?;
+        let topic = SchemaTopic::open(store)?;
         let mut subjects = Subjects::default();
         for (key, value) in topic.records()? {
             subjects.apply(&key, value.as_ref()).map_err(|reason| Error::Schemas { reason })?;
         }
-        let shared = Arc::new(Mutex::new(Registry { subjects, topic }));
+        let shared = Arc::new(Mutex::new(RegistryState { subjects, topic }));
         let stop = CancellationToken::new();
         let stopped = stop.clone().cancelled_owned();
         let task = runtime::tasks::spawn("embedded registry", async move {

@@ -7,7 +7,7 @@ use apache_avro::Schema;
 
 use super::compat::Level;
 use super::refusal::Refusal;
-use super::schemas::{Key, Reference, Value, Version};
+use super::schemas::{Reference, SchemaKey, SchemaValue, SchemaVersion};
 
 /// Two schemas are the same if this is equal: the normalised JSON and the references.
 type Sameness = (String, Vec<Reference>);
@@ -23,7 +23,7 @@ pub(super) struct Candidate {
 #[derive(Debug, Default)]
 pub(super) struct Subjects {
     /// All versions, including deleted ones unless they were deleted for good.
-    versions: BTreeMap<String, BTreeMap<u32, Version>>,
+    versions: BTreeMap<String, BTreeMap<u32, SchemaVersion>>,
     ids: BTreeMap<u32, Candidate>,
     same: HashMap<Sameness, u32>,
     levels: BTreeMap<String, Level>,
@@ -39,14 +39,14 @@ pub(super) enum Registering {
     /// The subject has the schema already, under this id.
     Known(u32),
     /// A new version, to be written.
-    New(Version),
+    New(SchemaVersion),
 }
 
 impl Subjects {
     /// Folds one record.
-    pub(super) fn apply(&mut self, key: &Key, value: Option<&Value>) -> Result<(), String> {
+    pub(super) fn apply(&mut self, key: &SchemaKey, value: Option<&SchemaValue>) -> Result<(), String> {
         match (key, value) {
-            (Key::Schema { .. }, Some(Value::Schema(version))) => {
+            (SchemaKey::Schema { .. }, Some(SchemaValue::Schema(version))) => {
                 let candidate =
                     Candidate { schema: Arc::clone(&version.schema), references: version.references.clone() };
                 self.same
@@ -59,7 +59,7 @@ impl Subjects {
                 let versions = self.versions.entry(version.subject.clone()).or_default();
                 versions.insert(version.version, version.clone());
             }
-            (Key::Schema { subject, version, .. }, None) => {
+            (SchemaKey::Schema { subject, version, .. }, None) => {
                 if let Some(versions) = self.versions.get_mut(subject) {
                     versions.remove(version);
                     if versions.is_empty() {
@@ -67,12 +67,12 @@ impl Subjects {
                     }
                 }
             }
-            (Key::DeleteSubject { .. }, Some(Value::DeleteSubject { subject, version })) => {
+            (SchemaKey::DeleteSubject { .. }, Some(SchemaValue::DeleteSubject { subject, version })) => {
                 for gone in self.versions.get_mut(subject).into_iter().flat_map(|v| v.range_mut(..=version)) {
                     gone.1.deleted = true;
                 }
             }
-            (Key::Config { subject, .. }, Some(Value::Config { compatibility_level })) => {
+            (SchemaKey::Config { subject, .. }, Some(SchemaValue::Config { compatibility_level })) => {
                 let level = Level::parse(compatibility_level)
                     .ok_or_else(|| format!("`{compatibility_level}` is no compatibility level"))?;
                 match subject {
@@ -80,9 +80,9 @@ impl Subjects {
                     None => self.level = level,
                 }
             }
-            (Key::Config { subject: Some(subject), .. }, None) => drop(self.levels.remove(subject)),
-            (Key::Config { subject: None, .. }, None) => self.level = Level::default(),
-            (Key::DeleteSubject { .. }, None) | (Key::Noop, _) => {}
+            (SchemaKey::Config { subject: Some(subject), .. }, None) => drop(self.levels.remove(subject)),
+            (SchemaKey::Config { subject: None, .. }, None) => self.level = Level::default(),
+            (SchemaKey::DeleteSubject { .. }, None) | (SchemaKey::Noop, _) => {}
             (key, Some(value)) => return Err(format!("{value:?} under {key:?}")),
         }
         Ok(())
@@ -90,19 +90,20 @@ impl Subjects {
 
     /// Names of the subjects that have at least one version.
     pub(super) fn names(&self) -> Vec<&str> {
-        let alive = |versions: &BTreeMap<u32, Version>| versions.values().any(|version| !version.deleted);
+        let alive =
+            |versions: &BTreeMap<u32, SchemaVersion>| versions.values().any(|version| !version.deleted);
         self.versions.iter().filter(|(_, versions)| alive(versions)).map(|(name, _)| name.as_str()).collect()
     }
 
     /// Versions of a subject, oldest first.
-    pub(super) fn versions(&self, subject: &str) -> Result<Vec<&Version>, Refusal> {
+    pub(super) fn versions(&self, subject: &str) -> Result<Vec<&SchemaVersion>, Refusal> {
         let versions = self.versions.get(subject).into_iter().flat_map(BTreeMap::values);
-        let versions: Vec<&Version> = versions.filter(|version| !version.deleted).collect();
+        let versions: Vec<&SchemaVersion> = versions.filter(|version| !version.deleted).collect();
         if versions.is_empty() { Err(Refusal::NoSubject(subject.to_owned())) } else { Ok(versions) }
     }
 
     /// A version by its number, or `latest` (also written -1).
-    pub(super) fn version(&self, subject: &str, which: &str) -> Result<&Version, Refusal> {
+    pub(super) fn version(&self, subject: &str, which: &str) -> Result<&SchemaVersion, Refusal> {
         let number = match which {
             "latest" | "-1" => None,
             _ => match which.parse::<u32>() {
@@ -124,13 +125,13 @@ impl Subjects {
     }
 
     /// The versions under which an id is registered.
-    pub(super) fn places(&self, id: u32) -> Vec<&Version> {
+    pub(super) fn places(&self, id: u32) -> Vec<&SchemaVersion> {
         let versions = self.versions.values().flat_map(BTreeMap::values);
         versions.filter(|version| version.id == id && !version.deleted).collect()
     }
 
     /// The version of `subject` with this schema.
-    pub(super) fn lookup(&self, subject: &str, candidate: &Candidate) -> Result<&Version, Refusal> {
+    pub(super) fn lookup(&self, subject: &str, candidate: &Candidate) -> Result<&SchemaVersion, Refusal> {
         let versions = self.versions(subject)?;
         let same = sameness(candidate)?;
         let id = self.same.get(&same);
@@ -152,7 +153,7 @@ impl Subjects {
             return Err(Refusal::Incompatible { subject: subject.to_owned(), reasons });
         }
         let known = self.same.get(&sameness(candidate)?).copied();
-        Ok(Registering::New(Version {
+        Ok(Registering::New(SchemaVersion {
             subject: subject.to_owned(),
             version: self.last_version.get(subject).copied().unwrap_or(0) + 1,
             id: known.unwrap_or(self.last_id + 1),
@@ -167,7 +168,7 @@ impl Subjects {
         &self,
         subject: &str,
         candidate: &Candidate,
-        versions: &[&Version],
+        versions: &[&SchemaVersion],
     ) -> Result<Vec<String>, Refusal> {
         let new = self.parse(candidate)?;
         let mut old = Vec::with_capacity(versions.len());
@@ -200,7 +201,7 @@ impl Subjects {
     }
 
     fn parse(&self, candidate: &Candidate) -> Result<Schema, Refusal> {
-        let mut parts: BTreeMap<(&str, u32), &Version> = BTreeMap::new();
+        let mut parts: BTreeMap<(&str, u32), &SchemaVersion> = BTreeMap::new();
         let mut pending: Vec<&Reference> = candidate.references.iter().collect();
         while let Some(reference) = pending.pop() {
             let place = (reference.subject.as_str(), reference.version);

@@ -12,14 +12,14 @@ use tansu_sans_io::{ConfigSource, ConfigType, ErrorCode, NULL_TOPIC_ID};
 use tansu_storage::TopicId;
 use uuid::Uuid;
 
-use super::{NODE, Store, Topic};
+use super::{NODE, Store, StoredTopic};
 
 /// "All operations": the answer of an unsecured Kafka to a request that does not ask to compute them.
 const NOT_COMPUTED: i32 = i32::MIN;
 
 impl Store {
     /// Finds a topic by name or id.
-    pub(crate) fn find(&self, id: &TopicId) -> Option<Arc<Topic>> {
+    pub(crate) fn find(&self, id: &TopicId) -> Option<Arc<StoredTopic>> {
         match id {
             TopicId::Name(name) => self.topic(name),
             TopicId::Id(id) => self.topic_by_id(*id),
@@ -50,7 +50,7 @@ impl Store {
 }
 
 /// The metadata answer for a topic.
-pub(crate) fn describe(topic: &Topic) -> MetadataResponseTopic {
+pub(crate) fn describe(topic: &StoredTopic) -> MetadataResponseTopic {
     let partitions = indexes(topic).map(|index| {
         MetadataResponsePartition::default()
             .error_code(ErrorCode::None.into())
@@ -71,7 +71,7 @@ pub(crate) fn describe(topic: &Topic) -> MetadataResponseTopic {
 }
 
 /// The `DescribeTopicPartitions` answer for a topic.
-pub(super) fn describe_partitions(topic: &Topic) -> DescribeTopicPartitionsResponseTopic {
+pub(super) fn describe_partitions(topic: &StoredTopic) -> DescribeTopicPartitionsResponseTopic {
     let partitions = indexes(topic).map(|index| {
         DescribeTopicPartitionsResponsePartition::default()
             .error_code(ErrorCode::None.into())
@@ -104,7 +104,10 @@ pub(super) fn unknown_partitions(
 }
 
 /// The settings of a topic, and the defaults that affect retention.
-pub(super) fn configuration(topic: &Topic, keys: Option<&[String]>) -> Vec<DescribeConfigsResourceResult> {
+pub(super) fn configuration(
+    topic: &StoredTopic,
+    keys: Option<&[String]>,
+) -> Vec<DescribeConfigsResourceResult> {
     let defaults =
         [("cleanup.policy", "delete"), ("retention.ms", "604800000"), ("max.message.bytes", "67108864")];
     let mut entries: BTreeMap<String, (String, bool)> =
@@ -130,6 +133,6 @@ pub(super) fn configuration(topic: &Topic, keys: Option<&[String]>) -> Vec<Descr
     entries.collect()
 }
 
-fn indexes(topic: &Topic) -> impl Iterator<Item = i32> {
+fn indexes(topic: &StoredTopic) -> impl Iterator<Item = i32> {
     (0_i32..).take(topic.partitions.len())
 }

@@ -20,7 +20,7 @@ pub(super) type Place = (String, i32);
 /// One change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Change {
+pub(super) enum JournalEntry {
     /// A topic was created.
     Topic { name: String, id: Uuid, partitions: i32, replication: i16, config: BTreeMap<String, String> },
     /// The new configuration of a topic.
@@ -61,7 +61,7 @@ const GROWN: u64 = 8 << 20;
 
 impl Journal {
     /// Opens the file, creating it if needed. Also returns all changes in it, in order.
-    pub(super) fn open(path: &Path) -> io::Result<(Self, Vec<Change>)> {
+    pub(super) fn open(path: &Path) -> io::Result<(Self, Vec<JournalEntry>)> {
         let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
         let mut text = Vec::new();
         file.read_to_end(&mut text)?;
@@ -84,7 +84,7 @@ impl Journal {
     }
 
     /// Writes one change.
-    pub(super) fn append(&mut self, change: &Change) -> io::Result<()> {
+    pub(super) fn append(&mut self, change: &JournalEntry) -> io::Result<()> {
         let line = line(change)?;
         if let Err(error) = self.file.write_all_at(&line, self.bytes) {
             self.file.set_len(self.bytes)?;
@@ -100,7 +100,7 @@ impl Journal {
     }
 
     /// Replaces the file's contents by `changes`.
-    pub(super) fn rewrite(&mut self, changes: &[Change]) -> io::Result<()> {
+    pub(super) fn rewrite(&mut self, changes: &[JournalEntry]) -> io::Result<()> {
         let beside = self.path.with_extension("new");
         let mut text = Vec::new();
         for change in changes {
@@ -120,7 +120,7 @@ impl Journal {
     }
 }
 
-fn line(change: &Change) -> io::Result<Vec<u8>> {
+fn line(change: &JournalEntry) -> io::Result<Vec<u8>> {
     let mut line = serde_json::to_vec(change)?;
     line.push(b'\n');
     Ok(line)

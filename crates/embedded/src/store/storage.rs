@@ -36,7 +36,7 @@ use uuid::Uuid;
 
 use super::journal::Place;
 use super::write::Identity;
-use super::{CLUSTER, NODE, Refusal, Store, Topic, describe};
+use super::{CLUSTER, NODE, Refusal, Store, StoredTopic, describe};
 
 fn unsupported<T>() -> Result<T> {
     Err(Error::Api(ErrorCode::UnsupportedVersion))
@@ -505,7 +505,7 @@ fn alter(store: &Store, resource: &AlterConfigsResource) -> Result<(), Refusal> 
     if ConfigResource::from(resource.resource_type) != ConfigResource::Topic {
         return Err(ErrorCode::InvalidRequest.into());
     }
-    let topic: std::sync::Arc<Topic> =
+    let topic: std::sync::Arc<StoredTopic> =
         store.topic(&resource.resource_name).ok_or(ErrorCode::UnknownTopicOrPartition)?;
     let mut config = topic.config.read().clone();
     for change in resource.configs.iter().flatten() {

@@ -16,7 +16,7 @@ const COMPACTED_SEGMENT: u64 = 8 << 20;
 
 /// A topic.
 #[derive(Debug)]
-pub(crate) struct Topic {
+pub(crate) struct StoredTopic {
     pub name: String,
     pub id: Uuid,
     pub replication: i16,
@@ -24,7 +24,7 @@ pub(crate) struct Topic {
     pub partitions: Vec<Partition>,
 }
 
-impl Topic {
+impl StoredTopic {
     /// Opens the partitions of a topic below `dir`, each from its first visible offset.
     pub(super) fn open(
         dir: &Path,

@@ -8,10 +8,10 @@ use tansu_sans_io::ErrorCode;
 use tansu_sans_io::record::deflated;
 
 use super::batch::{self, Head};
-use super::journal::{Change, Place};
+use super::journal::{JournalEntry, Place};
 use super::log::Appended;
 use super::txn::{Ending, Phase, Txn};
-use super::{Refusal, State, Store, Topic};
+use super::{Refusal, State, Store, StoredTopic};
 
 /// The most bytes of a batch unless the topic sets `max.message.bytes`.
 const MAX_BATCH: i64 = 64 << 20;
@@ -29,7 +29,7 @@ impl Store {
     /// Stores a batch that a client sent. Returns the offset of its first record.
     pub(crate) fn produce(
         &self,
-        topic: &Topic,
+        topic: &StoredTopic,
         partition: i32,
         batch: deflated::Batch,
     ) -> Result<i64, Refusal> {
@@ -96,7 +96,12 @@ impl Store {
             _ => Identity { id: new_producer(&mut state)?, epoch: 0 },
         };
         let Identity { id: producer, epoch } = identity;
-        state.journal.append(&Change::Producer { txn: name.to_owned(), producer, epoch, timeout_ms })?;
+        state.journal.append(&JournalEntry::Producer {
+            txn: name.to_owned(),
+            producer,
+            epoch,
+            timeout_ms,
+        })?;
         state.txns.insert(name.to_owned(), Txn::new(producer, epoch, timeout_ms));
         Ok(identity)
     }
@@ -111,7 +116,7 @@ impl Store {
         if matches!(txn.phase, Phase::Open(_)) && places.iter().all(|place| txn.places.contains(place)) {
             return Ok(());
         }
-        state.journal.append(&Change::Writes { txn: name.to_owned(), places: places.clone() })?;
+        state.journal.append(&JournalEntry::Writes { txn: name.to_owned(), places: places.clone() })?;
         let txn = txn_of(&mut state, name, who)?;
         txn.begin(Instant::now());
         txn.places.extend(places);
@@ -130,8 +135,11 @@ impl Store {
         if matches!(txn_of(&mut state, name, who)?.phase, Phase::Ending { .. }) {
             return Err(ErrorCode::ConcurrentTransactions.into());
         }
-        let change =
-            Change::Promises { txn: name.to_owned(), group: group.to_owned(), offsets: offsets.clone() };
+        let change = JournalEntry::Promises {
+            txn: name.to_owned(),
+            group: group.to_owned(),
+            offsets: offsets.clone(),
+        };
         state.journal.append(&change)?;
         let txn = txn_of(&mut state, name, who)?;
         txn.begin(Instant::now());
@@ -151,7 +159,7 @@ impl Store {
     /// Commits offsets of a group.
     pub(crate) fn commit_offsets(&self, group: &str, offsets: Vec<(Place, i64)>) -> Result<(), Refusal> {
         let mut state = self.0.state.lock();
-        state.journal.append(&Change::Offsets { group: group.to_owned(), offsets: offsets.clone() })?;
+        state.journal.append(&JournalEntry::Offsets { group: group.to_owned(), offsets: offsets.clone() })?;
         state.offsets.entry(group.to_owned()).or_default().extend(offsets);
         Ok(())
     }
@@ -171,7 +179,7 @@ impl Store {
         if !known {
             return Err(ErrorCode::GroupIdNotFound.into());
         }
-        Ok(state.journal.append(&Change::Group { dropped: group.to_owned() })?)
+        Ok(state.journal.append(&JournalEntry::Group { dropped: group.to_owned() })?)
     }
 
     /// Aborts transactions that are open for too long, and fences their producers.
@@ -233,13 +241,18 @@ impl Store {
         let (producer, timeout_ms) = (txn.producer, txn.timeout_ms);
         let (producer, epoch) =
             if txn.epoch < i16::MAX - 1 { (producer, txn.epoch + 1) } else { (new_producer(state)?, 0) };
-        state.journal.append(&Change::Producer { txn: name.to_owned(), producer, epoch, timeout_ms })?;
+        state.journal.append(&JournalEntry::Producer {
+            txn: name.to_owned(),
+            producer,
+            epoch,
+            timeout_ms,
+        })?;
         state.txns.insert(name.to_owned(), Txn::new(producer, epoch, timeout_ms));
         Ok(())
     }
 
     fn end(&self, state: &mut State, name: &str, commit: bool) -> Result<(), Refusal> {
-        state.journal.append(&Change::Decided { txn: name.to_owned(), commit })?;
+        state.journal.append(&JournalEntry::Decided { txn: name.to_owned(), commit })?;
         if let Some(txn) = state.txns.get_mut(name) {
             txn.phase = Phase::Ending { commit };
         }
@@ -257,7 +270,7 @@ impl Store {
                 mark(partition, txn.producer, txn.epoch, commit)?;
             }
         }
-        state.journal.append(&Change::Ended { txn: name.to_owned() })?;
+        state.journal.append(&JournalEntry::Ended { txn: name.to_owned() })?;
         let Some(txn) = state.txns.get_mut(name) else { return Ok(()) };
         let promises = std::mem::take(&mut txn.promises);
         txn.close(commit);
@@ -288,7 +301,7 @@ fn new_producer(state: &mut State) -> Result<i64, Refusal> {
     let id = state.next_producer;
     if id >= state.reserved_producers {
         let next = id + PRODUCER_BLOCK;
-        state.journal.append(&Change::Producers { next })?;
+        state.journal.append(&JournalEntry::Producers { next })?;
         state.reserved_producers = next;
     }
     state.next_producer = id + 1;

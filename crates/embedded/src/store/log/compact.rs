@@ -26,7 +26,7 @@ const TOMBSTONES: i64 = 24 * 3_600_000;
 
 /// A compaction under way.
 #[derive(Debug)]
-pub(in super::super) struct Compaction {
+pub(in super::super) struct LogCompaction {
     dir: PathBuf,
     /// Files by first offset, the closed ones first.
     files: Vec<(i64, Vec<Slot>)>,
@@ -40,7 +40,7 @@ pub(in super::super) struct Compaction {
 
 impl Log {
     /// The files that a compaction would rewrite; `None` if it is not worth it.
-    pub(in super::super) fn compaction(&self, now: i64) -> Option<Compaction> {
+    pub(in super::super) fn compaction(&self, now: i64) -> Option<LogCompaction> {
         let stable = self.stable();
         let closed = self.segments.iter().take(self.segments.len().saturating_sub(1));
         let closed =
@@ -52,7 +52,7 @@ impl Log {
         if bytes(false) < LEAST.min(self.limit) || bytes(false) < bytes(true) {
             return None;
         }
-        Some(Compaction {
+        Some(LogCompaction {
             dir: self.dir.clone(),
             files: self.segments.iter().map(|file| (file.base, file.slots.clone())).collect(),
             closed,
@@ -64,7 +64,7 @@ impl Log {
     }
 
     /// Replaces the old files by the rewritten ones. Files that were removed meanwhile stay removed.
-    pub(in super::super) fn adopt(&mut self, mut compaction: Compaction) -> io::Result<()> {
+    pub(in super::super) fn adopt(&mut self, mut compaction: LogCompaction) -> io::Result<()> {
         for file in std::mem::take(&mut compaction.written) {
             let beside = compaction.beside(file.base);
             let Some(index) = self.segments.iter().position(|segment| segment.base == file.base) else {
@@ -78,7 +78,7 @@ impl Log {
     }
 }
 
-impl Compaction {
+impl LogCompaction {
     /// Writes the new files beside the old ones.
     pub(in super::super) fn run(&mut self) -> io::Result<()> {
         let latest = self.latest()?;
