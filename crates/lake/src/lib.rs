@@ -4,11 +4,11 @@
 //!
 //! | room | in it |
 //! | --- | --- |
-//! | `store` | where a lake is ([`settings`]), the object store below it, and the meaning of the store's answers |
+//! | `store` | where a lake is ([`LakeSettings`]), the object store below it, and the meaning of the store's answers |
 //! | `log` | a table's log: entries, the state at one version, Delta's types, [`defaults`], checkpoints |
 //! | `files` | rows to parquet files and back: staging, statistics, [`partition`] values, deletion vectors, [`digest`]s |
-//! | [`table`] | a [`lake`] and its tables: the commit protocol ([`commit`]), replacing rows by key, [`changes`] of versions, a table for DataFusion, [`halts`], and the race that tests a store ([`probe`]) |
-//! | `upkeep` | merges small files ([`compact`]), deletes files and entries that nothing needs ([`vacuum`], [`maintain`](mod@maintain)) |
+//! | `table` | a [`Lake`] and its tables: the commit protocol ([`Commit`]), replacing rows by key, the [`Change`]s of versions, a table for DataFusion, [`Halt`]s, and the race that tests a store ([`probe`]) |
+//! | `upkeep` | merges small files ([`Compaction`]), deletes files and entries that nothing needs ([`Vacuum`], [`maintain`](mod@maintain)) |
 //!
 //! [`error`] has the failures, and the reaction to each.
 //!
@@ -22,27 +22,26 @@ pub mod error;
 mod files;
 mod log;
 mod store;
-pub mod table;
+mod table;
 #[cfg(test)]
 mod tests;
 mod upkeep;
 
 pub use files::{digest, partition};
 pub use log::defaults;
-pub use store::settings;
-pub use table::{changes, commit, halts, lake, probe};
-pub use upkeep::{compact, maintain, vacuum};
+pub use table::probe;
+pub use upkeep::maintain;
 
-pub use changes::{Change, ChangedVersion};
-pub use commit::{Commit, DESCRIPTION, Expect, Keys, Landing, Remove};
-pub use compact::Compaction;
 pub use defaults::{DEFAULTS, Defaults};
 pub use error::{Error, Result};
 pub use files::stage::StagedFile;
-pub use halts::Halt;
-pub use lake::{Lake, TableSpec};
 pub use log::LogEntry;
 pub use maintain::{Elsewhere, Followers, Maintained, Upkeep, maintain};
-pub use settings::LakeSettings;
+pub use store::settings::LakeSettings;
+pub use table::changes::{Change, ChangedVersion};
+pub use table::commit::{Commit, DESCRIPTION, Expect, Keys, Landing, Remove};
+pub use table::halts::Halt;
+pub use table::lake::{Lake, TableSpec};
 pub use table::{Table, Within};
-pub use vacuum::{Vacuum, VacuumReport};
+pub use upkeep::compact::Compaction;
+pub use upkeep::vacuum::{Vacuum, VacuumReport};

@@ -304,12 +304,12 @@ pub(crate) fn version_of(object: &ObjectMeta) -> Option<u64> {
 
 /// A snapshot, and the time at which it was last known to be the newest.
 #[derive(Debug, Clone)]
-pub(crate) struct Tip {
+pub(crate) struct LatestSnapshot {
     pub snapshot: Arc<Snapshot>,
     confirmed: Option<Instant>,
 }
 
-impl Tip {
+impl LatestSnapshot {
     /// The newest version.
     pub async fn newest(log: &Log) -> Result<Self> {
         let asked = Instant::now();

@@ -175,7 +175,7 @@ impl Entry {
 pub(crate) async fn land(table: &mut Table, work: &mut impl Work) -> Result<Landing> {
     let mut pauses = Backoff::new(Duration::from_millis(10), Duration::from_secs(1));
     let (mut faults, mut conflicts) = (0, 0);
-    if !table.tip.is_fresh() {
+    if !table.latest.is_fresh() {
         table.refresh().await?;
     }
     loop {
@@ -184,7 +184,7 @@ pub(crate) async fn land(table: &mut Table, work: &mut impl Work) -> Result<Land
             Next::Moved => return Ok(Landing::Moved),
             Next::Again => {}
         }
-        let snapshot = table.tip.snapshot.clone();
+        let snapshot = table.latest.snapshot.clone();
         let Some(entry) = work.derive(&table.shared, &table.log, &snapshot).await? else {
             return Ok(Landing::Moved);
         };

@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 use crate::files::partition;
 use crate::files::read::Reader;
 use crate::files::vectors::Vectors;
-use crate::log::{Log, MetaLine, ProtocolLine, Tip, schema};
+use crate::log::{LatestSnapshot, Log, MetaLine, ProtocolLine, schema};
 use crate::store::settings::LakeSettings;
 use crate::store::{Created, Store, client, unreachable, wall_ms};
 use crate::table::finder::{Finder, ScanFinder};
@@ -164,8 +164,8 @@ impl Lake {
         if !log.exists().await? {
             return Ok(None);
         }
-        let tip = Tip::newest(&log).await?;
-        Ok(Some(Table::new(name.clone(), self.shared.clone(), log, tip)))
+        let latest = LatestSnapshot::newest(&log).await?;
+        Ok(Some(Table::new(name.clone(), self.shared.clone(), log, latest)))
     }
 
     /// Creates a table as version 0, or opens the one that another process created meanwhile. Refuses a table
@@ -186,8 +186,8 @@ impl Lake {
             }
             break;
         }
-        let tip = Tip::newest(&log).await?;
-        let table = Table::new(name.clone(), self.shared.clone(), log, tip);
+        let latest = LatestSnapshot::newest(&log).await?;
+        let table = Table::new(name.clone(), self.shared.clone(), log, latest);
         match table.project() {
             Some(owner) if owner == spec.project.as_str() => Ok(table),
             owner => Err(Error::ForeignTable {

@@ -26,7 +26,7 @@ use crate::files::stage;
 use crate::files::stage::StagedFile;
 use crate::log::file::{Bound, DataFile};
 use crate::log::snapshot::Snapshot;
-use crate::log::{Log, LogEntry, Tip, checkpoint, schema};
+use crate::log::{LatestSnapshot, Log, LogEntry, checkpoint, schema};
 use crate::table::changes::{Change, ChangedVersion};
 use crate::table::commit::{Commit, Keys, Landing, Write};
 use crate::table::finder::{FILES_AT_ONCE, KeySet};
@@ -65,14 +65,14 @@ pub struct Table {
     name: TableName,
     pub(crate) shared: Arc<Shared>,
     pub(crate) log: Log,
-    pub(crate) tip: Tip,
+    pub(crate) latest: LatestSnapshot,
     /// Versions read since this was opened, with their operations.
     pub(crate) seen: Vec<(u64, Option<String>)>,
 }
 
 impl Table {
-    pub(crate) fn new(name: TableName, shared: Arc<Shared>, log: Log, tip: Tip) -> Self {
-        Self { name, shared, log, tip, seen: Vec::new() }
+    pub(crate) fn new(name: TableName, shared: Arc<Shared>, log: Log, latest: LatestSnapshot) -> Self {
+        Self { name, shared, log, latest, seen: Vec::new() }
     }
 
     /// Its name.
@@ -129,12 +129,12 @@ impl Table {
         (files.len(), files.values().map(|f| f.add.size.max(0).cast_unsigned()).sum())
     }
     pub(crate) fn snapshot(&self) -> &Snapshot {
-        &self.tip.snapshot
+        &self.latest.snapshot
     }
 
     /// Moves to the newest version.
     pub async fn refresh(&mut self) -> Result<()> {
-        let seen = self.tip.refresh(&self.log).await?;
+        let seen = self.latest.refresh(&self.log).await?;
         self.remember(seen);
         Ok(())
     }
@@ -150,8 +150,8 @@ impl Table {
                 return Err(Error::NoVersion { table: self.log.table.clone(), version: version.0, newest });
             }
         }
-        let tip = Tip::at(&self.log, version.0).await?;
-        Ok(Self::new(self.name.clone(), self.shared.clone(), self.log.clone(), tip))
+        let latest = LatestSnapshot::at(&self.log, version.0).await?;
+        Ok(Self::new(self.name.clone(), self.shared.clone(), self.log.clone(), latest))
     }
 
     /// The table as of a time, by the store's times of the log entries.
@@ -167,7 +167,7 @@ impl Table {
 
     /// This version as a DataFusion table.
     pub fn provider(&self) -> Result<Arc<dyn TableProvider>> {
-        Ok(Arc::new(Provider::new(self.shared.clone(), self.log.clone(), self.tip.snapshot.clone())))
+        Ok(Arc::new(Provider::new(self.shared.clone(), self.log.clone(), self.latest.snapshot.clone())))
     }
 
     /// Encodes and uploads rows into files that no commit refers to yet.
@@ -312,7 +312,7 @@ impl Table {
     pub(crate) fn advance(&mut self, version: u64, bytes: &Bytes) -> Result<()> {
         let lines = self.log.parse(bytes)?;
         let op = LogEntry::new(version, &lines).op;
-        self.tip.advance(&self.log, version, lines)?;
+        self.latest.advance(&self.log, version, lines)?;
         self.remember(vec![(version, op)]);
         Ok(())
     }

@@ -24,11 +24,11 @@ use crate::table::lake::Shared;
 /// The rows to remove from a table, and the work prepared so far.
 pub(crate) struct Upsert {
     keys: Arc<KeySet>,
-    prepared: HashMap<FileKey, Touch>,
+    prepared: HashMap<FileKey, FileRewrite>,
 }
 
 /// What the upsert does to one file.
-enum Touch {
+enum FileRewrite {
     /// No live row has one of the keys.
     None,
     /// All live rows have one of the keys.
@@ -56,10 +56,10 @@ impl Upsert {
         let now = wall_ms();
         for file in snapshot.files.values() {
             match self.prepared.get(&file.key()) {
-                None | Some(Touch::None) => continue,
-                Some(Touch::Drop) => {}
-                Some(Touch::Mark(vector)) => adds.push(file.with_vector(vector.clone())),
-                Some(Touch::Rewrite(files)) => adds.extend_from_slice(files),
+                None | Some(FileRewrite::None) => continue,
+                Some(FileRewrite::Drop) => {}
+                Some(FileRewrite::Mark(vector)) => adds.push(file.with_vector(vector.clone())),
+                Some(FileRewrite::Rewrite(files)) => adds.extend_from_slice(files),
             }
             removes.push(file.remove(true, now));
         }
@@ -71,7 +71,7 @@ impl Upsert {
         let files: Vec<_> = snapshot.files.values().filter(unknown).cloned().collect();
         let keys: Vec<FileKey> = files.iter().map(|file| file.key()).collect();
         let found = shared.finder.find(shared, log, files, self.keys.clone()).await?;
-        self.prepared.extend(keys.into_iter().map(|key| (key, Touch::None)));
+        self.prepared.extend(keys.into_iter().map(|key| (key, FileRewrite::None)));
         let mut marks = Vec::new();
         for (file, hits) in found {
             let before = shared.vectors.of(log, &file).await?;
@@ -84,12 +84,12 @@ impl Upsert {
                 None => shared.reader.count(log, &file).await?,
             };
             if hidden.len() == rows {
-                self.prepared.insert(file.key(), Touch::Drop);
+                self.prepared.insert(file.key(), FileRewrite::Drop);
             } else if snapshot.vectors {
                 marks.push((file, hidden));
             } else {
                 let files = rewrite(shared, log, snapshot, &file, hidden).await?;
-                self.prepared.insert(file.key(), Touch::Rewrite(files));
+                self.prepared.insert(file.key(), FileRewrite::Rewrite(files));
             }
         }
         if marks.is_empty() {
@@ -100,7 +100,7 @@ impl Upsert {
         for ((file, descriptor), rows) in files.into_iter().zip(descriptors).zip(marks) {
             // The next commit extends this vector, so it stays in the cache.
             shared.vectors.keep(key(&file.add.path, Some(&descriptor)), Arc::new(rows));
-            self.prepared.insert(file.key(), Touch::Mark(descriptor));
+            self.prepared.insert(file.key(), FileRewrite::Mark(descriptor));
         }
         Ok(())
     }
