@@ -3,13 +3,13 @@
 //!
 //! | module | subject |
 //! | --- | --- |
-//! | [`fault`] | mistakes in a project, their place, and advice |
-//! | [`project`], [`topic`], [`source`], [`models`], [`catalog`](mod@catalog) | a loaded project |
-//! | [`setting`] | texts that refer to secrets, looked up late |
+//! | `fault` | mistakes in a project, their place, and advice |
+//! | [`project`], `topic`, `source`, `models`, `catalog`, [`stages`] | a loaded project |
+//! | `setting` | texts that refer to secrets, looked up late |
 //! | [`shape`] | the keys of every file: one table for both the reader and the JSON Schemas |
 //! | [`avro`] | Avro schemas to stored columns and back, and the effect of schema changes |
-//! | [`load`](mod@load) | reads the files, collects the faults |
-//! | [`fingerprint`] | the hash of everything a model's rows depend on |
+//! | `load` | reads the files, collects the faults |
+//! | `fingerprint` | the hash of everything a model's rows depend on |
 //! | [`plan`] | the steps that `apply` would take |
 //! | [`json_schema`] | JSON Schemas of the files, for editors |
 //!
@@ -18,19 +18,19 @@
 //! project's folder and nothing else.
 
 pub mod avro;
-pub mod catalog;
-pub mod fault;
-pub mod fingerprint;
+mod catalog;
+mod fault;
+mod fingerprint;
 pub mod json_schema;
-pub mod load;
-pub mod models;
+mod load;
+mod models;
 pub mod plan;
 pub mod project;
-pub mod setting;
+mod setting;
 pub mod shape;
-pub mod source;
+mod source;
 pub mod stages;
-pub mod topic;
+mod topic;
 
 pub use catalog::{Catalog, Published};
 pub use fault::{Fault, Location};

@@ -17,18 +17,18 @@ pub struct Shape {
     /// The title of its JSON Schema.
     pub title: &'static str,
     /// Its keys.
-    pub keys: &'static [Key],
+    pub keys: &'static [KeySpec],
 }
 impl Shape {
     /// The key with this name.
-    pub fn key(&self, name: &str) -> Option<&'static Key> {
+    pub fn key(&self, name: &str) -> Option<&'static KeySpec> {
         self.keys.iter().find(|key| key.name == name)
     }
 }
 
 /// One key of a mapping.
 #[derive(Debug)]
-pub struct Key {
+pub struct KeySpec {
     /// As written.
     pub name: &'static str,
     /// The type of its value.
@@ -92,9 +92,9 @@ pub fn faults_of(text: &str, shape: &'static Shape) -> Vec<crate::Fault> {
 }
 
 /// Shorthand for a table of keys.
-pub(crate) const fn key(name: &'static str, kind: Type, doc: &'static str) -> Key {
-    Key { name, kind, required: false, doc }
+pub(crate) const fn key(name: &'static str, kind: Type, doc: &'static str) -> KeySpec {
+    KeySpec { name, kind, required: false, doc }
 }
-pub(crate) const fn required(name: &'static str, kind: Type, doc: &'static str) -> Key {
-    Key { name, kind, required: true, doc }
+pub(crate) const fn required(name: &'static str, kind: Type, doc: &'static str) -> KeySpec {
+    KeySpec { name, kind, required: true, doc }
 }
