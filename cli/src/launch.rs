@@ -21,7 +21,7 @@ pub async fn telemetry(
     quit: &CancellationToken,
     tasks: &mut Tasks<Ended>,
 ) -> Result<()> {
-    let health = Health::bind(common.listen, wiring.meters.clone(), wiring.board.clone()).await?;
+    let health = Health::bind(common.listen, wiring.meters.clone(), wiring.health.clone()).await?;
     let mut addresses = wiring.addresses.clone();
     addresses.push(format!("metrics  http://{}/metrics", health.address().context("the metrics address")?));
     let stop = tasks.stop(Phase::Telemetry);

@@ -60,7 +60,7 @@ pub async fn start(
             })
         }
     };
-    wiring.board.say(stage.name(), Status::Up);
+    wiring.health.set(stage.name(), Status::Up);
     Ok(Some(running))
 }
 

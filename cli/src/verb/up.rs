@@ -87,7 +87,7 @@ async fn drive(
     }
     let stages = select::stages(&wiring.project.catalog, &select);
     for stage in &stages {
-        wiring.board.say(stage.name(), Status::Starting);
+        wiring.health.set(stage.name(), Status::Starting);
     }
     let preview = Preview::default();
     let stop = tasks.stop(Phase::Telemetry);
@@ -168,7 +168,7 @@ fn selected(wiring: &Wiring, common: &Common) -> Result<Vec<TableName>, Failure>
 fn stands(wiring: &Wiring, part: &str, failure: &Failure) {
     let why = failure.error.as_ref().map(|error| format!("{error:#}")).unwrap_or_default();
     tracing::error!(part, why, "waits for a person, the others go on");
-    wiring.board.say(part, Status::Halted(why));
+    wiring.health.set(part, Status::Halted(why));
 }
 
 /// The sources that run here. On services nothing is simulated unless the command line says how much.

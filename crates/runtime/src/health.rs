@@ -36,10 +36,10 @@ pub enum Status {
 
 /// The latest status of every component of a process. Clones share it.
 #[derive(Clone, Default)]
-pub struct Board(Arc<Mutex<BTreeMap<String, Status>>>);
-impl Board {
+pub struct HealthRegistry(Arc<Mutex<BTreeMap<String, Status>>>);
+impl HealthRegistry {
     /// Sets the status of a component.
-    pub fn say(&self, component: impl Into<String>, status: Status) {
+    pub fn set(&self, component: impl Into<String>, status: Status) {
         self.0.lock().insert(component.into(), status);
     }
     /// All components.
@@ -65,13 +65,17 @@ pub struct Health {
 }
 impl Health {
     /// Binds. Port 0 takes a free port: see [`Health::address`].
-    pub async fn bind(address: SocketAddr, meters: Meters, board: Board) -> Result<Self, CannotListen> {
+    pub async fn bind(
+        address: SocketAddr,
+        meters: Meters,
+        registry: HealthRegistry,
+    ) -> Result<Self, CannotListen> {
         let listener = TcpListener::bind(address).await.map_err(|source| CannotListen { address, source })?;
         let router = Router::new()
             .route("/health", get(health))
             .route("/health/ready", get(ready))
             .route("/health/live", get(|| async { "live\n" }))
-            .with_state(Shown { board, meters: meters.clone() })
+            .with_state(Shown { registry, meters: meters.clone() })
             .route("/metrics", get(move || metrics(meters.clone())));
         Ok(Self { listener, router })
     }
@@ -88,13 +92,13 @@ impl Health {
 /// What the endpoints read.
 #[derive(Clone)]
 struct Shown {
-    board: Board,
+    registry: HealthRegistry,
     meters: Meters,
 }
 impl Shown {
     /// The components and the halted pipelines.
     fn all(&self) -> BTreeMap<String, Status> {
-        let mut all = self.board.all();
+        let mut all = self.registry.all();
         for pipeline in self.meters.pipelines() {
             if let Some(reason) = pipeline.halted() {
                 all.insert(format!("{} {}", pipeline.stage(), pipeline.table()), Status::Halted(reason));
@@ -143,15 +147,15 @@ mod tests {
 
     #[tokio::test]
     async fn a_halted_component_is_live_but_not_ready() {
-        let (board, stop) = (Board::default(), CancellationToken::new());
-        let health = Health::bind("127.0.0.1:0".parse().expect("address"), Meters::new(), board.clone())
+        let (registry, stop) = (HealthRegistry::default(), CancellationToken::new());
+        let health = Health::bind("127.0.0.1:0".parse().expect("address"), Meters::new(), registry.clone())
             .await
             .expect("free port");
         let address = health.address().expect("bound");
         let server = crate::tasks::spawn("health", health.serve(stop.clone()));
-        board.say("bronze", Status::Up);
+        registry.set("bronze", Status::Up);
         assert!(get(address, "/health/ready").await.starts_with("HTTP/1.1 200"));
-        board.say("silver.orders", Status::Halted("another plan".into()));
+        registry.set("silver.orders", Status::Halted("another plan".into()));
         assert!(get(address, "/health/ready").await.starts_with("HTTP/1.1 503"));
         assert!(get(address, "/health/live").await.starts_with("HTTP/1.1 200"));
         assert!(get(address, "/health").await.contains("another plan"));
@@ -162,12 +166,12 @@ mod tests {
 
     #[tokio::test]
     async fn a_pipeline_that_halted_is_named_until_it_goes_on() {
-        let (board, meters, stop) = (Board::default(), Meters::new(), CancellationToken::new());
-        let health = Health::bind("127.0.0.1:0".parse().expect("address"), meters.clone(), board.clone());
+        let (registry, meters, stop) = (HealthRegistry::default(), Meters::new(), CancellationToken::new());
+        let health = Health::bind("127.0.0.1:0".parse().expect("address"), meters.clone(), registry.clone());
         let health = health.await.expect("free port");
         let address = health.address().expect("bound");
         let server = crate::tasks::spawn("health", health.serve(stop.clone()));
-        board.say("gold", Status::Up);
+        registry.set("gold", Status::Up);
         let meter = meters.stage("gold", "gold.ratio");
         meter.halt("divide by zero".to_owned());
         let told = get(address, "/health").await;
