@@ -118,17 +118,17 @@ pub async fn land(mut table: Table, work: Work) -> Finished {
         waiting.causes.iter().for_each(|cause| cause.clone().add_to(&mut causes));
     }
     let mut span = work.traces.span("bronze commit", Role::Reads, &causes);
-    span.says("messaging.system", "kafka");
-    span.says("messaging.destination.name", work.topic.as_str().to_owned());
-    span.says(
+    span.set_attribute("messaging.system", "kafka");
+    span.set_attribute("messaging.destination.name", work.topic.as_str().to_owned());
+    span.set_attribute(
         "messaging.batch.message_count",
         ranges.iter().map(|range| range.rows).sum::<u64>().cast_signed(),
     );
-    span.says("lakepulse.table", table.name().to_string());
-    span.says("lakepulse.op", work.op.clone());
+    span.set_attribute("lakepulse.table", table.name().to_string());
+    span.set_attribute("lakepulse.op", work.op.clone());
     let outcome = attempt(&mut table, work, span.cause()).await.unwrap_or_else(Outcome::Failed);
     match &outcome {
-        Outcome::Landed(version) => span.says("lakepulse.version", version.position()),
+        Outcome::Landed(version) => span.set_attribute("lakepulse.version", version.position()),
         Outcome::Moved => span.failed(&"another process has moved the table on"),
         Outcome::Recreated(_) => span.failed(&"the topic was made anew"),
         Outcome::Failed(error) => span.failed(error),

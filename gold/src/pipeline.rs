@@ -182,9 +182,9 @@ impl Keeper {
             return Ok(if idle { Outcome::Idle } else { Outcome::Unchanged });
         }
         let mut span = begun.span("gold commit", Role::Writes, &causes);
-        span.says("lakepulse.table", name.to_string());
+        span.set_attribute("lakepulse.table", name.to_string());
         let op = self.ctx.ids.ulid();
-        span.says("lakepulse.op", op.clone());
+        span.set_attribute("lakepulse.op", op.clone());
         let mut info = info(&self.ctx.project.name, &inputs, decision.as_of, "pins");
         info.traceparent = span.cause().map(|cause| cause.to_string());
         let mut verdicts = Vec::new();
@@ -211,8 +211,8 @@ impl Keeper {
                 Ok(Outcome::Overtaken)
             }
             Landing::Landed(version) => {
-                span.says("lakepulse.version", version.position());
-                span.says("lakepulse.method", method.clone());
+                span.set_attribute("lakepulse.version", version.position());
+                span.set_attribute("lakepulse.method", method.clone());
                 now.checked.clear();
                 let (rows, files) = (now.table.rows(), now.table.files());
                 self.commits += 1;

@@ -310,11 +310,11 @@ impl<W: Wire> Publisher<W> {
         }
         let causes: Vec<Cause> = cause.into_iter().collect();
         let mut span = self.traces.span("publish version", Role::Publishes, &causes);
-        span.says("messaging.system", "kafka");
-        span.says("messaging.destination.name", self.topic.as_str().to_owned());
-        span.says("messaging.batch.message_count", i64::try_from(count).unwrap_or(i64::MAX));
-        span.says("lakepulse.table", self.table.to_string());
-        span.says("lakepulse.version", version.position());
+        span.set_attribute("messaging.system", "kafka");
+        span.set_attribute("messaging.destination.name", self.topic.as_str().to_owned());
+        span.set_attribute("messaging.batch.message_count", i64::try_from(count).unwrap_or(i64::MAX));
+        span.set_attribute("lakepulse.table", self.table.to_string());
+        span.set_attribute("lakepulse.version", version.position());
         let mut from = 0;
         while from < count {
             let to = count.min(from + self.limit);

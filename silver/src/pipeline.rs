@@ -202,9 +202,9 @@ impl Pipeline {
         self.meter.records_in(records as u64);
         let (upto, torn) = (batch.upto, deleted > position);
         let mut trace = self.meter.traces().span("silver commit", Role::Writes, &batch.causes);
-        trace.says("lakepulse.table", self.name.to_string());
-        trace.says("lakepulse.input", open.rules.bronze.to_string());
-        trace.says("lakepulse.input.version", upto.position());
+        trace.set_attribute("lakepulse.table", self.name.to_string());
+        trace.set_attribute("lakepulse.input", open.rules.bronze.to_string());
+        trace.set_attribute("lakepulse.input.version", upto.position());
         let decision = if open.rules.kind == Kind::Append {
             self.append(open, batch, aside).await?
         } else {
@@ -224,7 +224,7 @@ impl Pipeline {
         };
         let landed = self.committer.land(&open.rules, &mut open.tables, &span, decision).await;
         match &landed {
-            Ok(version) => trace.says("lakepulse.version", version.position()),
+            Ok(version) => trace.set_attribute("lakepulse.version", version.position()),
             Err(error) => trace.failed(error),
         }
         drop(trace);

@@ -143,7 +143,7 @@ pub enum Role {
 pub struct Span(Option<opentelemetry_sdk::trace::Span>);
 impl Span {
     /// Sets an attribute.
-    pub fn says(&mut self, name: &'static str, value: impl Into<Value>) {
+    pub fn set_attribute(&mut self, name: &'static str, value: impl Into<Value>) {
         if let Some(span) = &mut self.0 {
             span.set_attribute(KeyValue::new(name, value));
         }
@@ -234,7 +234,7 @@ mod tests {
     fn no_collector_no_span() {
         let traces = Traces::default();
         let mut span = traces.span("bronze commit", Role::Reads, &[]);
-        span.says("rows", 1);
+        span.set_attribute("rows", 1);
         assert!(!traces.is_on() && span.cause().is_none());
     }
 }

@@ -154,10 +154,10 @@ impl Publisher {
             send_lines(&producer, &form, &dead_letter, &identity, &lines, trace.as_deref())
         });
         let sent = sent.await.map_err(failed)?;
-        span.says("messaging.system", "kafka");
-        span.says("messaging.destination.name", topic.as_str().to_owned());
-        span.says("messaging.batch.message_count", sent.records.cast_signed());
-        span.says("lakepulse.file", file.name.clone());
+        span.set_attribute("messaging.system", "kafka");
+        span.set_attribute("messaging.destination.name", topic.as_str().to_owned());
+        span.set_attribute("messaging.batch.message_count", sent.records.cast_signed());
+        span.set_attribute("lakepulse.file", file.name.clone());
         cursor.records += sent.records;
         cursor.bad_lines += sent.bad_lines;
         let (key, value) = (cursor::key(topic, cursor), cursor::value(cursor));
