@@ -227,10 +227,10 @@ impl Keeper {
                     Some(arrived) => self.meter.fresh(committed, arrived),
                     None => seen.into_iter().for_each(|seen| self.meter.newest(seen)),
                 }
-                self.meter.holds(rows, files);
+                self.meter.set_table_size(rows, files);
                 self.tell(&verdicts);
                 if changed || fill {
-                    self.due.owe();
+                    self.due.mark_dirty();
                 }
                 let pins = Pins(&inputs);
                 tracing::info!(table = %name, version = version.0, op, rows = rows_out, method, %pins, "gold committed");
@@ -279,7 +279,7 @@ impl Keeper {
             let taken = taken.of(&self.model.name);
             self.unmeasured = taken.is_err();
             if taken.is_err() {
-                self.due.owe();
+                self.due.mark_dirty();
             }
             taken?;
         }

@@ -240,7 +240,7 @@ impl Pipeline {
         if let Some(newest) = newest_event {
             self.meter.event_time_lag(seconds(now.0 - newest.div_euclid(1000)));
         }
-        self.meter.holds(open.tables.main.rows(), open.tables.main.files());
+        self.meter.set_table_size(open.tables.main.rows(), open.tables.main.files());
         tracing::debug!(table = %self.name, version = version.0, upto = upto.0, records, "batch committed");
         for downstream in self.ctx.project.catalog.followers(&self.name) {
             self.ctx.announce.announce(&downstream, &self.name, version);
@@ -374,10 +374,10 @@ impl Pipeline {
                 self.halt(&error, tried).await;
                 self.control.stands(Some(chain(&error)));
                 self.out = Some(position);
-                self.due.owe();
+                self.due.mark_dirty();
             }
             Err(error) => {
-                self.due.owe();
+                self.due.mark_dirty();
                 return Err(error);
             }
         }
@@ -398,7 +398,7 @@ impl Pipeline {
 
     /// Between two commits.
     async fn keep_up(&mut self, open: &mut Open) -> Result<()> {
-        self.due.owe();
+        self.due.mark_dirty();
         self.commits += 1;
         if self.commits >= self.ctx.settings.compact_every {
             self.commits = 0;

@@ -157,7 +157,7 @@ impl Task {
             self.meter.fresh(now.0, newest);
         }
         if let Some(table) = &self.table {
-            self.meter.holds(table.rows(), table.files());
+            self.meter.set_table_size(table.rows(), table.files());
         }
         for range in ranges.iter().filter(|range| self.assigned.contains_key(&range.partition)) {
             self.report(range.partition);

@@ -234,7 +234,7 @@ impl Meter {
         self.number(Metric::EventTimeLag, seconds);
     }
     /// Sets the size of the table. `rows` is `None` if a writer did not record how many rows it wrote.
-    pub fn holds(&self, rows: Option<u64>, (files, bytes): (usize, u64)) {
+    pub fn set_table_size(&self, rows: Option<u64>, (files, bytes): (usize, u64)) {
         let whole = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
         self.set(Metric::TableFiles, whole(files as u64));
         self.set(Metric::TableBytes, whole(bytes));
@@ -353,7 +353,7 @@ mod tests {
         meter.records_out(5);
         meter.lag(9);
         meter.fresh(5_000, 3_000);
-        meter.holds(Some(7), (1, 100));
+        meter.set_table_size(Some(7), (1, 100));
         meter.measured("revenue", 12.0);
         let said = |name: &str| meters.text().lines().any(|line| line.starts_with(name));
         let owners = [
