@@ -66,7 +66,7 @@ mod table;
 mod testing;
 
 pub use accept::{Accepted, accept};
-pub use catalog::stages::Bronze as Settings;
+pub use catalog::BronzeSettings as Settings;
 pub use error::{Error, Loss};
 pub use learn::learn;
 pub use open::create_table;

@@ -42,7 +42,7 @@ pub mod table;
 mod tests;
 pub mod upkeep;
 
-pub use catalog::stages::Gold as Settings;
+pub use catalog::GoldSettings as Settings;
 pub use error::{Error, Result};
 pub use rebuild::{Rebuilt, rebuild, recompute};
 pub use run::{Context, run, tables};

@@ -18,5 +18,5 @@ pub mod files;
 pub mod postgres;
 pub mod shape;
 
-pub use catalog::stages::Ingest as Settings;
+pub use catalog::IngestSettings as Settings;
 pub use error::Error;

@@ -47,7 +47,7 @@ pub mod table;
 #[cfg(test)]
 mod tests;
 
-pub use catalog::stages::Silver as Settings;
+pub use catalog::SilverSettings as Settings;
 pub use error::{Error, Result};
 pub use rebuild::{Recomputed, rebuild, recompute};
 pub use run::{Context, followed, run, tables};

@@ -4,7 +4,7 @@
 //! | module | subject |
 //! | --- | --- |
 //! | `fault` | mistakes in a project, their place, and advice |
-//! | [`project`], `topic`, `source`, `models`, `catalog`, [`stages`] | a loaded project |
+//! | [`project`], `topic`, `source`, `models`, `catalog`, `stages` | a loaded project |
 //! | `setting` | texts that refer to secrets, looked up late |
 //! | [`shape`] | the keys of every file: one table for both the reader and the JSON Schemas |
 //! | [`avro`] | Avro schemas to stored columns and back, and the effect of schema changes |
@@ -29,7 +29,7 @@ pub mod project;
 mod setting;
 pub mod shape;
 mod source;
-pub mod stages;
+mod stages;
 mod topic;
 
 pub use catalog::{Catalog, Published};
@@ -44,5 +44,5 @@ pub use source::{
     Connection, Csv, Encoding, FileFormat, FileIdentity, FilePattern, Files, Pattern, Postgres, Source,
     WwiSim,
 };
-pub use stages::Stages;
+pub use stages::{BronzeSettings, GoldSettings, IngestSettings, SilverSettings, Stages};
 pub use topic::{Envelope, KEEPS, KeyFormat, READING, Snapshots, Topic, TopicPattern, ValueFormat};

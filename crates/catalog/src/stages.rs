@@ -7,18 +7,18 @@ use std::time::Duration;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Stages {
     /// Reads sources.
-    pub ingest: Ingest,
+    pub ingest: IngestSettings,
     /// Reads topics.
-    pub bronze: Bronze,
+    pub bronze: BronzeSettings,
     /// Folds events.
-    pub silver: Silver,
+    pub silver: SilverSettings,
     /// Refreshes and publishes.
-    pub gold: Gold,
+    pub gold: GoldSettings,
 }
 
 /// Reading files.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ingest {
+pub struct IngestSettings {
     /// The most lines of one transaction.
     pub batch_lines: usize,
     /// The most bytes of one transaction; a single line may exceed it.
@@ -26,7 +26,7 @@ pub struct Ingest {
     /// A longer line is a bad line.
     pub max_line_bytes: usize,
 }
-impl Default for Ingest {
+impl Default for IngestSettings {
     fn default() -> Self {
         Self { batch_lines: 5_000, batch_bytes: 4 << 20, max_line_bytes: 8 << 20 }
     }
@@ -34,7 +34,7 @@ impl Default for Ingest {
 
 /// Bronze. The project's `commit:` decides when a table commits.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Bronze {
+pub struct BronzeSettings {
     /// How long the registry must answer that a schema does not exist before its records become error rows.
     /// Until then their partition waits, because a replica of the registry may lag.
     pub missing_schema_after: Duration,
@@ -51,7 +51,7 @@ pub struct Bronze {
     /// How often files and log entries that nothing needs are deleted.
     pub maintain: Duration,
 }
-impl Default for Bronze {
+impl Default for BronzeSettings {
     fn default() -> Self {
         Self {
             missing_schema_after: Duration::from_secs(30),
@@ -66,7 +66,7 @@ impl Default for Bronze {
 
 /// Silver.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Silver {
+pub struct SilverSettings {
     /// Close a batch at the first bronze version that brings it to this many rows. More rows cost fewer commits
     /// and more memory; one bronze version is never split.
     pub max_rows: NonZeroUsize,
@@ -81,7 +81,7 @@ pub struct Silver {
     /// How often files and log entries that nothing needs are deleted.
     pub maintain: Duration,
 }
-impl Default for Silver {
+impl Default for SilverSettings {
     fn default() -> Self {
         Self {
             max_rows: NonZeroUsize::MIN.saturating_add(99_999),
@@ -96,7 +96,7 @@ impl Default for Silver {
 
 /// Gold.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Gold {
+pub struct GoldSettings {
     /// Look at the inputs at least this often, even without an announcement.
     pub poll: Duration,
     /// Refresh a table at most this often while its inputs change. A refresh of few changes costs nearly as
@@ -115,7 +115,7 @@ pub struct Gold {
     /// Records per Kafka transaction.
     pub max_transaction: usize,
 }
-impl Default for Gold {
+impl Default for GoldSettings {
     fn default() -> Self {
         Self {
             poll: Duration::from_secs(1),
