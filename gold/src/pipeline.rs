@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arrow::array::RecordBatch;
-use catalog::{Model, project::ClockKind};
+use catalog::{ClockKind, Model};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use lake::{Compaction, Keys, Landing, Table};

@@ -71,8 +71,8 @@ pub async fn rebuild(
         let first = plan(&project.catalog, model, ClockMs(0))?;
         let inputs = Inputs::open(lake, name, &first.inputs).await?;
         let time = match project.clock {
-            catalog::project::ClockKind::Wall => clock.now(),
-            catalog::project::ClockKind::Events => {
+            catalog::ClockKind::Wall => clock.now(),
+            catalog::ClockKind::Events => {
                 ClockMs(inputs.newest_event(&Positions::default()).await?.unwrap_or_default())
             }
         };

@@ -3,8 +3,7 @@
 //! It is the project's: the wall clock's, or with `clock: events` that of the newest event the table has seen,
 //! floored to the model's `tick`.
 
-use catalog::Model;
-use catalog::project::ClockKind;
+use catalog::{ClockKind, Model};
 use lake::Table;
 use model::{ClockMs, Version};
 use stage::CommitInfo;

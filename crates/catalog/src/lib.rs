@@ -4,7 +4,7 @@
 //! | module | subject |
 //! | --- | --- |
 //! | `fault` | mistakes in a project, their place, and advice |
-//! | [`project`], `topic`, `source`, `models`, `catalog`, `stages` | a loaded project |
+//! | `project`, `topic`, `source`, `models`, `catalog`, `stages` | a loaded project |
 //! | `setting` | texts that refer to secrets, looked up late |
 //! | [`shape`] | the keys of every file: one table for both the reader and the JSON Schemas |
 //! | [`avro`] | Avro schemas to stored columns and back, and the effect of schema changes |
@@ -25,7 +25,7 @@ pub mod json_schema;
 mod load;
 mod models;
 pub mod plan;
-pub mod project;
+mod project;
 mod setting;
 pub mod shape;
 mod source;

@@ -138,7 +138,7 @@ async fn the_pinned_time_moves_by_ticks_and_recomputes_what_asks_for_it() {
 async fn a_clock_that_follows_events_is_the_newest_of_its_inputs() {
     let sql = "SELECT id, current_date AS day FROM silver.a";
     let mut project = project(&[(Kind::Table, "gold.t", &["id"], sql, 7)]);
-    project.clock = catalog::project::ClockKind::Events;
+    project.clock = catalog::ClockKind::Events;
     let world = World::new(project).await;
     let mut keeper = world.keeper("gold.t");
     let day = |n: i64| world.event.store(n * 86_400_000 + 1, std::sync::atomic::Ordering::Relaxed);
