@@ -255,7 +255,7 @@ pub fn info(
     topic_id: &TopicId,
     ranges: &[Range],
     digests: &[Sum],
-) -> info::Bronze {
+) -> info::BronzeCommit {
     let range = |(range, digest): (&Range, &Sum)| info::Range {
         topic: topic.to_string(),
         topic_id: topic_id.to_string(),
@@ -265,9 +265,9 @@ pub fn info(
         rows: range.rows,
         digest: digest.to_string(),
     };
-    info::Bronze {
+    info::BronzeCommit {
         project: project.to_string(),
         ranges: ranges.iter().zip(digests).map(range).collect(),
-        ..info::Bronze::default()
+        ..info::BronzeCommit::default()
     }
 }

@@ -165,9 +165,9 @@ impl Committer {
         if main.is_some() {
             set.set(AppId::plan(), span.plan);
         }
-        let info = CommitInfo::Silver(info::Silver {
+        let info = CommitInfo::Silver(info::SilverCommit {
             project: self.project.to_string(),
-            input: info::Span { table: span.bronze.to_string(), from: span.from, to: span.to.0 },
+            input: info::VersionRange { table: span.bronze.to_string(), from: span.from, to: span.to.0 },
             outcomes: main,
             newest_event_ms: span.newest_event_ms.filter(|_| main.is_some()),
             newest_arrival_ms: span.newest_arrival_ms.filter(|_| main.is_some()),

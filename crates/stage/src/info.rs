@@ -16,20 +16,20 @@ use serde_json::{Map, Value};
 #[serde(tag = "stage", rename_all = "lowercase")]
 pub enum CommitInfo {
     /// Records of a topic.
-    Bronze(Bronze),
+    Bronze(BronzeCommit),
     /// Events of a bronze table, folded.
-    Silver(Silver),
+    Silver(SilverCommit),
     /// A refresh of a gold table.
-    Gold(Gold),
+    Gold(GoldCommit),
     /// Files merged by `lake`; no row changes.
-    Compaction(Compaction),
+    Compaction(CompactionCommit),
     /// Columns or properties set by `apply`.
     Apply,
 }
 
 /// The records in a bronze commit.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Bronze {
+pub struct BronzeCommit {
     /// The project that owns the table.
     #[serde(default)]
     pub project: String,
@@ -64,12 +64,12 @@ pub struct Range {
 
 /// What a silver commit read, and the outcomes of its rows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Silver {
+pub struct SilverCommit {
     /// The project that owns the table.
     #[serde(default)]
     pub project: String,
     /// What it read.
-    pub input: Span,
+    pub input: VersionRange,
     /// The outcomes of its rows. Absent in the table's siblings.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outcomes: Option<Outcomes>,
@@ -86,7 +86,7 @@ pub struct Silver {
 
 /// A range of versions of a table.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Span {
+pub struct VersionRange {
     /// The table.
     pub table: String,
     /// The version read before. `None`: none.
@@ -97,7 +97,7 @@ pub struct Span {
 
 /// The inputs of a gold commit.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Gold {
+pub struct GoldCommit {
     /// The project that owns the table.
     #[serde(default)]
     pub project: String,
@@ -138,7 +138,7 @@ pub struct Pin {
 
 /// What a compaction did.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Compaction {
+pub struct CompactionCommit {
     /// How many files were merged into how many.
     pub files: Files,
 }
@@ -359,8 +359,8 @@ mod tests {
 
     #[test]
     fn only_what_a_commit_has_is_stored() {
-        let span = Span { table: "bronze.t".to_owned(), from: Some(2), to: 3 };
-        let info = CommitInfo::Silver(Silver {
+        let span = VersionRange { table: "bronze.t".to_owned(), from: Some(2), to: 3 };
+        let info = CommitInfo::Silver(SilverCommit {
             project: "shop".to_owned(),
             input: span,
             outcomes: None,

@@ -266,9 +266,9 @@ impl World {
             remove: Remove::Keys(Keys { columns: vec!["id".to_owned()], rows: key_rows }),
             schema: None,
             properties: BTreeMap::new(),
-            info: CommitInfo::Silver(info::Silver {
+            info: CommitInfo::Silver(info::SilverCommit {
                 project: self.project.name.to_string(),
-                input: info::Span { table: "bronze.t".to_owned(), from: None, to: 0 },
+                input: info::VersionRange { table: "bronze.t".to_owned(), from: None, to: 0 },
                 outcomes: None,
                 newest_event_ms: at(&self.event),
                 newest_arrival_ms: at(&self.arrival),

@@ -138,7 +138,7 @@ fn ranges(log: &[LogEntry], finding: &mut Finding) -> (BTreeMap<Partition, Vec<R
     for entry in log {
         let info = match CommitInfo::of(entry) {
             Ok(Some(CommitInfo::Bronze(info))) => info,
-            Ok(_) => info::Bronze::default(),
+            Ok(_) => info::BronzeCommit::default(),
             Err(error) => {
                 finding.fault(format!("{error}: {}", error.source));
                 continue;

@@ -5,7 +5,7 @@ use anyhow::{Context as _, Result};
 use catalog::{Kind, Model};
 use lake::{LogEntry, Table};
 use model::{AppId, TableName, Version};
-use stage::info::Silver;
+use stage::info::SilverCommit;
 use stage::{CommitInfo, Outcomes};
 
 use super::follow::{self, Standing};
@@ -155,7 +155,7 @@ fn accounts(log: &[LogEntry], input: &AppId, bronze: &[LogEntry], all: u64, find
                 None
             }
         };
-        if let Some(CommitInfo::Silver(Silver { input: span, outcomes: Some(outcomes), .. })) = info {
+        if let Some(CommitInfo::Silver(SilverCommit { input: span, outcomes: Some(outcomes), .. })) = info {
             let (from, to) = (span.from, Version(span.to).position());
             let stated = outcomes.total();
             if from != held && held.is_some() {
