@@ -208,7 +208,7 @@ fn start<S: Stage>(
                 let broke_off = |said| Err(Why::BrokeOff { task: name, said });
                 let outcome = match task.await {
                     Ok(Ok(outcome)) => outcome.map_err(Why::Halted),
-                    Ok(Err(panic)) => broke_off(text_of(panic.as_ref())),
+                    Ok(Err(panic)) => broke_off(panic_message(panic.as_ref())),
                     Err(aborted) => broke_off(aborted.to_string()),
                 };
                 Ended::Task(table, outcome)
@@ -280,7 +280,7 @@ fn settle<S: Stage>(
 }
 
 /// The message of a panic.
-pub fn text_of(panic: &(dyn Any + Send)) -> String {
+pub fn panic_message(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message").to_owned()
 }
