@@ -149,7 +149,7 @@ impl Inputs {
             let (mut added, mut removed) = (Vec::new(), Vec::new());
             for version in &versions {
                 let change = open.read_change(version).await.of(&self.table)?;
-                if let Some(info) = CommitInfo::said(version.entry()) {
+                if let Some(info) = CommitInfo::parse_lossy(version.entry()) {
                     arrived = arrived.max(info.newest_arrival_ms());
                     info.cause().into_iter().for_each(|cause| cause.add_to(&mut causes));
                 }
@@ -199,7 +199,7 @@ impl Inputs {
                 Err(lake::Error::LogGone { .. }) => open.log(Some(last(open)), open.version()).await,
                 other => other,
             };
-            let said = |entry: &LogEntry| CommitInfo::said(entry).as_ref().and_then(of);
+            let said = |entry: &LogEntry| CommitInfo::parse_lossy(entry).as_ref().and_then(of);
             newest = newest.max(entries.of(&self.table)?.iter().filter_map(said).max());
         }
         Ok(newest)

@@ -165,7 +165,7 @@ pub struct Published {
 impl Published {
     /// Takes note of a version of the table. Its span comes back, where it was traced.
     fn saw(&mut self, entry: &LogEntry) -> Option<Cause> {
-        let info = CommitInfo::said(entry)?;
+        let info = CommitInfo::parse_lossy(entry)?;
         self.arrived = self.arrived.max(info.newest_arrival_ms());
         info.cause()
     }

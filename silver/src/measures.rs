@@ -27,7 +27,7 @@ pub async fn as_of(clock: ClockKind, now: ClockMs, model: &Model, table: &Table)
                 Err(lake::Error::LogGone { .. }) => Vec::new(),
                 entries => entries.of(&model.name)?,
             };
-            let said: Vec<CommitInfo> = entries.iter().filter_map(CommitInfo::said).collect();
+            let said: Vec<CommitInfo> = entries.iter().filter_map(CommitInfo::parse_lossy).collect();
             let event = said.iter().filter_map(CommitInfo::newest_event_ms).max();
             // Records without a time of their own have that of their arrival.
             let newest = event.or_else(|| said.iter().filter_map(CommitInfo::newest_arrival_ms).max());

@@ -164,7 +164,7 @@ async fn landed(
     let table = open.table(table).await?;
     let mut first = None;
     for entry in table.log(None, table.version()).await? {
-        CommitInfo::of(&entry)?.iter().for_each(&mut each);
+        CommitInfo::parse(&entry)?.iter().for_each(&mut each);
         if entry.data_change {
             first = earlier(first, Some(entry.timestamp_ms));
         }

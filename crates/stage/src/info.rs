@@ -164,7 +164,7 @@ pub struct Unreadable {
 
 impl CommitInfo {
     /// Parses a log entry. `None`: no stage wrote it.
-    pub fn of(entry: &LogEntry) -> Result<Option<Self>, Unreadable> {
+    pub fn parse(entry: &LogEntry) -> Result<Option<Self>, Unreadable> {
         if entry.info.get("stage").is_none() {
             return Ok(None);
         }
@@ -172,9 +172,9 @@ impl CommitInfo {
         read.map(Some).map_err(|source| Unreadable { version: entry.version, source })
     }
 
-    /// As [`CommitInfo::of`], but ignores errors, for metrics and pauses.
-    pub fn said(entry: &LogEntry) -> Option<Self> {
-        Self::of(entry).ok().flatten()
+    /// As [`CommitInfo::parse`], but ignores errors, for metrics and pauses.
+    pub fn parse_lossy(entry: &LogEntry) -> Option<Self> {
+        Self::parse(entry).ok().flatten()
     }
 
     /// The stored form.
@@ -335,7 +335,7 @@ mod tests {
     #[case::compaction(json!({ "stage": "compaction", "op": "01J", "files": { "from": 9, "to": 1 } }))]
     #[case::apply(json!({ "stage": "apply", "op": "01J" }))]
     fn what_was_stored_is_read_and_stored_again_as_it_was(#[case] stored: Value) {
-        let info = CommitInfo::of(&entry(stored.clone())).expect("readable").expect("of a stage");
+        let info = CommitInfo::parse(&entry(stored.clone())).expect("readable").expect("of a stage");
         let mut again = info.stored();
         // `lake` adds it.
         again.insert("op".to_owned(), "01J".into());
@@ -344,16 +344,16 @@ mod tests {
 
     #[test]
     fn what_no_stage_wrote_says_nothing_and_what_a_stage_cannot_have_written_is_an_error() {
-        assert!(CommitInfo::of(&entry(Value::Null)).expect("nothing").is_none());
-        assert!(CommitInfo::of(&entry(json!({ "op": "01J" }))).expect("nothing").is_none());
+        assert!(CommitInfo::parse(&entry(Value::Null)).expect("nothing").is_none());
+        assert!(CommitInfo::parse(&entry(json!({ "op": "01J" }))).expect("nothing").is_none());
         for info in [
             json!({ "stage": "copper" }),
             json!({ "stage": "bronze", "ranges": [{ "topic": "t" }] }),
             json!({ "stage": "silver", "input": { "table": "t", "from": "two", "to": 4 } }),
         ] {
-            let error = CommitInfo::of(&entry(info.clone())).expect_err("unreadable");
+            let error = CommitInfo::parse(&entry(info.clone())).expect_err("unreadable");
             assert!(error.to_string().contains("version 7"), "{error}");
-            assert!(CommitInfo::said(&entry(info)).is_none());
+            assert!(CommitInfo::parse_lossy(&entry(info)).is_none());
         }
     }
 

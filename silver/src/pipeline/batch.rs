@@ -76,7 +76,7 @@ impl Pipeline {
         while let Some(version) = open.pending.pop_front() {
             let added = open.bronze.read_added(&version, &columns).await.of(&self.name)?;
             let at = version.entry().version;
-            let cause = CommitInfo::said(version.entry()).and_then(|info| info.cause());
+            let cause = CommitInfo::parse_lossy(version.entry()).and_then(|info| info.cause());
             cause.into_iter().for_each(|cause| cause.add_to(&mut batch.causes));
             rows += added.iter().map(RecordBatch::num_rows).sum::<usize>();
             batch.rows.push((at, added));
@@ -94,6 +94,6 @@ impl Pipeline {
 
 /// How many rows bronze says a version added.
 fn rows_of(version: &ChangedVersion) -> i64 {
-    let rows = CommitInfo::said(version.entry()).map_or(0, |info| info.records());
+    let rows = CommitInfo::parse_lossy(version.entry()).map_or(0, |info| info.records());
     i64::try_from(rows).unwrap_or(i64::MAX)
 }
