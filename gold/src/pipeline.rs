@@ -465,7 +465,7 @@ pub async fn keep(mut keeper: Keeper, landed: impl Fn(Version)) -> Result<()> {
         match outcome.map_err(|error| judge(&mut retry, &name, error)) {
             Ok(outcome) => {
                 retry.reset();
-                keeper.control.stands(None);
+                keeper.control.set_waiting(None);
                 if std::mem::take(&mut noted) {
                     unnote(&lake, "gold", &name).await;
                 }
@@ -495,7 +495,7 @@ pub async fn keep(mut keeper: Keeper, landed: impl Fn(Version)) -> Result<()> {
                 note(&lake, "gold", &name, reason.clone(), tried.clone()).await;
                 noted = true;
                 meter.halt(reason.clone());
-                keeper.control.stands(Some(reason));
+                keeper.control.set_waiting(Some(reason));
                 if !rows {
                     return Err(error);
                 }

@@ -367,12 +367,12 @@ impl Pipeline {
         match taken.of(&self.name) {
             Ok(()) => {
                 self.out = None;
-                self.control.stands(None);
+                self.control.set_waiting(None);
             }
             Err(error @ Error::MeasureFailed { .. }) => {
                 let tried = Positions::default().with(open.input.clone(), position);
                 self.halt(&error, tried).await;
-                self.control.stands(Some(chain(&error)));
+                self.control.set_waiting(Some(chain(&error)));
                 self.out = Some(position);
                 self.due.mark_dirty();
             }

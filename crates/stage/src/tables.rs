@@ -63,12 +63,12 @@ pub struct Control {
     pub wake: Arc<Notify>,
     /// Another process owns the table now, or this process ends.
     pub stop: CancellationToken,
-    stands: Arc<Mutex<Option<String>>>,
+    waiting: Arc<Mutex<Option<String>>>,
 }
 impl Control {
     /// Sets why the table waits for newer inputs; `None`: it goes on.
-    pub fn stands(&self, why: Option<String>) {
-        *self.stands.lock() = why;
+    pub fn set_waiting(&self, why: Option<String>) {
+        *self.waiting.lock() = why;
     }
 }
 
@@ -177,7 +177,7 @@ pub async fn run<S: Stage>(
     }
     ended?;
     let halted = running.into_iter().filter(|(_, known)| !known.lost).filter_map(|(table, known)| {
-        let reason = known.halted.or_else(|| known.control.stands.lock().take())?;
+        let reason = known.halted.or_else(|| known.control.waiting.lock().take())?;
         Some(Halted { table, reason })
     });
     Ok(halted.collect())
