@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use catalog::{Model, Project};
-use lake::error::Cause;
-use lake::{Elsewhere, Followers, Table};
+use lake::{BoxError, Elsewhere, Followers, Table};
 use model::{ProjectName, Version};
 use stream::Kafka;
 
@@ -28,7 +27,7 @@ struct Topic {
 }
 #[async_trait]
 impl Elsewhere for Topic {
-    async fn needs(&self, table: &Table) -> Result<Vec<Option<Version>>, Cause> {
+    async fn needs(&self, table: &Table) -> Result<Vec<Option<Version>>, BoxError> {
         let progress = progress(&self.kafka, &self.project, table.id()).await?;
         Ok(vec![progress.map(|progress| progress.needs())])
     }

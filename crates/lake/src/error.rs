@@ -3,7 +3,7 @@
 use model::Reaction;
 
 /// Boxed error of a library.
-pub type Cause = Box<dyn std::error::Error + Send + Sync>;
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// A failure of the lake. A lost race is not an error: see [`crate::Landing::Moved`].
 #[derive(Debug, thiserror::Error)]
@@ -76,7 +76,7 @@ pub enum Error {
         /// The table.
         table: String,
         /// The parser's error.
-        source: Cause,
+        source: BoxError,
     },
     /// The table uses a feature that this program does not support.
     #[error("table `{table}` requires `{feature}`, which is not supported")]
@@ -170,7 +170,7 @@ pub enum Error {
         /// The table.
         table: String,
         /// The cause.
-        source: Cause,
+        source: BoxError,
     },
     /// Too many attempts in a row failed, and whether the last one landed is unknown. Committing the same
     /// commit again finds out.

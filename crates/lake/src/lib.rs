@@ -10,7 +10,7 @@
 //! | `table` | a [`Lake`] and its tables: the commit protocol ([`Commit`]), replacing rows by key, the [`Change`]s of versions, a table for DataFusion, [`Halt`]s, and the race that tests a store ([`probe`]) |
 //! | `upkeep` | merges small files ([`Compaction`]), deletes files and entries that nothing needs ([`Vacuum`], [`maintain`](mod@maintain)) |
 //!
-//! [`error`] has the failures, and the reaction to each.
+//! `error` has the failures, and the reaction to each.
 //!
 //! **Words.** A *file* is a parquet file of rows. It is *staged* once it is in the store, and it has *landed*
 //! once a commit refers to it. A *vector* marks the deleted rows of a file. A *position* is the version of a
@@ -18,7 +18,7 @@
 //!
 //! **Never here**: Kafka, SQL text, the catalogue, a retry that hides whether a commit landed.
 
-pub mod error;
+mod error;
 mod files;
 mod log;
 mod store;
@@ -33,7 +33,7 @@ pub use table::probe;
 pub use upkeep::maintain;
 
 pub use defaults::{DEFAULTS, Defaults};
-pub use error::{Error, Result};
+pub use error::{BoxError, Error, Result};
 pub use files::stage::StagedFile;
 pub use log::LogEntry;
 pub use maintain::{Elsewhere, Followers, Maintained, Upkeep, maintain};

@@ -27,7 +27,7 @@ use parquet::errors::ParquetError;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use crate::error::Cause;
+use crate::error::BoxError;
 use crate::log::file::DataFile;
 use crate::log::snapshot::{Replay, Snapshot};
 use crate::store::{Store, unreachable};
@@ -284,7 +284,7 @@ impl Log {
         }
     }
 
-    pub fn bad(&self, source: impl Into<Cause>) -> Error {
+    pub fn bad(&self, source: impl Into<BoxError>) -> Error {
         Error::BadLog { table: self.table.clone(), source: source.into() }
     }
 }

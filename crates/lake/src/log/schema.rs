@@ -11,7 +11,7 @@ use crate::{Error, Result};
 
 /// Parses the schema of a Metadata action. Strings are `Utf8`, timestamps are microseconds in UTC.
 pub(crate) fn parse(table: &str, schema_string: &str) -> Result<SchemaRef> {
-    let bad = |source: crate::error::Cause| Error::BadLog { table: table.to_owned(), source };
+    let bad = |source: crate::error::BoxError| Error::BadLog { table: table.to_owned(), source };
     let delta: StructType = serde_json::from_str(schema_string).map_err(|e| bad(e.into()))?;
     let arrow: Schema = (&delta).try_into_arrow().map_err(|e| bad(e.into()))?;
     Ok(Arc::new(arrow))

@@ -45,7 +45,7 @@ const FEATURES: [&str; 8] = [
 
 impl Meta {
     pub fn try_new(table: &str, line: MetaLine) -> Result<Self> {
-        let bad = |source: crate::error::Cause| Error::BadLog { table: table.to_owned(), source };
+        let bad = |source: crate::error::BoxError| Error::BadLog { table: table.to_owned(), source };
         let id = line.id.parse().map_err(|e: model::BadName| bad(e.into()))?;
         let schema = schema::parse(table, &line.schema_string)?;
         Ok(Self { line, id, schema })

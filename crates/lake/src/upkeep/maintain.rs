@@ -17,7 +17,7 @@ use async_trait::async_trait;
 use model::{AppId, ClockMs, TableName, Version};
 use runtime::{CancellationToken, Clock};
 
-use crate::error::Cause;
+use crate::error::BoxError;
 use crate::table::Table;
 use crate::table::lake::Lake;
 use crate::upkeep::vacuum::{KEEP, Vacuum, VacuumReport};
@@ -27,12 +27,12 @@ use crate::{Error, Result};
 #[async_trait]
 pub trait Elsewhere: Send + Sync {
     /// For each follower, the version from which it needs the table. `None`: from the first.
-    async fn needs(&self, table: &Table) -> Result<Vec<Option<Version>>, Cause>;
+    async fn needs(&self, table: &Table) -> Result<Vec<Option<Version>>, BoxError>;
 }
 /// No such followers.
 #[async_trait]
 impl Elsewhere for () {
-    async fn needs(&self, _: &Table) -> Result<Vec<Option<Version>>, Cause> {
+    async fn needs(&self, _: &Table) -> Result<Vec<Option<Version>>, BoxError> {
         Ok(Vec::new())
     }
 }
