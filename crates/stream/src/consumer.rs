@@ -200,10 +200,9 @@ impl Consumer {
         self.shared.seek(topic, partition, offset);
     }
 
-    /// Reads the partition no more, until [`Consumer::seek`] or its next assignment. Batches of it that
-    /// wait already are dropped.
-    pub fn hold(&self, topic: &TopicName, partition: i32) {
-        self.shared.hold(topic, partition);
+    /// Pauses the partition until [`Consumer::seek`] or its next assignment. Waiting batches of it are dropped.
+    pub fn pause(&self, topic: &TopicName, partition: i32) {
+        self.shared.pause(topic, partition);
     }
 
     /// Stores where the output stands with the group, for tools that show lag. Never read back.

@@ -301,7 +301,7 @@ async fn a_slow_reader_bounds_the_queue_and_misses_nothing() {
     let mut got = values(&mut consumer, 1).await;
     // Left alone with a full queue, the thread gives its fetches up.
     let deadline = tokio::time::Instant::now() + crate::tests::PATIENCE;
-    while consumer.shared.holds.load(Ordering::Acquire) == 0 {
+    while consumer.shared.suspensions.load(Ordering::Acquire) == 0 {
         assert!(tokio::time::Instant::now() < deadline, "a full queue was never noticed");
         tokio::task::yield_now().await;
     }
