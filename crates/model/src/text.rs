@@ -12,7 +12,7 @@
 //! | float | the same, if the float prints with these digits, so that none is lost to rounding |
 //! | boolean | `true`, `false` |
 //! | date | `2026-01-31`, or `2026-01-31Z` as Debezium writes it; years 0001 to 9999 |
-//! | time | `23:59:59`, with a fraction of at most six significant digits; a `Z` may follow |
+//! | time | `23:59:59`, with a fraction whose digits after the sixth are zero; a `Z` may follow |
 //! | instant | date, `T` or one space, time, then nothing (UTC), `Z`, `+01:00` or `+01` |
 //! | uuid | 8-4-4-4-12 hexadecimal digits |
 //! | bytes | [`BytesForm`]: base64 with its padding, hexadecimal digits, or the text's own bytes |
