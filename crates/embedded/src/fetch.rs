@@ -35,8 +35,8 @@ impl Service<Store, FetchRequest> for Fetch {
     async fn serve(&self, ctx: Context<Store>, request: FetchRequest) -> Result<FetchResponse, Self::Error> {
         let store = ctx.state();
         let committed = request.isolation_level == Some(1);
-        let wanted: Vec<Wanted> =
-            request.topics.into_iter().flatten().map(|t| Wanted::find(store, t)).collect();
+        let wanted: Vec<RequestedTopic> =
+            request.topics.into_iter().flatten().map(|t| RequestedTopic::find(store, t)).collect();
         let patience = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0));
         let deadline = Instant::now() + patience;
         let mut moved = store.moved();
@@ -64,12 +64,12 @@ impl Service<Store, FetchRequest> for Fetch {
 }
 
 /// The requested partitions of one topic.
-struct Wanted {
+struct RequestedTopic {
     asked: FetchTopic,
     topic: Option<Arc<StoredTopic>>,
 }
 
-impl Wanted {
+impl RequestedTopic {
     fn find(store: &Store, asked: FetchTopic) -> Self {
         let id = match (&asked.topic, asked.topic_id) {
             (Some(name), _) => Some(TopicId::Name(name.clone())),

@@ -23,7 +23,7 @@ pub(super) fn read(cx: &mut Context<'_>, draft: &Draft) -> (Vec<Expectation>, Ve
             Some("fail") => Otherwise::Fail,
             _ => Otherwise::Warn,
         };
-        let reader = Reader { draft, name, line, rule, otherwise };
+        let reader = RuleReader { draft, name, line, rule, otherwise };
         match reader.read(cx) {
             Some(Rule::Row(expectation)) => expectations.push(expectation),
             Some(Rule::Table(measure)) => measures.push(measure),
@@ -38,14 +38,14 @@ enum Rule {
     Table(Measure),
 }
 
-struct Reader<'a> {
+struct RuleReader<'a> {
     draft: &'a Draft,
     name: &'a str,
     line: usize,
     rule: &'a Object,
     otherwise: Otherwise,
 }
-impl Reader<'_> {
+impl RuleReader<'_> {
     fn fault(&self, cx: &mut Context<'_>, key: &str, message: impl Into<String>, help: &str) {
         let line = self.rule.entries.get(key).map_or(self.line, |entry| entry.line);
         cx.faults.add(&self.draft.at(line), message, help);

@@ -36,7 +36,7 @@ pub(super) fn read(
         defaults: root.object("defaults").map(Defaults::read).unwrap_or_default(),
         ..Contracts::default()
     };
-    let mut reader = Reader { cx, target, schemas, learned, contracts };
+    let mut reader = ContractReader { cx, target, schemas, learned, contracts };
     if let Some(topics) = root.object("topics") {
         for (name, line, object) in topics.objects() {
             if name.contains('*') {
@@ -55,14 +55,14 @@ pub(super) fn read(
     reader.contracts
 }
 
-struct Reader<'a, 'c> {
+struct ContractReader<'a, 'c> {
     cx: &'a mut Context<'c>,
     target: &'a TopicDefaults,
     schemas: Schemas,
     learned: &'a Learned,
     contracts: Contracts,
 }
-impl Reader<'_, '_> {
+impl ContractReader<'_, '_> {
     fn fault(&mut self, line: usize, message: impl Into<String>, help: impl Into<String>) {
         self.cx.faults.add_at(Path::new(FILE), line, message, help);
     }

@@ -9,7 +9,7 @@ use crate::avro::{self, Compat};
 use crate::{Envelope, KeyFormat, Project, Topic, ValueFormat};
 
 pub(super) fn steps(project: &Project, existing: &Existing) -> Vec<Step> {
-    let wanted: Vec<Wanted<'_>> = wanted(project);
+    let wanted: Vec<DeclaredTopic<'_>> = wanted(project);
     let (mut topics, mut subjects) = (Vec::new(), Vec::new());
     for wanted in &wanted {
         let downstream = || wanted.downstream(project, existing);
@@ -25,7 +25,7 @@ pub(super) fn steps(project: &Project, existing: &Existing) -> Vec<Step> {
 }
 
 /// A topic that should exist: read by bronze, or published by gold.
-struct Wanted<'a> {
+struct DeclaredTopic<'a> {
     name: &'a TopicName,
     partitions: i32,
     /// Whether the number of partitions may be raised to the declared one.
@@ -41,7 +41,7 @@ struct Wanted<'a> {
     /// Whether this project writes its records.
     is_ours: bool,
 }
-impl Wanted<'_> {
+impl DeclaredTopic<'_> {
     fn downstream(&self, project: &Project, existing: &Existing) -> Vec<Reached> {
         let Some(topic) = self.read else { return Vec::new() };
         let there = existing.tables.get(&topic.table);
@@ -51,7 +51,7 @@ impl Wanted<'_> {
     }
 }
 
-fn wanted(project: &Project) -> Vec<Wanted<'_>> {
+fn wanted(project: &Project) -> Vec<DeclaredTopic<'_>> {
     let sequenced = |topic: &Topic| {
         let mut readers = project.catalog.models.values().filter(|m| m.source.as_ref() == Some(&topic.table));
         readers.all(|model| model.sequence_by.is_some())
@@ -66,7 +66,7 @@ fn wanted(project: &Project) -> Vec<Wanted<'_>> {
         let mut ours = project.catalog.sources.values().filter(|source| source.gives_commits());
         topic.envelope == Envelope::Debezium && ours.any(|s| s.streams.values().any(|fed| *fed == topic.name))
     };
-    let read = project.catalog.topics.values().map(|topic| Wanted {
+    let read = project.catalog.topics.values().map(|topic| DeclaredTopic {
         name: &topic.name,
         partitions: topic.partitions,
         declared: project.catalog.sized.contains(&topic.name),
@@ -88,7 +88,7 @@ fn wanted(project: &Project) -> Vec<Wanted<'_>> {
         read: Some(topic),
         is_ours: is_fed(topic),
     });
-    let published = project.catalog.published.values().map(|topic| Wanted {
+    let published = project.catalog.published.values().map(|topic| DeclaredTopic {
         name: &topic.name,
         partitions: topic.partitions,
         declared: false,
@@ -105,7 +105,7 @@ fn wanted(project: &Project) -> Vec<Wanted<'_>> {
 }
 
 fn topic_step(
-    wanted: &Wanted<'_>,
+    wanted: &DeclaredTopic<'_>,
     existing: Option<&ExistingTopic>,
     downstream: impl Fn() -> Vec<Reached>,
 ) -> Option<Step> {
@@ -146,7 +146,7 @@ fn topic_step(
 }
 
 fn subject_step(
-    wanted: &Wanted<'_>,
+    wanted: &DeclaredTopic<'_>,
     subject: String,
     is_key: bool,
     schema: &str,

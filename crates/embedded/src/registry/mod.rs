@@ -7,7 +7,7 @@
 
 mod api;
 mod compat;
-mod refusal;
+mod error;
 mod schemas;
 mod subjects;
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use apache_avro::Schema;
 
 use super::compat::Level;
-use super::refusal::Refusal;
+use super::error::ApiError;
 use super::schemas::{Reference, SchemaKey, SchemaValue, SchemaVersion};
 
 /// Two schemas are the same if this is equal: the normalised JSON and the references.
@@ -96,19 +96,19 @@ impl Subjects {
     }
 
     /// Versions of a subject, oldest first.
-    pub(super) fn versions(&self, subject: &str) -> Result<Vec<&SchemaVersion>, Refusal> {
+    pub(super) fn versions(&self, subject: &str) -> Result<Vec<&SchemaVersion>, ApiError> {
         let versions = self.versions.get(subject).into_iter().flat_map(BTreeMap::values);
         let versions: Vec<&SchemaVersion> = versions.filter(|version| !version.deleted).collect();
-        if versions.is_empty() { Err(Refusal::NoSubject(subject.to_owned())) } else { Ok(versions) }
+        if versions.is_empty() { Err(ApiError::NoSubject(subject.to_owned())) } else { Ok(versions) }
     }
 
     /// A version by its number, or `latest` (also written -1).
-    pub(super) fn version(&self, subject: &str, which: &str) -> Result<&SchemaVersion, Refusal> {
+    pub(super) fn version(&self, subject: &str, which: &str) -> Result<&SchemaVersion, ApiError> {
         let number = match which {
             "latest" | "-1" => None,
             _ => match which.parse::<u32>() {
                 Ok(number) if (1..=i32::MAX as u32).contains(&number) => Some(number),
-                _ => return Err(Refusal::BadVersion(which.to_owned())),
+                _ => return Err(ApiError::BadVersion(which.to_owned())),
             },
         };
         let versions = self.versions(subject)?;
@@ -116,7 +116,7 @@ impl Subjects {
             None => versions.last(),
             Some(number) => versions.iter().find(|version| version.version == number),
         };
-        version.copied().ok_or_else(|| Refusal::NoVersion(which.to_owned()))
+        version.copied().ok_or_else(|| ApiError::NoVersion(which.to_owned()))
     }
 
     /// A schema by its id, even if its subjects are deleted: records still use it.
@@ -131,26 +131,26 @@ impl Subjects {
     }
 
     /// The version of `subject` with this schema.
-    pub(super) fn lookup(&self, subject: &str, candidate: &Candidate) -> Result<&SchemaVersion, Refusal> {
+    pub(super) fn lookup(&self, subject: &str, candidate: &Candidate) -> Result<&SchemaVersion, ApiError> {
         let versions = self.versions(subject)?;
         let same = sameness(candidate)?;
         let id = self.same.get(&same);
         let found = versions.into_iter().rev().find(|version| Some(&version.id) == id);
-        found.ok_or_else(|| Refusal::NoSchema(String::new()))
+        found.ok_or_else(|| ApiError::NoSchema(String::new()))
     }
 
     /// Decides what a registration does.
-    pub(super) fn register(&self, subject: &str, candidate: &Candidate) -> Result<Registering, Refusal> {
+    pub(super) fn register(&self, subject: &str, candidate: &Candidate) -> Result<Registering, ApiError> {
         self.parse(candidate)?;
         match self.lookup(subject, candidate) {
             Ok(version) => return Ok(Registering::Known(version.id)),
-            Err(Refusal::NoSubject(_) | Refusal::NoSchema(_)) => {}
-            Err(refusal) => return Err(refusal),
+            Err(ApiError::NoSubject(_) | ApiError::NoSchema(_)) => {}
+            Err(error) => return Err(error),
         }
         let versions = self.versions(subject).unwrap_or_default();
         let reasons = self.reasons(subject, candidate, &versions)?;
         if !reasons.is_empty() {
-            return Err(Refusal::Incompatible { subject: subject.to_owned(), reasons });
+            return Err(ApiError::Incompatible { subject: subject.to_owned(), reasons });
         }
         let known = self.same.get(&sameness(candidate)?).copied();
         Ok(Registering::New(SchemaVersion {
@@ -169,7 +169,7 @@ impl Subjects {
         subject: &str,
         candidate: &Candidate,
         versions: &[&SchemaVersion],
-    ) -> Result<Vec<String>, Refusal> {
+    ) -> Result<Vec<String>, ApiError> {
         let new = self.parse(candidate)?;
         let mut old = Vec::with_capacity(versions.len());
         for version in versions {
@@ -200,7 +200,7 @@ impl Subjects {
         self.versions.get(subject).into_iter().flat_map(BTreeMap::keys).copied().collect()
     }
 
-    fn parse(&self, candidate: &Candidate) -> Result<Schema, Refusal> {
+    fn parse(&self, candidate: &Candidate) -> Result<Schema, ApiError> {
         let mut parts: BTreeMap<(&str, u32), &SchemaVersion> = BTreeMap::new();
         let mut pending: Vec<&Reference> = candidate.references.iter().collect();
         while let Some(reference) = pending.pop() {
@@ -211,14 +211,14 @@ impl Subjects {
             let found = self.versions.get(place.0).and_then(|versions| versions.get(&place.1));
             let found = found.filter(|version| !version.deleted).ok_or_else(|| {
                 let Reference { name, subject, version } = reference;
-                Refusal::BadSchema(format!(
+                ApiError::BadSchema(format!(
                     "`{name}` refers to version {version} of `{subject}`, which is not there"
                 ))
             })?;
             parts.insert(place, found);
             pending.extend(&found.references);
         }
-        let bad = |error: apache_avro::Error| Refusal::BadSchema(error.to_string());
+        let bad = |error: apache_avro::Error| ApiError::BadSchema(error.to_string());
         if parts.is_empty() {
             return Schema::parse_str(&candidate.schema).map_err(bad);
         }
@@ -229,9 +229,9 @@ impl Subjects {
     }
 }
 
-fn sameness(candidate: &Candidate) -> Result<Sameness, Refusal> {
+fn sameness(candidate: &Candidate) -> Result<Sameness, ApiError> {
     let json: serde_json::Value = serde_json::from_str(&candidate.schema)
-        .map_err(|error| Refusal::BadSchema(format!("it is no JSON: {error}")))?;
+        .map_err(|error| ApiError::BadSchema(format!("it is no JSON: {error}")))?;
     let mut references = candidate.references.clone();
     references.sort();
     Ok((json.to_string(), references))

@@ -4,9 +4,9 @@
 //! acknowledged after it, so acknowledged batches are in the kernel's page cache and survive the death of this
 //! process at any moment. A power cut may lose the last seconds, because files are synced every few seconds. A
 //! process that is killed during a write leaves a torn batch at the end of the last file: it was never
-//! acknowledged, and [`Log::open`] cuts it off. A failed write (full disk) is cut off at once. All other state
-//! of a partition (positions of batches, open and aborted transactions, sequences of producers) is derived from
-//! the batches' heads when it is opened.
+//! acknowledged, and [`PartitionLog::open`] cuts it off. A failed write (full disk) is cut off at once. All
+//! other state of a partition (positions of batches, open and aborted transactions, sequences of producers) is
+//! derived from the batches' heads when it is opened.
 //!
 //! Files are opened for each use: a project may have thousands of partitions, more than a process may have open
 //! files.
@@ -67,7 +67,7 @@ pub(crate) struct Aborted {
 
 /// The files of one partition and the state derived from them.
 #[derive(Debug)]
-pub(super) struct Log {
+pub(super) struct PartitionLog {
     dir: PathBuf,
     /// The size at which a file is closed.
     limit: u64,
@@ -92,7 +92,7 @@ pub(super) enum Appended {
     Refused(tansu_sans_io::ErrorCode),
 }
 
-impl Log {
+impl PartitionLog {
     /// First readable offset.
     pub(super) fn start(&self) -> i64 {
         self.start

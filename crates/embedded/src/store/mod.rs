@@ -78,7 +78,7 @@ struct Inner {
     host: String,
     port: u16,
     topics: RwLock<Topics>,
-    state: Mutex<State>,
+    state: Mutex<BrokerState>,
     /// The last disk error, until [`Store::maintain`] reports it.
     trouble: Mutex<Option<io::Error>>,
     /// Changes whenever new records become readable.
@@ -91,7 +91,7 @@ struct Topics {
     by_id: HashMap<Uuid, Arc<StoredTopic>>,
 }
 
-struct State {
+struct BrokerState {
     journal: Journal,
     starts: BTreeMap<Place, i64>,
     offsets: BTreeMap<String, BTreeMap<Place, i64>>,
@@ -123,7 +123,7 @@ impl Store {
             topics.insert(Arc::new(topic));
         }
         remove_strays(&dir.join("log"), &topics)?;
-        let state = State {
+        let state = BrokerState {
             starts: folded.starts,
             offsets: folded.offsets,
             groups: BTreeMap::new(),
@@ -268,7 +268,7 @@ impl Store {
         tansu_storage::Error::Api(self.code(refusal))
     }
 
-    fn rewrite_journal(&self, state: &mut State) -> io::Result<()> {
+    fn rewrite_journal(&self, state: &mut BrokerState) -> io::Result<()> {
         let mut changes = vec![JournalEntry::Producers { next: state.reserved_producers }];
         for topic in self.topics() {
             changes.push(JournalEntry::Topic {

@@ -9,7 +9,7 @@ use parking_lot::{Mutex, RwLock};
 use tansu_sans_io::record::deflated;
 use uuid::Uuid;
 
-use super::log::{Aborted, Appended, Log, SEGMENT};
+use super::log::{Aborted, Appended, PartitionLog, SEGMENT};
 
 /// Files of compacted topics are small, because only closed files are compacted.
 const COMPACTED_SEGMENT: u64 = 8 << 20;
@@ -36,7 +36,7 @@ impl StoredTopic {
     ) -> io::Result<Self> {
         let dir = dir.join(id.to_string());
         let partitions = starts.iter().enumerate().map(|(index, start)| {
-            let log = Log::open(dir.join(index.to_string()), *start)?;
+            let log = PartitionLog::open(dir.join(index.to_string()), *start)?;
             Ok(Partition::new(log))
         });
         let partitions = partitions.collect::<io::Result<Vec<_>>>()?;
@@ -73,7 +73,7 @@ impl StoredTopic {
 /// A partition. Its ends can be read without waiting for a writer.
 #[derive(Debug)]
 pub(crate) struct Partition {
-    log: Mutex<Log>,
+    log: Mutex<PartitionLog>,
     next: AtomicI64,
     stable: AtomicI64,
 }
@@ -86,7 +86,7 @@ pub(crate) struct Read {
 }
 
 impl Partition {
-    fn new(log: Log) -> Self {
+    fn new(log: PartitionLog) -> Self {
         let (next, stable) = (AtomicI64::new(log.next()), AtomicI64::new(log.stable()));
         Self { log: Mutex::new(log), next, stable }
     }
@@ -129,7 +129,7 @@ impl Partition {
     }
 
     /// Runs `act` on the log, then publishes its new ends.
-    pub(super) fn with<T>(&self, act: impl FnOnce(&mut Log) -> T) -> T {
+    pub(super) fn with<T>(&self, act: impl FnOnce(&mut PartitionLog) -> T) -> T {
         let mut log = self.log.lock();
         let result = act(&mut log);
         self.next.store(log.next(), Ordering::Release);

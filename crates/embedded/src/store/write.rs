@@ -11,7 +11,7 @@ use super::batch::{self, Head};
 use super::journal::{JournalEntry, Place};
 use super::log::Appended;
 use super::txn::{Ending, Phase, Txn};
-use super::{Refusal, State, Store, StoredTopic};
+use super::{BrokerState, Refusal, Store, StoredTopic};
 
 /// The most bytes of a batch unless the topic sets `max.message.bytes`.
 const MAX_BATCH: i64 = 64 << 20;
@@ -227,7 +227,7 @@ impl Store {
         Ok(())
     }
 
-    fn abort_if_open(&self, state: &mut State, name: &str) -> Result<(), Refusal> {
+    fn abort_if_open(&self, state: &mut BrokerState, name: &str) -> Result<(), Refusal> {
         match state.txns.get(name).map(|txn| txn.phase) {
             Some(Phase::Open(_)) => self.end(state, name, false),
             Some(Phase::Ending { commit }) => self.finish(state, name, commit),
@@ -235,7 +235,7 @@ impl Store {
         }
     }
 
-    fn expire(&self, state: &mut State, name: &str) -> Result<(), Refusal> {
+    fn expire(&self, state: &mut BrokerState, name: &str) -> Result<(), Refusal> {
         self.abort_if_open(state, name)?;
         let Some(txn) = state.txns.get(name) else { return Ok(()) };
         let (producer, timeout_ms) = (txn.producer, txn.timeout_ms);
@@ -251,7 +251,7 @@ impl Store {
         Ok(())
     }
 
-    fn end(&self, state: &mut State, name: &str, commit: bool) -> Result<(), Refusal> {
+    fn end(&self, state: &mut BrokerState, name: &str, commit: bool) -> Result<(), Refusal> {
         state.journal.append(&JournalEntry::Decided { txn: name.to_owned(), commit })?;
         if let Some(txn) = state.txns.get_mut(name) {
             txn.phase = Phase::Ending { commit };
@@ -260,7 +260,7 @@ impl Store {
     }
 
     /// Writes the missing markers, then the end.
-    fn finish(&self, state: &mut State, name: &str, commit: bool) -> Result<(), Refusal> {
+    fn finish(&self, state: &mut BrokerState, name: &str, commit: bool) -> Result<(), Refusal> {
         let Some(txn) = state.txns.get(name) else { return Ok(()) };
         for (topic, index) in &txn.places {
             let Some(topic) = self.topic(topic) else { continue };
@@ -291,13 +291,13 @@ fn mark(partition: &super::Partition, producer: i64, epoch: i16, commit: bool) -
     Ok(())
 }
 
-fn txn_of<'a>(state: &'a mut State, name: &str, who: Identity) -> Result<&'a mut Txn, ErrorCode> {
+fn txn_of<'a>(state: &'a mut BrokerState, name: &str, who: Identity) -> Result<&'a mut Txn, ErrorCode> {
     let txn = state.txns.get_mut(name).ok_or(ErrorCode::InvalidProducerIdMapping)?;
     txn.check(who.id, who.epoch)?;
     Ok(txn)
 }
 
-fn new_producer(state: &mut State) -> Result<i64, Refusal> {
+fn new_producer(state: &mut BrokerState) -> Result<i64, Refusal> {
     let id = state.next_producer;
     if id >= state.reserved_producers {
         let next = id + PRODUCER_BLOCK;

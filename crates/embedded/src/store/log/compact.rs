@@ -16,7 +16,7 @@ use bytes::Bytes;
 use tansu_sans_io::record::{Record, deflated, inflated};
 use xxhash_rust::xxh3::xxh3_128;
 
-use super::{Aborted, Log, Segment, Slot, file_name, parse};
+use super::{Aborted, PartitionLog, Segment, Slot, file_name, parse};
 use crate::store::batch::{HEAD, Head};
 
 /// Fewer bytes are not worth reading the partition.
@@ -38,7 +38,7 @@ pub(in super::super) struct LogCompaction {
     written: Vec<Segment>,
 }
 
-impl Log {
+impl PartitionLog {
     /// The files that a compaction would rewrite; `None` if it is not worth it.
     pub(in super::super) fn compaction(&self, now: i64) -> Option<LogCompaction> {
         let stable = self.stable();

@@ -5,11 +5,11 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufReader, Read as _};
 use std::path::{Path, PathBuf};
 
-use super::{Log, SEGMENT, Segment, Slot, parse};
+use super::{PartitionLog, SEGMENT, Segment, Slot, parse};
 use crate::store::batch::{self, HEAD, Head};
 use crate::store::producers::Producers;
 
-impl Log {
+impl PartitionLog {
     /// Opens the partition in `dir`, which need not exist; `start` is the first visible offset.
     pub(in super::super) fn open(dir: PathBuf, start: i64) -> io::Result<Self> {
         let mut bases = Vec::new();

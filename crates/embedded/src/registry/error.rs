@@ -6,9 +6,9 @@ use serde_json::json;
 
 use super::api::answer;
 
-/// A refusal.
+/// Why a request is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Refusal {
+pub(super) enum ApiError {
     #[error("Subject '{0}' not found.")]
     NoSubject(String),
     #[error("Version {0} not found.")]
@@ -47,7 +47,7 @@ pub(super) enum Refusal {
     Store(String),
 }
 
-impl Refusal {
+impl ApiError {
     /// Confluent's error code; its first three digits are the HTTP status.
     pub(super) fn code(&self) -> u32 {
         match self {
@@ -69,7 +69,7 @@ impl Refusal {
     }
 }
 
-impl IntoResponse for Refusal {
+impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let code = self.code();
         let status = if code > 999 { code / 100 } else { code };
