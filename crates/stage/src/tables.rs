@@ -138,7 +138,7 @@ pub async fn run<S: Stage>(
             () = stop.cancelled() => break Ok(()),
             Some(ended) = tasks.next(), if !tasks.is_empty() => {
                 if let Some(table) = report(&stage, &mut running, &mut tasks, ended)
-                    && settle(&stage, &mut running, &table) == Some(true)
+                    && release_if_ended(&stage, &mut running, &table) == Some(true)
                 {
                     start(&stage, &mut running, &mut tasks, table, &stop);
                 }
@@ -158,7 +158,7 @@ pub async fn run<S: Stage>(
                         known.control.stop.cancel();
                         (known.lost, known.again) = (true, false);
                     }
-                    settle(&stage, &mut running, &table);
+                    release_if_ended(&stage, &mut running, &table);
                 }
                 Ok(OwnerEvent::Woken(table)) => {
                     if let Some(known) = running.get(&table) {
@@ -267,7 +267,7 @@ fn report<S: Stage>(
 }
 
 /// Releases a lost table whose tasks have ended. `Some(true)`: it has come back meanwhile.
-fn settle<S: Stage>(
+fn release_if_ended<S: Stage>(
     stage: &S,
     running: &mut BTreeMap<TableName, Running>,
     table: &TableName,

@@ -52,13 +52,13 @@ pub(super) fn router(shared: Shared) -> Router {
 /// page makes. A browser adds the page's origin to every such request, and it sends JSON only after a preflight
 /// request, which this API never answers.
 async fn guarded(request: Request, next: Next) -> Response<Body> {
-    match judged(request.method(), request.headers()) {
+    match check_origin(request.method(), request.headers()) {
         Ok(()) => next.run(request).await,
         Err(error) => error.into_response(),
     }
 }
 
-fn judged(method: &Method, headers: &HeaderMap) -> Result<(), ApiError> {
+fn check_origin(method: &Method, headers: &HeaderMap) -> Result<(), ApiError> {
     if [Method::GET, Method::HEAD].contains(method) {
         return Ok(());
     }
@@ -358,7 +358,7 @@ mod tests {
         let headers = headers
             .iter()
             .map(|(name, value)| (header::HeaderName::from_static(name), HeaderValue::from_static(value)));
-        let judged = judged(&method, &headers.collect());
-        assert_eq!(judged.err().map_or(0, |error| error.code()), code);
+        let checked = check_origin(&method, &headers.collect());
+        assert_eq!(checked.err().map_or(0, |error| error.code()), code);
     }
 }

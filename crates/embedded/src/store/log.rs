@@ -24,7 +24,7 @@ use bytes::Bytes;
 use tansu_sans_io::record::deflated;
 
 use super::batch::{self, HEAD, Head};
-use super::producers::{Producers, Verdict};
+use super::producers::{BatchCheck, Producers};
 
 /// The size at which a file is closed, unless the topic sets another.
 pub(super) const SEGMENT: u64 = 64 << 20;
@@ -120,15 +120,15 @@ impl PartitionLog {
         batch.batch_length = (HEAD - 12 + batch.record_data.len()) as i32;
         let head = Head::of(&batch);
         if !head.is_control() {
-            match self.producers.judge(&head) {
-                Verdict::New => {}
-                Verdict::Repeat(base) => return Ok(Appended::Repeat(base)),
-                Verdict::Refused(code) => return Ok(Appended::Refused(code)),
+            match self.producers.check(&head) {
+                BatchCheck::New => {}
+                BatchCheck::Repeat(base) => return Ok(Appended::Repeat(base)),
+                BatchCheck::Refused(code) => return Ok(Appended::Refused(code)),
             }
         }
         let commits = if head.is_control() { batch::commits(&batch) } else { None };
         self.write(&head, &Bytes::from(batch))?;
-        self.learn(&head, commits);
+        self.note(&head, commits);
         Ok(Appended::At(head.base))
     }
 
@@ -289,7 +289,7 @@ impl PartitionLog {
     }
 
     /// Updates the derived state for a stored batch.
-    fn learn(&mut self, head: &Head, commits: Option<bool>) {
+    fn note(&mut self, head: &Head, commits: Option<bool>) {
         self.next = head.last + 1;
         self.producers.note(head);
         if head.is_control() {

@@ -141,7 +141,7 @@ impl Store {
             trouble: Mutex::new(None),
             moved: watch::channel(0).0,
         }));
-        store.settle()?;
+        store.finish_decided()?;
         store.rewrite_journal(&mut store.0.state.lock())?;
         Ok(store)
     }

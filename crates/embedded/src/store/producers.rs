@@ -24,7 +24,7 @@ pub(super) struct Producers(HashMap<i64, Written>);
 
 /// What to do with a batch.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum BatchCheck {
     /// Store it.
     New,
     /// It is stored already, at this offset.
@@ -35,31 +35,33 @@ pub(super) enum Verdict {
 
 impl Producers {
     /// Decides what to do with a batch that a client sent.
-    pub(super) fn judge(&self, head: &Head) -> Verdict {
+    pub(super) fn check(&self, head: &Head) -> BatchCheck {
         if !head.is_idempotent() {
-            return Verdict::New;
+            return BatchCheck::New;
         }
         // An unknown producer may start at any sequence: its earlier batches may have been deleted.
-        let Some(written) = self.0.get(&head.producer) else { return Verdict::New };
+        let Some(written) = self.0.get(&head.producer) else { return BatchCheck::New };
         if head.epoch < written.epoch {
-            return Verdict::Refused(ErrorCode::InvalidProducerEpoch);
+            return BatchCheck::Refused(ErrorCode::InvalidProducerEpoch);
         }
         if head.epoch > written.epoch {
             return if head.sequence == 0 {
-                Verdict::New
+                BatchCheck::New
             } else {
-                Verdict::Refused(ErrorCode::OutOfOrderSequenceNumber)
+                BatchCheck::Refused(ErrorCode::OutOfOrderSequenceNumber)
             };
         }
         let (first, last) = (head.sequence, head.last_sequence());
         if let Some((.., base)) = written.batches.iter().find(|(f, l, _)| (*f, *l) == (first, last)) {
-            return Verdict::Repeat(*base);
+            return BatchCheck::Repeat(*base);
         }
         match written.batches.back() {
-            Some((_, newest, _)) if first == next(*newest) => Verdict::New,
-            Some((_, newest, _)) if last <= *newest => Verdict::Refused(ErrorCode::DuplicateSequenceNumber),
-            Some(_) => Verdict::Refused(ErrorCode::OutOfOrderSequenceNumber),
-            None => Verdict::New,
+            Some((_, newest, _)) if first == next(*newest) => BatchCheck::New,
+            Some((_, newest, _)) if last <= *newest => {
+                BatchCheck::Refused(ErrorCode::DuplicateSequenceNumber)
+            }
+            Some(_) => BatchCheck::Refused(ErrorCode::OutOfOrderSequenceNumber),
+            None => BatchCheck::New,
         }
     }
 

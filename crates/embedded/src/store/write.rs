@@ -198,7 +198,7 @@ impl Store {
 
     /// Finishes transactions that were decided when the process died, and aborts records of unknown
     /// transactions.
-    pub(super) fn settle(&self) -> io::Result<()> {
+    pub(super) fn finish_decided(&self) -> io::Result<()> {
         let disk = |refusal| match refusal {
             Refusal::Disk(error) => error,
             Refusal::Code(code) => io::Error::other(format!("{code:?}")),

@@ -85,28 +85,28 @@ fn choose(snapshot: &Snapshot, compaction: &Compaction) -> Vec<Arc<DataFile>> {
 
 fn choose_in(files: Vec<&Arc<DataFile>>, compaction: &Compaction) -> Option<Vec<Arc<DataFile>>> {
     let bytes = |file: &DataFile| file.add.size.max(0).cast_unsigned();
-    let hollow = |file: &DataFile| {
+    let sparse = |file: &DataFile| {
         let rows = file.physical_rows().unwrap_or_default() as f64;
         file.deleted_rows() as f64 > rows * compaction.max_deleted
     };
     let small = |file: &DataFile| bytes(file) < compaction.target_bytes / 2;
-    let (mut hollows, mut smalls): (Vec<_>, Vec<_>) = files.into_iter().partition(|file| hollow(file));
+    let (mut chosen, mut smalls): (Vec<_>, Vec<_>) = files.into_iter().partition(|file| sparse(file));
     smalls.retain(|file| small(file));
     together(&mut smalls, weight);
     if smalls.len() < compaction.min_files.max(2) {
         smalls.clear();
     }
     // Oldest first: later commits are least likely to change those during the step.
-    hollows.append(&mut smalls);
-    hollows
+    chosen.append(&mut smalls);
+    chosen
         .sort_by(|a, b| (a.add.modification_time, &a.add.path).cmp(&(b.add.modification_time, &b.add.path)));
     let mut sum = 0;
     let within = |file: &&Arc<DataFile>| {
         sum += bytes(file);
         sum <= compaction.max_bytes
     };
-    let step: Vec<_> = hollows.into_iter().take_while(within).cloned().collect();
-    let gains = step.len() > 1 || step.iter().any(|file| hollow(file));
+    let step: Vec<_> = chosen.into_iter().take_while(within).cloned().collect();
+    let gains = step.len() > 1 || step.iter().any(|file| sparse(file));
     gains.then_some(step)
 }
 

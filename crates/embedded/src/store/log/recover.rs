@@ -75,7 +75,7 @@ impl PartitionLog {
                 max_timestamp: head.max_timestamp,
             });
             segment.bytes = end;
-            self.learn(&head, commits);
+            self.note(&head, commits);
         }
         if segment.bytes < length {
             if !newest {
