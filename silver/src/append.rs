@@ -11,11 +11,11 @@ use std::sync::Arc;
 use ahash::{AHashMap, AHashSet};
 use arrow::array::{Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema};
-use model::Version;
+use model::{Sequence, Version};
 
 use crate::decide::{Decision, replaced, result};
 use crate::error::{Fitting as _, Result};
-use crate::event::{Event, Outcome, Outcomes, Seq, Verdict};
+use crate::event::{Event, Outcome, Outcomes, Verdict};
 use crate::fold::{Image, Mark, Version as Row};
 use crate::judge::{Asked, Desk, Rules};
 use crate::table::read_seqs;
@@ -27,13 +27,13 @@ enum Name {
     Place(Arc<str>, i32, i64),
 }
 impl Name {
-    fn of(seq: &Seq) -> Self {
+    fn of(seq: &Sequence) -> Self {
         match seq.named() {
             Some((epoch, lsn, tx_order)) => Self::Source(epoch, lsn, tx_order),
             None => Self::place(seq),
         }
     }
-    fn place(seq: &Seq) -> Self {
+    fn place(seq: &Sequence) -> Self {
         Self::Place(Arc::clone(&seq.topic_id), seq.partition, seq.offset)
     }
 }
@@ -47,9 +47,9 @@ pub struct Appender {
     no_event: u64,
     quarantine: Vec<RecordBatch>,
     asked: AHashMap<String, Asked>,
-    held: AHashMap<Name, Seq>,
+    held: AHashMap<Name, Sequence>,
     /// The same rows by their coordinates.
-    placed: AHashMap<Name, Seq>,
+    placed: AHashMap<Name, Sequence>,
 }
 
 impl Appender {
@@ -86,7 +86,8 @@ impl Appender {
         let kept = self.events.iter().filter(|e| e.verdict == Verdict::Row);
         let named: Vec<_> = kept.filter_map(|e| e.seq.named()).collect();
         // A record appended again replaces the row it made, whatever it says by now.
-        let placed: Vec<&Seq> = self.events.iter().filter(|e| e.redrive.is_some()).map(|e| &e.seq).collect();
+        let placed: Vec<&Sequence> =
+            self.events.iter().filter(|e| e.redrive.is_some()).map(|e| &e.seq).collect();
         let mut wanted = Vec::new();
         if !named.is_empty() {
             let named: std::collections::BTreeSet<_> = named.into_iter().collect();
@@ -119,7 +120,7 @@ impl Appender {
         let mut events = std::mem::take(&mut self.events);
         events.sort_by(|a, b| (&a.seq, &a.redrive).cmp(&(&b.seq, &b.redrive)));
         let mut taken: AHashMap<Name, ()> = AHashMap::with_capacity(events.len());
-        let (mut rows, mut removed): (Vec<Row>, AHashSet<Seq>) = (Vec::new(), AHashSet::new());
+        let (mut rows, mut removed): (Vec<Row>, AHashSet<Sequence>) = (Vec::new(), AHashSet::new());
         let replaced = replaced(&events);
         for (at, event) in events.iter().enumerate() {
             let made = self.placed.get(&Name::place(&event.seq));
@@ -136,7 +137,7 @@ impl Appender {
         let table = &self.rules.table;
         let upserts = result::upserts(&self.rules, &self.desk, &rows.iter().collect::<Vec<_>>());
         let upserts = upserts.fitting(table, "rows to write")?;
-        let removed: Vec<&Seq> = removed.iter().collect();
+        let removed: Vec<&Sequence> = removed.iter().collect();
         let removes =
             if removed.is_empty() { None } else { Some(places(&removed).fitting(table, "rows to write")?) };
         Ok(Decision {
@@ -155,7 +156,7 @@ impl Appender {
         event: &Event,
         taken: &mut AHashMap<Name, ()>,
         rows: &mut Vec<Row>,
-        removed: &mut AHashSet<Seq>,
+        removed: &mut AHashSet<Sequence>,
     ) -> Outcome {
         let name = Name::of(&event.seq);
         if taken.contains_key(&name) {
@@ -182,7 +183,7 @@ impl Appender {
 }
 
 /// Coordinates of events.
-fn places(seqs: &[&Seq]) -> Result<RecordBatch, arrow::error::ArrowError> {
+fn places(seqs: &[&Sequence]) -> Result<RecordBatch, arrow::error::ArrowError> {
     let topics: StringArray = seqs.iter().map(|s| Some(&*s.topic_id)).collect();
     let partitions = Int64Array::from_iter_values(seqs.iter().map(|s| i64::from(s.partition)));
     let offsets = Int64Array::from_iter_values(seqs.iter().map(|s| s.offset));

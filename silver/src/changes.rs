@@ -18,8 +18,9 @@ use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, Schema, SchemaRef, TimestampMicrosecondType};
 use arrow::error::ArrowError;
 use catalog::{Envelope, Snapshots, Topic};
+use model::Sequence;
 
-use crate::event::{Name, Seq};
+use crate::event::Name;
 
 mod absent;
 mod columns;
@@ -121,7 +122,7 @@ pub struct Changes {
     /// What each is.
     pub ops: Vec<Op>,
     /// Their places in the order of changes.
-    pub seqs: Vec<Seq>,
+    pub seqs: Vec<Sequence>,
     /// What they are recognised by when they come again, where their places do not say it.
     pub names: Vec<Option<Name>>,
     /// Rows that a snapshot known to be whole says are its last of this table.

@@ -18,10 +18,10 @@ use ahash::{AHashMap, AHashSet};
 use arrow::array::{BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 use catalog::Kind;
-use model::Version;
+use model::{Sequence, Version};
 
 use crate::error::{Fitting as _, OfTable as _, Result};
-use crate::event::{Event, KeyId, Outcome, Outcomes, RowRef, Seq, Truncate};
+use crate::event::{Event, KeyId, Outcome, Outcomes, RowRef, Truncate};
 use crate::fold::{Fold, Gone, Image, Mark, NeedsHistory, State, Version as Row};
 use crate::judge::{Asked, Desk, Rules};
 use crate::memory::{self, Memory, Note};
@@ -42,7 +42,7 @@ pub use result::Decision;
 struct Hand {
     rows: Vec<Row>,
     gone: Option<Gone>,
-    skipped: Option<Seq>,
+    skipped: Option<Sequence>,
 }
 
 /// Which rows of the table and of its notes a decision needs.

@@ -20,13 +20,13 @@ use arrow::compute::{cast, take_record_batch};
 use arrow::datatypes::{DataType, Int64Type, SchemaRef, TimestampMicrosecondType};
 use arrow::row::Rows;
 use catalog::{Kind, Otherwise};
-use model::{TableName, Version};
+use model::{Sequence, TableName, Version};
 use query::expectations::{Condition, Expectations};
 use query::projection::Projection;
 
 use crate::changes::{Changes, Op, Reader};
 use crate::error::{Fitting as _, Result};
-use crate::event::{Event, KeyId, Outcome, Outcomes, RowRef, Seq, Truncate, Verdict};
+use crate::event::{Event, KeyId, Outcome, Outcomes, RowRef, Truncate, Verdict};
 use crate::keys::{Keys, any_null};
 use crate::pool::Pool;
 use crate::snapshots::Snapshots;
@@ -365,6 +365,6 @@ impl Rules {
 }
 
 /// A whole snapshot acts as a truncate at its LSN: below its own rows, above everything older.
-fn snapshot_start(last: &Seq) -> Seq {
-    Seq { tx_order: None, offset: -1, ..last.clone() }
+fn snapshot_start(last: &Sequence) -> Sequence {
+    Sequence { tx_order: None, offset: -1, ..last.clone() }
 }

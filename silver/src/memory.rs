@@ -17,8 +17,9 @@ use arrow::array::{
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::error::ArrowError;
+use model::Sequence;
 
-use crate::event::{KeyId, Seq, Truncate};
+use crate::event::{KeyId, Truncate};
 use crate::fold::{Absence, Gone};
 use crate::keys::Keys;
 use crate::snapshots::Snapshots;
@@ -37,7 +38,7 @@ pub enum Note {
     /// The key has no row since this event.
     Gone(KeyId, Gone),
     /// This event of the key had no effect on the table.
-    Skipped(KeyId, Seq),
+    Skipped(KeyId, Sequence),
     /// All keys lost their rows.
     Truncated(Truncate),
     /// A row of `new` took values from `old` at this event.
@@ -47,12 +48,12 @@ pub enum Note {
         /// The key it has.
         new: KeyId,
         /// The event.
-        seq: Seq,
+        seq: Sequence,
     },
     /// The first row of a snapshot on its partition.
-    Read(Seq),
+    Read(Sequence),
     /// The last row of a snapshot, and its time.
-    Whole(Seq, Option<i64>),
+    Whole(Sequence, Option<i64>),
 }
 impl Note {
     /// As [`KIND`] holds it.
@@ -73,7 +74,7 @@ impl Note {
             Self::Truncated(_) | Self::Read(_) | Self::Whole(..) => None,
         }
     }
-    fn seq(&self) -> &Seq {
+    fn seq(&self) -> &Sequence {
         match self {
             Self::Gone(_, gone) => &gone.seq,
             Self::Truncated(truncate) => &truncate.seq,
@@ -90,7 +91,7 @@ pub struct Link {
     /// The key it has.
     pub new: Arc<[u8]>,
     /// The event.
-    pub seq: Seq,
+    pub seq: Sequence,
 }
 
 /// Key changes, found by either key.

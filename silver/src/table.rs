@@ -14,10 +14,9 @@ use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef, TimeUnit, 
 use arrow::error::ArrowError;
 use catalog::{Kind, Model};
 use lake::{Lake, Table, TableSpec};
-use model::{AppId, Positions, ProjectName, TableName, Version};
+use model::{AppId, Positions, ProjectName, Sequence, TableName, Version};
 
 use crate::error::{Error, OfTable as _, Result};
-use crate::event::Seq;
 
 /// Whether the row also rests on events before its last.
 pub const CARRIED: &str = "_carried";
@@ -44,9 +43,10 @@ pub fn seq_fields() -> Vec<Field> {
 const BY_OFFSET: i64 = -1;
 
 /// Values of [`seq_fields`].
-pub fn seq_columns<'a>(seqs: impl Iterator<Item = &'a Seq> + Clone) -> Vec<ArrayRef> {
-    let numbers =
-        |part: fn(&Seq) -> Option<i64>| Arc::new(seqs.clone().map(part).collect::<Int64Array>()) as ArrayRef;
+pub fn seq_columns<'a>(seqs: impl Iterator<Item = &'a Sequence> + Clone) -> Vec<ArrayRef> {
+    let numbers = |part: fn(&Sequence) -> Option<i64>| {
+        Arc::new(seqs.clone().map(part).collect::<Int64Array>()) as ArrayRef
+    };
     vec![
         numbers(|s| s.epoch),
         numbers(|s| s.lsn),
@@ -58,7 +58,7 @@ pub fn seq_columns<'a>(seqs: impl Iterator<Item = &'a Seq> + Clone) -> Vec<Array
 }
 
 /// The events that rows come from, by the columns of [`seq_fields`].
-pub fn read_seqs(rows: &RecordBatch) -> Result<Vec<Seq>, ArrowError> {
+pub fn read_seqs(rows: &RecordBatch) -> Result<Vec<Sequence>, ArrowError> {
     let column = |name: &str| {
         let missing = || ArrowError::SchemaError(format!("there is no column `{name}`"));
         rows.column_by_name(name).ok_or_else(missing)
@@ -79,7 +79,7 @@ pub fn read_seqs(rows: &RecordBatch) -> Result<Vec<Seq>, ArrowError> {
         if *topic_id != *topic {
             topic_id = Arc::from(topic);
         }
-        Seq {
+        Sequence {
             epoch: part(&epoch, row),
             lsn: part(&lsn, row),
             tx_order: part(&tx_order, row).filter(|order| *order != BY_OFFSET),

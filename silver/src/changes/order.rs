@@ -13,7 +13,9 @@ use arrow::datatypes::{DataType, Int64Type};
 use catalog::Envelope;
 
 use super::{Op, Reader, flat, headers, path};
-use crate::event::{Name, Seq};
+use model::Sequence;
+
+use crate::event::Name;
 
 /// Header that records of our own sources have: the incarnation of the source database.
 pub(super) const OWN: &str = "lp.epoch";
@@ -48,7 +50,7 @@ impl Order {
         (0..ops.len()).map(name).collect()
     }
 
-    pub fn seqs(&self) -> Vec<Seq> {
+    pub fn seqs(&self) -> Vec<Sequence> {
         let part = |column: &Int64Array, row: usize| column.is_valid(row).then(|| column.value(row));
         let mut topic_id: Arc<str> = Arc::from("");
         let mut all = Vec::with_capacity(self.offset.len());
@@ -57,7 +59,7 @@ impl Order {
             if *topic_id != *topic {
                 topic_id = Arc::from(topic);
             }
-            all.push(Seq {
+            all.push(Sequence {
                 epoch: part(&self.epoch, row),
                 lsn: part(&self.lsn, row),
                 tx_order: part(&self.tx_order, row),

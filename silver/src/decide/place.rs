@@ -7,7 +7,9 @@
 use ahash::{AHashMap, AHashSet};
 
 use super::{Decider, Hand};
-use crate::event::{Event, KeyId, Seq};
+use model::Sequence;
+
+use crate::event::{Event, KeyId};
 use crate::judge::Times;
 
 impl Decider {
@@ -20,13 +22,13 @@ impl Decider {
         let mut unclear = AHashSet::new();
         let truncated = !self.memory.truncates.is_empty();
         let empty = Hand::default();
-        let mut known: AHashMap<KeyId, Vec<Seq>> = AHashMap::new();
+        let mut known: AHashMap<KeyId, Vec<Sequence>> = AHashMap::new();
         for event in self.events.iter().filter(|e| e.unplaced) {
             let hand = self.hand.get(&event.key).unwrap_or(&empty);
             let held = hand.rows.iter().map(|row| &row.seq);
             let held = held.chain(hand.gone.as_ref().map(|g| &g.seq)).chain(&hand.skipped);
-            let held: Vec<Seq> = held.cloned().collect();
-            let before = |seq: &Seq| {
+            let held: Vec<Sequence> = held.cloned().collect();
+            let before = |seq: &Sequence| {
                 seq.shares_partition(&event.seq)
                     && seq.epoch <= event.seq.epoch
                     && seq.offset < event.seq.offset
@@ -46,12 +48,12 @@ impl Decider {
 pub(super) fn place(
     events: &mut [Event],
     replaced: &AHashSet<usize>,
-    held: &AHashMap<KeyId, Vec<Seq>>,
+    held: &AHashMap<KeyId, Vec<Sequence>>,
     times: Times,
 ) {
     let keys: AHashSet<KeyId> = events.iter().filter(|e| e.unplaced).map(|e| e.key).collect();
     let mut order: Vec<usize> = (0..events.len()).filter(|at| keys.contains(&events[*at].key)).collect();
-    let track = |seq: &Seq| (seq.topic_id.clone(), seq.partition, seq.epoch);
+    let track = |seq: &Sequence| (seq.topic_id.clone(), seq.partition, seq.epoch);
     order.sort_unstable_by(|&a, &b| {
         let place = |at: usize| (events[at].key, track(&events[at].seq), events[at].seq.offset);
         place(a).cmp(&place(b))

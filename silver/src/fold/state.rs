@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use ahash::AHashSet;
+use model::Sequence;
 
-use crate::event::{Event, Name, RowRef, Seq, Truncate};
+use crate::event::{Event, Name, RowRef, Truncate};
 
 /// Where one value of a folded row stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,7 +51,7 @@ pub trait Cells {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Mark {
     /// From an event or truncate of this decision.
-    New(Seq, Option<i64>),
+    New(Sequence, Option<i64>),
     /// As the table holds it.
     Held(Arc<str>, Option<i64>),
 }
@@ -85,7 +86,7 @@ pub struct Version {
     /// Its values.
     pub image: Image,
     /// The last event that made it what it is.
-    pub seq: Seq,
+    pub seq: Sequence,
     /// Whether it rests on events before that one.
     pub carried: bool,
     /// What opened it.
@@ -111,7 +112,7 @@ pub enum Absence {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Gone {
     /// That event.
-    pub seq: Seq,
+    pub seq: Sequence,
     /// When it happened.
     pub at: Option<i64>,
     /// Why.
@@ -151,14 +152,14 @@ pub struct State {
     /// The newest event, when it left no row.
     pub gone: Option<Gone>,
     /// The newest event that was put aside or left out.
-    pub skipped: Option<Seq>,
+    pub skipped: Option<Sequence>,
     pub(super) before: Before,
     /// The source's row before its last delete: where a changed key takes its values from.
     pub(super) departed: Before,
     /// Started from the table: everything up to `top` is known only by its result.
     pub(super) partial: bool,
-    pub(super) top: Option<Seq>,
-    pub(super) last: Option<Seq>,
+    pub(super) top: Option<Sequence>,
+    pub(super) last: Option<Sequence>,
     /// Which truncates the key has met, and up to where it has met all.
     pub(super) swept: Vec<bool>,
     pub(super) swept_all: usize,
@@ -191,7 +192,7 @@ impl State {
     }
 
     /// A key as the table and its memory have it. `versions` oldest first.
-    pub fn at_hand(versions: Vec<Version>, gone: Option<Gone>, skipped: Option<Seq>) -> Self {
+    pub fn at_hand(versions: Vec<Version>, gone: Option<Gone>, skipped: Option<Sequence>) -> Self {
         let newest = versions.iter().map(|v| &v.seq).max();
         let top = newest.max(gone.as_ref().map(|g| &g.seq)).cloned();
         let gone = gone.filter(|g| Some(&g.seq) == top.as_ref());
@@ -228,7 +229,7 @@ impl State {
     }
 
     /// The place of an event as the table holds it.
-    pub(super) fn place(&mut self, event: &Event) -> Seq {
+    pub(super) fn place(&mut self, event: &Event) -> Sequence {
         let mut seq = event.seq.clone();
         if seq.by_offset {
             self.high = self.high.max(seq.lsn.map(|lsn| (seq.epoch, lsn)));
@@ -264,7 +265,7 @@ impl State {
 
     /// A remembered event that was kept out of the table comes behind this one: what the source's row
     /// looks like after it is not known.
-    pub(super) fn forget_image_before(&mut self, seq: &Seq) {
+    pub(super) fn forget_image_before(&mut self, seq: &Sequence) {
         if self.partial && self.skipped.as_ref() > Some(seq) {
             self.before = Before::Unknown;
         }
