@@ -13,11 +13,11 @@ use arrow::array::{Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema};
 use model::{Sequence, Version};
 
-use crate::decide::{Decision, replaced, result};
+use crate::decide::{Decision, Tally, replaced, result};
 use crate::error::{Fitting as _, Result};
-use crate::event::{Event, Outcome, Outcomes, Verdict};
+use crate::event::{Event, Outcome, Verdict};
 use crate::fold::{Image, Mark, Version as Row};
-use crate::judge::{Asked, Desk, Rules};
+use crate::judge::{Desk, Rules};
 use crate::table::read_seqs;
 
 /// What names an event.
@@ -43,10 +43,7 @@ pub struct Appender {
     rules: Rules,
     desk: Desk,
     events: Vec<Event>,
-    outcomes: Outcomes,
-    no_event: u64,
-    quarantine: Vec<RecordBatch>,
-    asked: AHashMap<String, Asked>,
+    tally: Tally,
     held: AHashMap<Name, Sequence>,
     /// The same rows by their coordinates.
     placed: AHashMap<Name, Sequence>,
@@ -59,10 +56,7 @@ impl Appender {
             desk: rules.desk()?,
             rules,
             events: Vec::new(),
-            outcomes: Outcomes::default(),
-            no_event: 0,
-            quarantine: Vec::new(),
-            asked: AHashMap::new(),
+            tally: Tally::default(),
             held: AHashMap::new(),
             placed: AHashMap::new(),
         })
@@ -70,13 +64,8 @@ impl Appender {
 
     /// Takes rows of a bronze version. With `keep_aside` what is put aside is part of the decision.
     pub fn take(&mut self, bronze: &RecordBatch, version: Version, keep_aside: bool) -> Result<()> {
-        let judged = self.rules.judge(bronze, &mut self.desk, keep_aside.then_some(version))?;
-        self.outcomes += judged.outcomes;
-        self.no_event += judged.no_event;
-        self.quarantine.extend(judged.quarantine);
-        for (name, asked) in judged.asked {
-            self.asked.entry(name).or_default().add(&asked);
-        }
+        let mut judged = self.rules.judge(bronze, &mut self.desk, keep_aside.then_some(version))?;
+        self.tally.add(&mut judged);
         self.events.extend(judged.events);
         Ok(())
     }
@@ -132,7 +121,7 @@ impl Appender {
                 Verdict::Filtered => Outcome::Filtered,
                 Verdict::Row | Verdict::Delete => self.keep(event, &mut taken, &mut rows, &mut removed),
             };
-            self.outcomes.count(outcome);
+            self.tally.outcomes.count(outcome);
         }
         let table = &self.rules.table;
         let upserts = result::upserts(&self.rules, &self.desk, &rows.iter().collect::<Vec<_>>());
@@ -143,10 +132,10 @@ impl Appender {
         Ok(Decision {
             removes,
             upserts: (upserts.num_rows() > 0).then_some(upserts),
-            quarantine: self.quarantine,
-            outcomes: self.outcomes,
-            no_event: self.no_event,
-            asked: self.asked.into_iter().collect(),
+            quarantine: self.tally.quarantine,
+            outcomes: self.tally.outcomes,
+            no_event: self.tally.no_event,
+            asked: self.tally.asked.into_iter().collect(),
             ..Decision::default()
         })
     }

@@ -18,7 +18,7 @@ use tokio::sync::Semaphore;
 
 use crate::append::Appender;
 use crate::commit::{Committer, Span, by_columns};
-use crate::decide::{Decider, Decision, Wanted};
+use crate::decide::{Collected, Decision, Recall, Settled, Wanted};
 use crate::error::{Error, OfTable as _, Result};
 use crate::judge::Rules;
 use crate::refold::every_row;
@@ -252,44 +252,47 @@ impl Pipeline {
     /// Decides for a table that keeps rows by key.
     async fn fold(&self, open: &Open, batch: Batch, aside: Option<i64>, torn: bool) -> Result<Decision> {
         let upto = batch.upto;
-        let mut decider = Decider::try_new(open.rules.clone(), open.memory.clone(), torn)?;
-        let mut decider = runtime::cpu::run(move || {
+        let mut events = Collected::try_new(open.rules.clone(), open.memory.clone(), torn)?;
+        let lookup = runtime::cpu::run(move || {
             for (version, rows) in &batch.rows {
                 let keep = Some(version.position()) > aside;
-                rows.iter().try_for_each(|rows| decider.take(rows, *version, keep))?;
+                rows.iter().try_for_each(|rows| events.take(rows, *version, keep))?;
             }
-            Ok::<_, Error>(decider)
+            events.close()
         })
         .await?;
-        let columns = decider.columns();
-        let wanted = decider.wanted()?;
-        let (rows, notes) = match wanted {
-            Wanted::Nothing => (Vec::new(), Vec::new()),
-            Wanted::Keys(keys) => self.find(open, keys, &columns).await?,
+        let (rows, notes) = self.look_up(open, lookup.wanted(), lookup.columns()).await?;
+        let settled = runtime::cpu::run(move || lookup.fold(&rows, &notes)).await?;
+        let refold = match settled {
+            Settled::Decided(decision) => return Ok(*decision),
+            Settled::NeedsHistory(refold) => refold,
+        };
+        let (rows, notes) = self.look_up(open, refold.wanted(), refold.columns()).await?;
+        let recall = runtime::cpu::run(move || refold.hold(&rows, &notes)).await?;
+        let bronze = open.bronze.at(upto).await.of(&self.name)?;
+        let recall = every_row(&open.rules, &bronze, recall, Recall::take).await?;
+        runtime::cpu::run(move || recall.decide()).await
+    }
+
+    /// Rows of the table and notes.
+    async fn look_up(
+        &self,
+        open: &Open,
+        wanted: &Wanted,
+        columns: &[String],
+    ) -> Result<(Vec<RecordBatch>, Vec<RecordBatch>)> {
+        match wanted {
+            Wanted::Nothing => Ok((Vec::new(), Vec::new())),
+            Wanted::Keys(keys) => self.find(open, keys.clone(), columns).await,
             Wanted::Everything => {
-                let rows = open.tables.main.scan(Some(&columns)).await.of(&self.name)?;
+                let rows = open.tables.main.scan(Some(columns)).await.of(&self.name)?;
                 let notes = match &open.tables.deleted {
                     Some(deleted) => deleted.scan(None).await.of(&self.name)?,
                     None => Vec::new(),
                 };
-                (rows, notes)
+                Ok((rows, notes))
             }
-        };
-        let (mut decider, again) = runtime::cpu::run(move || {
-            decider.hold(&rows, &notes)?;
-            let again = decider.settle()?;
-            Ok::<_, Error>((decider, again))
-        })
-        .await?;
-        if let Some(unheld) = again {
-            if unheld.num_rows() > 0 {
-                let (rows, notes) = self.find(open, unheld, &columns).await?;
-                decider.hold(&rows, &notes)?;
-            }
-            let bronze = open.bronze.at(upto).await.of(&self.name)?;
-            decider = every_row(&open.rules, &bronze, decider, Decider::recall).await?;
         }
-        runtime::cpu::run(move || decider.decide()).await
     }
 
     /// Rows of the table and notes with these keys.

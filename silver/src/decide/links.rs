@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 
 use ahash::AHashMap;
 
-use super::Decider;
+use super::collect::Batch;
 use model::Sequence;
 
 use crate::event::KeyId;
 
-impl Decider {
+impl Batch {
     /// Adds the keys that a late event concerns through a key change, and closes over all of them.
     pub(super) fn follow_links(&mut self, again: &mut BTreeSet<KeyId>) {
         let mut new: AHashMap<KeyId, Vec<(KeyId, Sequence)>> = AHashMap::new();

@@ -6,28 +6,25 @@
 
 use ahash::{AHashMap, AHashSet};
 
-use super::{Decider, Hand};
+use super::collect::Batch;
+use super::current::Current;
 use model::Sequence;
 
 use crate::event::{Event, KeyId};
 use crate::judge::Times;
 
-impl Decider {
+impl Batch {
     /// Gives every delete of the batch that has none its sequence. Keys for which what is at hand does
     /// not tell it come back.
-    pub(super) fn place_deletes(&mut self) -> AHashSet<KeyId> {
+    pub(super) fn place_deletes(&mut self, current: &Current) -> AHashSet<KeyId> {
         if self.events.iter().all(|e| !e.unplaced) {
             return AHashSet::new();
         }
         let mut unclear = AHashSet::new();
         let truncated = !self.memory.truncates.is_empty();
-        let empty = Hand::default();
         let mut known: AHashMap<KeyId, Vec<Sequence>> = AHashMap::new();
         for event in self.events.iter().filter(|e| e.unplaced) {
-            let hand = self.hand.get(&event.key).unwrap_or(&empty);
-            let held = hand.rows.iter().map(|row| &row.seq);
-            let held = held.chain(hand.gone.as_ref().map(|g| &g.seq)).chain(&hand.skipped);
-            let held: Vec<Sequence> = held.cloned().collect();
+            let held: Vec<Sequence> = current.of(event.key).sequences().cloned().collect();
             let before = |seq: &Sequence| {
                 seq.shares_partition(&event.seq)
                     && seq.epoch <= event.seq.epoch
