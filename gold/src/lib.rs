@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | [`settings`], [`error`] | what an operator may change; what can go wrong |
 //! | [`table`] | a model as a query that is kept; its table |
-//! | [`refresh`] | decides: pins, versions and the time → what to do |
+//! | [`refresh`] | decides: pins, versions and the time → what to compute; what differs → what to commit |
 //! | [`inputs`] | the versions of the inputs, and the rows between two of them |
 //! | [`difference`] | rows at hand and rows as they should be → what to write |
 //! | [`judge`], [`measures`] | what is expected of the rows of a commit, and of the table after it |
