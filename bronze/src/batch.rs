@@ -248,6 +248,11 @@ fn has_keys(layout: &Layout) -> bool {
     layout.keys().is_some_and(|keys| keys.iter().all(|key| values.find(key.name()).is_some()))
 }
 
+/// The numbers of so many rows.
+pub(crate) fn numbers(rows: usize) -> std::ops::Range<u32> {
+    0..u32::try_from(rows).expect("a batch has fewer than 2^32 rows")
+}
+
 /// Groups framed payloads by schema id and decodes each group.
 fn framed<'a>(
     shelf: &mut Shelf,
@@ -257,7 +262,7 @@ fn framed<'a>(
 ) -> Values {
     let mut values = Values { schema_ids: vec![None; len], ..Values::default() };
     let mut groups: Vec<(u32, Vec<u32>)> = Vec::new();
-    for row in 0..len as u32 {
+    for row in numbers(len) {
         let Some(payload) = at(row) else { continue };
         let id = match stream::unframe(payload) {
             Ok((id, _)) => id,
@@ -302,7 +307,7 @@ fn plain<'a>(len: usize, at: impl Fn(u32) -> Option<&'a [u8]>, wanted: &Fields) 
     let mut texts = StringBuilder::new();
     let mut bytes = BinaryBuilder::new();
     let mut rows = Vec::with_capacity(len);
-    for row in 0..len as u32 {
+    for row in numbers(len) {
         let Some(payload) = at(row) else { continue };
         if is_text {
             match json_text(payload) {

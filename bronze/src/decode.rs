@@ -287,7 +287,7 @@ impl Decoder {
                 let mut found = Vec::new();
                 stored.push(conform(part, field.data_type(), &mut found).map_err(named)?);
                 misfits.extend(found.into_iter().map(|m| Misfit { row: m.row + before, ..m }));
-                before += part.len() as u32;
+                before += u32::try_from(part.len()).expect("a batch has fewer than 2^32 rows");
             }
             columns.push(join(stored, field.data_type()));
             for misfit in misfits {

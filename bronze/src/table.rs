@@ -30,7 +30,7 @@ use tokio::time::MissedTickBehavior;
 
 use crate::absent;
 use crate::assemble::{Layout, Origin, column};
-use crate::batch::{Format, Reader};
+use crate::batch::{Format, Reader, numbers};
 use crate::budget::{Permit, Share};
 use crate::commit::{Finished, Waiting, Work, land};
 use crate::decider::{Batch, Decider, Limits};
@@ -264,7 +264,7 @@ impl Task {
         let Some(floor) = self.decider.floor(partition, generation) else { return Ok(None) };
         let (Some(first), Some(next)) = (records.first(), records.next()) else { return Ok(None) };
         let repeats = records.offsets.partition_point(|offset| *offset < floor);
-        let mut kept: Vec<u32> = (repeats as u32..records.len() as u32).collect();
+        let mut kept: Vec<u32> = numbers(records.len()).skip(repeats).collect();
         self.learn_parts(&records, &kept);
         let needs = self.needs(&records, &kept);
         if !needs.is_empty() {
@@ -475,7 +475,8 @@ fn layout_of(table: &Table) -> Layout {
     Layout::new(table.schema().clone()).with_defaults(defaults_of(table))
 }
 
-/// What a table says of columns that a writer did not know. What is no such text says nothing.
+/// What a table says of columns that a writer did not know. A text that cannot be read gives nothing here, and
+/// no commit lands on its table.
 fn defaults_of(table: &Table) -> absent::Values {
     let known = lake::defaults::parse(table.property(lake::DEFAULTS)).unwrap_or_default();
     known.into_iter().map(|(path, default)| (path, default.value)).collect()
@@ -483,7 +484,7 @@ fn defaults_of(table: &Table) -> absent::Values {
 
 /// Every row of a batch.
 fn all(records: &Records) -> Vec<u32> {
-    (0..records.len() as u32).collect()
+    numbers(records.len()).collect()
 }
 
 /// A task's outcome; the handle is gone afterwards. `None`: it panicked.

@@ -54,6 +54,16 @@ pub enum Error {
         /// The encoder's error.
         source: arrow::error::ArrowError,
     },
+    /// A commit of an input does not say what time it is of.
+    #[error("table `{table}`: the newest event of its input `{input}` is not known")]
+    InputUnreadable {
+        /// The gold table.
+        table: TableName,
+        /// The input.
+        input: TableName,
+        /// Which commit.
+        source: stage::info::Unreadable,
+    },
     /// Rows do not compare or convert.
     #[error("rows of `{table}` cannot be compared")]
     Rows {
@@ -284,6 +294,7 @@ impl Error {
             Self::Registry { source, .. } => source.reaction(),
             Self::NoInput { .. } => Reaction::Retry,
             Self::Avro { .. }
+            | Self::InputUnreadable { .. }
             | Self::Rows { .. }
             | Self::NoModel { .. }
             | Self::Unlearned { .. }

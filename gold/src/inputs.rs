@@ -177,32 +177,42 @@ impl Inputs {
 
     /// The newest Kafka timestamp among the rows behind `pins`, milliseconds.
     pub async fn newest_arrival(&self, pins: &Positions) -> Result<Option<i64>> {
-        self.newest(CommitInfo::newest_arrival_ms, pins).await
+        let mut newest = None;
+        for open in self.open.values() {
+            let said = |entry: &LogEntry| CommitInfo::said(entry)?.newest_arrival_ms();
+            newest = newest.max(self.behind(open, pins).await?.iter().filter_map(said).max());
+        }
+        Ok(newest)
     }
 
     /// The newest event time among the rows behind `pins`, milliseconds, for a project whose clock
-    /// follows events.
+    /// follows events. A commit that cannot be read is an error: its rows may be newer than all others.
     pub async fn newest_event(&self, pins: &Positions) -> Result<Option<i64>> {
-        let newest = self.newest(CommitInfo::newest_event_ms, pins).await?;
-        // A gold input follows the same clock: its time is already floored.
-        let floored = self.open.values().filter_map(|open| open.positions().get(&AppId::as_of())).max();
-        Ok(newest.max(floored))
-    }
-
-    /// The greatest of the times `of` that the commits behind `pins` say.
-    async fn newest(&self, of: fn(&CommitInfo) -> Option<i64>, pins: &Positions) -> Result<Option<i64>> {
         let mut newest = None;
-        for open in self.open.values() {
-            let pin = pins.get(&AppId::table(open.id())).map(|v| Version(v.max(0).cast_unsigned()));
-            let entries = match open.log(pin, open.version()).await {
-                // Older entries were cleaned up; what they said is older, too.
-                Err(lake::Error::LogGone { .. }) => open.log(Some(last(open)), open.version()).await,
-                other => other,
+        for (name, open) in &self.open {
+            let unreadable = |source| {
+                let (table, input) = (self.table.clone(), name.clone());
+                Error::InputUnreadable { table, input, source }
             };
-            let said = |entry: &LogEntry| CommitInfo::said(entry).as_ref().and_then(of);
-            newest = newest.max(entries.of(&self.table)?.iter().filter_map(said).max());
+            for entry in self.behind(open, pins).await? {
+                let info = CommitInfo::of(&entry).map_err(unreadable)?;
+                newest = newest.max(info.and_then(|info| info.newest_event_ms()));
+            }
+            // A gold input follows the same clock: its time is already floored.
+            newest = newest.max(open.positions().get(&AppId::as_of()));
         }
         Ok(newest)
+    }
+
+    /// The log entries of one input behind its pin.
+    async fn behind(&self, open: &Table, pins: &Positions) -> Result<Vec<LogEntry>> {
+        let pin = pins.get(&AppId::table(open.id())).map(|v| Version(v.max(0).cast_unsigned()));
+        let entries = match open.log(pin, open.version()).await {
+            // Older entries were cleaned up; what they said is older, too.
+            Err(lake::Error::LogGone { .. }) => open.log(Some(last(open)), open.version()).await,
+            other => other,
+        };
+        entries.of(&self.table)
     }
 }
 

@@ -24,7 +24,7 @@ use crate::refresh::{floor, pins};
 use crate::table::{create, plan};
 
 /// How often a rebuild that was overtaken starts again.
-const ATTEMPTS: usize = 5;
+const ATTEMPTS: u32 = 5;
 
 /// What a rebuild did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,7 +98,7 @@ pub async fn rebuild(
             return Ok(Rebuilt { version, before, after });
         }
     }
-    Err(lake::Error::Busy { table: name.to_string(), attempts: ATTEMPTS as u32 }).of(name)
+    Err(lake::Error::Busy { table: name.to_string(), attempts: ATTEMPTS }).of(name)
 }
 
 /// Errs when two rows have one key, or one breaks an expectation that says `fail`.

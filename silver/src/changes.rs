@@ -161,7 +161,7 @@ impl Reader {
         })
     }
     /// As it, of a table that says with this property what stands for columns in rows that lack them.
-    pub fn with_defaults(self, property: Option<&str>) -> Result<Self, serde_json::Error> {
+    pub fn with_defaults(self, property: Option<&str>) -> Result<Self, String> {
         Ok(Self { absent: Absent::of(property)?, ..self })
     }
     /// The columns of `changes(…)`.
@@ -239,7 +239,7 @@ impl Reader {
         let redriven = redriven.iter().flat_map(|c| c.iter().enumerate());
         Ok(Changes {
             view,
-            seqs: order.seqs(),
+            seqs: order.seqs()?,
             names: order.names(&ops),
             of_snapshot: (0..rows).filter(read).collect(),
             last_of_snapshot,

@@ -140,6 +140,7 @@ impl Rules {
         let matches = |b: &RecordBatch| self.projection.matches(b);
         let passes =
             robust::mask(&changes.view, matches, |row, e| drop(faults.insert(row, format!("WHERE: {e}"))));
+        let passes = passes.fitting(&self.table, "the WHERE of the model")?;
         let projected = self.project(&changes, &passes, &mut faults)?;
         let left_out = self.left_out(&changes)?;
         let (broken, passed) = self.broken(&changes, &projected, &passes, &left_out)?;
@@ -279,6 +280,7 @@ impl Rules {
         for (condition, op) in [(&self.deletes_when, Op::Delete), (&self.truncates_when, Op::Truncate)] {
             let Some(condition) = condition else { continue };
             let says = robust::mask(&changes.view, |b| condition.is_true(b), |_, _| {});
+            let says = says.fitting(&self.table, "deletes and truncates of the model")?;
             for (row, current) in changes.ops.iter_mut().enumerate() {
                 if current.is_row() && says.value(row) {
                     *current = op;
@@ -313,7 +315,7 @@ impl Rules {
                     }
                 },
             );
-            columns.push(column);
+            columns.push(column.fitting(&self.table, "a column of the model")?);
         }
         RecordBatch::try_new(Arc::clone(&self.columns), columns).fitting(&self.table, "the model's rows")
     }
@@ -322,7 +324,9 @@ impl Rules {
         let column = |&at: &usize| {
             let field = self.columns.field(at);
             let at = self.projection.schema().index_of(field.name()).fitting(&self.table, "a key column")?;
-            Ok(robust::column(view, field.data_type(), |b| self.projection.column(b, at), |_, _| {}))
+            let column =
+                robust::column(view, field.data_type(), |b| self.projection.column(b, at), |_, _| {});
+            column.fitting(&self.table, "a key column")
         };
         self.keys.iter().map(column).collect()
     }

@@ -173,7 +173,7 @@ impl Pipeline {
         let turn = Arc::clone(&self.turns).acquire_owned();
         let _turn = tokio::select! {
             () = self.control.stop.cancelled() => return Ok(false),
-            turn = turn => turn.ok(),
+            turn = turn => turn.expect("nobody closes the turns"),
         };
         let [position, deleted, aside] = open.tables.positions(&open.input);
         let batch = match self.next_batch(open, position, deleted.max(aside)).await {

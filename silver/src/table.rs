@@ -74,22 +74,29 @@ pub fn read_seqs(rows: &RecordBatch) -> Result<Vec<Sequence>, ArrowError> {
         topics.ok_or_else(|| ArrowError::SchemaError("`_topic_id` is no STRING".to_owned()))?;
     let part = |column: &Int64Array, row: usize| column.is_valid(row).then(|| column.value(row));
     let mut topic_id: Arc<str> = Arc::from("");
-    let seq = |row: usize| {
+    let seq = |row: usize| -> Result<Sequence, ArrowError> {
         let topic = if topics.is_valid(row) { topics.value(row) } else { "" };
         if *topic_id != *topic {
             topic_id = Arc::from(topic);
         }
-        Sequence {
+        Ok(Sequence {
             epoch: part(&epoch, row),
             lsn: part(&lsn, row),
             tx_order: part(&tx_order, row).filter(|order| *order != BY_OFFSET),
             by_offset: part(&tx_order, row) == Some(BY_OFFSET),
             offset: part(&offset, row).unwrap_or_default(),
-            partition: i32::try_from(part(&partition, row).unwrap_or_default()).unwrap_or(i32::MAX),
+            partition: partition_of(part(&partition, row))?,
             topic_id: Arc::clone(&topic_id),
-        }
+        })
     };
-    Ok((0..rows.num_rows()).map(seq).collect())
+    (0..rows.num_rows()).map(seq).collect()
+}
+
+/// A stored partition. A null, which stands in rows that are of no topic, is the first.
+pub(crate) fn partition_of(stored: Option<i64>) -> Result<i32, ArrowError> {
+    let stored = stored.unwrap_or_default();
+    i32::try_from(stored)
+        .map_err(|_| ArrowError::SchemaError(format!("`_partition` is {stored}, which no topic has")))
 }
 
 /// Microseconds, UTC.
@@ -202,4 +209,16 @@ pub async fn standing(lake: &Lake, model: &Model) -> Result<Standing> {
         available: bronze.as_ref().map(Table::version),
         version: table.as_ref().map(Table::version),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_partition_that_no_topic_has_is_an_error_and_not_the_last_one() {
+        assert_eq!(partition_of(Some(3)).expect("a partition"), 3);
+        assert_eq!(partition_of(None).expect("of no topic"), 0);
+        assert!(partition_of(Some(1 << 40)).is_err());
+    }
 }

@@ -99,9 +99,8 @@ impl Keeper {
         decision: &Decision,
         error: &Error,
     ) -> Result<bool> {
-        let before = decision.step == Step::Fill
-            && error.is_about_rows()
-            && open.inputs.have_seen_nothing().await?;
+        let before =
+            decision.step == Step::Fill && error.is_about_rows() && open.inputs.have_seen_nothing().await?;
         if before {
             let reason = chain(error);
             tracing::debug!(table = %self.model.name, reason, "waiting for the first rows of the inputs");

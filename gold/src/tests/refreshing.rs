@@ -160,6 +160,25 @@ async fn a_clock_that_follows_events_is_the_newest_of_its_inputs() {
 }
 
 #[tokio::test]
+async fn a_clock_that_follows_events_does_not_pass_over_a_commit_that_cannot_be_read() {
+    let sql = "SELECT id, current_date AS day FROM silver.a";
+    let mut project = project(&[(Kind::Table, "gold.t", &["id"], sql, 7)]);
+    project.clock = catalog::project::ClockKind::Events;
+    let world = World::new(project).await;
+    world.event.store(86_400_000, std::sync::atomic::Ordering::Relaxed);
+    world.edit(&put(0, &[(1, None, "x", 1)])).await;
+    let mut keeper = world.keeper("gold.t");
+    settle(&mut keeper).await.expect("filled");
+    world.say("silver.a", serde_json::json!({ "stage": "silver", "input": "of a later release" })).await;
+    let halted = keeper.step().await.expect_err("its rows may be newer");
+    assert!(
+        matches!(&halted, Error::InputUnreadable { input, .. } if *input == name("silver.a")),
+        "{halted}"
+    );
+    assert_eq!(halted.reaction(), model::Reaction::Halt);
+}
+
+#[tokio::test]
 async fn a_view_is_read_through_and_its_tables_are_pinned() {
     let view = "SELECT other, sum(amount) AS total FROM silver.b GROUP BY other";
     let sql = "SELECT a.id, v.total FROM silver.a JOIN gold.v ON v.other = a.id";

@@ -287,6 +287,16 @@ impl World {
         assert!(matches!(table.commit(&commit).await, Ok(Landing::Landed(_))));
     }
 
+    /// Commits to a silver table without rows, saying this of itself.
+    pub async fn say(&self, table: &str, info: serde_json::Value) {
+        let mut table = self.lake.table(&name(table)).await.expect("open").expect("exists");
+        let op = runtime::Ids::ulid(self.ids.as_ref());
+        let positions = table.positions().clone();
+        let mut commit = crate::commit::base(op, positions.clone(), Expect::All(positions));
+        commit.info = info.as_object().expect("an object").clone();
+        assert!(matches!(table.commit(&commit).await, Ok(Landing::Landed(_))));
+    }
+
     /// Recomputes a table and cuts over, as `apply` does.
     pub async fn rebuild(&self, table: &str) -> Result<crate::Rebuilt> {
         let model = self.project.catalog.models.get(&name(table)).expect("a model");

@@ -3,10 +3,9 @@
 use std::collections::BTreeSet;
 
 use ahash::AHashMap;
-
-use super::collect::Batch;
 use model::Sequence;
 
+use super::collect::Batch;
 use crate::event::KeyId;
 
 impl Batch {

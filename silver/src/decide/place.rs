@@ -5,11 +5,10 @@
 //! comes later with a lower sequence stays behind the delete, one with a higher makes the key again.
 
 use ahash::{AHashMap, AHashSet};
+use model::Sequence;
 
 use super::collect::Batch;
 use super::current::Current;
-use model::Sequence;
-
 use crate::event::{Event, KeyId};
 use crate::judge::Times;
 

@@ -26,7 +26,7 @@ pub enum Settled {
     /// What to write.
     Decided(Box<Decision>),
     /// The rows at hand do not tell what becomes of some keys.
-    NeedsHistory(Refold),
+    NeedsHistory(Box<Refold>),
 }
 
 impl Lookup {
@@ -55,7 +55,7 @@ impl Lookup {
         if folds.again.is_empty() {
             return assemble(batch, &current, folds).map(Box::new).map(Settled::Decided);
         }
-        Refold::try_new(batch, current, folds, columns).map(Settled::NeedsHistory)
+        Refold::try_new(batch, current, folds, columns).map(Box::new).map(Settled::NeedsHistory)
     }
 }
 

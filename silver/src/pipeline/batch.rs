@@ -86,14 +86,13 @@ impl Pipeline {
                 break;
             }
         }
-        let waiting: i64 = open.pending.iter().map(rows_of).sum();
-        self.meter.lag(waiting + i64::try_from(rows).unwrap_or(i64::MAX));
+        let waiting = open.pending.iter().map(rows_of).fold(rows as u64, u64::saturating_add);
+        self.meter.lag(i64::try_from(waiting).unwrap_or(i64::MAX));
         Ok(batch)
     }
 }
 
 /// How many rows bronze says a version added.
-fn rows_of(version: &ChangedVersion) -> i64 {
-    let rows = CommitInfo::said(version.entry()).map_or(0, |info| info.records());
-    i64::try_from(rows).unwrap_or(i64::MAX)
+fn rows_of(version: &ChangedVersion) -> u64 {
+    CommitInfo::said(version.entry()).map_or(0, |info| info.records())
 }

@@ -167,7 +167,8 @@ fn struct_hashes(rows: &StructArray) -> Vec<u64> {
 }
 
 fn items_of(array: &ArrayRef, name: u64, offsets: &[i32], items: &[u64], hashes: &mut [u64]) {
-    let place = |row: usize| usize::try_from(offsets[row]).unwrap_or_default();
+    let place =
+        |row: usize| usize::try_from(offsets[row]).expect("arrow checks that offsets are not negative");
     each(array, name, hashes, 10, |row, out| {
         let items = &items[place(row)..place(row + 1)];
         out.extend((items.len() as u64).to_le_bytes());

@@ -81,7 +81,7 @@ impl Reader {
         let step = Arc::new(step);
         let mut first = 0;
         for group in 0..footer.metadata().num_row_groups() {
-            let rows = u64::try_from(footer.metadata().row_group(group).num_rows()).unwrap_or_default();
+            let rows = rows_of(&path, footer.metadata().row_group(group).num_rows())?;
             if let Some(selection) = selection(&pick, first, rows) {
                 let chunks = plan.fetch(log, &footer, group).await?;
                 let (plan, footer, step) = (plan.clone(), footer.clone(), step.clone());
@@ -98,8 +98,9 @@ impl Reader {
 
     /// Rows in a file whose writer did not say how many.
     pub async fn count(&self, log: &Log, file: &DataFile) -> Result<u64> {
-        let footer = self.footer(log, &at(&log.dir, &file.add.path)?, file.add.size).await?;
-        Ok(u64::try_from(footer.metadata().file_metadata().num_rows()).unwrap_or_default())
+        let path = at(&log.dir, &file.add.path)?;
+        let footer = self.footer(log, &path, file.add.size).await?;
+        rows_of(&path, footer.metadata().file_metadata().num_rows())
     }
 
     async fn footer(&self, log: &Log, path: &Path, size: i64) -> Result<Arc<ArrowReaderMetadata>> {
@@ -132,6 +133,14 @@ impl Reader {
         kept.insert(path.clone(), footer.clone());
         Ok(footer)
     }
+}
+
+/// Rows that a footer counts.
+fn rows_of(path: &Path, counted: i64) -> Result<u64> {
+    u64::try_from(counted).map_err(|_| Error::BadFile {
+        path: path.to_string(),
+        source: ParquetError::General(format!("its footer counts {counted} rows")),
+    })
 }
 
 /// How one file gives the columns asked for.
@@ -258,7 +267,7 @@ fn selection(pick: &Pick, first: u64, rows: u64) -> Option<Option<RowSelection>>
 /// A selection in which `marked` positions are read and the rest skipped, or the other way round.
 pub(crate) fn select(marked: &[u64], rows: u64, marked_are_read: bool) -> RowSelection {
     let selector = |count: u64, read: bool| {
-        let count = usize::try_from(count).unwrap_or(usize::MAX);
+        let count = usize::try_from(count).expect("a row group has no more rows than memory can count");
         if read { RowSelector::select(count) } else { RowSelector::skip(count) }
     };
     let mut selectors = Vec::new();
@@ -290,7 +299,7 @@ impl Chunks {
             .iter()
             .rfind(holds)
             .ok_or_else(|| ParquetError::EOF(format!("nothing was fetched at offset {start}")))?;
-        Ok(bytes.slice(usize::try_from(start - first).unwrap_or(bytes.len())..))
+        Ok(bytes.slice(usize::try_from(start - first).expect("within bytes that are in memory")..))
     }
 }
 
@@ -345,5 +354,12 @@ mod tests {
         let all = Arc::new(RoaringTreemap::from_iter(0..10));
         assert_eq!(runs(selection(&Pick::Without(all.clone()), 0, 10)), None);
         assert_eq!(runs(selection(&Pick::Only(all), 10, 10)), None);
+    }
+
+    #[test]
+    fn a_footer_that_counts_fewer_rows_than_none_is_an_error_and_no_empty_file() {
+        let path = Path::from("t/part.parquet");
+        assert_eq!(rows_of(&path, 7).expect("counted"), 7);
+        assert!(matches!(rows_of(&path, -1), Err(Error::BadFile { .. })));
     }
 }

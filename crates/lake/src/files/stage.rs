@@ -78,7 +78,7 @@ pub(crate) async fn stage(
         let add = Add {
             path,
             partition_values: partition_by.iter().cloned().zip(partition).collect::<HashMap<_, _>>(),
-            size: i64::try_from(size).unwrap_or(i64::MAX),
+            size: i64::try_from(size).expect("bytes in memory are fewer than 2^63"),
             modification_time: wall_ms(),
             data_change: true,
             stats: Some(file.stats),

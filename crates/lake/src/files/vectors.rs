@@ -73,7 +73,7 @@ async fn read(log: &Log, path: &str, vector: &DeletionVectorDescriptor) -> Resul
     };
     let bitmap = body.get(4..).ok_or_else(|| bad("it is cut short"))?;
     let rows = RoaringTreemap::deserialize_from(bitmap).map_err(|e| bad(&e.to_string()))?;
-    if rows.len() != vector.cardinality.max(0).cast_unsigned() {
+    if u64::try_from(vector.cardinality) != Ok(rows.len()) {
         return Err(bad("it does not hold as many rows as the log says"));
     }
     Ok(rows)
