@@ -91,7 +91,7 @@ fn commit(
     for loss in losses {
         match loss {
             Loss::Retention { partition, from, to } => {
-                ranges.push(Range::passed_over(*partition, *from, *to));
+                ranges.push(Range::passed_over(*partition, Offset(*from), Offset(*to)));
             }
             Loss::Recreated { before, .. } => ended.push(before),
             Loss::Truncated { .. } => {}
@@ -110,8 +110,10 @@ fn commit(
     let commit = Commit {
         operation: "SET TBLPROPERTIES",
         op,
-        expect: Expect::These(ranges.iter().map(|range| (app(range), range.position)).collect()),
-        set: ranges.iter().map(|range| (app(range), range.to)).collect(),
+        expect: Expect::These(
+            ranges.iter().map(|range| (app(range), range.position.map(|at| at.0))).collect(),
+        ),
+        set: ranges.iter().map(|range| (app(range), range.to.0)).collect(),
         append: Vec::new(),
         remove: Remove::Nothing,
         schema: None,

@@ -18,7 +18,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use lake::digest::{Sum, row_hashes};
 use lake::{Commit, Expect, Landing, Table};
-use model::{AppId, Positions, ProjectName, TopicId, TopicName, Version};
+use model::{AppId, Millis, Positions, ProjectName, TopicId, TopicName, Version};
 use runtime::traces::{Cause, Role};
 use runtime::{CancellationToken, Traces};
 use stage::{CommitInfo, info};
@@ -40,7 +40,7 @@ pub struct Waiting {
     /// Their bytes on the wire, until they are durable.
     pub permit: Permit,
     /// Kafka's newest timestamp among them, in milliseconds.
-    pub newest: Option<i64>,
+    pub newest: Option<Millis>,
     /// Traces that records among them were sampled for.
     pub causes: Vec<Cause>,
     /// The last lines of files among them.
@@ -86,7 +86,7 @@ pub struct Finished {
     /// Landed, or why not.
     pub outcome: Outcome,
     /// Kafka's newest timestamp in it, in milliseconds.
-    pub newest: Option<i64>,
+    pub newest: Option<Millis>,
 }
 
 /// How a commit ended.
@@ -175,8 +175,10 @@ async fn attempt(table: &mut Table, work: Work, cause: Option<Cause>) -> lake::R
     let commit = Commit {
         operation: "WRITE",
         op: op.clone(),
-        expect: Expect::These(plan.ranges.iter().map(|range| (app(range), range.position)).collect()),
-        set: plan.ranges.iter().map(|range| (app(range), range.to)).collect::<Positions>(),
+        expect: Expect::These(
+            plan.ranges.iter().map(|range| (app(range), range.position.map(|at| at.0))).collect(),
+        ),
+        set: plan.ranges.iter().map(|range| (app(range), range.to.0)).collect::<Positions>(),
         append,
         remove: lake::Remove::Nothing,
         properties: said.map(|said| (lake::DEFAULTS.to_owned(), said)).into_iter().collect(),
@@ -260,8 +262,8 @@ pub fn info(
         topic: topic.to_string(),
         topic_id: topic_id.to_string(),
         partition: range.partition,
-        from: range.from,
-        to: range.to,
+        from: range.from.0,
+        to: range.to.0,
         rows: range.rows,
         digest: digest.to_string(),
     };

@@ -30,9 +30,14 @@ pub fn info(project: &ProjectName, inputs: &[Input], as_of: ClockMs, method: &st
     info::Gold {
         project: project.to_string(),
         pins: inputs.iter().map(pin).collect(),
-        as_of: as_of.0,
+        as_of,
         method: method.to_owned(),
-        ..info::Gold::default()
+        inserted: None,
+        updated: None,
+        deleted: None,
+        newest_arrival_ms: None,
+        broken: BTreeMap::new(),
+        traceparent: None,
     }
 }
 

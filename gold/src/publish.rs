@@ -159,8 +159,8 @@ fn first(table: &Table, name: &TableName, topic: &TopicName, version: Version) -
 pub struct Published {
     /// How many records.
     pub records: usize,
-    /// The newest Kafka timestamp behind the differences among them, milliseconds.
-    pub arrived: Option<i64>,
+    /// The newest Kafka timestamp behind the differences among them.
+    pub arrived: Option<model::Millis>,
 }
 impl Published {
     /// Takes note of a version of the table. Its span comes back, where it was traced.

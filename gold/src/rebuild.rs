@@ -73,7 +73,7 @@ pub async fn rebuild(
         let time = match project.clock {
             catalog::project::ClockKind::Wall => clock.now(),
             catalog::project::ClockKind::Events => {
-                ClockMs(inputs.newest_event(&Positions::default()).await?.unwrap_or_default())
+                inputs.newest_event(&Positions::default()).await?.unwrap_or(ClockMs(0))
             }
         };
         let as_of = held

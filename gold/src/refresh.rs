@@ -96,11 +96,10 @@ pub fn decide(standing: &Standing<'_>) -> Result<Decision> {
     };
     let mut moved = BTreeMap::new();
     for input in standing.inputs {
-        let Some(pin) = positions.get(&AppId::table(&input.id)) else {
+        let Some(pin) = positions.get(&AppId::table(&input.id)).and_then(Version::of_position) else {
             let id = input.id.to_string();
             return Err(Error::InputRecreated { table: (*table).clone(), input: input.name.clone(), id });
         };
-        let pin = Version(pin.max(0).cast_unsigned());
         if pin > input.version {
             let (pin, newest) = (pin.0, input.version.0);
             return Err(Error::PinAhead { table: (*table).clone(), input: input.name.clone(), pin, newest });
@@ -140,9 +139,7 @@ pub fn pins_due(
     every: Duration,
     draining: bool,
 ) -> bool {
-    let every = i64::try_from(every.as_millis()).unwrap_or(i64::MAX);
-    held.then(wanted) != *held
-        && (draining || since.is_none_or(|since| now.0.saturating_sub(since.0) >= every))
+    held.then(wanted) != *held && (draining || since.is_none_or(|since| now.is_past(since, every)))
 }
 
 /// A time, floored to the tick.

@@ -18,7 +18,7 @@ use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, Schema, SchemaRef, TimestampMicrosecondType};
 use arrow::error::ArrowError;
 use catalog::{Envelope, Snapshots, Topic};
-use model::Sequence;
+use model::{Micros, Sequence};
 
 use crate::event::Name;
 
@@ -188,9 +188,9 @@ impl Reader {
         bronze.fields().iter().map(|f| f.name().clone()).filter(|name| !skipped(name)).collect()
     }
 
-    /// The newest event time of these rows, microseconds, for a clock that follows events. One that lies
+    /// The newest event time of these rows, for a clock that follows events. One that lies
     /// more than a day after its record reached Kafka is a mistake of the source and moves no clock.
-    pub fn newest_event(&self, bronze: &RecordBatch) -> Result<Option<i64>, ArrowError> {
+    pub fn newest_event(&self, bronze: &RecordBatch) -> Result<Option<Micros>, ArrowError> {
         let bronze = &self.absent.fill(bronze)?;
         // Kafka's time stands in for the source's only where the source has none at all: a tombstone, or
         // a record that cannot be decoded, moves no clock.
@@ -206,7 +206,7 @@ impl Reader {
             arrived.is_none_or(|arrived| at <= arrived.saturating_add(A_DAY))
         };
         let newest = times.iter().enumerate().filter_map(|(row, at)| at.filter(|at| plausible(row, *at)));
-        Ok(newest.max())
+        Ok(newest.max().map(Micros))
     }
 
     /// Reads a batch of bronze rows.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use model::Sequence;
+use model::{Micros, Sequence};
 pub use stage::{Outcome, Outcomes};
 
 /// Where a row stands among the batches of one [`crate::pool::Pool`].
@@ -71,8 +71,8 @@ pub struct Event {
     /// A delete that has no value of `sequence_by`: it takes the highest one that its key had before it
     /// on its partition.
     pub unplaced: bool,
-    /// When it happened at the source, microseconds. Orders nothing.
-    pub at: Option<i64>,
+    /// When it happened at the source. Orders nothing.
+    pub at: Option<Micros>,
     /// The projected row.
     pub row: RowRef,
     /// What WHERE and expectations say of it.
@@ -90,15 +90,15 @@ pub struct Event {
 pub struct Truncate {
     /// Its place in the order of changes.
     pub seq: Sequence,
-    /// When it happened at the source, microseconds.
-    pub at: Option<i64>,
+    /// When it happened at the source.
+    pub at: Option<Micros>,
     /// Concerns the rows of its own partition alone: the start of a whole snapshot that offsets order.
     pub here: bool,
 }
 
 impl Truncate {
     /// A truncate at `seq`.
-    pub fn new(seq: Sequence, at: Option<i64>) -> Self {
+    pub fn new(seq: Sequence, at: Option<Micros>) -> Self {
         Self { seq, at, here: false }
     }
     /// Whether both are one truncate. The starts of two snapshots have no coordinates of their own: they

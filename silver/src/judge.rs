@@ -20,7 +20,7 @@ use arrow::compute::{cast, take_record_batch};
 use arrow::datatypes::{DataType, Int64Type, SchemaRef, TimestampMicrosecondType};
 use arrow::row::Rows;
 use catalog::{Kind, Otherwise};
-use model::{Sequence, TableName, Version};
+use model::{Micros, Sequence, TableName, Version};
 use query::expectations::{Condition, Expectations};
 use query::projection::Projection;
 
@@ -82,9 +82,9 @@ pub enum Times {
 }
 impl Times {
     /// The time of a sequence.
-    pub fn at(self, sequence: Option<i64>) -> Option<i64> {
+    pub fn at(self, sequence: Option<i64>) -> Option<Micros> {
         match self {
-            Self::OfSequence(unit) => sequence?.checked_mul(unit),
+            Self::OfSequence(unit) => sequence?.checked_mul(unit).map(Micros),
             Self::OfEvent | Self::Unknown => None,
         }
     }
@@ -180,7 +180,7 @@ impl Rules {
         let redriven: AHashMap<usize, Arc<str>> = changes.redriven.iter().cloned().collect();
         let times = changes.view.column_by_name("_ts").map(|c| c.as_primitive::<TimestampMicrosecondType>());
         let time = |row: usize| match self.times {
-            Times::OfEvent => times.and_then(|c| c.is_valid(row).then(|| c.value(row))),
+            Times::OfEvent => times.and_then(|c| c.is_valid(row).then(|| Micros(c.value(row)))),
             by_sequence => by_sequence.at(changes.seqs[row].lsn),
         };
         let mut judged = Judged { asked: self.asked(facts), ..Judged::default() };

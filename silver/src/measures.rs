@@ -10,7 +10,7 @@
 use catalog::project::ClockKind;
 use catalog::{Model, Otherwise};
 use lake::{Lake, Table};
-use model::{ClockMs, TableName, Version};
+use model::{ClockMs, Millis, TableName, Version};
 use query::expectations::{Bounds, measure};
 use runtime::Meter;
 use stage::CommitInfo;
@@ -38,7 +38,7 @@ pub async fn as_of(clock: ClockKind, now: ClockMs, model: &Model, table: &Table)
             let event = said.iter().filter_map(CommitInfo::newest_event_ms).max();
             // Records without a time of their own have that of their arrival.
             let newest = event.or_else(|| said.iter().filter_map(CommitInfo::newest_arrival_ms).max());
-            ClockMs(newest.unwrap_or_default())
+            newest.map_or(ClockMs(0), Millis::on_clock)
         }
     };
     let tick = i64::try_from(model.tick.as_millis()).unwrap_or(i64::MAX).max(1);

@@ -17,7 +17,7 @@ use arrow::array::{
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::error::ArrowError;
-use model::Sequence;
+use model::{Micros, Sequence};
 
 use crate::event::{KeyId, Truncate};
 use crate::fold::{Absence, Gone};
@@ -53,7 +53,7 @@ pub enum Note {
     /// The first row of a snapshot on its partition.
     Read(Sequence),
     /// The last row of a snapshot, and its time.
-    Whole(Sequence, Option<i64>),
+    Whole(Sequence, Option<Micros>),
 }
 impl Note {
     /// As [`KIND`] holds it.

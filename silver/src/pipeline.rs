@@ -9,7 +9,7 @@ use std::time::Duration;
 use arrow::array::RecordBatch;
 use catalog::{Kind, Model, Otherwise};
 use lake::Compaction;
-use model::{Positions, Reaction, TableName, Version};
+use model::{Micros, Positions, Reaction, TableName, Version};
 use runtime::traces::Role;
 use runtime::{Due, Meter, Retry, State};
 use stage::Control;
@@ -218,8 +218,8 @@ impl Pipeline {
             from: position,
             to: upto,
             plan: self.model()?.fingerprint,
-            newest_event_ms: newest_event.map(|at| at.div_euclid(1000)),
-            newest_arrival_ms: arrived.map(|at| at.div_euclid(1000)),
+            newest_event: newest_event.map(Micros::millis),
+            newest_arrival: arrived.map(Micros::millis),
             cause: trace.cause(),
         };
         let landed = self.committer.land(&open.rules, &mut open.tables, &span, decision).await;
@@ -231,14 +231,14 @@ impl Pipeline {
         let version = landed?;
         open.memory = learnt;
         let now = self.ctx.clock.now();
-        self.meter.commit(seconds(now.0 - started.0));
+        self.meter.commit(now.seconds_since(started));
         self.meter.version(version);
         self.meter.records_out(outcomes.applied);
         if let Some(arrived) = arrived {
-            self.meter.fresh(now.0, arrived.div_euclid(1000));
+            self.meter.fresh(now, arrived.millis());
         }
         if let Some(newest) = newest_event {
-            self.meter.event_time_lag(seconds(now.0 - newest.div_euclid(1000)));
+            self.meter.event_time_lag(now.seconds_since(newest.millis().on_clock()));
         }
         self.meter.holds(open.tables.main.rows(), open.tables.main.files());
         tracing::debug!(table = %self.name, version = version.0, upto = upto.0, records, "batch committed");
@@ -388,9 +388,9 @@ impl Pipeline {
 
     /// Whether the table has read a row of bronze. Of one that has not, nothing is said.
     async fn has_seen_rows(&mut self, open: &Open, position: i64) -> Result<bool> {
-        if !self.seen {
+        if let (false, Some(read)) = (self.seen, Version::of_position(position)) {
             self.seen = open.tables.main.rows() != Some(0)
-                || match open.bronze.changes(None, Version(position.max(0).cast_unsigned())).await {
+                || match open.bronze.changes(None, read).await {
                     Err(lake::Error::LogGone { .. }) => true,
                     changes => !changes.of(&self.name)?.is_empty(),
                 };
@@ -413,10 +413,4 @@ impl Pipeline {
         }
         Ok(())
     }
-}
-
-fn seconds(millis: i64) -> f64 {
-    #[allow(clippy::cast_precision_loss, reason = "a span of milliseconds for a metric")]
-    let millis = millis.max(0) as f64;
-    millis / 1000.0
 }

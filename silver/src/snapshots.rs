@@ -11,7 +11,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use model::Sequence;
+use model::{Micros, Sequence};
 
 use crate::event::Truncate;
 
@@ -24,7 +24,7 @@ pub struct Snapshots {
     /// The first row on a partition.
     first: BTreeMap<Place, i64>,
     /// Snapshots whose last row was seen: where, and its time.
-    last: BTreeMap<Whole, (i32, i64, Option<i64>)>,
+    last: BTreeMap<Whole, (i32, i64, Option<Micros>)>,
 }
 impl Snapshots {
     /// A row of a snapshot.
@@ -35,7 +35,7 @@ impl Snapshots {
         *first = (*first).min(seq.offset);
     }
     /// Its last one.
-    pub fn end(&mut self, seq: &Sequence, at: Option<i64>) {
+    pub fn end(&mut self, seq: &Sequence, at: Option<Micros>) {
         let Some(lsn) = seq.lsn else { return };
         let held = self.last.entry((seq.epoch, lsn, Arc::clone(&seq.topic_id)));
         let new = (seq.partition, seq.offset, at);
@@ -61,7 +61,7 @@ impl Snapshots {
         self.first.iter().filter_map(truncate).collect()
     }
     /// First rows and ends that `known` does not have, each with its time.
-    pub fn beyond(&self, known: &Self) -> (Vec<Sequence>, Vec<(Sequence, Option<i64>)>) {
+    pub fn beyond(&self, known: &Self) -> (Vec<Sequence>, Vec<(Sequence, Option<Micros>)>) {
         let seq = |epoch: Option<i64>, lsn: i64, topic_id: &Arc<str>, partition: i32, offset: i64| Sequence {
             epoch,
             lsn: Some(lsn),

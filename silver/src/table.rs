@@ -14,7 +14,7 @@ use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef, TimeUnit, 
 use arrow::error::ArrowError;
 use catalog::{Kind, Model};
 use lake::{Lake, Table, TableSpec};
-use model::{AppId, Positions, ProjectName, Sequence, TableName, Version};
+use model::{AppId, Micros, Positions, ProjectName, Sequence, TableName, Version};
 
 use crate::error::{Error, OfTable as _, Result};
 
@@ -105,15 +105,15 @@ pub fn time_type() -> DataType {
 }
 
 /// A column of times.
-pub fn time_column(times: impl Iterator<Item = Option<i64>>) -> ArrayRef {
-    Arc::new(times.collect::<TimestampMicrosecondArray>().with_timezone("UTC"))
+pub fn time_column(times: impl Iterator<Item = Option<Micros>>) -> ArrayRef {
+    Arc::new(times.map(|at| at.map(|at| at.0)).collect::<TimestampMicrosecondArray>().with_timezone("UTC"))
 }
 
 /// Times of a column; null where there is none.
-pub fn read_times(rows: &RecordBatch, name: &str) -> Vec<Option<i64>> {
+pub fn read_times(rows: &RecordBatch, name: &str) -> Vec<Option<Micros>> {
     let column = rows.column_by_name(name).and_then(|c| c.as_primitive_opt::<TimestampMicrosecondType>());
     match column {
-        Some(column) => column.iter().collect(),
+        Some(column) => column.iter().map(|at| at.map(Micros)).collect(),
         None => vec![None; rows.num_rows()],
     }
 }
@@ -203,7 +203,7 @@ pub async fn standing(lake: &Lake, model: &Model) -> Result<Standing> {
         None => None,
     };
     let position = |table: &Table| table.positions().get(&AppId::table(bronze.as_ref()?.id()));
-    let consumed = table.as_ref().and_then(position).map(|v| Version(v.max(0).cast_unsigned()));
+    let consumed = table.as_ref().and_then(position).and_then(Version::of_position);
     Ok(Standing {
         consumed,
         available: bronze.as_ref().map(Table::version),

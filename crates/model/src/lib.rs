@@ -3,7 +3,7 @@
 //! | module | words |
 //! | --- | --- |
 //! | [`names`] | `TopicName`, `TableName`, `ProjectName`, `TopicId`, `TableId` |
-//! | [`units`] | `Offset`, `Version`, `ClockMs`, `EventMs` |
+//! | [`units`] | `Offset`, `Version`; `ClockMs` of the clock, `Millis` and `Micros` of records |
 //! | [`position`] | `AppId`, `Positions`: how far a table has read each of its inputs |
 //! | [`sequence`] | `Sequence`: the order of changes of one key |
 //! | [`reaction`] | `Reaction`: what a loop does after an error |
@@ -28,4 +28,4 @@ pub use position::{AppId, Positions};
 pub use reaction::Reaction;
 pub use secret::Secret;
 pub use sequence::Sequence;
-pub use units::{ClockMs, EventMs, Offset, Version};
+pub use units::{ClockMs, Micros, Millis, Offset, Version};

@@ -23,8 +23,7 @@ impl Due {
     }
     /// Whether it is time; then it counts as done.
     pub fn take(&mut self, now: ClockMs, every: Duration) -> bool {
-        let every = i64::try_from(every.as_millis()).unwrap_or(i64::MAX);
-        let due = self.owed && self.last.is_none_or(|last| now.0.saturating_sub(last.0) >= every);
+        let due = self.owed && self.last.is_none_or(|last| now.is_past(last, every));
         if due {
             *self = Self { owed: false, last: Some(now) };
         }

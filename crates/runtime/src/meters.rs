@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use model::Version;
+use model::{ClockMs, Millis, Version};
 use parking_lot::Mutex;
 use prometheus::core::Collector;
 use prometheus::{
@@ -216,17 +216,16 @@ impl Meter {
     pub fn slot_size(&self, bytes: i64) {
         self.set(Metric::SlotSize, bytes);
     }
-    /// Says when the newest record that is in the output was put on its topic. Both are milliseconds of
-    /// one clock, Kafka's.
-    #[allow(clippy::cast_precision_loss, reason = "milliseconds of our time, for a metric")]
-    pub fn fresh(&self, now_ms: i64, newest_ms: i64) {
-        self.number(Metric::Freshness, now_ms.saturating_sub(newest_ms).max(0) as f64 / 1000.0);
-        self.newest(newest_ms);
+    /// Says when the newest record that is in the output was put on its topic. The metric takes Kafka's clock and
+    /// ours for one.
+    pub fn fresh(&self, now: ClockMs, newest: Millis) {
+        self.number(Metric::Freshness, now.seconds_since(newest.on_clock()));
+        self.newest(newest);
     }
     /// Says the same of an output whose rows did not change, since what came changes none of them.
     #[allow(clippy::cast_precision_loss, reason = "milliseconds of our time, for a metric")]
-    pub fn newest(&self, newest_ms: i64) {
-        self.number(Metric::NewestRecord, newest_ms as f64 / 1000.0);
+    pub fn newest(&self, newest: Millis) {
+        self.number(Metric::NewestRecord, newest.0 as f64 / 1000.0);
     }
     /// Sets the age of the newest event by its own time.
     pub fn event_time_lag(&self, seconds: f64) {
@@ -351,7 +350,7 @@ mod tests {
         let meter = meters.stage("gold", "gold.daily");
         meter.records_out(5);
         meter.lag(9);
-        meter.fresh(5_000, 3_000);
+        meter.fresh(ClockMs(5_000), Millis(3_000));
         meter.holds(Some(7), (1, 100));
         meter.measured("revenue", 12.0);
         let said = |name: &str| meters.text().lines().any(|line| line.starts_with(name));

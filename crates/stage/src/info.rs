@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use lake::LogEntry;
-use model::Version;
+use model::{ClockMs, Millis, Version};
 use runtime::traces::Cause;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -75,10 +75,10 @@ pub struct Silver {
     pub outcomes: Option<Outcomes>,
     /// The newest event time of its rows, for a project whose clock follows events.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub newest_event_ms: Option<i64>,
+    pub newest_event_ms: Option<Millis>,
     /// The newest Kafka timestamp of its rows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub newest_arrival_ms: Option<i64>,
+    pub newest_arrival_ms: Option<Millis>,
     /// Its span, where it was traced.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<String>,
@@ -96,15 +96,15 @@ pub struct Span {
 }
 
 /// What a gold commit was computed from.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Gold {
     /// Whose table it is.
     #[serde(default)]
     pub project: String,
     /// The versions of its inputs, by name.
     pub pins: BTreeMap<String, Pin>,
-    /// The time that `now()` means in it, milliseconds.
-    pub as_of: i64,
+    /// The time that `now()` means in it.
+    pub as_of: ClockMs,
     /// How the rows were found.
     pub method: String,
     /// Rows that came.
@@ -118,7 +118,7 @@ pub struct Gold {
     pub deleted: Option<u64>,
     /// The newest Kafka timestamp behind its rows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub newest_arrival_ms: Option<i64>,
+    pub newest_arrival_ms: Option<Millis>,
     /// Rows that break an expectation, by its name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub broken: BTreeMap<String, u64>,
@@ -185,8 +185,8 @@ impl CommitInfo {
         }
     }
 
-    /// The newest Kafka timestamp behind its rows, milliseconds.
-    pub fn newest_arrival_ms(&self) -> Option<i64> {
+    /// The newest Kafka timestamp behind its rows.
+    pub fn newest_arrival_ms(&self) -> Option<Millis> {
         match self {
             Self::Silver(silver) => silver.newest_arrival_ms,
             Self::Gold(gold) => gold.newest_arrival_ms,
@@ -194,8 +194,8 @@ impl CommitInfo {
         }
     }
 
-    /// The newest event time among its rows, milliseconds.
-    pub fn newest_event_ms(&self) -> Option<i64> {
+    /// The newest event time among its rows.
+    pub fn newest_event_ms(&self) -> Option<Millis> {
         match self {
             Self::Silver(silver) => silver.newest_event_ms,
             _ => None,
@@ -328,7 +328,7 @@ mod tests {
         "traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
     }))]
     #[case::gold(json!({
-        "stage": "gold", "project": "shop", "op": "01J", "as_of": 9, "method": "all",
+        "stage": "gold", "project": "shop", "op": "01J", "as_of": 9, "method": "all", "newest_arrival_ms": 14,
         "pins": { "silver.t": { "id": "x", "version": 4 } }, "inserted": 2, "updated": 0, "deleted": 1,
         "broken": { "positive": 3 },
     }))]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use arrow::array::RecordBatch;
 use lake::Keys;
-use model::{TableName, Version};
+use model::{Millis, TableName, Version};
 use query::affected::Affected;
 use runtime::traces::Cause;
 
@@ -23,8 +23,8 @@ pub(super) struct Computed {
     pub verdicts: Vec<Verdict>,
     /// How the rows were found.
     pub method: String,
-    /// The newest Kafka timestamp behind what changed, milliseconds.
-    pub arrived: Option<i64>,
+    /// The newest Kafka timestamp behind what changed.
+    pub arrived: Option<Millis>,
     /// The commits that brought it, where those were traced.
     pub causes: Vec<Cause>,
 }
@@ -34,7 +34,7 @@ struct Rows {
     fresh: Vec<RecordBatch>,
     held: Vec<RecordBatch>,
     method: String,
-    arrived: Option<i64>,
+    arrived: Option<Millis>,
     causes: Vec<Cause>,
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use catalog::project::ClockKind;
 use lake::Table;
-use model::{AppId, ClockMs, TableName, Version};
+use model::{AppId, ClockMs, Millis, TableName, Version};
 use stage::halts::chain;
 
 use super::Keeper;
@@ -26,9 +26,9 @@ pub(super) struct Open {
     pub checked: BTreeMap<TableName, Version>,
 }
 impl Open {
-    /// The newest Kafka timestamp behind what the pins have not covered, milliseconds. An error is none: the
-    /// value feeds a metric only.
-    pub async fn newest_arrival(&self) -> Option<i64> {
+    /// The newest Kafka timestamp behind what the pins have not covered. An error is none: the value
+    /// feeds a metric only.
+    pub async fn newest_arrival(&self) -> Option<Millis> {
         self.inputs.newest_arrival(self.table.positions()).await.ok().flatten()
     }
 }
@@ -85,7 +85,7 @@ impl Keeper {
         let time = match self.ctx.project.clock {
             ClockKind::Wall => self.ctx.clock.now(),
             ClockKind::Events if open.query.uses_as_of || positions.get(&AppId::as_of()).is_none() => {
-                ClockMs(open.inputs.newest_event(positions).await?.unwrap_or_default())
+                open.inputs.newest_event(positions).await?.unwrap_or(ClockMs(0))
             }
             ClockKind::Events => ClockMs(0),
         };

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use lake::Table;
-use model::Version;
+use model::{Millis, Version};
 
 use super::{Keeper, Refresh};
 use crate::judge::Verdict;
@@ -19,12 +19,12 @@ pub(super) struct Report {
     arrival: Arrival,
 }
 
-/// How new the newest record behind a version is, milliseconds on Kafka's clock.
+/// How new the newest record behind a version is, on Kafka's clock.
 pub(super) enum Arrival {
     /// A row that changed rests on it.
-    OfRows(i64),
+    OfRows(Millis),
     /// The pins cover it; it changed no row.
-    Seen(i64),
+    Seen(Millis),
     /// No commit says.
     Unknown,
 }
@@ -50,8 +50,8 @@ impl Keeper {
         meter.version(version);
         meter.records_in(report.rows_in);
         meter.records_out(report.rows_out);
-        let now = self.ctx.clock.now().0;
-        meter.commit(seconds(now - refresh.started.0));
+        let now = self.ctx.clock.now();
+        meter.commit(now.seconds_since(refresh.started));
         match report.arrival {
             Arrival::OfRows(arrived) => meter.fresh(now, arrived),
             // The table is as fresh as what it has seen.
@@ -81,11 +81,4 @@ impl fmt::Display for Pins<'_> {
         }
         Ok(())
     }
-}
-
-/// A span of milliseconds, for a metric.
-fn seconds(millis: i64) -> f64 {
-    #[expect(clippy::cast_precision_loss, reason = "a span in milliseconds is a small number")]
-    let millis = millis.max(0) as f64;
-    millis / 1000.0
 }

@@ -52,7 +52,7 @@ impl Follower {
         let sent = publisher.step(&table).await?;
         self.meter.records_out(sent.records as u64);
         if let Some(arrived) = sent.arrived {
-            self.meter.fresh(self.ctx.clock.now().0, arrived);
+            self.meter.fresh(self.ctx.clock.now(), arrived);
         }
         self.meter.version(table.version());
         self.meter.state(if sent.records > 0 { State::Running } else { State::Idle });

@@ -246,7 +246,7 @@ async fn a_difference_that_is_published_tells_when_its_newest_record_arrived() {
     settle(&mut keeper).await.expect("refreshed");
     let table = world.table("gold.t").await;
     let published = publisher.step(&table).await.expect("published");
-    assert_eq!(published, Published { records: 1, arrived: Some(456) });
+    assert_eq!(published, Published { records: 1, arrived: Some(model::Millis(456)) });
     assert_eq!(publisher.step(&table).await.expect("looked"), Published::default());
 }
 

@@ -12,7 +12,7 @@ use arrow::util::display::{ArrayFormatter, FormatOptions};
 use catalog::project::{ClockKind, CommitLimits, Target};
 use catalog::{Catalog, Kind, Location, Model, Project};
 use lake::{Commit, Expect, Keys, Lake, LakeSettings, Landing, Remove, Table, TableSpec};
-use model::{AppId, ClockMs, Positions, TableName};
+use model::{AppId, ClockMs, Millis, Positions, TableName};
 use object_store::ObjectStore;
 use object_store::memory::InMemory;
 use proptest::prelude::*;
@@ -264,7 +264,7 @@ impl World {
             false => table.stage(vec![rows(&edit.puts, version)]).await.expect("staged"),
         };
         let position = AppId::table(&"bronze".parse().expect("valid"));
-        let at = |time: &AtomicI64| Some(time.load(Ordering::Relaxed)).filter(|at| *at != 0);
+        let at = |time: &AtomicI64| Some(time.load(Ordering::Relaxed)).filter(|at| *at != 0).map(Millis);
         let commit = Commit {
             operation: "MERGE",
             op: runtime::Ids::ulid(self.ids.as_ref()),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ahash::AHashSet;
-use model::Sequence;
+use model::{Micros, Sequence};
 
 use crate::event::{Event, Name, RowRef, Truncate};
 
@@ -51,9 +51,9 @@ pub trait Cells {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Mark {
     /// From an event or truncate of this decision.
-    New(Sequence, Option<i64>),
+    New(Sequence, Option<Micros>),
     /// As the table holds it.
-    Held(Arc<str>, Option<i64>),
+    Held(Arc<str>, Option<Micros>),
 }
 impl Mark {
     /// What `__START_AT` and `__END_AT` hold.
@@ -65,15 +65,15 @@ impl Mark {
     }
     /// The same, and no earlier than what comes before it. A source's clock is not its order: a version
     /// that is overtaken by an earlier time lasts for no time at all, and none ends before it begins.
-    pub fn not_before(self, floor: Option<i64>) -> Self {
-        let later = |at: Option<i64>| at.map(|at| floor.map_or(at, |floor| at.max(floor)));
+    pub fn not_before(self, floor: Option<Micros>) -> Self {
+        let later = |at: Option<Micros>| at.map(|at| floor.map_or(at, |floor| at.max(floor)));
         match self {
             Self::New(seq, at) => Self::New(seq, later(at)),
             Self::Held(text, at) => Self::Held(text, later(at)),
         }
     }
     /// What `valid_from` and `valid_to` hold.
-    pub fn at(&self) -> Option<i64> {
+    pub fn at(&self) -> Option<Micros> {
         match self {
             Self::New(_, at) | Self::Held(_, at) => *at,
         }
@@ -114,7 +114,7 @@ pub struct Gone {
     /// That event.
     pub seq: Sequence,
     /// When it happened.
-    pub at: Option<i64>,
+    pub at: Option<Micros>,
     /// Why.
     pub why: Absence,
     /// Whether it rests on events before it: the WHERE read only unchanged columns.

@@ -81,7 +81,7 @@ fn is_digits(text: &str) -> bool {
 }
 
 fn as_i64(length: usize) -> i64 {
-    i64::try_from(length).unwrap_or(i64::MAX)
+    i64::try_from(length).expect("no text in memory is as long")
 }
 
 fn parse_exponent(text: &str) -> Result<i64, Unread> {
