@@ -79,7 +79,7 @@ pub enum Error {
         /// The topic.
         topic: TopicName,
         /// Why.
-        source: catalog::avro::Error,
+        source: avro::Error,
     },
     /// A commit ended without an answer, in this process.
     #[error("table `{table}`: the commit task broke off")]

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use catalog::avro::bronze_schema_of;
+use catalog::columns::bronze_schema_of;
 use catalog::{KEEPS, READING, Topic};
 use lake::{Lake, Table, TableSpec};
 use model::{Positions, ProjectName, TopicId};

@@ -218,7 +218,7 @@ async fn shape(wiring: &Wiring, table: &TableName, step: &Step) -> Anyhow<()> {
             bail!("rows of bronze cannot be computed again: give the topic another `table:` in topics.yaml");
         }
         if let Some(schema) =
-            catalog::avro::bronze_schema_of(topic)?.filter(|_| step.class == Class::Additive)
+            catalog::columns::bronze_schema_of(topic)?.filter(|_| step.class == Class::Additive)
         {
             // Many writers: no position is compared, and a rival that widens too is merged with.
             let expect = Expect::These(Default::default());

@@ -141,7 +141,7 @@ pub struct Changes {
 impl Reader {
     /// A reader of `bronze` rows. The error says what the table lacks.
     pub fn try_new(topic: &Topic, bronze: &Schema) -> Result<Self, String> {
-        let schema = catalog::avro::changes_schema(topic, bronze).map_err(|e| e.to_string())?;
+        let schema = catalog::columns::changes_schema(topic, bronze).map_err(|e| e.to_string())?;
         let width = schema.index_of("_op").map_err(|e| e.to_string())?;
         let keys = match bronze.field_with_name("_keys").map(|f| f.data_type()) {
             Ok(DataType::Struct(fields)) => fields.iter().map(|f| f.name().clone()).collect(),

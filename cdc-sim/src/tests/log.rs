@@ -126,7 +126,7 @@ fn orders_and_their_lines_go_where_their_customer_goes() {
         let mut key = Vec::new();
         wire::long(routed, &mut key);
         let partitions = PARTITIONS[sent.table as usize];
-        assert_eq!(sent.partition, (wire::murmur2(&key) & 0x7fff_ffff).cast_signed() % partitions);
+        assert_eq!(sent.partition, (stream::hash::murmur2(&key) & 0x7fff_ffff).cast_signed() % partitions);
     }
 }
 

@@ -7,7 +7,7 @@ use arrow::datatypes::SchemaRef;
 use indexmap::IndexMap;
 use model::{TableName, TopicName};
 
-use crate::avro;
+use crate::columns::bronze_schema_of;
 use crate::{Kind, Model, Source, TestCase, Topic, TopicPattern};
 
 /// Topics, sources and models of a project.
@@ -121,7 +121,7 @@ impl Catalog {
         if let Some(model) = self.models.get(table) {
             return (!model.unlearned).then(|| model.visible());
         }
-        avro::bronze_schema_of(self.topic_of(table)?).ok().flatten()
+        bronze_schema_of(self.topic_of(table)?).ok().flatten()
     }
     fn inputs_of(&self, table: &TableName) -> Vec<&TableName> {
         self.models.get(table).map(|model| model.inputs.iter().collect()).unwrap_or_default()

@@ -7,7 +7,7 @@
 //! | [`project`], [`topic`], [`source`], [`models`], [`catalog`](mod@catalog) | what a loaded project is |
 //! | [`setting`] | texts that refer to secrets, looked up late |
 //! | [`shape`] | the keys of every file: the one table that the reader and the JSON Schemas share |
-//! | [`avro`] | Avro schemas to stored columns and back, and what a change of one means |
+//! | [`columns`] | the columns of a topic's table, of `changes(…)` and of a model |
 //! | [`load`](mod@load) | reads the files, collects the faults |
 //! | [`fingerprint`] | the hash of what a model's rows depend on |
 //! | [`plan`] | what `apply` would do, given what exists |
@@ -17,8 +17,8 @@
 //! registry knows its schema. Never here: a socket, a clock, a broker, a store. Loading reads files
 //! below the project's folder and nothing else.
 
-pub mod avro;
 pub mod catalog;
+pub mod columns;
 pub mod fault;
 pub mod fingerprint;
 pub mod json_schema;

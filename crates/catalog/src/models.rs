@@ -139,7 +139,7 @@ impl Model {
         if self.kind != Kind::Scd2 {
             return Arc::clone(&self.schema);
         }
-        let fields = self.schema.fields().iter().cloned().chain(crate::avro::history_fields());
+        let fields = self.schema.fields().iter().cloned().chain(crate::columns::history_fields());
         Arc::new(Schema::new(fields.collect::<Vec<_>>()))
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use model::text::{BytesForm, DecimalForm};
 use model::{TableName, TopicName};
 
-use crate::{Location, avro};
+use crate::{Location, columns};
 
 /// One topic and the bronze table that keeps it.
 #[derive(Debug, Clone)]
@@ -82,15 +82,15 @@ impl Topic {
             topic.key_schema = Some(key.into());
         }
         if let (true, Some(key)) = (topic.key.is_empty(), &topic.key_schema) {
-            topic.key = avro::record_columns(key)?;
+            topic.key = columns::record_columns(key)?;
         }
         if topic.key_schema.is_none() && !topic.key.is_empty() {
-            topic.key_schema = Some(avro::derived_key_schema(&topic, value)?.into());
+            topic.key_schema = Some(columns::derived_key_schema(&topic, value)?.into());
         }
         if topic.partition_by.is_empty() {
             topic.partition_by = topic.key.clone();
         }
-        avro::bronze_schema(&topic, value)?;
+        columns::bronze_schema(&topic, value)?;
         Ok(topic)
     }
     /// How the values and keys of its records are read, as [`READING`] has it: what of the contract says nothing of

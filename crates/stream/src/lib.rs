@@ -12,7 +12,7 @@
 //! | [`commits`] | announcements of new table versions, and who owns which table |
 //! | [`internal`] | our own topics |
 //! | [`hash`] | Kafka's murmur2: which partition a key goes to |
-//! | [`registry`] | schema registry client and wire framing |
+//! | [`registry`] | schema registry client |
 //! | [`trial`] | what a cluster really does, tried on a topic made for that |
 //!
 //! The rules kept here: a consumer group says who has a partition and never where to read from; the
@@ -50,5 +50,5 @@ pub use logs::hosts;
 pub use producer::{Outgoing, Producer};
 pub use reclaims::Reclaims;
 pub use records::{Record, Records};
-pub use registry::{Registry, RegistrySettings, frame, unframe};
+pub use registry::{Registry, RegistrySettings};
 pub use settings::{Kafka, KafkaSettings};

@@ -1,4 +1,4 @@
-//! Client of a schema registry that speaks Confluent's REST API, and the framing of its messages.
+//! Client of a schema registry that speaks Confluent's REST API.
 //!
 //! Bronze asks for a schema by the id in a record, gold and the sources register theirs. What is
 //! kept: a schema by its id, for ever, because an id never comes to mean another schema. What is
@@ -9,7 +9,6 @@
 //! A schema with references is resolved here, once: callers get one text that needs no other.
 //! The HTTP client is the one of `object_store`, which this workspace carries anyway.
 
-mod frame;
 mod http;
 mod resolve;
 #[cfg(test)]
@@ -24,7 +23,6 @@ use parking_lot::RwLock;
 use serde::Deserialize;
 use serde_json::json;
 
-pub use frame::{FrameError, frame, unframe};
 use http::Http;
 
 /// Where the registry is and who asks.

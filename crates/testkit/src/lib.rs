@@ -6,6 +6,7 @@
 //! [`certificates`], [`front`]: an authority, and a door with TLS and a password before an HTTP service.
 //! [`bad_store`]: an object store that does not keep what S3 promises.
 //! [`proxy`]: a network that fails between a client and a real server.
+//! [`samples`]: values of every Avro type, written and read by a library that is none of ours.
 //! [`reference`]: the reference project in another folder, and under other names.
 
 pub mod bad_store;
@@ -15,3 +16,4 @@ pub mod mutants;
 pub mod proxy;
 pub mod reference;
 pub mod sabotage;
+pub mod samples;

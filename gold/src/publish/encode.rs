@@ -143,11 +143,9 @@ mod tests {
     fn every_type_comes_back_as_it_was() {
         let rows = rows();
         let schema = rows.schema();
-        let json: Arc<str> =
-            catalog::avro::avro_from_arrow("t", "gold", &schema, &[]).expect("a schema").into();
-        let key: Arc<str> = catalog::avro::avro_from_arrow("t_key", "gold", &schema, &["id".to_owned()])
-            .expect("a schema")
-            .into();
+        let json: Arc<str> = avro::from_arrow("t", "gold", &schema, &[]).expect("a schema").into();
+        let key: Arc<str> =
+            avro::from_arrow("t_key", "gold", &schema, &["id".to_owned()]).expect("a schema").into();
         let encoders = Encoders::try_new(
             &schema,
             &["id".to_owned()],

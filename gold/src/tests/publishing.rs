@@ -26,7 +26,7 @@ fn topic() -> TopicName {
 
 fn encoders(table: &Table) -> Encoders {
     let avro = |id, keys: &[String]| {
-        let json = catalog::avro::avro_from_arrow("t", "gold", table.schema(), keys).expect("a schema");
+        let json = avro::from_arrow("t", "gold", table.schema(), keys).expect("a schema");
         Registered { id, json: json.into() }
     };
     let keys = ["id".to_owned()];

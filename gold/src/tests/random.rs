@@ -167,7 +167,7 @@ impl<F: Future + Unpin> Future for Mortal<F> {
 
 fn encoders(table: &Table, keys: &[String]) -> Encoders {
     let avro = |id, keys: &[String]| {
-        let json = catalog::avro::avro_from_arrow("t", "gold", table.schema(), keys).expect("a schema");
+        let json = avro::from_arrow("t", "gold", table.schema(), keys).expect("a schema");
         Registered { id, json: json.into() }
     };
     Encoders::try_new(table.schema(), keys, &avro(1, keys), &avro(2, &[])).expect("encoders")

@@ -172,8 +172,8 @@ async fn decode(
     type Pair<'a> = (&'a [u8], &'a [u8]);
     let mut by_schema: BTreeMap<(u32, u32), Vec<Pair<'_>>> = BTreeMap::new();
     for (key, value) in records {
-        let key_id = stream::unframe(key).context("a key of the topic")?.0;
-        let value_id = stream::unframe(value).context("a value of the topic")?.0;
+        let key_id = avro::Frame::decode(key).context("a key of the topic")?.id;
+        let value_id = avro::Frame::decode(value).context("a value of the topic")?.id;
         by_schema.entry((key_id, value_id)).or_default().push((key, value));
     }
     let at: Vec<usize> = model.keys.iter().map(|key| model.schema.index_of(key)).collect::<Result<_, _>>()?;

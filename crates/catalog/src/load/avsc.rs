@@ -5,7 +5,6 @@ use std::path::{Component, Path, PathBuf};
 
 use super::files::Found;
 use super::{Context, line_holding};
-use crate::avro::{self, AvroSchema};
 use crate::fault::did_you_mean;
 
 /// Texts of schema files that are Avro, and names of those that are not.
@@ -43,7 +42,7 @@ fn one(cx: &mut Context<'_>, file: &Path) -> Option<String> {
         cx.faults.add_at(file, error.line(), format!("not JSON: {error}"), help);
         return None;
     }
-    match AvroSchema::parse(&text) {
+    match avro::Schema::parse(&text) {
         Ok(_) => Some(text),
         Err(error) => {
             let cause = match &error {

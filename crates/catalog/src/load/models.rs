@@ -15,7 +15,7 @@ use super::Context;
 use super::contracts::Contracts;
 use super::graph::Ordered;
 use super::header::{Draft, explain};
-use crate::avro;
+use crate::columns::{bronze_schema_of, changes_schema, storable};
 use crate::fingerprint::{fingerprint, former};
 use crate::shape::object::Object;
 use crate::{ColumnNote, Fault, Kind, Model, Source, Topic};
@@ -111,7 +111,7 @@ impl PlannedModels {
         };
         for input in &model.inputs {
             let topic = contracts.topic_of(input);
-            let Some(bronze) = topic.and_then(|topic| avro::bronze_schema_of(topic).ok().flatten()) else {
+            let Some(bronze) = topic.and_then(|topic| bronze_schema_of(topic).ok().flatten()) else {
                 continue;
             };
             if let Err(error) = self.planner.declare(input, &bronze, &[]) {
@@ -139,7 +139,7 @@ impl PlannedModels {
                 return None;
             }
         };
-        let schema = match avro::storable(&plan.schema) {
+        let schema = match storable(&plan.schema) {
             Ok(schema) => schema,
             Err(error) => {
                 let help = "cast it or give it another alias";
@@ -234,8 +234,8 @@ impl PlannedModels {
 }
 
 fn changes_of(topic: &Topic) -> Result<SchemaRef, avro::Error> {
-    match avro::bronze_schema_of(topic)? {
-        Some(bronze) => avro::changes_schema(topic, &bronze),
+    match bronze_schema_of(topic)? {
+        Some(bronze) => changes_schema(topic, &bronze),
         None => Ok(Arc::new(Schema::empty())),
     }
 }

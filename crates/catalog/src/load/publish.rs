@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use avro::Compat;
 use indexmap::IndexMap;
 use model::{TableName, TopicName};
 
@@ -13,7 +14,6 @@ use super::Context;
 use super::contracts::Contracts;
 use super::header::Draft;
 use super::models::PlannedModels;
-use crate::avro::{self, Compat};
 use crate::{Envelope, Published, Topic, TopicDefaults, ValueFormat};
 
 /// Who publishes on a topic.
@@ -70,8 +70,8 @@ pub(super) fn check(
             continue;
         };
         let namespace = avro::legal_namespace(name.as_str());
-        let schemas = avro::avro_from_arrow("Key", &namespace, &model.schema, &model.keys)
-            .and_then(|key| Ok((key, avro::avro_from_arrow("Value", &namespace, &model.schema, &[])?)));
+        let schemas = avro::from_arrow("Key", &namespace, &model.schema, &model.keys)
+            .and_then(|key| Ok((key, avro::from_arrow("Value", &namespace, &model.schema, &[])?)));
         let (key, value) = match schemas {
             Ok(schemas) => schemas,
             Err(error) => {

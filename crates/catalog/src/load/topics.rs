@@ -12,7 +12,7 @@ use super::contracts::{Contracts, Defaults, PARTITIONS};
 use super::files::Found;
 use super::settings::topic_defaults;
 use super::{Context, Learned, LearnedSchemas};
-use crate::avro::{self, AvroSchema};
+use crate::columns::{bronze_schema_of, record_columns, value_rows};
 use crate::fault::{Fault, did_you_mean};
 use crate::shape::files::TOPICS;
 use crate::shape::object::Object;
@@ -319,12 +319,12 @@ impl Reader<'_, '_> {
     ) -> Option<Topic> {
         if let Some(key) = key {
             if topic.key.is_empty() {
-                topic.key = avro::record_columns(&key).unwrap_or_default();
+                topic.key = record_columns(&key).unwrap_or_default();
             }
             topic.key_schema = Some(key.into());
         }
         if !topic.is_unlearned()
-            && let Err(error) = avro::bronze_schema_of(&topic)
+            && let Err(error) = bronze_schema_of(&topic)
         {
             self.explain(&error, &topic, "", line, object);
             return None;
@@ -404,17 +404,17 @@ fn check_columns(topic: &Topic, value: &str, line: usize, object: &Object) -> Ve
         let message = format!("column `{column}` of `partition_by` is not in the schema");
         faults.push((object.line_of("partition_by").max(line), message, help));
     }
-    if let (Some(path), Ok(schema)) = (&topic.event_time, AvroSchema::parse(value)) {
+    if let (Some(path), Ok(schema)) = (&topic.event_time, avro::Schema::parse(value)) {
         use arrow::datatypes::DataType::{Date32, Int64, Timestamp};
         let line = object.line_of("event_time").max(line);
-        match avro::type_at(&schema, path) {
+        match schema.type_at(path) {
             Some(Int64 | Date32 | Timestamp(..)) => {}
             Some(other) => {
                 let help = "name a timestamp, a date, or milliseconds since 1970".to_owned();
                 faults.push((line, format!("`event_time` `{path}` is of type {other}"), help));
             }
             None => {
-                let top = avro::record_columns(value).unwrap_or_default();
+                let top = record_columns(value).unwrap_or_default();
                 let first = path.split('.').next().unwrap_or_default();
                 let help = match top.iter().any(|column| column == first) {
                     true => format!("look for it in `{first}`"),
@@ -429,7 +429,7 @@ fn check_columns(topic: &Topic, value: &str, line: usize, object: &Object) -> Ve
 
 /// Names of the row's columns.
 fn columns(topic: &Topic, value: &str) -> Vec<String> {
-    let Ok(schema) = AvroSchema::parse(value) else { return Vec::new() };
-    let rows = avro::value_rows(topic, &schema);
-    rows.map(|record| record.fields.iter().map(|f| f.name.clone()).collect()).unwrap_or_default()
+    let Ok(schema) = avro::Schema::parse(value) else { return Vec::new() };
+    let rows = value_rows(topic, &schema);
+    rows.map(|record| record.names().map(str::to_owned).collect()).unwrap_or_default()
 }

@@ -6,9 +6,10 @@ use arrow::datatypes::Fields;
 
 use super::columns::compare;
 use super::{Class, Existing, ExistingTable, Object, Step, reached};
+use crate::columns::{bronze_schema_of, history_fields};
 use crate::models::HIDDEN;
 use crate::{KEEPS, READING};
-use crate::{Kind, Model, Project, Topic, avro};
+use crate::{Kind, Model, Project, Topic};
 
 /// Delta's property of a table whose changes other engines may read.
 pub(super) const FEED: &str = "delta.enableChangeDataFeed";
@@ -26,7 +27,7 @@ fn foreign(project: &Project, table: &ExistingTable) -> Option<String> {
 }
 
 fn bronze_step(project: &Project, existing: &Existing, topic: &Topic) -> Option<Step> {
-    let wanted = avro::bronze_schema_of(topic).ok().flatten()?;
+    let wanted = bronze_schema_of(topic).ok().flatten()?;
     let step = |class, rebuild, changes, instead| Step {
         object: Object::Table(topic.table.clone()),
         class,
@@ -135,7 +136,7 @@ fn model_step(project: &Project, existing: &Existing, model: &Model) -> Option<S
         return (!changes.is_empty()).then(|| step(Class::Metadata, false, changes, None));
     }
     let own = |fields: &Fields| -> Fields {
-        let history = avro::history_fields();
+        let history = history_fields();
         let hidden = |name: &str| {
             model.kind.is_silver()
                 && (HIDDEN.contains(&name) || history.iter().any(|field| field.name() == name))

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use avro::Compat;
 use model::TopicName;
 
 use super::{Class, Existing, ExistingTopic, Object, Reached, Step, reached};
-use crate::avro::{self, Compat};
 use crate::{Envelope, KeyFormat, Project, Topic, ValueFormat};
 
 pub(super) fn steps(project: &Project, existing: &Existing) -> Vec<Step> {

@@ -311,7 +311,7 @@ async fn an_ordinary_client_writes_what_we_read_and_reads_what_we_write() {
 
     let subject = SubjectNameStrategy::TopicNameStrategy("t".to_owned(), false);
     let written = AvroEncoder::new(settings.clone()).encode(fields(), subject).await.expect("encoded");
-    let (named, body) = unframe(&written).expect("framed");
+    let avro::Frame { id: named, body } = avro::Frame::decode(&written).expect("framed");
     assert_eq!(named, id);
     let schema = apache_avro::Schema::parse_str(&registry.schema(named).await.expect("known")).expect("Avro");
     let record = Value::Record(fields().into_iter().map(|(name, value)| (name.to_owned(), value)).collect());
@@ -319,7 +319,7 @@ async fn an_ordinary_client_writes_what_we_read_and_reads_what_we_write() {
     assert_eq!(reader.read_value(&mut &*body).expect("decoded"), record);
 
     let mut ours = Vec::new();
-    frame(id, body, &mut ours);
+    avro::Frame { id, body }.encode(&mut ours);
     let read = AvroDecoder::new(settings).decode(Some(&ours)).await.expect("decoded");
     assert_eq!((read.value, ours), (record, written));
 }

@@ -146,8 +146,8 @@ proptest! {
         let rows = rows.expect("columns of the schema");
         // Every column that may be a key is one here.
         let keys: Vec<String> = names.iter().zip(&samples).filter(|(_, (a, _))| !a.data_type().is_nested()).map(|(n, _)| n.clone()).collect();
-        let json: Arc<str> = catalog::avro::avro_from_arrow("t", "gold", &schema, &[]).expect("a schema").into();
-        let key: Arc<str> = catalog::avro::avro_from_arrow("t_key", "gold", &schema, &keys).expect("a schema").into();
+        let json: Arc<str> = avro::from_arrow("t", "gold", &schema, &[]).expect("a schema").into();
+        let key: Arc<str> = avro::from_arrow("t_key", "gold", &schema, &keys).expect("a schema").into();
         let registered = |id, json: &Arc<str>| Registered { id, json: json.clone() };
         let encoders = Encoders::try_new(&schema, &keys, &registered(1, &key), &registered(2, &json)).expect("encoders");
         for (json, encoded, columns) in [
