@@ -10,9 +10,10 @@
 
 #![deny(clippy::arithmetic_side_effects)]
 
+mod compile;
 mod program;
 
-pub use program::{BadSchema, Checker};
+pub use program::Checker;
 
 use crate::wire::unzigzag;
 

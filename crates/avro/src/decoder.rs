@@ -15,10 +15,11 @@ use arrow_avro::codec::Tz;
 use arrow_avro::reader::ReaderBuilder;
 use arrow_avro::schema::{AvroSchema, Fingerprint, FingerprintAlgorithm, SchemaStore};
 
-use crate::check::{BadSchema, Checker, Fault};
+use crate::check::{Checker, Fault};
 use crate::connect::{Form, in_form};
 use crate::frame::Frame;
 use crate::resolve::{Fill, resolve};
+use crate::schema::BadSchema;
 
 /// The decoder holds no memory for capacity it has not used.
 const NO_LIMIT: usize = 1 << 30;
@@ -77,7 +78,7 @@ impl Decoder {
     /// [`Decoder::decode`] would wait for ever.
     #[inline]
     pub fn check(&self, framed: &[u8]) -> Result<bool, Fault> {
-        let body = &framed[Frame::LEN..];
+        let body = framed.get(Frame::LEN..).ok_or(Fault::Truncated)?;
         self.checker.check(body).map(|()| !body.is_empty())
     }
     /// Decodes framed payloads that were checked and have bytes, each as one row. `None`: one of them is refused.

@@ -42,9 +42,9 @@ impl<'a> Frame<'a> {
     /// Appends the message to `out`. With no body it begins a message whose datum is appended behind.
     #[inline]
     pub fn encode(self, out: &mut Vec<u8>) {
+        let [a, b, c, d] = self.id.to_be_bytes();
         out.reserve(Self::LEN.saturating_add(self.body.len()));
-        out.push(MAGIC);
-        out.extend_from_slice(&self.id.to_be_bytes());
+        out.extend_from_slice(&[MAGIC, a, b, c, d]);
         out.extend_from_slice(self.body);
     }
     /// A frame whose body is yet to be appended.

@@ -47,7 +47,7 @@ pub mod text;
 pub mod wire;
 mod write;
 
-pub use check::{BadSchema, Checker, Fault};
+pub use check::{Checker, Fault};
 pub use columns::timestamp_type;
 pub use compat::{Compat, compatibility, is_ahead, is_brought, is_read_as};
 pub use connect::{Form, from_connect, in_form};
@@ -57,5 +57,5 @@ pub use frame::{Frame, FrameError};
 pub use grow::{Column, grow_key, grow_rows, nullable_field};
 pub use names::record_name;
 pub use resolve::{Fill, repeat};
-pub use schema::{Error, Record, Schema};
+pub use schema::{BadSchema, Error, Record, Schema};
 pub use write::{as_record, from_arrow, key_schema, legal_namespace};

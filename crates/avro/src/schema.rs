@@ -87,6 +87,34 @@ impl Error {
     }
 }
 
+/// A schema whose values cannot be read, or written from text.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BadSchema {
+    /// Not JSON.
+    #[error("the schema is not JSON: {0}")]
+    Json(String),
+    /// JSON, but no Avro schema.
+    #[error("the schema is not Avro: {0}")]
+    Avro(String),
+    /// Avro, but of a shape a table cannot hold.
+    #[error("the schema cannot be a table: {0}")]
+    Shape(String),
+    /// Avro, but of a type that text has no form for.
+    #[error("`{path}` is {what}, which text has no form for")]
+    NoForm {
+        /// Dotted path.
+        path: String,
+        /// Its type.
+        what: &'static str,
+    },
+    /// A default that is no value of its field.
+    #[error("the default of `{path}` is no value of its type")]
+    Default {
+        /// Dotted path.
+        path: String,
+    },
+}
+
 /// A schema and the named types in it.
 #[derive(Debug)]
 pub struct Schema {

@@ -3,6 +3,7 @@ use rstest::rstest;
 use testkit::samples::{EVERYTHING, body, everything, read, schema};
 
 use super::*;
+use crate::BadSchema;
 
 const ONE: &str = r#"{"type":"record","name":"R","fields":[{"name":"f","type":TYPE}]}"#;
 
