@@ -200,7 +200,7 @@ fn syntax(error: &ParserError) -> Fault {
     Fault { line, column, message: message.to_owned(), help: String::new() }
 }
 
-fn at_span(span: Span, message: String, help: &str) -> Fault {
+pub(crate) fn at_span(span: Span, message: String, help: &str) -> Fault {
     let (line, column) = (usize_of(span.start.line), usize_of(span.start.column));
     Fault { line, column, message, help: help.to_owned() }
 }
