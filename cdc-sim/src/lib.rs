@@ -31,7 +31,6 @@ pub mod field;
 pub mod generator;
 pub mod items;
 mod lifecycle;
-mod md5;
 pub mod oracle;
 pub mod pace;
 pub mod record;
