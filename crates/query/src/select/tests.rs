@@ -54,7 +54,9 @@ fn a_column_called_version_is_no_clause() {
 #[case::a_qualified_column("SELECT t.timestamp AS of FROM gold.t")]
 #[case::a_text("SELECT 'gold.t VERSION AS OF 3' FROM gold.t")]
 #[case::a_quoted_name("SELECT \"version\" AS OF FROM gold.t -- VERSION AS OF 3")]
-#[case::aliases_that_begin_other_clauses("SELECT before.a FROM gold.t before JOIN gold.t at ON before.a = at.a")]
+#[case::aliases_that_begin_other_clauses(
+    "SELECT before.a FROM gold.t before JOIN gold.t at ON before.a = at.a"
+)]
 fn the_words_elsewhere_are_no_clause(#[case] sql: &str) {
     assert_eq!(reads(sql), [("gold.t".to_owned(), At::Latest)]);
 }
@@ -99,7 +101,9 @@ fn no_dialect_of_sqlparser_reads_our_queries_with_the_clause() {
     let (ours, databricks) = (GenericDialect {}, DatabricksDialect {});
     assert_eq!(read(&ours, clause), None);
     assert_eq!(read(&databricks, clause).as_deref(), Some(clause));
-    for sql in ["SELECT * FROM t before", "FROM t SELECT a", "SELECT first_value(a IGNORE NULLS) OVER () FROM t"] {
+    for sql in
+        ["SELECT * FROM t before", "FROM t SELECT a", "SELECT first_value(a IGNORE NULLS) OVER () FROM t"]
+    {
         assert!(read(&ours, sql).is_some(), "{sql}");
         assert_eq!(read(&databricks, sql), None, "{sql}");
     }
