@@ -2,6 +2,7 @@
 
 mod commit;
 mod faults;
+mod files;
 mod fold;
 mod maintain;
 mod reading;
