@@ -5,6 +5,8 @@ use std::collections::VecDeque;
 
 use async_trait::async_trait;
 use model::TableName;
+/// Why it cannot be told which tables are ours.
+pub use stream::Error as OwnersError;
 use stream::OwnerEvent;
 
 /// Says which tables are ours. Cancel safe.

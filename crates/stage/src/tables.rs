@@ -80,6 +80,14 @@ pub struct Task<E> {
     pub run: BoxFuture<'static, Result<(), E>>,
 }
 
+impl<E: Send + 'static> Task<E> {
+    /// The same task with another error.
+    pub fn map_err<F: 'static>(self, to: impl FnOnce(E) -> F + Send + 'static) -> Task<F> {
+        let Self { name, run } = self;
+        Task { name, run: run.map(|ended| ended.map_err(to)).boxed() }
+    }
+}
+
 /// A table that waits for a person.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Halted {
