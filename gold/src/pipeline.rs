@@ -16,13 +16,13 @@ use model::{AppId, ClockMs, Positions, Reaction, TableName, Version};
 use query::affected::Affected;
 use runtime::traces::{Cause, Role};
 use runtime::{Due, Meter, Retry, State};
-use stage::Control;
 use stage::halts::{chain, note, unnote};
+use stage::{Control, columns_of};
 
 use crate::Settings;
 use crate::commit::{broken, commit, info};
 use crate::culprit;
-use crate::difference::{Difference, columns_of, difference};
+use crate::difference::{Difference, difference};
 use crate::error::{Error, OfTable as _, Result};
 use crate::halt::judge;
 use crate::inputs::{Between, Inputs};

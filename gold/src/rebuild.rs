@@ -11,12 +11,12 @@ use catalog::{Model, Project};
 use lake::{Expect, Lake, Landing, Remove};
 use model::{AppId, ClockMs, Positions, Version};
 use runtime::{CancellationToken, Clock, Ids};
-use stage::CommitInfo;
+use stage::{CommitInfo, columns_of};
 
 use arrow::array::RecordBatch;
 
 use crate::commit::{base, broken, info};
-use crate::difference::{columns_of, difference};
+use crate::difference::difference;
 use crate::error::{OfTable as _, Result};
 use crate::inputs::Inputs;
 use crate::judge::{Judge, Verdict};

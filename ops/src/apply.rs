@@ -146,7 +146,7 @@ async fn hand_over(wiring: &Wiring, topic: &TopicName) -> Anyhow<()> {
     let table = &published.with_context(|| format!("topic `{topic}` is not declared"))?.table;
     let held = wiring.lake.table(table).await?;
     let held = held.with_context(|| format!("table `{table}` does not exist yet"))?;
-    Ok(gold::publish::claim(&wiring.kafka, &wiring.project.name, &held, topic).await?)
+    Ok(sink::kafka::claim(&wiring.kafka, &wiring.project.name, &held, topic).await?)
 }
 
 /// Gives a topic the partitions that it is declared with. `false`: it has no fewer.

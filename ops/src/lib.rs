@@ -6,6 +6,7 @@
 //! | [`learn`] | finds columns that contracts leave out |
 //! | [`select`] | which tables and stages a selection means |
 //! | [`stages`] | runs a stage |
+//! | `sinks` | what follows the gold tables |
 //! | [`plan`], [`apply`] | what is missing, and makes it |
 //! | [`status`] | where every table stands |
 //! | [`drain`] | waits until everything published has reached the end |
@@ -33,6 +34,7 @@ pub mod query;
 pub mod reach;
 pub mod rules;
 pub mod select;
+mod sinks;
 pub mod stages;
 pub mod status;
 pub mod verify;

@@ -59,6 +59,11 @@ impl Wiring {
         Self::over(at, sound.project.clone(), true).await
     }
 
+    /// Whether stages create what is missing. Where nothing is created unless asked, `apply` does.
+    pub(crate) fn creates(&self) -> bool {
+        self.host.is_some()
+    }
+
     async fn over(at: &Location, project: Arc<Project>, sound: bool) -> Result<Self> {
         let ids: Arc<dyn Ids> = Arc::new(RandomIds);
         let lake = lake(&project, ids.clone()).await?;

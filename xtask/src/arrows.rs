@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result, bail};
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand};
 
-/// Who may name whom. Stages never name each other; `cli` wires them.
+/// Who may name whom. Stages, sources and sinks never name each other; `ops` wires them.
 const ALLOWED: &[(&str, &[&str])] = &[
     ("model", &[]),
     ("datum", &["model"]),
@@ -23,12 +23,13 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("ingest", &["model", "datum", "runtime", "catalog", "stream"]),
     ("bronze", &["model", "datum", "runtime", "catalog", "stream", "lake", "stage"]),
     ("silver", &["model", "runtime", "catalog", "stream", "lake", "query", "stage"]),
-    ("gold", &["model", "runtime", "catalog", "stream", "lake", "query", "stage"]),
+    ("gold", &["model", "runtime", "catalog", "lake", "query", "stage"]),
+    ("sink", &["model", "runtime", "catalog", "stream", "lake", "stage"]),
     (
         "ops",
         &[
             "model", "runtime", "catalog", "stream", "lake", "query", "stage", "embedded", "bronze",
-            "silver", "gold",
+            "silver", "gold", "sink",
         ],
     ),
     ("lakepulse", &["model", "runtime", "catalog", "cdc-sim", "ingest", "gold", "ops"]),

@@ -211,3 +211,22 @@ async fn two_owners_of_a_table_leave_what_one_would() {
         world.assert_kept("gold.t").await;
     }
 }
+
+#[tokio::test]
+async fn a_compaction_between_two_commits_changes_no_row() {
+    let mut world =
+        World::new(project(&[(Kind::Table, "gold.t", &["id"], "SELECT id, kind, amount FROM silver.a", 7)]))
+            .await;
+    world.settings.compact_every = 20;
+    let mut keeper = world.keeper("gold.t");
+    let mut most = 0;
+    for id in 0..24 {
+        world.edit(&put(0, &[(id, None, "x", id)])).await;
+        settle(&mut keeper).await.expect("refreshed");
+        keeper.keep_up().await.expect("kept up");
+        most = most.max(world.table("gold.t").await.files().0);
+    }
+    let table = world.table("gold.t").await;
+    assert!(most >= 16 && table.files().0 < 8, "{most} files became {}", table.files().0);
+    world.assert_kept("gold.t").await;
+}

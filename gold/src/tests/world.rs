@@ -16,8 +16,7 @@ use object_store::ObjectStore;
 use object_store::memory::InMemory;
 use proptest::prelude::*;
 use runtime::{CancellationToken, ManualClock, Meters, SeededIds};
-use stage::{CommitInfo, Control, info};
-use stream::{Kafka, KafkaSettings, Registry, RegistrySettings};
+use stage::{CommitInfo, Control, Followers, info};
 
 use crate::Settings;
 use crate::pipeline::{Keeper, Outcome};
@@ -207,11 +206,6 @@ impl World {
     }
 
     pub fn context(&self, lake: Lake) -> Arc<Context> {
-        let kafka = KafkaSettings {
-            bootstrap: "127.0.0.1:1".to_owned(),
-            config: BTreeMap::new(),
-            transactions: true,
-        };
         let stage = stage::Context {
             project: Arc::clone(&self.project),
             lake,
@@ -224,11 +218,7 @@ impl World {
             select: vec![],
             draining: CancellationToken::new(),
         };
-        Arc::new(Context {
-            stage,
-            kafka: Kafka::new(kafka),
-            registry: Registry::new(RegistrySettings::default()),
-        })
+        Arc::new(Context { stage, followers: Followers::default() })
     }
 
     /// A keeper of a table, as after a start.

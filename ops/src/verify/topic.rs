@@ -34,7 +34,7 @@ pub async fn check(scope: &Scope<'_>, model: &Model, topic: &TopicName) -> Resul
         return Ok(finding);
     };
     let project = &scope.project.name;
-    let Some(progress) = gold::publish::progress(scope.kafka, project, table.id()).await? else {
+    let Some(progress) = sink::kafka::progress(scope.kafka, project, table.id()).await? else {
         let standing = Standing::of(&table, None).await?;
         if follow::rows(&table).await? == 0 {
             finding.leave_out(format!("nothing was published yet: `{}` holds no row", model.name));
@@ -43,8 +43,8 @@ pub async fn check(scope: &Scope<'_>, model: &Model, topic: &TopicName) -> Resul
         }
         return Ok(finding);
     };
-    if progress.topic != *topic {
-        finding.leave_out(format!("the table was published on `{}` until now", progress.topic));
+    if progress.destination != topic.as_str() {
+        finding.leave_out(format!("the table was published on `{}` until now", progress.destination));
         return Ok(finding);
     }
     if progress.version > table.version() {

@@ -9,8 +9,7 @@ use arrow_avro::schema::{FingerprintStrategy, SCHEMA_METADATA_KEY};
 use arrow_avro::writer::WriterBuilder;
 use arrow_avro::writer::format::AvroSoeFormat;
 use bytes::Bytes;
-
-use crate::difference::columns_of;
+use stage::columns_of;
 
 /// One Avro schema and its id in the registry.
 #[derive(Debug, Clone)]
