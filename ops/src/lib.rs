@@ -5,6 +5,7 @@
 //! | [`wiring`] | loads a project and opens what its target names |
 //! | [`learn`] | finds columns that contracts leave out |
 //! | [`select`] | which tables and stages a selection means |
+//! | [`sources`], [`simulate`] | runs the sources: the one place that knows which connectors there are |
 //! | [`stages`] | runs a stage |
 //! | [`plan`], [`apply`] | what is missing, and makes it |
 //! | [`status`] | where every table stands |
@@ -33,6 +34,8 @@ pub mod query;
 pub mod reach;
 pub mod rules;
 pub mod select;
+pub mod simulate;
+pub mod sources;
 pub mod stages;
 pub mod status;
 pub mod verify;

@@ -4,10 +4,10 @@ use apache_avro::Schema;
 use catalog::{Envelope, Topic, ValueFormat};
 use model::TopicId;
 use serde_json::Value as Json;
+use source::Context;
 use stream::hash::partition_of;
 use stream::{Admin, frame};
 
-use super::Context;
 use super::lines::{BadLine, Row};
 use crate::Error;
 use crate::shape::{Row as Given, Shape};
