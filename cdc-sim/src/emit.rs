@@ -6,8 +6,8 @@
 //! run finds each partition's end where it is and goes on behind it. An error whose outcome is unknown
 //! drops the producer and starts over the same way.
 //!
-//! So there is no cursor, and a commit is a flush. When it is stopped, the block that was begun is sent to its end, so that the
-//! summary is exact. The next block is made on another thread while this one is sent.
+//! So there is no cursor, and a commit is a flush. When the source is stopped, the block that was begun is sent to
+//! its end, so that the summary is exact. The next block is made on another thread while this one is sent.
 
 use std::sync::Arc;
 use std::time::Duration;

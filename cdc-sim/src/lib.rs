@@ -13,7 +13,7 @@
 //! | [`generator`], [`discard`] | the log as a stream of blocks; into nowhere |
 //! | [`pace`] | when events are sent |
 //! | `script`, [`database`] | the same changes as SQL; into a PostgreSQL |
-//! | [`resume`], [`emit`], `sender`, `subjects` | what each partition holds already; the rest as a source ([`Simulator`]) |
+//! | [`resume`], [`emit`], `sender`, `subjects` | what each partition holds; the rest as a source |
 //!
 //! The log is a pure function of its settings: the same seed gives the same bytes. Time in it is the
 //! retailer's own, from 2013-01-01 on. No clock, no float and no hash map has a part in it; what is

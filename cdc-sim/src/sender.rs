@@ -88,8 +88,8 @@ impl Sender {
         Ok(())
     }
 
-    /// The next records that the partitions lack of the block, at the pace; at once when stopped. `None`: they lack nothing
-    /// of it any longer.
+    /// The next records that the partitions lack of the block, at the pace; at once when stopped. `None`: they
+    /// lack none of it.
     pub(crate) async fn next(&mut self, stop: &CancellationToken) -> Option<Batch> {
         let block = self.block.clone()?;
         while self.sent < self.lacking.len() {

@@ -7,8 +7,8 @@
 //! | [`postgres`] | a PostgreSQL database: its rows once, then every change |
 //! | [`shape`] | rows of text or JSON to Avro of a topic's schema |
 //!
-//! Each folder is a connector: it implements [`source::Connector`], and `source::run` runs it. Beside the code, a connector
-//! is one arm of the `match` in `ops/src/sources.rs` and its `settings:` in `catalog`; nothing else names it.
+//! Each folder is a connector: it implements [`source::Connector`], and [`source::run()`] runs it. Beside that, a
+//! connector is one arm of the `match` in `ops/src/sources.rs` and its `settings:` in `catalog`.
 //!
 //! Words: a *cursor* says how far a source was read; it is a record on the project's cursors topic, in
 //! the same Kafka transaction as what was read. A *bad line* is what is no record of its topic: it goes

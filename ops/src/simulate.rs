@@ -42,7 +42,8 @@ pub fn settings(declared: &WwiSim) -> Settings {
     }
 }
 
-/// Publishes the simulated database's changes until the end of the log or until stopped. What the tables must hold.
+/// Publishes the simulated database's changes until the end of the log or until stopped. Gives what the tables must
+/// hold.
 pub async fn publish(
     wiring: &Wiring,
     source: &Source,

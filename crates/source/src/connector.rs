@@ -4,9 +4,9 @@
 //! until the first error: the next one is opened anew, from what the cursors say. So whatever a reader
 //! remembers is true of its own attempt only, and what has to outlive an attempt is the connector's.
 //!
-//! A reader says what comes next; the loop does it. The unit is what the source says it is: a few thousand lines of a
-//! file, the transactions of a database, a slice of an API. Each ends with [`Step::Commit`], which is one Kafka
-//! transaction together with the cursor.
+//! A reader says what comes next; the loop does it. The unit is the source's: a few thousand lines of a file,
+//! transactions of a database, a slice of an API. Each ends with [`Step::Commit`], which is one Kafka transaction
+//! together with the cursor. A unit of many records is several [`Step::Send`]s before it.
 
 use async_trait::async_trait;
 use runtime::{CancellationToken, Meter};
@@ -49,7 +49,7 @@ pub struct About {
 /// What becomes of an attempt when the source is stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnStop {
-    /// It is dropped where it is: what the transaction holds is dropped with it, and the cursor is where the topics are.
+    /// It is dropped where it is, and what the transaction holds with it: the cursor is where the topics are.
     Drop,
     /// The reader watches the token and comes to its own end; Kafka has this long to acknowledge what was sent.
     Finish(Duration),
@@ -72,7 +72,8 @@ pub trait Reader: Send {
     /// The records of the last [`Step::Send`] are on their way. Which of them are bad is known from here on.
     fn sent(&mut self, _sent: Sent) {}
 
-    /// The transaction that the last [`Step::Commit`] ended is on the topics, with its cursors. `_sent` is all that it holds.
+    /// The transaction that the last [`Step::Commit`] ended is on the topics, with its cursors. `_sent` is all that
+    /// it holds.
     async fn committed(&mut self, _sent: Sent) -> Result<(), Error> {
         Ok(())
     }
@@ -111,8 +112,8 @@ pub struct CursorRecord {
 pub struct Wait {
     /// When to ask again.
     pub until: Instant,
-    /// Why it has to wait although there is more to read, such as a budget that is used up: said once, and shown as idle.
-    /// `None`: nothing new is there.
+    /// Why it has to wait although there is more to read, such as a budget that is used up: said once, and shown
+    /// as idle. `None`: nothing new is there.
     pub held_back: Option<String>,
 }
 impl Wait {

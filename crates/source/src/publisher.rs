@@ -1,11 +1,11 @@
 //! Publishes what a source read, a Kafka transaction at a time, and reads back how far it came.
 //!
 //! The order of writes: records and dead letters; once all of them are acknowledged, the cursors; the commit. Stop
-//! before the commit, and nothing of it is on the topics. Stop after it, and the cursor says so. A broker without transactions
-//! shows records of one that was cut short; the cursor still never runs ahead of them.
+//! before the commit: nothing of it is on the topics. Stop after it: the cursor is there too. A broker without
+//! transactions shows records of one that was cut short; the cursor still never runs ahead of them.
 //!
-//! After an error the outcome is unknown, so the loop drops the publisher and opens another, which shuts this one out
-//! before it reads the cursors.
+//! After an error the outcome is unknown, so the loop drops the publisher and opens another, which shuts this one
+//! out before it reads the cursors.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

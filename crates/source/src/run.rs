@@ -1,8 +1,8 @@
 //! Runs a source: opens it, publishes what it reads, and opens it again after an error.
 //!
-//! Three things end it: the source has come to its end, it is stopped, or an error waits for a person. A producer that was
-//! shut out takes its id back a few times ([`stream::Reclaims`]), because a transaction that was open for too long
-//! looks the same as a second process.
+//! Three things end it: the source has come to its end, it is stopped, or an error waits for a person. A producer
+//! that was shut out takes its id back a few times ([`stream::Reclaims`]), because a transaction that was open for
+//! too long looks the same as a second process.
 
 use std::time::Duration;
 
@@ -101,7 +101,10 @@ impl Run<'_> {
                     let sent = self.commit(&mut publisher, &cursors).await?;
                     reader.committed(sent).await?;
                 }
-                Step::Wait(wait) => self.wait(wait, &mut said).await,
+                Step::Wait(wait) => {
+                    self.wait(wait, &mut said).await;
+                    self.state(if is_ready { State::Running } else { State::Starting });
+                }
                 Step::Done if publisher.is_open() => {
                     let sent = self.commit(&mut publisher, &[]).await?;
                     return reader.committed(sent).await;
@@ -143,13 +146,9 @@ impl Run<'_> {
             }
             self.state(State::Idle);
         }
-        let is_held_back = held_back.is_some();
         *said = held_back;
         // Woken by a stop, too: a reader that comes to its own end looks at it.
         self.stop.run_until_cancelled(tokio::time::sleep_until(until)).await;
-        if is_held_back {
-            self.state(State::Running);
-        }
     }
 }
 

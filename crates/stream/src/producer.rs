@@ -162,14 +162,6 @@ impl Producer {
         self.step("commit", STEP_PATIENCE, |client| client.commit_transaction(STEP_PATIENCE)).await
     }
 
-    /// Commits the transaction with a record about all the others in it, such as how far their source is.
-    /// It is sent once they have arrived: where transactions hide nothing, it must not be seen before them.
-    pub async fn commit_with(&self, about: Outgoing<'_>) -> Result<()> {
-        self.flush().await?;
-        self.send(about)?;
-        self.commit().await
-    }
-
     /// Drops the records since `begin`. Without transactions those that were sent stay.
     pub async fn abort(&self) -> Result<()> {
         if self.transactional_id.is_some() {

@@ -1,7 +1,7 @@
 //! Looks at the folder again and again, and says what of it is published next.
 //!
-//! A look gives rounds of files: those that are ready, some of them read to be known by their contents, the new among these
-//! given a cursor, and then each published to its end. What is not ready waits for the next look.
+//! Of the files that are ready, some at a time are read to be known by their contents; the new among these get a
+//! cursor; then each is published to its end. What is not ready waits for the next look.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -170,7 +170,7 @@ impl<'a> FolderReader<'a> {
         Ok(Round { aside, waiting, ready, taken: VecDeque::new() })
     }
 
-    /// Takes some of the files that are ready. The new among them get their cursors first, before a line of any of them is
+    /// Takes some of the files that are ready. The new among them get their cursors before a line of any of them is
     /// published.
     async fn take(&mut self, round: &mut Round) -> Option<Step> {
         let some = round.ready.len().min(TOGETHER);
