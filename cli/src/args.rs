@@ -327,4 +327,26 @@ mod tests {
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
     }
+
+    #[test]
+    fn what_the_command_line_says_of_the_simulator_wins_over_its_file() {
+        #[derive(Parser)]
+        struct Line {
+            #[command(flatten)]
+            workload: Workload,
+        }
+        let rate = NonZeroU32::new;
+        let declared =
+            Settings { seed: 7, rate: rate(500), pattern: Some(Pattern::Trickle), ..Settings::default() };
+        let over = |line: &str| {
+            let line = Line::parse_from(std::iter::once("sim").chain(line.split_whitespace()));
+            line.workload.over(declared.clone())
+        };
+        assert_eq!(over(""), declared);
+        // As fast as possible, unless it says otherwise too.
+        let counted = over("--events 9");
+        assert_eq!((counted.events, counted.rate, counted.pattern), (Some(9), None, None));
+        let paced = over("--events 9 --rate 5 --seed 8");
+        assert_eq!((paced.seed, paced.rate, paced.pattern), (8, rate(5), None));
+    }
 }

@@ -65,8 +65,11 @@ pub(crate) async fn run(simulator: &mut Simulator, name: &str, stop: &Cancellati
     Ok(simulator.take_summary().expect("a simulator that ended well has a summary"))
 }
 
-/// Where the workload is applied to a database: `postgres://user:password@host:port/database`, with references as in a
-/// file of `folder`. What is wrong with it, else.
+/// Reads where a workload is to be applied: `postgres://user:password@host:port/database`, with references as in a
+/// file of `folder`.
+///
+/// # Errors
+/// What is wrong with it.
 pub fn login(url: &str, folder: &Path) -> Result<Login, String> {
     let url = Setting::parse(url, folder, Nature::Secret).and_then(|url| url.resolve());
     let url = url.map_err(|error| error.to_string())?;
