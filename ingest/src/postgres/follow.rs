@@ -1,13 +1,14 @@
 //! What of a database is published next: the cursor that begins its history, rows, and then every change.
 
+mod open;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use pgwire_replication::{Lsn, ReplicationClient, ReplicationEvent};
 use runtime::Meter;
-use source::{CursorRecord, Publisher, Reader, Sent, Step, Wait};
-use stream::internal;
+use source::{CursorRecord, Reader, Sent, Step, Wait};
 use tokio::time::Instant;
 
 use super::Postgres;
@@ -15,7 +16,7 @@ use super::changes::{Changes, Transaction};
 use super::cursor::{self, Cursor};
 use super::encode::Event;
 use super::pgoutput::{self, Message};
-use super::preflight::{self, Server, Slot};
+use super::preflight;
 use super::publish::Pending;
 use super::session::{self, Address, Session};
 use super::snapshot::Snapshot;
@@ -77,86 +78,7 @@ struct Changing {
     heartbeat: Instant,
 }
 
-impl<'a> Follower<'a> {
-    /// Checks that the database can be read, then shuts out whoever read it before, and checks that going on
-    /// from the cursor is right.
-    pub async fn open(postgres: &'a mut Postgres) -> Result<(Publisher, Self), source::Error> {
-        let Postgres { context, feed, asked } = &mut *postgres;
-        let source = feed.source.as_str();
-        let refused = |why, help: &str| preflight::refused(source, why, help);
-        let address = Address::parse(&feed.url).map_err(|why| refused(why, "see `url` of the source"))?;
-        let mut session = Session::open(&address, source).await?;
-        let server = preflight::server(&mut session, source).await?;
-        let wanted: BTreeSet<String> = feed.tables.keys().cloned().collect();
-        preflight::tables(&mut session, source, &feed.publication, &wanted, server.version).await?;
-        if let Some(unknown) = asked.snapshot.difference(&wanted).next() {
-            let known = wanted.iter().cloned().collect::<Vec<_>>().join(", ");
-            let why = format!("table `{unknown}` is none of its streams");
-            return Err(refused(why, &format!("its streams are {known}")).into());
-        }
-        let slot = preflight::slot(&mut session, &feed.slot, server.version).await?;
-        if let Some(slot) = &slot {
-            let help = "give the source a slot of its own with `slot:`";
-            preflight::usable(slot, &server).map_err(|why| refused(why, help))?;
-            // Asked before anybody is shut out: who reads well is let be.
-            if let Some(pid) = slot.active_pid.clone() {
-                return Err(Error::SlotInUse { name: source.to_owned(), slot: feed.slot.clone(), pid }.into());
-            }
-        }
-        let topic = internal::cursors(&context.project);
-        let failed = move |source| Error::Stream { topic: topic.clone(), source }.into();
-        let (publisher, records) = Publisher::open(context, &format!("postgres.{source}"), failed).await?;
-        let on_topic = Cursor::find(source, &records)?;
-        let incarnation = server.incarnation.clone();
-        let tables = Tables::new(
-            source.to_owned(),
-            incarnation.database.clone(),
-            context.registry.clone(),
-            context.kafka.clone(),
-            feed.tables.clone(),
-        );
-        let mut cursor = on_topic.clone().unwrap_or_else(|| Cursor::begin(incarnation, 1));
-        for table in cursor.hold_against(&tables.topic_ids().await?) {
-            tracing::warn!(source, table, "its topic was deleted and made again: the table is read again");
-        }
-        let meter = context.meters.stage("ingest", source);
-        let mut this = Self {
-            postgres,
-            meter,
-            address,
-            session,
-            tables,
-            cursor,
-            on_topic,
-            given: None,
-            pending: Pending::default(),
-            ending: None,
-            target: server.end,
-            phase: Phase::Begin { has_slot: slot.is_some() },
-        };
-        this.claim(&server, slot).await?;
-        Ok((publisher, this))
-    }
-
-    /// Makes sure that what the slot gives goes on where the cursor is.
-    async fn claim(&mut self, server: &Server, slot: Option<Slot>) -> Result<(), Error> {
-        let feed = &self.postgres.feed;
-        let Err(why) = preflight::history(&self.cursor, server, slot.as_ref()) else { return Ok(()) };
-        if !self.postgres.asked.new_epoch {
-            return Err(Error::NewEpoch { name: feed.source.clone(), why });
-        }
-        let topics = std::mem::take(&mut self.cursor.topics);
-        self.cursor = Cursor::begin(server.incarnation.clone(), self.cursor.epoch + 1);
-        self.cursor.topics = topics;
-        tracing::warn!(source = feed.source, why, epoch = self.cursor.epoch, "a new epoch begins, as asked");
-        if slot.is_some_and(|slot| slot.wal_status == "lost") {
-            let drop = format!("SELECT pg_drop_replication_slot({})", session::literal(&feed.slot));
-            self.session.rows(&drop).await?;
-            self.phase = Phase::Begin { has_slot: false };
-        }
-        Ok(())
-    }
-
+impl Follower<'_> {
     async fn step(&mut self) -> Result<Step, Error> {
         loop {
             if let Some(batch) = self.pending.chunk(self.postgres.context.clock.now().0) {
