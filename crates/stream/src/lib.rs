@@ -3,6 +3,7 @@
 //! | module | words |
 //! | --- | --- |
 //! | [`settings`] | `Kafka`: how to reach a cluster; what no operator may change |
+//! | [`cluster`] | the seam: what a cluster has to do, for Kafka and for a model of it |
 //! | [`admin`] | topics: create, describe, watermarks, configuration, delete |
 //! | [`consumer`] | `Consumer`: batches of records in offset order, `Loss` instead of a silent reset |
 //! | [`records`] | `Records`: one batch of one partition, in one arena |
@@ -24,6 +25,7 @@
 
 pub mod admin;
 mod aside;
+pub mod cluster;
 pub mod commits;
 pub mod consumer;
 pub mod error;

@@ -6,11 +6,14 @@
 //! [`certificates`], [`front`]: an authority, and a door with TLS and a password before an HTTP service.
 //! [`bad_store`]: an object store that does not keep what S3 promises.
 //! [`proxy`]: a network that fails between a client and a real server.
+//! [`memory`]: a model of a Kafka cluster; [`contract`]: what it and real brokers both have to do.
 //! [`reference`]: the reference project in another folder, and under other names.
 
 pub mod bad_store;
 pub mod certificates;
+pub mod contract;
 pub mod front;
+pub mod memory;
 pub mod mutants;
 pub mod proxy;
 pub mod reference;

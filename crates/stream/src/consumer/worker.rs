@@ -11,7 +11,8 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::check::Round;
 use super::part::{Next, Part, Parts, State};
 use super::shared::{Command, Queued, Shared, raise};
-use super::{Event, LEAVE, Limits, Start};
+use super::client::LEAVE;
+use super::{Event, Limits, Start};
 use crate::ffi::{Client, Signal};
 use crate::{Error, Result, logs};
 

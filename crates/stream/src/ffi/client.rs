@@ -272,7 +272,7 @@ mod tests {
         let bench = bench(&[("t", 1)]).await;
         let t = topic("t");
         fill(&bench.kafka, &t, 1, 7).await;
-        let config = bench.kafka.consumer("g", 1 << 20);
+        let config = bench.kafka.settings().consumer("g", 1 << 20);
         let took = crate::aside::run("take", move || {
             let mut client = Client::try_new(&config, 100).expect("valid");
             client.assign_none().expect("no group");
