@@ -314,10 +314,10 @@ fn services_are_asked_what_the_native_stack_asks_them() {
                 assert_eq!(same(&check[1..]), same(&native));
             }
             // The profiles' own services are not what LakePulse waits for, and these end by themselves.
-            "notebook" | "tracing" | "bucket" | "apply" | "sim" => {}
+            "notebook" | "tracing" | "bucket" | "registry-data" | "apply" | "sim" => {}
             stage => assert_eq!(check, ["CMD", "lakepulse", "health"], "{stage}"),
         }
-        let ends = matches!(service.as_str(), "apply" | "bucket" | "sim");
+        let ends = matches!(service.as_str(), "apply" | "bucket" | "registry-data" | "sim");
         let profile = !yaml["profiles"].is_badvalue();
         assert!(ends || profile || !check.is_empty(), "`{service}` has no health check");
     }
