@@ -7,9 +7,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-/// Between two looks at what is waited for.
-pub const PAUSE: Duration = Duration::from_secs(1);
-
 /// An engine that answers, and the compose that there is.
 pub struct Engine {
     version: String,
@@ -63,7 +60,8 @@ impl Engine {
 
 /// What a command writes, once it has ended well. What it says besides is shown only if it has not.
 pub fn said(command: &mut Command) -> Result<String> {
-    let output = command.stdin(Stdio::null()).output().with_context(|| format!("cannot run {}", words(command)))?;
+    let output =
+        command.stdin(Stdio::null()).output().with_context(|| format!("cannot run {}", words(command)))?;
     ensure!(
         output.status.success(),
         "{}: {}\n{}{}",
@@ -77,7 +75,8 @@ pub fn said(command: &mut Command) -> Result<String> {
 
 /// Runs a command whose progress people want to see, to its end.
 pub fn done(command: &mut Command) -> Result<()> {
-    let status = command.stdin(Stdio::null()).status().with_context(|| format!("cannot run {}", words(command)))?;
+    let status =
+        command.stdin(Stdio::null()).status().with_context(|| format!("cannot run {}", words(command)))?;
     ensure!(status.success(), "{}: {status}", words(command));
     Ok(())
 }
@@ -107,8 +106,14 @@ pub fn until<T>(
             spoke = Instant::now();
             eprintln!("     {what}: {waited} s: {waits}");
         }
-        std::thread::sleep(PAUSE);
+        pause();
     }
+}
+
+/// Between two looks at something that is polled with a deadline.
+#[allow(clippy::disallowed_methods, reason = "the pause of a poll that has a deadline")]
+fn pause() {
+    std::thread::sleep(Duration::from_secs(1));
 }
 
 #[cfg(test)]
@@ -117,10 +122,11 @@ mod tests {
 
     #[test]
     fn a_command_that_fails_says_what_it_said() {
-        let failed =
-            said(Command::new("sh").args(["-c", "echo out; echo err >&2; exit 3"])).expect_err("exit 3");
-        let text = failed.to_string();
+        let mut command = Command::new("sh");
+        command.env("PASSWORD", "swordfish").args(["-c", "echo out; echo err >&2; exit 3"]);
+        let text = said(&mut command).expect_err("exit 3").to_string();
         assert!(["exit status: 3", "out", "err"].iter().all(|part| text.contains(part)), "{text}");
+        assert!(!text.contains("swordfish"), "{text}");
         assert_eq!(said(Command::new("echo").arg("well")).expect("exit 0"), "well\n");
     }
 

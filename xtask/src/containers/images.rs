@@ -20,6 +20,9 @@ const BUILT: [&str; 3] = ["kafka", "minio", "registry-data"];
 
 /// Makes them. What is there already is taken, but ours.
 pub fn make(engine: &Engine, root: &Path, binary: Option<&Path>, report: &mut Report) -> Result<()> {
+    if let Some(binary) = binary {
+        ensure!(binary.is_file(), "`{}` is no file", binary.display());
+    }
     // What it makes is said on standard error, the list comes below.
     done(Command::new(root.join("compose/images")).stdout(Stdio::null()))?;
     match binary {
@@ -53,7 +56,6 @@ fn from_source(engine: &Engine, root: &Path) -> Result<()> {
 
 /// The same image, but for where the binary is from.
 fn around(engine: &Engine, root: &Path, binary: &Path) -> Result<()> {
-    ensure!(binary.is_file(), "`{}` is no file", binary.display());
     let folder = said(Command::new("mktemp").arg("-d"))?;
     let folder = Path::new(folder.trim());
     let built = (|| {

@@ -53,7 +53,7 @@ pub fn run(args: &[String]) -> Result<String> {
     let options = Options::parse(args)?;
     let engine = Engine::find()?;
     let root = PathBuf::from(MetadataCommand::new().no_deps().exec()?.workspace_root);
-    let mut report = Report::begin(format!("{engine}"));
+    let mut report = Report::begin(engine.to_string());
 
     report.step("images");
     images::make(&engine, &root, options.binary.as_deref(), &mut report)?;

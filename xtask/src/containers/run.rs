@@ -175,7 +175,8 @@ fn compared(project: &Project<'_>, summary: &Value) -> Result<String> {
         "SELECT CAST(sum(quantity * unit_price) AS DECIMAL(18, 2)) FROM silver.order_lines".to_owned(),
         revenue.to_owned(),
     ));
-    let asked: Vec<String> = counts.iter().enumerate().map(|(n, (query, _))| format!("({query}) AS a{n}")).collect();
+    let asked: Vec<String> =
+        counts.iter().enumerate().map(|(n, (query, _))| format!("({query}) AS a{n}")).collect();
     let answer = project.lakepulse(&["query", "--format", "csv", &format!("SELECT {}", asked.join(", "))])?;
     let answer: Vec<&str> = answer.lines().last().unwrap_or_default().split(',').collect();
     for ((query, expected), seen) in counts.iter().zip(&answer) {
