@@ -66,7 +66,7 @@ fn is(status: &str) -> Vec<&'static str> {
         wrong.push("runs as root");
     }
     for set in ["CapEff", "CapPrm", "CapBnd"] {
-        if field(status, set).is_none_or(|set| set.trim_matches('0') != "") {
+        if field(status, set).is_none_or(|set| !set.trim_matches('0').is_empty()) {
             wrong.push("runs with capabilities");
             break;
         }
