@@ -379,7 +379,8 @@ fn whoever_moves_or_keeps_data_is_confined() {
 fn every_foreign_image_of_theirs_has_a_stand_in() {
     let script = read("images");
     let recipes = ["../Dockerfile", "kafka/Dockerfile", "minio/Dockerfile", "registry/Dockerfile"].map(read);
-    let bases = recipes.iter().flat_map(|recipe| recipe.lines()).filter_map(|line| line.strip_prefix("FROM "));
+    let bases =
+        recipes.iter().flat_map(|recipe| recipe.lines()).filter_map(|line| line.strip_prefix("FROM "));
     let mut images: BTreeSet<String> =
         bases.filter_map(|base| base.split(' ').next()).map(str::to_owned).collect();
     for (service, yaml) in services() {

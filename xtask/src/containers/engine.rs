@@ -1,11 +1,17 @@
 //! Docker and compose, by their commands.
 
 use std::fmt;
+use std::io::Read;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::mpsc::{Sender, channel};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
+
+/// How long any command may take: the longest builds an image.
+const LONGEST: Duration = Duration::from_secs(3_600);
 
 /// An engine that answers, and the compose that there is.
 pub struct Engine {
@@ -60,17 +66,39 @@ impl Engine {
 
 /// What a command writes, once it has ended well. What it says besides is shown only if it has not.
 pub fn said(command: &mut Command) -> Result<String> {
-    let output =
-        command.stdin(Stdio::null()).output().with_context(|| format!("cannot run {}", words(command)))?;
-    ensure!(
-        output.status.success(),
-        "{}: {}\n{}{}",
-        words(command),
-        output.status,
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    );
-    Ok(String::from_utf8(output.stdout)?)
+    said_within(LONGEST, command)
+}
+
+/// The same of a command that may wait for what never comes: it is killed when it takes longer.
+pub fn said_within(patience: Duration, command: &mut Command) -> Result<String> {
+    let spawned = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let mut child = spawned.with_context(|| format!("cannot run {}", words(command)))?;
+    let (told, ended) = channel();
+    let out = read(child.stdout.take().context("a pipe")?, told.clone());
+    let err = read(child.stderr.take().context("a pipe")?, told);
+    // Both end with the process.
+    if (0..2).any(|_| ended.recv_timeout(patience).is_err()) {
+        child.kill()?;
+        child.wait()?;
+        bail!("{}: not within {} s", words(command), patience.as_secs());
+    }
+    let status = child.wait()?;
+    let text = |reader: JoinHandle<Vec<u8>>| reader.join().map_err(|_| anyhow!("a pipe could not be read"));
+    let (out, err) = (text(out)?, text(err)?);
+    let lossy = String::from_utf8_lossy;
+    ensure!(status.success(), "{}: {status}\n{}{}", words(command), lossy(&out), lossy(&err));
+    Ok(String::from_utf8(out)?)
+}
+
+/// Reads to the end and says when it is there, so that no pipe fills up.
+fn read(mut pipe: impl Read + Send + 'static, told: Sender<()>) -> JoinHandle<Vec<u8>> {
+    std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        let read = pipe.read_to_end(&mut bytes);
+        // Nobody listens any more when it took too long.
+        let _ = read.map(|_| told.send(()));
+        bytes
+    })
 }
 
 /// Runs a command whose progress people want to see, to its end.
@@ -128,6 +156,13 @@ mod tests {
         assert!(["exit status: 3", "out", "err"].iter().all(|part| text.contains(part)), "{text}");
         assert!(!text.contains("swordfish"), "{text}");
         assert_eq!(said(Command::new("echo").arg("well")).expect("exit 0"), "well\n");
+    }
+
+    #[test]
+    fn a_command_that_does_not_end_is_ended() {
+        let late =
+            said_within(Duration::from_millis(50), Command::new("sleep").arg("600")).expect_err("too long");
+        assert_eq!(late.to_string(), "sleep 600: not within 0 s");
     }
 
     #[test]

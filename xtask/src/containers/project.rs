@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 
-use super::engine::{Engine, said, until};
+use super::engine::{Engine, said, said_within, until};
 
 /// Containers, volumes and the network are called after it.
 const NAME: &str = "lakepulse-check";
@@ -86,7 +86,7 @@ impl<'a> Project<'a> {
 
     /// Starts all of it, the simulator too, and waits until it is healthy.
     pub fn up(&self) -> Result<()> {
-        said(self.compose().args(["up", "-d", "--no-build", "--scale", SCALE]))?;
+        said_within(PATIENCE, self.compose().args(["up", "-d", "--no-build", "--scale", SCALE]))?;
         until("healthy", PATIENCE, || Ok(self.containers()?.iter().try_for_each(Container::stands)))
     }
 
@@ -119,7 +119,8 @@ impl<'a> Project<'a> {
 
     /// What `lakepulse` writes, run in a new container like those of the stages.
     pub fn lakepulse(&self, arguments: &[&str]) -> Result<String> {
-        said(self.compose().args(["run", "--rm", "--no-deps", "-T", "gold"]).args(arguments))
+        let mut run = self.compose();
+        said_within(PATIENCE, run.args(["run", "--rm", "--no-deps", "-T", "gold"]).args(arguments))
     }
 
     /// Kills a container, as by `kill -9`.
