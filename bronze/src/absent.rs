@@ -3,17 +3,12 @@
 
 use std::collections::BTreeMap;
 
-use arrow::array::{Array as _, ArrayRef, AsArray as _};
-use arrow::datatypes::{
-    DataType, Date32Type, Decimal128Type, Fields, Float32Type, Float64Type, Int32Type, Int64Type, Schema,
-    TimestampMicrosecondType,
-};
+use arrow::array::ArrayRef;
+use arrow::datatypes::{Fields, Schema};
 use catalog::Topic;
 use lake::defaults::at;
-use serde_json::Value;
 
 use crate::conform::conform;
-use crate::resolve;
 
 /// Defaults by dotted path, as JSON.
 pub type Values = BTreeMap<String, String>;
@@ -26,15 +21,7 @@ pub fn of(schema: &str, columns: &Schema) -> Values {
         let text = lake::defaults::text(&one).filter(|_| misfits.is_empty())?;
         Some((path, text))
     };
-    resolve::defaults(schema).into_iter().filter_map(stored).collect()
-}
-
-/// The name of a schema's record, Connect's where it has one.
-pub fn name(schema: &str) -> Option<String> {
-    let root: Value = serde_json::from_str(schema).ok()?;
-    let text = |key: &str| root.get(key).and_then(Value::as_str);
-    let own = || Some(format!("{}.{}", text("namespace").unwrap_or_default(), text("name")?));
-    text("connect.name").map(str::to_owned).or_else(own)
+    avro::defaults(schema).into_iter().filter_map(stored).collect()
 }
 
 /// The property that a topic's table is created with. `None`: its schemas give no defaults.
@@ -45,47 +32,7 @@ pub fn property(topic: &Topic, columns: &Schema) -> Option<String> {
 
 /// The Avro schema of these columns with their defaults in it.
 pub fn declare(schema: &str, columns: &Fields, values: &Values) -> String {
-    let Ok(mut root) = serde_json::from_str::<Value>(schema) else { return schema.to_owned() };
-    declare_in(&mut root, columns, "", values);
-    root.to_string()
-}
-
-fn declare_in(record: &mut Value, columns: &Fields, path: &str, values: &Values) {
-    for field in record["fields"].as_array_mut().into_iter().flatten() {
-        let Some((_, column)) = field["name"].as_str().and_then(|name| columns.find(name)) else { continue };
-        let path = if path.is_empty() { column.name().clone() } else { format!("{path}.{}", column.name()) };
-        let one = values.get(&path).and_then(|value| lake::defaults::one(value, column.data_type()));
-        let branches = field["type"].as_array_mut();
-        if let (DataType::Struct(within), Some([_, inner])) =
-            (column.data_type(), branches.map(Vec::as_mut_slice))
-        {
-            declare_in(inner, within, &path, values);
-        } else if let Some(default) = one.and_then(|one| of_avro(&one)) {
-            // A default is of the first branch.
-            field["type"].as_array_mut().into_iter().for_each(|branches| branches.reverse());
-            field["default"] = default;
-        }
-    }
-}
-
-/// A column of one row as a default of Avro.
-fn of_avro(one: &ArrayRef) -> Option<Value> {
-    let text = |bytes: &[u8]| bytes.iter().map(|byte| char::from(*byte)).collect::<String>();
-    Some(match one.data_type() {
-        DataType::Boolean => one.as_boolean().value(0).into(),
-        DataType::Int32 => one.as_primitive::<Int32Type>().value(0).into(),
-        DataType::Int64 => one.as_primitive::<Int64Type>().value(0).into(),
-        DataType::Float32 => one.as_primitive::<Float32Type>().value(0).into(),
-        DataType::Float64 => one.as_primitive::<Float64Type>().value(0).into(),
-        DataType::Utf8 => one.as_string::<i32>().value(0).into(),
-        DataType::Binary => text(one.as_binary::<i32>().value(0)).into(),
-        DataType::Decimal128(..) => text(&one.as_primitive::<Decimal128Type>().value(0).to_be_bytes()).into(),
-        DataType::Date32 => one.as_primitive::<Date32Type>().value(0).into(),
-        DataType::Timestamp(..) => one.as_primitive::<TimestampMicrosecondType>().value(0).into(),
-        // Items may be null, and a default is of the first branch, which null is: only an empty list is one.
-        DataType::List(_) if one.as_list::<i32>().value(0).is_empty() => Value::Array(Vec::new()),
-        _ => return None,
-    })
+    avro::declare(schema, columns, |path, kind| lake::defaults::one(values.get(path)?, kind))
 }
 
 /// Whether there is a column at a dotted path.
@@ -97,7 +44,8 @@ pub fn has(columns: &Schema, path: &str) -> bool {
 mod tests {
     use apache_avro::reader::datum::GenericDatumReader;
     use apache_avro::types::Value as Avro;
-    use catalog::avro::{avro_from_arrow, bronze_schema};
+    use avro::from_arrow;
+    use catalog::columns::bronze_schema;
     use rstest::rstest;
 
     use super::*;
@@ -158,7 +106,7 @@ mod tests {
             assert_eq!(arrow_text(&one, 0), right, "{path}");
         }
 
-        let plain = avro_from_arrow("V", "n", &Schema::new(own.clone()), &[]).expect("a schema");
+        let plain = from_arrow("V", "n", &Schema::new(own.clone()), &[]).expect("a schema");
         assert_eq!(of(&declare(&plain, &own, &values), &columns), values);
         let property = lake::defaults::parse(Some(&lake::defaults::offered(&values))).expect("JSON");
         assert_eq!(property["c"].value, values["c"]);

@@ -17,7 +17,7 @@ use stream::{Admin, Cause, Kafka};
 
 use crate::commit::info;
 use crate::decider::Range;
-use crate::open::{ENDED, EPOCH, epoch_of, former_topics, ours};
+use crate::open::{ENDED, EPOCH, bad_epoch, epoch_of, former_topics, ours};
 use crate::{Error, Loss};
 
 /// What was accepted.
@@ -56,7 +56,8 @@ pub async fn accept(
         let (table, topic) = (topic.table.clone(), topic.name.clone());
         return Err(Error::NotAcceptable { table, topic, loss: loss.clone() });
     }
-    let (commit, epoch) = commit(project, topic, &id, &table, &losses, op);
+    let current = epoch_of(topic.epoch, table.property(EPOCH)).map_err(|source| bad_epoch(&table, source))?;
+    let (commit, epoch) = commit(project, topic, &id, &table, current, &losses, op);
     match table.commit(&commit).await.map_err(failed)? {
         Landing::Landed(version) => Ok(Some(Accepted { losses, version, epoch })),
         Landing::Moved => Err(Error::Moved { table: topic.table.clone() }),
@@ -75,12 +76,13 @@ fn losses(positions: &Positions, now: &TopicId, ended: Option<&str>, marks: &Wat
     recreated.chain(deleted).collect()
 }
 
-/// One commit without rows, and the epoch that begins with it.
+/// One commit without rows, and the epoch that begins with it, behind the `current` one.
 fn commit(
     project: &Project,
     topic: &Topic,
     id: &TopicId,
     table: &Table,
+    current: Option<i64>,
     losses: &[Loss],
     op: String,
 ) -> (Commit, Option<i64>) {
@@ -89,14 +91,14 @@ fn commit(
     for loss in losses {
         match loss {
             Loss::Retention { partition, from, to } => {
-                ranges.push(Range::passed_over(*partition, *from, *to));
+                ranges.push(Range::passed_over(*partition, Offset(*from), Offset(*to)));
             }
             Loss::Recreated { before, .. } => ended.push(before),
             Loss::Truncated { .. } => {}
         }
     }
     if losses.iter().any(|loss| matches!(loss, Loss::Recreated { .. })) {
-        let next = epoch_of(topic.epoch, table.property(EPOCH)).unwrap_or(0).saturating_add(1);
+        let next = current.unwrap_or(0).saturating_add(1);
         properties.insert(ENDED.to_owned(), ended.join(","));
         properties.insert(EPOCH.to_owned(), next.to_string());
         epoch = Some(next);
@@ -108,8 +110,10 @@ fn commit(
     let commit = Commit {
         operation: "SET TBLPROPERTIES",
         op,
-        expect: Expect::These(ranges.iter().map(|range| (app(range), range.position)).collect()),
-        set: ranges.iter().map(|range| (app(range), range.to)).collect(),
+        expect: Expect::These(
+            ranges.iter().map(|range| (app(range), range.position.map(|at| at.0))).collect(),
+        ),
+        set: ranges.iter().map(|range| (app(range), range.to.0)).collect(),
         append: Vec::new(),
         remove: Remove::Nothing,
         schema: None,

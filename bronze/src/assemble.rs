@@ -14,7 +14,7 @@ use arrow::array::{
 use arrow::buffer::{NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow::compute::take;
 use arrow::datatypes::{DataType, Fields, SchemaRef};
-use model::ClockMs;
+use model::{ClockMs, Micros, Millis};
 use stream::Records;
 
 use crate::absent::Values as Defaults;
@@ -168,7 +168,7 @@ pub fn assemble(
         spread(&value_parts, layout.values(), len, |row| errors[row].is_some()).into_iter();
     let meta = Meta::gather(origin, rows, kept);
     let wire = |row: usize| kept[row] as usize;
-    let micros = origin.ingested_at.0.saturating_mul(1_000);
+    let Micros(micros) = origin.ingested_at.micros();
     let columns = layout.schema().fields().iter().map(|field| -> ArrayRef {
         let kind = field.data_type();
         match field.name().as_str() {
@@ -185,8 +185,7 @@ pub fn assemble(
                 Arc::new(Int64Array::from_iter_values((0..len).map(|row| rows.offset(wire(row)).0)))
             }
             column::TIMESTAMP => {
-                let at =
-                    |row| Some(rows.timestamp(wire(row))).filter(|&ms| ms >= 0).and_then(readable_micros);
+                let at = |row| readable_micros(Millis(rows.timestamp(wire(row))));
                 let times: TimestampMicrosecondArray = (0..len).map(at).collect();
                 Arc::new(times.with_timezone("UTC"))
             }
@@ -203,7 +202,8 @@ pub fn assemble(
                 bytes(len, |row| rows.value(wire(row)).filter(|_| errors[row].is_some() || keeps_raw[row]))
             }
             column::INGESTED_DATE => {
-                let day = i32::try_from(origin.ingested_at.0.div_euclid(86_400_000)).unwrap_or(0);
+                let day = i32::try_from(origin.ingested_at.0.div_euclid(86_400_000))
+                    .expect("the clock is within five million years");
                 Arc::new(Date32Array::from_value(day, len))
             }
             column::REDRIVE => new_null_array(kind, len),
@@ -214,9 +214,9 @@ pub fn assemble(
         .expect("each column was built for its field's type and the rows that are kept")
 }
 
-/// Milliseconds as microseconds, inside the years that readers can show.
-fn readable_micros(millis: i64) -> Option<i64> {
-    (millis < 253_402_300_800_000).then(|| millis * 1_000)
+/// A stamp of the broker as tables store it, inside the years that readers can show. Below zero it is none.
+fn readable_micros(Millis(millis): Millis) -> Option<i64> {
+    (0..253_402_300_800_000).contains(&millis).then(|| millis * 1_000)
 }
 
 /// Puts the rows of all parts at their positions; every other position is null.

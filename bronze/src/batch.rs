@@ -9,8 +9,9 @@ use std::sync::Arc;
 use ahash::RandomState;
 use arrow::array::{ArrayRef, BinaryBuilder, RecordBatch, StringBuilder};
 use arrow::datatypes::{DataType, Fields};
+use avro::{Frame, FrameError};
 use catalog::KeyFormat;
-use stream::{Records, registry};
+use stream::Records;
 
 use crate::absent;
 use crate::assemble::{Layout, Origin, Values, assemble};
@@ -148,7 +149,7 @@ impl Reader {
         for &row in kept {
             let value = rows.value(row as usize);
             if self.format == Format::Avro
-                && let Some(Ok((id, _))) = value.map(stream::unframe)
+                && let Some(Ok(Frame { id, .. })) = value.map(Frame::decode)
                 && last.0 != Some(id)
             {
                 last.0 = Some(id);
@@ -157,7 +158,7 @@ impl Reader {
             let is_spare = self.values_have_keys && value.is_some();
             if self.layout.keys().is_some()
                 && self.may_be_framed()
-                && let Some(Ok((id, [_, ..]))) = rows.key(row as usize).map(stream::unframe)
+                && let Some(Ok(Frame { id, body: [_, ..] })) = rows.key(row as usize).map(Frame::decode)
                 && last.1 != Some((id, is_spare))
             {
                 last.1 = Some((id, is_spare));
@@ -176,7 +177,7 @@ impl Reader {
             Some(format) => format == KeyFormat::Json,
         };
         let keys = kept.iter().filter_map(|&row| rows.key(row as usize));
-        let keys = keys.filter(|key| self.key_format.is_some() || !is_framed(key));
+        let keys = keys.filter(|key| self.key_format.is_some() || !Frame::is_begun_by(key));
         let has_keys = is_json && self.layout.keys().is_some();
         let keys = if has_keys { self.key_parts.fresh(keys) } else { Vec::new() };
         (values, keys)
@@ -231,21 +232,22 @@ impl Reader {
             Some(KeyFormat::Avro) => return framed(&mut self.keys, len, at, wanted).parts,
             Some(_) => return self.key_parts.decode(len, at, wanted).parts,
         }
-        let mut parts = framed(&mut self.keys, len, |row| at(row).filter(|key| is_framed(key)), wanted).parts;
-        let json = |row| at(row).filter(|key| !is_framed(key));
+        let mut parts =
+            framed(&mut self.keys, len, |row| at(row).filter(|key| Frame::is_begun_by(key)), wanted).parts;
+        let json = |row| at(row).filter(|key| !Frame::is_begun_by(key));
         parts.extend(self.key_parts.decode(len, json, wanted).parts);
         parts
     }
 }
 
-/// No JSON begins with the magic byte.
-fn is_framed(bytes: &[u8]) -> bool {
-    bytes.first() == Some(&0)
-}
-
 fn has_keys(layout: &Layout) -> bool {
     let values = layout.values();
     layout.keys().is_some_and(|keys| keys.iter().all(|key| values.find(key.name()).is_some()))
+}
+
+/// The numbers of so many rows.
+pub(crate) fn numbers(rows: usize) -> std::ops::Range<u32> {
+    0..u32::try_from(rows).expect("a batch has fewer than 2^32 rows")
 }
 
 /// Groups framed payloads by schema id and decodes each group.
@@ -257,10 +259,10 @@ fn framed<'a>(
 ) -> Values {
     let mut values = Values { schema_ids: vec![None; len], ..Values::default() };
     let mut groups: Vec<(u32, Vec<u32>)> = Vec::new();
-    for row in 0..len as u32 {
+    for row in numbers(len) {
         let Some(payload) = at(row) else { continue };
-        let id = match stream::unframe(payload) {
-            Ok((id, _)) => id,
+        let id = match Frame::decode(payload) {
+            Ok(Frame { id, .. }) => id,
             Err(error) => {
                 values.refused.push((row, error.into()));
                 continue;
@@ -302,7 +304,7 @@ fn plain<'a>(len: usize, at: impl Fn(u32) -> Option<&'a [u8]>, wanted: &Fields) 
     let mut texts = StringBuilder::new();
     let mut bytes = BinaryBuilder::new();
     let mut rows = Vec::with_capacity(len);
-    for row in 0..len as u32 {
+    for row in numbers(len) {
         let Some(payload) = at(row) else { continue };
         if is_text {
             match json_text(payload) {
@@ -326,7 +328,7 @@ fn json_text(payload: &[u8]) -> Result<&str, Refusal> {
     if payload.is_empty() {
         return Err(Refusal::Empty);
     }
-    let text = str::from_utf8(payload).map_err(|_| Refusal::Fault(crate::check::Fault::Utf8))?;
+    let text = str::from_utf8(payload).map_err(|_| Refusal::Fault(avro::Fault::Utf8))?;
     serde_json::from_str::<serde::de::IgnoredAny>(text).map_err(|e| Refusal::Json(e.to_string()))?;
     Ok(text)
 }
@@ -343,12 +345,12 @@ fn count(values: &Values) -> Vec<(&'static str, u64)> {
     counts
 }
 
-impl From<registry::FrameError> for Refusal {
-    fn from(error: registry::FrameError) -> Self {
+impl From<FrameError> for Refusal {
+    fn from(error: FrameError) -> Self {
         match error {
-            registry::FrameError::Empty => Self::Empty,
-            registry::FrameError::Magic(byte) => Self::Magic(byte),
-            registry::FrameError::Short => Self::Short,
+            FrameError::Empty => Self::Empty,
+            FrameError::Magic(byte) => Self::Magic(byte),
+            FrameError::Short => Self::Short,
         }
     }
 }

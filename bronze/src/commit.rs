@@ -18,7 +18,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use lake::digest::{Sum, row_hashes};
 use lake::{Commit, Expect, Landing, Table};
-use model::{AppId, Positions, ProjectName, TopicId, TopicName, Version};
+use model::{AppId, Millis, Positions, ProjectName, TopicId, TopicName, Version};
 use runtime::traces::{Cause, Role};
 use runtime::{CancellationToken, Traces};
 use stage::{CommitInfo, info};
@@ -40,7 +40,7 @@ pub struct Waiting {
     /// Their bytes on the wire, until they are durable.
     pub permit: Permit,
     /// Kafka's newest timestamp among them, in milliseconds.
-    pub newest: Option<i64>,
+    pub newest: Option<Millis>,
     /// Traces that records among them were sampled for.
     pub causes: Vec<Cause>,
     /// The last lines of files among them.
@@ -86,7 +86,7 @@ pub struct Finished {
     /// Landed, or why not.
     pub outcome: Outcome,
     /// Kafka's newest timestamp in it, in milliseconds.
-    pub newest: Option<i64>,
+    pub newest: Option<Millis>,
 }
 
 /// How a commit ended.
@@ -118,17 +118,17 @@ pub async fn land(mut table: Table, work: Work) -> Finished {
         waiting.causes.iter().for_each(|cause| cause.clone().add_to(&mut causes));
     }
     let mut span = work.traces.span("bronze commit", Role::Reads, &causes);
-    span.says("messaging.system", "kafka");
-    span.says("messaging.destination.name", work.topic.as_str().to_owned());
-    span.says(
+    span.set_attribute("messaging.system", "kafka");
+    span.set_attribute("messaging.destination.name", work.topic.as_str().to_owned());
+    span.set_attribute(
         "messaging.batch.message_count",
         ranges.iter().map(|range| range.rows).sum::<u64>().cast_signed(),
     );
-    span.says("lakepulse.table", table.name().to_string());
-    span.says("lakepulse.op", work.op.clone());
+    span.set_attribute("lakepulse.table", table.name().to_string());
+    span.set_attribute("lakepulse.op", work.op.clone());
     let outcome = attempt(&mut table, work, span.cause()).await.unwrap_or_else(Outcome::Failed);
     match &outcome {
-        Outcome::Landed(version) => span.says("lakepulse.version", version.position()),
+        Outcome::Landed(version) => span.set_attribute("lakepulse.version", version.position()),
         Outcome::Moved => span.failed(&"another process has moved the table on"),
         Outcome::Recreated(_) => span.failed(&"the topic was made anew"),
         Outcome::Failed(error) => span.failed(error),
@@ -175,8 +175,10 @@ async fn attempt(table: &mut Table, work: Work, cause: Option<Cause>) -> lake::R
     let commit = Commit {
         operation: "WRITE",
         op: op.clone(),
-        expect: Expect::These(plan.ranges.iter().map(|range| (app(range), range.position)).collect()),
-        set: plan.ranges.iter().map(|range| (app(range), range.to)).collect::<Positions>(),
+        expect: Expect::These(
+            plan.ranges.iter().map(|range| (app(range), range.position.map(|at| at.0))).collect(),
+        ),
+        set: plan.ranges.iter().map(|range| (app(range), range.to.0)).collect::<Positions>(),
         append,
         remove: lake::Remove::Nothing,
         properties: said.map(|said| (lake::DEFAULTS.to_owned(), said)).into_iter().collect(),
@@ -255,19 +257,19 @@ pub fn info(
     topic_id: &TopicId,
     ranges: &[Range],
     digests: &[Sum],
-) -> info::Bronze {
+) -> info::BronzeCommit {
     let range = |(range, digest): (&Range, &Sum)| info::Range {
         topic: topic.to_string(),
         topic_id: topic_id.to_string(),
         partition: range.partition,
-        from: range.from,
-        to: range.to,
+        from: range.from.0,
+        to: range.to.0,
         rows: range.rows,
         digest: digest.to_string(),
     };
-    info::Bronze {
+    info::BronzeCommit {
         project: project.to_string(),
         ranges: ranges.iter().zip(digests).map(range).collect(),
-        ..info::Bronze::default()
+        ..info::BronzeCommit::default()
     }
 }

@@ -7,7 +7,6 @@
 
 #![deny(clippy::arithmetic_side_effects)]
 
-pub(crate) mod fill;
 mod number;
 mod text;
 

@@ -12,14 +12,15 @@
 //! was read, and another one's are dropped.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use model::ClockMs;
+use model::{ClockMs, Offset};
 
 /// When to commit: whichever is reached first.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Age of the oldest batch that waits, in milliseconds.
-    pub age: i64,
+    /// Age of the oldest batch that waits.
+    pub age: Duration,
     /// Rows that wait.
     pub rows: u64,
     /// Bytes that wait.
@@ -34,9 +35,9 @@ pub struct Batch<B> {
     /// Generation under which it was read.
     pub generation: u64,
     /// Offset of the first record read, kept or not.
-    pub first: i64,
+    pub first: Offset,
     /// Offset behind the last record read, kept or not.
-    pub next: i64,
+    pub next: Offset,
     /// Rows kept.
     pub rows: u64,
     /// Bytes they took on the wire.
@@ -51,11 +52,11 @@ pub struct Range {
     /// The partition.
     pub partition: i32,
     /// The table's position that the batch was read from. `None`: the table had none.
-    pub position: Option<i64>,
+    pub position: Option<Offset>,
     /// First offset covered.
-    pub from: i64,
+    pub from: Offset,
     /// Position after the commit.
-    pub to: i64,
+    pub to: Offset,
     /// Rows in it.
     pub rows: u64,
     generation: u64,
@@ -63,7 +64,7 @@ pub struct Range {
 
 impl Range {
     /// Offsets whose records nobody will ever read.
-    pub fn passed_over(partition: i32, from: i64, to: i64) -> Self {
+    pub fn passed_over(partition: i32, from: Offset, to: Offset) -> Self {
         Self { partition, position: Some(from), from, to, rows: 0, generation: 0 }
     }
 }
@@ -89,11 +90,11 @@ impl<B> Plan<B> {
 struct Part<B> {
     generation: u64,
     /// What the table says.
-    position: Option<i64>,
+    position: Option<Offset>,
     /// What the log has next for us; `None` until the first record of a partition never read.
-    next: Option<i64>,
+    next: Option<Offset>,
     /// Offset of the first record that waits or is in the commit on its way.
-    from: Option<i64>,
+    from: Option<Offset>,
     waiting: Vec<B>,
     rows: u64,
     bytes: u64,
@@ -113,7 +114,7 @@ impl<B> Decider<B> {
     }
 
     /// The partition is ours from here on, or was sought back; `position` is the table's.
-    pub fn start(&mut self, partition: i32, generation: u64, position: Option<i64>) {
+    pub fn start(&mut self, partition: i32, generation: u64, position: Option<Offset>) {
         let part =
             Part { generation, position, next: position, from: None, waiting: Vec::new(), rows: 0, bytes: 0 };
         self.parts.insert(partition, part);
@@ -133,9 +134,9 @@ impl<B> Decider<B> {
     }
 
     /// The least offset that is new in a batch of that generation. `None`: nothing of it is ours.
-    pub fn floor(&self, partition: i32, generation: u64) -> Option<i64> {
+    pub fn floor(&self, partition: i32, generation: u64) -> Option<Offset> {
         let part = self.parts.get(&partition).filter(|part| part.generation == generation)?;
-        Some(part.next.unwrap_or(0))
+        Some(part.next.unwrap_or(Offset(0)))
     }
 
     /// Takes a batch in. `false`: it was read before the last seek and is dropped.
@@ -156,7 +157,7 @@ impl<B> Decider<B> {
 
     /// Whether what waits should be committed now.
     pub fn is_due(&self, now: ClockMs) -> bool {
-        let aged = self.oldest.is_some_and(|oldest| now.0.saturating_sub(oldest.0) >= self.limits.age);
+        let aged = self.oldest.is_some_and(|oldest| now.is_past(oldest, self.limits.age));
         aged || self.is_full()
     }
     /// Whether as much waits as one commit should hold.
@@ -200,7 +201,7 @@ impl<B> Decider<B> {
     }
 
     /// The table's position of a partition, as far as we know.
-    pub fn position(&self, partition: i32) -> Option<i64> {
+    pub fn position(&self, partition: i32) -> Option<Offset> {
         self.parts.get(&partition)?.position
     }
     /// Whether all that was read of a partition is in the table.

@@ -1,6 +1,6 @@
 //! Decodes the payloads of one schema id, a column at a time, and never lets a bad one touch another.
 //!
-//! 1. Each payload is checked by a walk over its bytes ([`crate::check`]): only exact ones go on.
+//! 1. Each payload is checked by a walk over its bytes ([`avro::Checker`]): only exact ones go on.
 //! 2. The vectorised decoder reads them all into columns; every call must consume its payload whole.
 //! 3. Columns are brought to the table's types ([`crate::conform`]); what does not fit exactly is
 //!    taken out again.
@@ -8,28 +8,15 @@
 //! Should the decoder refuse what the check accepted, or panic, its state is worth nothing: it is
 //! built anew and the payloads are halved until the refused one stands alone.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, new_null_array};
 use arrow::compute::concat;
 use arrow::datatypes::{Fields, SchemaRef};
-use arrow_avro::codec::Tz;
-use arrow_avro::reader::{Decoder as AvroDecoder, ReaderBuilder};
-use arrow_avro::schema::{AvroSchema, Fingerprint, FingerprintAlgorithm, SchemaStore};
-use catalog::avro::{Form, in_form};
+use avro::{BadSchema, Fault, repeat};
 
-use crate::check::{BadSchema, Checker, Fault};
-use crate::conform::fill::{fill, repeat};
 use crate::conform::{Incompatible, Misfit, Reason, conform};
-use crate::resolve::{Fill, resolve};
-
-/// The decoder holds no memory for capacity it has not used.
-const NO_LIMIT: usize = 1 << 30;
-/// Magic byte and schema id.
-const FRAME: usize = 5;
 
 /// Why a payload became an error row.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -121,19 +108,8 @@ impl Refusal {
 }
 
 /// Decodes what one schema wrote.
-pub struct Decoder {
-    id: u32,
-    json: Arc<str>,
-    checker: Checker,
-    inner: AvroDecoder,
-    /// What the declared schema says of what the writer's lacks.
-    fill: Fill,
-}
-impl std::fmt::Debug for Decoder {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Decoder").field("id", &self.id).finish_non_exhaustive()
-    }
-}
+#[derive(Debug)]
+pub struct Decoder(avro::Decoder);
 
 /// Rows that one decoder made, and what it refused. Positions count in the input.
 #[derive(Debug)]
@@ -155,35 +131,19 @@ impl Decoder {
     }
     /// As [`Decoder::try_new`], of records that are read as a declared schema says.
     pub fn resolving(id: u32, json: Arc<str>, declared: Option<&str>) -> Result<Self, BadSchema> {
-        let json = match in_form(&json, Form::Wire) {
-            Cow::Borrowed(_) => json,
-            Cow::Owned(json) => json.into(),
-        };
-        let (json, fill) = match declared {
-            Some(declared) => resolve(&json, declared),
-            None => (json, Fill::Nothing),
-        };
-        let checker = Checker::try_new(&json)?;
-        let inner = build(id, &json)?;
-        Ok(Self { id, json, checker, inner, fill })
+        avro::Decoder::resolving(id, json, declared).map(Self)
     }
     /// The writer's schema, its fields called as declared.
     pub fn writer(&self) -> &str {
-        &self.json
-    }
-    /// The one column `x` of a framed payload, as the decoder has it.
-    pub(crate) fn raw(&mut self, framed: &[u8], kind: &arrow::datatypes::DataType) -> Option<ArrayRef> {
-        self.checker.check(framed.get(FRAME..)?).ok()?;
-        let batch = self.whole(&[0], &|_| framed)?;
-        batch.column_by_name("x").filter(|column| column.data_type() == kind).cloned()
+        self.0.writer()
     }
     /// The registry's id of the schema.
     pub fn id(&self) -> u32 {
-        self.id
+        self.0.id()
     }
     /// The writer's columns as the decoder yields them.
     pub fn schema(&self) -> SchemaRef {
-        self.inner.schema()
+        self.0.schema()
     }
 
     /// Decodes framed payloads into `wanted` columns. `at` gives the payload of a position.
@@ -197,12 +157,10 @@ impl Decoder {
         let mut hollow = Vec::new();
         let mut good = Vec::with_capacity(positions.len());
         for &position in positions {
-            let body = &at(position)[FRAME..];
-            match self.checker.check(body) {
+            match self.0.check(at(position)) {
                 Err(fault) => refused.push((position, Refusal::Fault(fault))),
-                // The decoder waits for a body that never comes.
-                Ok(()) if body.is_empty() => hollow.push(position),
-                Ok(()) => good.push(position),
+                Ok(true) => good.push(position),
+                Ok(false) => hollow.push(position),
             }
         }
         let mut batches = Vec::new();
@@ -224,7 +182,7 @@ impl Decoder {
         if positions.is_empty() {
             return;
         }
-        if let Some(batch) = self.whole(positions, at) {
+        if let Some(batch) = self.0.decode(positions.iter().map(|&position| at(position))) {
             rows.extend_from_slice(positions);
             batches.push(batch);
             return;
@@ -236,24 +194,6 @@ impl Decoder {
         let (left, right) = positions.split_at(positions.len() / 2);
         self.halve(left, at, rows, batches, refused);
         self.halve(right, at, rows, batches, refused);
-    }
-
-    fn whole<'a>(&mut self, positions: &[u32], at: &impl Fn(u32) -> &'a [u8]) -> Option<RecordBatch> {
-        let inner = &mut self.inner;
-        let batch = catch_unwind(AssertUnwindSafe(|| {
-            for &position in positions {
-                let payload = at(position);
-                if inner.decode(payload).ok()? != payload.len() {
-                    return None;
-                }
-            }
-            inner.flush().ok().flatten().filter(|batch| batch.num_rows() == positions.len())
-        }));
-        let batch = batch.ok().flatten();
-        if batch.is_none() {
-            self.inner = build(self.id, &self.json).expect("the same schema was built before");
-        }
-        batch
     }
 
     fn stored(
@@ -268,7 +208,7 @@ impl Decoder {
         let mut columns = Vec::with_capacity(wanted.len());
         for field in wanted {
             let Ok(index) = schema.index_of(field.name()) else {
-                columns.push(match self.fill.absent(field.name()) {
+                columns.push(match self.0.fill().absent(field.name()) {
                     Some(one) => {
                         let one = conform(one, field.data_type(), &mut Vec::new());
                         repeat(&one.map_err(|error| (field.name().clone(), error))?, rows.len())
@@ -277,8 +217,8 @@ impl Decoder {
                 });
                 continue;
             };
-            let with = self.fill.field(field.name());
-            let parts: Vec<_> = batches.iter().map(|batch| fill(batch.column(index), with)).collect();
+            let fill = self.0.fill().field(field.name());
+            let parts: Vec<_> = batches.iter().map(|batch| fill.put_into(batch.column(index))).collect();
             let named = |error| (field.name().clone(), error);
             let mut misfits: Vec<Misfit> = Vec::new();
             let mut stored = Vec::with_capacity(parts.len());
@@ -287,7 +227,7 @@ impl Decoder {
                 let mut found = Vec::new();
                 stored.push(conform(part, field.data_type(), &mut found).map_err(named)?);
                 misfits.extend(found.into_iter().map(|m| Misfit { row: m.row + before, ..m }));
-                before += part.len() as u32;
+                before += u32::try_from(part.len()).expect("a batch has fewer than 2^32 rows");
             }
             columns.push(join(stored, field.data_type()));
             for misfit in misfits {
@@ -299,19 +239,6 @@ impl Decoder {
         }
         Ok(columns)
     }
-}
-
-fn build(id: u32, json: &str) -> Result<AvroDecoder, BadSchema> {
-    let refuse = |error: arrow::error::ArrowError| BadSchema::Shape(error.to_string());
-    let mut store = SchemaStore::new_with_type(FingerprintAlgorithm::Id);
-    store.set(Fingerprint::Id(id), AvroSchema::new(json.to_owned())).map_err(refuse)?;
-    ReaderBuilder::new()
-        .with_writer_schema_store(store)
-        .with_batch_size(NO_LIMIT)
-        // Delta knows no other zone, and the decoder's default is spelt `+00:00`.
-        .with_tz(Tz::Utc)
-        .build_decoder()
-        .map_err(refuse)
 }
 
 /// One column from parts of one type.
@@ -326,5 +253,7 @@ pub(crate) fn join(mut parts: Vec<ArrayRef>, kind: &arrow::datatypes::DataType) 
     }
 }
 
+#[cfg(test)]
+mod resolving;
 #[cfg(test)]
 mod tests;

@@ -1,8 +1,8 @@
 //! How values come in that are no Avro: as JSON, or as one of the serialisers of Kafka's own client wrote
 //! them, which put one value into a key and nothing that says what it is.
 
+use avro::text::{Refused, Shape};
 use catalog::KeyFormat;
-use datum::{Refused, Shape};
 use model::text::print_uuid;
 
 /// How a value comes in.
@@ -63,7 +63,7 @@ impl Door {
 #[cfg(test)]
 mod tests {
     use arrow::datatypes::{DataType, Field, Fields};
-    use datum::Encodings;
+    use avro::text::Encodings;
     use proptest::prelude::*;
     use rstest::rstest;
 

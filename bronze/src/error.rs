@@ -79,7 +79,17 @@ pub enum Error {
         /// The topic.
         topic: TopicName,
         /// Why.
-        source: catalog::avro::Error,
+        source: avro::Error,
+    },
+    /// The epoch that a table says cannot be read.
+    #[error("table `{table}`: its property `{}` is `{found}`, which is no epoch", crate::open::EPOCH)]
+    BadEpoch {
+        /// The table.
+        table: TableName,
+        /// What it says.
+        found: Box<str>,
+        /// What is wrong with it.
+        source: std::num::ParseIntError,
     },
     /// A commit ended without an answer, in this process.
     #[error("table `{table}`: the commit task broke off")]
@@ -163,6 +173,7 @@ impl Error {
             Self::CommitTask { .. } | Self::Moved { .. } => Reaction::Reload,
             Self::NoTable { .. }
             | Self::BadContract { .. }
+            | Self::BadEpoch { .. }
             | Self::Loss { .. }
             | Self::NotAcceptable { .. }
             | Self::BrokeOff { .. }

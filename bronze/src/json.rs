@@ -5,8 +5,8 @@
 //! that part nothing says of a text whether it is a name or the digits of a decimal, so such a value is
 //! read only by a schema that a person has declared.
 //!
-//! Either way there is an Avro schema ([`catalog::avro::avro_from_connect`]), and a value goes the way of
-//! all others: its text is rewritten as a datum of that schema ([`datum::Shape`]), which says exactly what
+//! Either way there is an Avro schema ([`avro::from_connect`]), and a value goes the way of
+//! all others: its text is rewritten as a datum of that schema ([`avro::text::Shape`]), which says exactly what
 //! is wrong with a bad one and leaves its neighbours alone, and the batch is decoded at once ([`Decoder`]).
 //!
 //! Keys that serialisers of Kafka's own wrote, such as a bare text or eight bytes, come the same way: see
@@ -20,13 +20,12 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::datatypes::Fields;
-use catalog::avro::{Form, in_form};
-use datum::{Encodings, Refused, Shape};
+use avro::text::{Encodings, Refused, Shape};
+use avro::{BadSchema, Form, Frame, in_form};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::assemble::Values;
-use crate::check::BadSchema;
 use crate::conform::Reason;
 use crate::decode::{Decoder, Refusal};
 use crate::door::Door;
@@ -70,7 +69,7 @@ impl Dialect {
         let shaped = |schema: &str| Shape::try_new(schema, bare, encodings);
         // A default that is none of its field is no reason to refuse values that have the field.
         let shape = match shaped(&in_form(schema, Form::Text)) {
-            Err(datum::BadSchema::Default { .. }) => shaped(&in_form(schema, Form::Wire)),
+            Err(BadSchema::Default { .. }) => shaped(&in_form(schema, Form::Wire)),
             shape => shape,
         };
         let shape = shape.map_err(|error| BadSchema::Shape(error.to_string()))?;
@@ -270,7 +269,7 @@ impl SchemaParts {
             Known::Refused(refusal) => Err(refusal.clone()),
             Known::Ready(dialect) => {
                 let start = arena.len();
-                stream::frame(dialect.decoder.id(), &[], arena);
+                Frame::begin(dialect.decoder.id()).encode(arena);
                 match dialect.door.write(&dialect.shape, payload, arena) {
                     Ok(is_whole) => Ok(Some(Rewritten { number, span: start..arena.len(), is_whole })),
                     Err(refused) => {
@@ -305,13 +304,13 @@ impl From<Refused> for Refusal {
     }
 }
 
-impl From<datum::Reason> for Reason {
-    fn from(reason: datum::Reason) -> Self {
+impl From<avro::text::Reason> for Reason {
+    fn from(reason: avro::text::Reason) -> Self {
         match reason {
-            datum::Reason::Decimal => Self::Decimal,
-            datum::Reason::Number => Self::Number,
-            datum::Reason::Time => Self::Time,
-            datum::Reason::FinerTime => Self::FinerTime,
+            avro::text::Reason::Decimal => Self::Decimal,
+            avro::text::Reason::Number => Self::Number,
+            avro::text::Reason::Time => Self::Time,
+            avro::text::Reason::FinerTime => Self::FinerTime,
         }
     }
 }

@@ -15,7 +15,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
-use catalog::avro::{avro_from_arrow, avro_from_connect, bronze_schema};
+use avro::{Frame, from_arrow, from_connect};
+use catalog::columns::bronze_schema;
 use catalog::{LearnedSchemas, Topic, ValueFormat};
 use lake::Lake;
 use model::{Offset, Reaction};
@@ -134,12 +135,12 @@ fn merged(topic: &Topic, newest: LearnedSchemas, table: Option<&SchemaRef>) -> R
 }
 
 /// The columns that schemas give a table.
-fn wanted(topic: &Topic, value: &str, key: Option<&str>) -> Result<SchemaRef, catalog::avro::Error> {
+fn wanted(topic: &Topic, value: &str, key: Option<&str>) -> Result<SchemaRef, avro::Error> {
     let columns = bronze_schema(&topic.learn(value, key)?, value)?;
     let n = evolve::count(columns.fields());
     if n > MOST_COLUMNS {
         let what = format!("a record of {n} columns, of which {MOST_COLUMNS} are learned at most");
-        return Err(catalog::avro::Error::Unsupported { path: topic.value_subject(), what });
+        return Err(avro::Error::Unsupported { path: topic.value_subject(), what });
     }
     Ok(columns)
 }
@@ -167,7 +168,7 @@ fn covers_type(schema: &DataType, table: &DataType) -> bool {
 /// From the schemas that some of the records name.
 async fn of_ids(kafka: &Kafka, registry: &Registry, topic: &Topic) -> Result<Option<LearnedSchemas>, Error> {
     let mut ids: Vec<(u32, Option<u32>)> = Vec::new();
-    let id = |bytes: Option<&[u8]>| bytes.and_then(|bytes| stream::unframe(bytes).ok()).map(|(id, _)| id);
+    let id = |bytes: Option<&[u8]>| bytes.and_then(|bytes| Frame::decode(bytes).ok()).map(|frame| frame.id);
     sample(kafka, topic, |records| {
         for row in 0..records.len() {
             let Some(value) = id(records.value(row)) else { continue };
@@ -206,15 +207,15 @@ async fn of_ids(kafka: &Kafka, registry: &Registry, topic: &Topic) -> Result<Opt
 /// Schemas of values and keys that give a table these columns, with these defaults.
 fn of_columns(topic: &Topic, columns: &Schema, defaults: &Values) -> Result<LearnedSchemas, Error> {
     let refused = |source| Error::BadContract { topic: topic.name.clone(), source };
-    let avro = |name: &str, columns: Schema| {
-        avro_from_arrow(name, "io.lakepulse.learned", &columns, &[]).map_err(refused)
+    let schema_of = |name: &str, columns: Schema| {
+        from_arrow(name, "io.lakepulse.learned", &columns, &[]).map_err(refused)
     };
     let own = columns.fields().iter().filter(|field| !column::ALL.contains(&field.name().as_str()));
     let own = Schema::new(own.cloned().collect::<Vec<_>>());
-    let value = avro("Value", own.clone())?;
+    let value = schema_of("Value", own.clone())?;
     let value = if defaults.is_empty() { value } else { absent::declare(&value, own.fields(), defaults) };
     let key = match columns.field_with_name(column::KEYS).map(|field| field.data_type()) {
-        Ok(DataType::Struct(keys)) => Some(avro("Key", Schema::new(keys.clone()))?),
+        Ok(DataType::Struct(keys)) => Some(schema_of("Key", Schema::new(keys.clone()))?),
         _ => None,
     };
     Ok(LearnedSchemas { value, key })
@@ -268,7 +269,7 @@ async fn sample(kafka: &Kafka, topic: &Topic, mut look: impl FnMut(&Records)) ->
 fn columns(
     topic: &Topic,
     parts: &[(String, Option<String>)],
-    of: impl Fn(&str, Option<&str>) -> Result<(String, SchemaRef), catalog::avro::Error>,
+    of: impl Fn(&str, Option<&str>) -> Result<(String, SchemaRef), avro::Error>,
 ) -> Result<Option<Gathered>, Error> {
     let (mut gathered, mut refused) = (None::<Gathered>, None);
     for (value, key) in parts {
@@ -298,7 +299,7 @@ impl Gathered {
     fn add(&mut self, wanted: SchemaRef, schema: &str) {
         let mut said = absent::of(schema, &wanted);
         said.retain(|path, _| !absent::has(&self.columns, path));
-        self.names.extend(absent::name(schema));
+        self.names.extend(avro::record_name(schema));
         self.columns = match self.columns.fields().is_empty() {
             true => wanted,
             false => evolve::widen(&self.columns, &wanted).ok().flatten().unwrap_or(self.columns.clone()),
@@ -312,13 +313,9 @@ impl Gathered {
     }
 }
 
-fn columns_of(
-    topic: &Topic,
-    value: &str,
-    key: Option<&str>,
-) -> Result<(String, SchemaRef), catalog::avro::Error> {
-    let value = avro_from_connect(value)?;
-    let key = key.map(avro_from_connect).transpose()?;
+fn columns_of(topic: &Topic, value: &str, key: Option<&str>) -> Result<(String, SchemaRef), avro::Error> {
+    let value = from_connect(value)?;
+    let key = key.map(from_connect).transpose()?;
     let columns = wanted(topic, &value, key.as_deref())?;
     Ok((value, columns))
 }

@@ -14,6 +14,7 @@ use std::collections::HashMap;
 
 use arrow::array::{Array, AsArray, RecordBatch, StructArray};
 use arrow::datatypes::Int64Type;
+use model::Offset;
 use stream::Records;
 
 use crate::assemble::column;
@@ -33,7 +34,7 @@ pub struct Ledger(HashMap<i32, Part>);
 #[derive(Debug, Default)]
 struct Part {
     /// The table's position that `landed` belongs to.
-    position: Option<i64>,
+    position: Option<Offset>,
     landed: Lines,
     /// Of records that wait for a commit.
     ahead: Lines,
@@ -58,7 +59,7 @@ impl Ledger {
 
     /// The partition is read from `position` on, which is the table's. Lines ahead are forgotten, and landed
     /// ones too unless they are of just that position: another process may have landed more.
-    pub fn begin(&mut self, partition: i32, position: Option<i64>) {
+    pub fn begin(&mut self, partition: i32, position: Option<Offset>) {
         match (position, self.0.get_mut(&partition)) {
             (None, _) => drop(self.0.insert(partition, Part::default())),
             (Some(_), Some(part)) if part.position == position => part.ahead.clear(),
@@ -74,12 +75,12 @@ impl Ledger {
     }
 
     /// The lines that the table holds at `position`.
-    pub fn put(&mut self, partition: i32, position: Option<i64>, landed: Lines) {
+    pub fn put(&mut self, partition: i32, position: Option<Offset>, landed: Lines) {
         self.0.insert(partition, Part { position, landed, ahead: Lines::new() });
     }
 
     /// A commit took a partition from one position to another, with these lines.
-    pub fn landed(&mut self, partition: i32, from: Option<i64>, to: i64, lines: &Lines) {
+    pub fn landed(&mut self, partition: i32, from: Option<Offset>, to: Offset, lines: &Lines) {
         let Some(part) = self.0.get_mut(&partition) else { return };
         if part.position != from {
             // Something lies between that is not known here: it is read from the table when needed.
@@ -211,19 +212,19 @@ mod tests {
         ledger.drop_waiting(PARTITION);
         let (kept, lines) = read(&mut ledger, &log);
         assert_eq!(kept, [0, 1], "given up");
-        ledger.landed(PARTITION, None, 2, &lines);
-        ledger.begin(PARTITION, Some(2));
+        ledger.landed(PARTITION, None, Offset(2), &lines);
+        ledger.begin(PARTITION, Some(Offset(2)));
         assert!(ledger.knows(PARTITION), "nothing landed but what is known");
         assert_eq!(read(&mut ledger, &log).0, [0_u32; 0], "in the table");
-        ledger.begin(PARTITION, Some(5));
+        ledger.begin(PARTITION, Some(Offset(5)));
         assert!(!ledger.knows(PARTITION), "another process landed what is not known here");
     }
 
     #[test]
     fn a_commit_that_does_not_follow_what_is_known_is_read_from_the_table() {
         let mut ledger = Ledger::default();
-        ledger.put(PARTITION, Some(4), Lines::new());
-        ledger.landed(PARTITION, Some(7), 9, &Lines::new());
+        ledger.put(PARTITION, Some(Offset(4)), Lines::new());
+        ledger.landed(PARTITION, Some(Offset(7)), Offset(9), &Lines::new());
         assert!(!ledger.knows(PARTITION));
     }
 

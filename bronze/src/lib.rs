@@ -3,11 +3,9 @@
 //! | module | subject |
 //! | --- | --- |
 //! | [`settings`], [`error`] | what an operator may change; what stops a table |
-//! | [`check`] | whether a payload is exactly one datum of its schema |
-//! | [`decode`] | payloads of one schema to columns |
+//! | [`decode`] | payloads of one schema to columns of the table, by [`avro`] |
 //! | [`conform`] | columns to the table's types, exactly or not at all |
 //! | [`evolve`] | what a new version of a schema means for the table |
-//! | [`resolve`] | records of one schema as values of the declared one |
 //! | [`json`] | values of JSON, by their own schema or the declared one |
 //! | [`door`] | keys of the serialisers that Kafka's client has |
 //! | [`batch`] | records of any schemas to rows |
@@ -36,7 +34,6 @@ mod accept;
 pub mod assemble;
 pub mod batch;
 pub mod budget;
-pub mod check;
 pub mod commit;
 pub mod conform;
 pub mod decider;
@@ -55,7 +52,6 @@ pub mod open;
 mod patience;
 pub mod pipeline;
 pub mod progress;
-pub mod resolve;
 mod router;
 mod said;
 mod shared;
@@ -66,7 +62,7 @@ mod table;
 mod testing;
 
 pub use accept::{Accepted, accept};
-pub use catalog::stages::Bronze as Settings;
+pub use catalog::BronzeSettings as Settings;
 pub use error::{Error, Loss};
 pub use learn::learn;
 pub use open::create_table;

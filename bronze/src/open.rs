@@ -5,8 +5,9 @@
 //! person has ended the old topic in the table's property [`ENDED`].
 
 use std::collections::BTreeSet;
+use std::num::ParseIntError;
 
-use catalog::avro::bronze_schema_of;
+use catalog::columns::bronze_schema_of;
 use catalog::{KEEPS, READING, Topic};
 use lake::{Lake, Table, TableSpec};
 use model::{Positions, ProjectName, TopicId};
@@ -55,7 +56,7 @@ pub(crate) async fn open(
         let loss = Loss::Recreated { before, now: found.id.to_string() };
         return Err(Error::Loss { table: topic.table.clone(), topic: topic.name.clone(), loss });
     }
-    topic.epoch = epoch_of(topic.epoch, table.property(EPOCH));
+    topic.epoch = epoch_of(topic.epoch, table.property(EPOCH)).map_err(|source| bad_epoch(&table, source))?;
     Ok(Opened { topic_id: found.id, table, topic })
 }
 
@@ -100,9 +101,16 @@ async fn learned(lake: &Lake, kafka: &Kafka, registry: &Registry, topic: Topic) 
     topic.learn(&learned.value, learned.key.as_deref()).map_err(refused)
 }
 
-/// The epoch of a table's next records: the later of what the contract and the table say.
-pub(crate) fn epoch_of(declared: Option<i64>, recorded: Option<&str>) -> Option<i64> {
-    declared.max(recorded.and_then(|epoch| epoch.parse().ok()))
+/// The epoch of a table's next records: the later of what the contract and the table say. One that cannot be read
+/// may be the later one: without it, records would stand below those that the table has.
+pub(crate) fn epoch_of(declared: Option<i64>, recorded: Option<&str>) -> Result<Option<i64>, ParseIntError> {
+    Ok(declared.max(recorded.map(str::parse).transpose()?))
+}
+
+/// Says of which table the epoch cannot be read.
+pub(crate) fn bad_epoch(table: &Table, source: ParseIntError) -> Error {
+    let found = table.property(EPOCH).unwrap_or_default().into();
+    Error::BadEpoch { table: table.name().clone(), found, source }
 }
 
 /// Other topics' ids among the positions, but those whose end was accepted.
@@ -127,9 +135,17 @@ mod tests {
 
     #[test]
     fn the_later_epoch_holds() {
-        assert_eq!(epoch_of(None, None), None);
-        assert_eq!(epoch_of(None, Some("1")), Some(1));
-        assert_eq!(epoch_of(Some(3), Some("2")), Some(3));
+        assert_eq!(epoch_of(None, None), Ok(None));
+        assert_eq!(epoch_of(None, Some("1")), Ok(Some(1)));
+        assert_eq!(epoch_of(Some(3), Some("2")), Ok(Some(3)));
+    }
+
+    #[test]
+    fn an_epoch_that_cannot_be_read_is_not_the_first_one() {
+        for recorded in ["", "two", "1.5", "9223372036854775808"] {
+            assert!(epoch_of(None, Some(recorded)).is_err(), "{recorded}");
+            assert!(epoch_of(Some(3), Some(recorded)).is_err(), "{recorded}");
+        }
     }
 
     #[test]

@@ -17,7 +17,7 @@ use lake::Followers;
 use model::{Positions, Reaction, TableName, TopicName};
 use runtime::{CancellationToken, Retry, State};
 use stage::halts::{chain, note, unnote};
-use stage::tables::text_of;
+use stage::panic_message;
 use stream::{Admin, Consumer, Limits};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinHandle;
@@ -218,7 +218,7 @@ impl Keeper {
             Err(panic) => {
                 // A commit on its way would move the table on behind what is noted of it.
                 task.stop().await;
-                Err(Error::BrokeOff { table: self.topic.table.clone(), said: text_of(panic.as_ref()) })
+                Err(Error::BrokeOff { table: self.topic.table.clone(), said: panic_message(panic.as_ref()) })
             }
         }
     }
@@ -315,7 +315,7 @@ impl Tasks {
             let mut task = Owned(runtime::tasks::spawn("bronze-table", task));
             let Err(error) = (&mut task.0).await else { return };
             if let Ok(panic) = error.try_into_panic() {
-                let said = text_of(panic.as_ref());
+                let said = panic_message(panic.as_ref());
                 tracing::error!(said, "a task of bronze broke off");
                 on_panic(said).await;
             }

@@ -188,7 +188,7 @@ impl Router {
             Command::ShowLag { topic, partition, offset } => consumer.show_lag(&topic, partition, offset),
             Command::Halt(topic) => {
                 for (_, partition) in self.generations.keys().filter(|(t, _)| *t == topic) {
-                    consumer.hold(&topic, *partition);
+                    consumer.pause(&topic, *partition);
                 }
                 self.held.retain(|(t, _), _| *t != topic);
                 self.full.retain(|(t, _), _| *t != topic);
@@ -209,7 +209,7 @@ impl Router {
     fn hold(&mut self, consumer: &Consumer) {
         let now = Instant::now();
         for (key, (next, _)) in self.full.extract_if(.., |_, (_, since)| *since + MOMENT <= now) {
-            consumer.hold(&key.0, key.1);
+            consumer.pause(&key.0, key.1);
             self.held.insert(key, next);
         }
     }

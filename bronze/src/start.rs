@@ -16,7 +16,7 @@ pub(crate) struct Starts(Mutex<State>);
 #[derive(Debug, Default)]
 struct State {
     positions: BTreeMap<AppId, i64>,
-    answered: BTreeMap<(TopicName, i32), Option<i64>>,
+    answered: BTreeMap<(TopicName, i32), Option<Offset>>,
 }
 
 impl Starts {
@@ -25,7 +25,7 @@ impl Starts {
         self.state().positions.extend(positions.0.iter().map(|(app, position)| (app.clone(), *position)));
     }
     /// What the consumer was last told about a partition.
-    pub fn answered(&self, topic: &TopicName, partition: i32) -> Option<i64> {
+    pub fn answered(&self, topic: &TopicName, partition: i32) -> Option<Offset> {
         self.state().answered.get(&(topic.clone(), partition)).copied().flatten()
     }
     fn state(&self) -> MutexGuard<'_, State> {
@@ -41,9 +41,9 @@ impl stream::Start for Starts {
     fn start_of(&self, assigned: &[(TopicName, TopicId, i32)]) -> Vec<Option<Offset>> {
         let mut state = self.state();
         let mut answer = |(topic, id, partition): &(TopicName, TopicId, i32)| {
-            let position = state.positions.get(&AppId::partition(id, *partition)).copied();
+            let position = state.positions.get(&AppId::partition(id, *partition)).copied().map(Offset);
             state.answered.insert((topic.clone(), *partition), position);
-            position.map(Offset)
+            position
         };
         assigned.iter().map(&mut answer).collect()
     }

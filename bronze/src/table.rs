@@ -20,7 +20,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use catalog::{Topic, ValueFormat};
 use lake::{Table, Within};
-use model::{AppId, ClockMs, Offset, Reaction, TopicId, Version};
+use model::{AppId, ClockMs, Millis, Offset, Reaction, TopicId, Version};
 use runtime::traces::{self, MAX_CAUSES, TRACEPARENT};
 use runtime::{CancellationToken, Meter, State};
 use stream::Records;
@@ -30,7 +30,7 @@ use tokio::time::MissedTickBehavior;
 
 use crate::absent;
 use crate::assemble::{Layout, Origin, column};
-use crate::batch::{Format, Reader};
+use crate::batch::{Format, Reader, numbers};
 use crate::budget::{Permit, Share};
 use crate::commit::{Finished, Waiting, Work, land};
 use crate::decider::{Batch, Decider, Limits};
@@ -67,7 +67,7 @@ pub(crate) struct Ours {
     /// What its records must carry.
     generation: u64,
     /// First offset ever read of it: where to begin again while the table has no position.
-    begin: Option<i64>,
+    begin: Option<Offset>,
 }
 
 /// The task's state.
@@ -81,7 +81,7 @@ pub(crate) struct Task {
     /// Away while a commit is on its way.
     table: Option<Table>,
     commit: Option<JoinHandle<Finished>>,
-    committing_since: i64,
+    committing_since: ClockMs,
     /// Commits since the last compaction.
     commits: u32,
     compaction: Option<JoinHandle<lake::Result<Option<Version>>>>,
@@ -99,7 +99,7 @@ pub(crate) struct Task {
     parked: BTreeMap<i32, Parked>,
     assigned: BTreeMap<i32, Ours>,
     /// Ends of the log that were reached, until more comes.
-    ends: BTreeMap<i32, i64>,
+    ends: BTreeMap<i32, Offset>,
     /// Ends the task, and with it the wait for a store that does not answer.
     stop: CancellationToken,
 }
@@ -115,8 +115,7 @@ impl Task {
     ) -> Self {
         let Opened { topic, topic_id, table } = opened;
         let commit = &shared.context.project.commit;
-        let age = i64::try_from(commit.interval.as_millis()).unwrap_or(i64::MAX);
-        let limits = Limits { age, rows: commit.max_rows, bytes: commit.max_bytes };
+        let limits = Limits { age: commit.interval, rows: commit.max_rows, bytes: commit.max_bytes };
         let format = match topic.value {
             ValueFormat::Avro => Format::Avro,
             ValueFormat::Json if topic.value_schema.is_some() || topic.is_unlearned() => Format::Json,
@@ -138,7 +137,7 @@ impl Task {
             topic_id,
             table: Some(table),
             commit: None,
-            committing_since: 0,
+            committing_since: ClockMs(0),
             commits: 0,
             compaction: None,
             reader: Some(reader),
@@ -211,7 +210,7 @@ impl Task {
             Message::Revoked(partitions) => partitions.iter().for_each(|&partition| self.release(partition)),
             Message::End { partition, offset, generation } => {
                 if self.ours(partition, generation).is_some() {
-                    self.ends.insert(partition, offset.0);
+                    self.ends.insert(partition, offset);
                     self.report(partition);
                 }
             }
@@ -231,7 +230,7 @@ impl Task {
         let partition = records.partition;
         let Some(first) = records.first() else { return Ok(()) };
         let Some(ours) = self.ours(partition, generation) else { return Ok(()) };
-        ours.begin.get_or_insert(first.0);
+        ours.begin.get_or_insert(first);
         self.meter.records_in(records.len() as u64);
         self.ends.remove(&partition);
         if self.parked.contains_key(&partition) {
@@ -263,8 +262,8 @@ impl Task {
         }
         let Some(floor) = self.decider.floor(partition, generation) else { return Ok(None) };
         let (Some(first), Some(next)) = (records.first(), records.next()) else { return Ok(None) };
-        let repeats = records.offsets.partition_point(|offset| *offset < floor);
-        let mut kept: Vec<u32> = (repeats as u32..records.len() as u32).collect();
+        let repeats = records.offsets.partition_point(|offset| Offset(*offset) < floor);
+        let mut kept: Vec<u32> = numbers(records.len()).skip(repeats).collect();
         self.learn_parts(&records, &kept);
         let needs = self.needs(&records, &kept);
         if !needs.is_empty() {
@@ -283,12 +282,13 @@ impl Task {
             lines = last;
         }
         let rows = kept.len() as u64;
-        let newest = kept.iter().map(|&row| records.timestamp(row as usize)).filter(|&ms| ms >= 0).max();
-        let (bytes, next) = (records.bytes() as u64, next.0);
+        let newest =
+            kept.iter().map(|&row| records.timestamp(row as usize)).filter(|&ms| ms >= 0).max().map(Millis);
+        let bytes = records.bytes() as u64;
         let causes = self.causes(&records);
         let (batch, firsts) = self.decode(records, kept).await;
         let payload = Waiting { batch, permit, newest, causes, lines, firsts };
-        let batch = Batch { partition, generation, first: first.0, next, rows, bytes, payload };
+        let batch = Batch { partition, generation, first, next, rows, bytes, payload };
         self.decider.on_batch(batch, self.shared.context.clock.now());
         Ok(None)
     }
@@ -432,7 +432,7 @@ impl Task {
             admin: self.shared.admin.clone(),
             stop: self.stop.clone(),
         };
-        self.committing_since = now.0;
+        self.committing_since = now;
         self.commit = Some(runtime::tasks::spawn("bronze-commit", land(table, work)));
     }
 
@@ -475,7 +475,8 @@ fn layout_of(table: &Table) -> Layout {
     Layout::new(table.schema().clone()).with_defaults(defaults_of(table))
 }
 
-/// What a table says of columns that a writer did not know. What is no such text says nothing.
+/// What a table says of columns that a writer did not know. A text that cannot be read gives nothing here, and
+/// no commit lands on its table.
 fn defaults_of(table: &Table) -> absent::Values {
     let known = lake::defaults::parse(table.property(lake::DEFAULTS)).unwrap_or_default();
     known.into_iter().map(|(path, default)| (path, default.value)).collect()
@@ -483,7 +484,7 @@ fn defaults_of(table: &Table) -> absent::Values {
 
 /// Every row of a batch.
 fn all(records: &Records) -> Vec<u32> {
-    (0..records.len() as u32).collect()
+    numbers(records.len()).collect()
 }
 
 /// A task's outcome; the handle is gone afterwards. `None`: it panicked.

@@ -11,8 +11,11 @@
 //! larger N sees at a partition's last number how that block was begun there, and goes on alike:
 //! nothing is lost and nothing doubled, wherever the first run ended.
 
+use avro::Frame;
+use stream::hash::partition;
+
 use crate::oracle::{Injected, State};
-use crate::record::{FRAME, Span, Taken};
+use crate::record::{Span, Taken};
 use crate::rng::{Decision, decide};
 use crate::schema::{CONNECTOR, Shape};
 use crate::settings::Settings;
@@ -93,12 +96,12 @@ impl Poison {
             Self::UnknownSchema => {
                 out.push(good[0]);
                 out.extend_from_slice(&0x7fff_fff1_u32.to_be_bytes());
-                out.extend_from_slice(&good[FRAME..]);
+                out.extend_from_slice(&good[Frame::LEN..]);
             }
-            Self::Truncated => out.extend_from_slice(&good[..FRAME + (good.len() - FRAME) / 2]),
+            Self::Truncated => out.extend_from_slice(&good[..Frame::LEN + (good.len() - Frame::LEN) / 2]),
             Self::Utf8 => {
                 let name = CONNECTOR.as_bytes();
-                let at = good.windows(name.len()).position(|bytes| bytes == name).unwrap_or(FRAME);
+                let at = good.windows(name.len()).position(|bytes| bytes == name).unwrap_or(Frame::LEN);
                 out.extend_from_slice(&good[..at]);
                 out.extend(std::iter::repeat_n(0xff, name.len()));
                 out.extend_from_slice(&good[at + name.len()..]);
@@ -169,9 +172,9 @@ impl Block {
         let draw = |sequence, decision| decide(settings.seed, sequence, decision);
         for change in &changes {
             let (sequence, table) = (change.sequence, change.table as usize);
-            set_id(ids.key[table], &mut bytes[change.key.clone()]);
+            Frame::set_id(&mut bytes[change.key.clone()], ids.key[table]);
             let id = if change.changed { ids.changed[table] } else { ids.first[table] };
-            set_id(id, &mut bytes[change.value.clone()]);
+            Frame::set_id(&mut bytes[change.value.clone()], id);
             let record = |what, value| Record {
                 what,
                 table: change.table,
@@ -251,16 +254,6 @@ impl Block {
     pub fn value(&self, record: &Record) -> Option<&[u8]> {
         record.value.clone().map(|span| &self.bytes[span])
     }
-}
-
-/// Writes the schema id into a framed message.
-fn set_id(id: u32, framed: &mut [u8]) {
-    framed[1..FRAME].copy_from_slice(&id.to_be_bytes());
-}
-
-/// Kafka's default choice for a hash.
-fn partition(hash: u32, partitions: i32) -> i32 {
-    (hash & 0x7fff_ffff).cast_signed() % partitions.max(1)
 }
 
 /// Records in spoiled order, and how many of them are late.

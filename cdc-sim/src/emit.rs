@@ -1,4 +1,4 @@
-//! Sends the log to Kafka.
+//! The log as a source of records.
 //!
 //! Nothing but the log's own ends says what was sent. The order of steps: ask each partition for its
 //! last record; make the log from its start and pass over what the partitions hold; send the rest with
@@ -6,22 +6,26 @@
 //! run finds each partition's end where it is and goes on behind it. An error whose outcome is unknown
 //! drops the producer and starts over the same way.
 //!
-//! The next block is made on another thread while this one is sent.
+//! So there is no cursor, and a commit is a flush. When the source is stopped, the block that was begun is sent to
+//! its end, so that the summary is exact. The next block is made on another thread while this one is sent.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use futures::future::try_join_all;
-use model::{Reaction, TopicName};
-use runtime::{CancellationToken, Meters, Retry, cpu};
-use stream::{Admin, Kafka, Registry};
+use model::TopicName;
+use runtime::{CancellationToken, Meter, State, cpu};
+use source::{About, Connector, Context, OnStop, Opened, Publisher, Reader, Sent, Step};
+use stream::{Admin, Kafka};
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tracing::info;
 
 use crate::block::{Block, Partitions, SchemaIds};
 use crate::error::Error;
 use crate::generator::Generator;
-use crate::oracle::{Injected, State, Summary};
+use crate::oracle::{self, Injected, Summary};
 use crate::resume::{Resume, Tail};
 use crate::sender::Sender;
 use crate::settings::{SchemaChange, Settings};
@@ -30,22 +34,22 @@ use crate::tables::{TABLES, Table};
 
 /// How long a stopped run goes on to where the topics end, so that its summary is of all they hold.
 const CATCH_UP: Duration = Duration::from_secs(5);
+/// How long a stopped run waits for acknowledgements.
+const LAST_FLUSH: Duration = Duration::from_secs(5);
 
-/// Where the log goes.
-#[derive(Clone)]
-pub struct Sink {
-    pub(crate) kafka: Kafka,
-    registry: Registry,
-    pub(crate) topics: Arc<Topics>,
-    pub(crate) meters: Meters,
+/// The simulated database as a source.
+pub struct Simulator {
+    settings: Settings,
+    context: Context,
+    topics: Arc<Topics>,
+    summary: Option<Summary>,
 }
-impl Sink {
-    /// A sink. `streams` says which table goes to which topic; a table without one is not sent.
+impl Simulator {
+    /// `streams` says which table goes to which topic; a table without one is not sent.
     pub fn try_new(
-        kafka: Kafka,
-        registry: Registry,
+        settings: Settings,
+        context: Context,
         streams: impl IntoIterator<Item = (String, TopicName)>,
-        meters: Meters,
     ) -> Result<Self, Error> {
         let mut topics = Topics::default();
         for (stream, topic) in streams {
@@ -55,7 +59,53 @@ impl Sink {
             };
             topics.0[table as usize] = Some(topic);
         }
-        Ok(Self { kafka, registry, topics: Arc::new(topics), meters })
+        Ok(Self { settings, context, topics: Arc::new(topics), summary: None })
+    }
+    /// What the tables must hold. `None` until the log has come to its end, or the source was stopped.
+    pub fn take_summary(&mut self) -> Option<Summary> {
+        self.summary.take()
+    }
+}
+
+#[async_trait]
+impl Connector for Simulator {
+    fn about(&self) -> About {
+        let goes_on = "the change log is begun again from the log's own ends";
+        About { name: "sim".to_owned(), goes_on, meter: None }
+    }
+
+    async fn open<'a>(&'a mut self, stop: &CancellationToken) -> Result<Opened<'a>, source::Error> {
+        let Self { settings, context, topics, .. } = &*self;
+        let ids = subjects::first(&context.registry, topics).await?;
+        let (partitions, resume) = ends(&context.kafka, topics).await?;
+        let kafka = context.kafka.with("enable.gapless.guarantee", "true");
+        let failed = |error| Error::Stream(error).into();
+        let publisher = Publisher::idempotent(context, &kafka, failed).await?;
+        let meters = Table::ALL.map(|table| {
+            let meter = topics.of(table).map(|_| context.meters.stage("source", table.name()));
+            meter.inspect(|meter| meter.state(State::Running))
+        });
+        let meters = Arc::new(meters);
+        let sender = Sender::new(settings, topics.clone(), meters.clone(), resume);
+        let mut emitter = Emitter {
+            schemas: Schemas { change: settings.schema_change, ids },
+            making: Making(None),
+            sender,
+            meters,
+            reached: Default::default(),
+            stop: stop.clone(),
+            stopped: None,
+            end: End::NotYet,
+            acknowledged: false,
+            simulator: self,
+        };
+        let settings = emitter.simulator.settings.clone();
+        emitter.make(Generator::new(settings, ids, partitions)).await?;
+        Ok(Opened { publisher, reader: Box::new(emitter) })
+    }
+
+    fn on_stop(&self) -> OnStop {
+        OnStop::Finish(LAST_FLUSH)
     }
 }
 
@@ -72,61 +122,137 @@ impl Topics {
     }
 }
 
-/// Sends the log until its end, or until stopped: then the block that was begun is sent to its end,
-/// so that the summary is exact. Tries again while Kafka or the registry are away.
-pub async fn run(settings: Settings, sink: Sink, stop: CancellationToken) -> Result<Summary, Error> {
-    let mut retry = Retry::new(Duration::from_millis(200));
-    loop {
-        let begun = Instant::now();
-        let error = match attempt(&settings, &sink, &stop).await {
-            Ok(summary) => return Ok(summary),
-            Err(error) => error,
-        };
-        if error.reaction() == Reaction::Halt || stop.is_cancelled() {
-            return Err(error);
+/// Sends the log, from one error to the next.
+struct Emitter<'a> {
+    simulator: &'a mut Simulator,
+    schemas: Schemas,
+    /// The next block.
+    making: Making,
+    sender: Sender,
+    meters: Arc<[Option<Meter>; TABLES]>,
+    /// What the blocks that were sent make of the tables.
+    reached: (oracle::State, Injected),
+    stop: CancellationToken,
+    stopped: Option<Instant>,
+    end: End,
+    /// Whether Kafka has taken anything since it was opened: what it refuses is not tried again at once.
+    acknowledged: bool,
+}
+
+/// How the log ends.
+enum End {
+    NotYet,
+    /// Its last record is sent.
+    Sent,
+    /// Kafka has it.
+    Flushed,
+}
+
+impl Emitter<'_> {
+    async fn step(&mut self) -> Result<Step, Error> {
+        loop {
+            if self.sender.is_full() {
+                return Ok(self.flush());
+            }
+            if let Some(batch) = self.sender.next(&self.stop).await {
+                return Ok(Step::Send(batch));
+            }
+            match self.end {
+                End::NotYet => self.turn().await?,
+                End::Sent => {
+                    self.end = End::Flushed;
+                    return Ok(self.flush());
+                }
+                End::Flushed => {
+                    for meter in self.meters.iter().flatten() {
+                        meter.state(State::Drained);
+                    }
+                    let (state, injected) = &self.reached;
+                    self.simulator.summary = Some(state.summary(self.simulator.settings.seed, *injected));
+                    return Ok(Step::Done);
+                }
+            }
         }
-        if begun.elapsed() > Duration::from_secs(60) {
-            retry.reset();
+    }
+
+    fn flush(&mut self) -> Step {
+        self.sender.flushed();
+        Step::Commit(Vec::new())
+    }
+
+    /// Goes on to the next block, if there is one and the source is not stopped.
+    async fn turn(&mut self) -> Result<(), Error> {
+        if let Some(sent) = self.sender.block() {
+            self.reached = (sent.state, sent.injected);
+            if self.stop.is_cancelled() {
+                if self.sender.has_caught_up() {
+                    self.end = End::Sent;
+                    return Ok(());
+                }
+                if self.stopped.get_or_insert_with(Instant::now).elapsed() > CATCH_UP {
+                    return Err(Error::Behind);
+                }
+            }
         }
-        let doing = "the change log is begun again from the log's own ends";
-        if !retry.again("sim", doing, &error, &stop).await {
-            return Err(error);
+        let Some((generator, block)) = self.making.made().await else { return Ok(()) };
+        match block {
+            Some(block) => {
+                self.make(generator).await?;
+                self.sender.take(block)?;
+            }
+            None => {
+                self.sender.end()?;
+                self.end = End::Sent;
+            }
         }
+        Ok(())
+    }
+
+    /// Begins to make the next block.
+    async fn make(&mut self, mut generator: Generator) -> Result<(), Error> {
+        self.schemas.prepare(&mut generator, self.simulator).await?;
+        self.making = Making(Some(runtime::tasks::spawn("block", make(generator))));
+        Ok(())
     }
 }
 
-async fn attempt(settings: &Settings, sink: &Sink, stop: &CancellationToken) -> Result<Summary, Error> {
-    let ids = subjects::first(&sink.registry, &sink.topics).await?;
-    let (partitions, resume) = ends(sink).await?;
-    let mut sender = Sender::begin(settings, sink, resume).await?;
-    let mut schemas = Schemas { change: settings.schema_change, ids };
-    let mut generator = Generator::new(settings.clone(), ids, partitions);
-    schemas.prepare(&mut generator, sink).await?;
-    let (mut generator, mut block) = make(generator).await;
-    let mut reached = (State::default(), Injected::default());
-    let mut stopped: Option<Instant> = None;
-    while let Some(sending) = block {
-        schemas.prepare(&mut generator, sink).await?;
-        let sending = Arc::new(sending);
-        let (made, sent) = tokio::join!(make(generator), sender.send(&sending, stop));
-        sent?;
-        (generator, block) = made;
-        reached = (sending.state, sending.injected);
-        if stop.is_cancelled() {
-            if sender.has_caught_up() {
-                break;
-            }
-            if stopped.get_or_insert_with(Instant::now).elapsed() > CATCH_UP {
-                return Err(Error::Behind);
-            }
+#[async_trait]
+impl Reader for Emitter<'_> {
+    async fn next(&mut self) -> Result<Step, source::Error> {
+        Ok(self.step().await?)
+    }
+
+    async fn committed(&mut self, _sent: Sent) -> Result<(), source::Error> {
+        self.acknowledged = true;
+        Ok(())
+    }
+
+    fn is_ready(&self) -> bool {
+        self.acknowledged && self.sender.has_caught_up()
+    }
+}
+
+/// The next block, while it is made.
+struct Making(Option<JoinHandle<(Generator, Option<Block>)>>);
+impl Making {
+    /// Waits for it. `None`: it was fetched before.
+    async fn made(&mut self) -> Option<(Generator, Option<Block>)> {
+        match self.0.take()?.await {
+            Ok(made) => Some(made),
+            Err(failed) => match failed.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                // Only a runtime that is shutting down ends it early.
+                Err(_) => std::future::pending().await,
+            },
         }
     }
-    if block.is_none() {
-        sender.end()?;
+}
+impl Drop for Making {
+    fn drop(&mut self) {
+        if let Some(making) = &self.0 {
+            making.abort();
+        }
     }
-    sender.finish(stop).await?;
-    let (state, injected) = reached;
-    Ok(state.summary(settings.seed, injected))
 }
 
 /// The schema change, registered only when the log comes to it: whoever reads along meets it then.
@@ -135,9 +261,10 @@ struct Schemas {
     ids: SchemaIds,
 }
 impl Schemas {
-    async fn prepare(&mut self, generator: &mut Generator, sink: &Sink) -> Result<(), Error> {
+    async fn prepare(&mut self, generator: &mut Generator, simulator: &Simulator) -> Result<(), Error> {
         if let Some(change) = self.change.take_if(|_| generator.needs_changed()) {
-            self.ids = subjects::changed(&sink.registry, &sink.topics, change, self.ids).await?;
+            let registry = &simulator.context.registry;
+            self.ids = subjects::changed(registry, &simulator.topics, change, self.ids).await?;
             generator.set_ids(self.ids);
             info!(at = change.at, "the source database changes its schema");
         }
@@ -155,18 +282,18 @@ async fn make(mut generator: Generator) -> (Generator, Option<Block>) {
 }
 
 /// How many partitions each topic has, and the last record of each.
-async fn ends(sink: &Sink) -> Result<(Partitions, Resume), Error> {
-    let admin = Admin::try_new(&sink.kafka)?;
+async fn ends(kafka: &Kafka, topics: &Topics) -> Result<(Partitions, Resume), Error> {
+    let admin = Admin::try_new(kafka)?;
     let ask = |(table, topic): (Table, &TopicName)| {
         let (admin, topic) = (admin.clone(), topic.clone());
         async move {
             let info = admin.describe(&topic).await?.ok_or(Error::NoTopic { topic: topic.clone() })?;
-            let tails = stream::tail(&sink.kafka, &topic).await?;
+            let tails = stream::tail(kafka, &topic).await?;
             Ok::<_, Error>((table, topic, info.partitions, tails))
         }
     };
     let (mut partitions, mut resume) = ([1; TABLES], Resume::default());
-    for (table, topic, count, tails) in try_join_all(sink.topics.all().map(ask)).await? {
+    for (table, topic, count, tails) in try_join_all(topics.all().map(ask)).await? {
         partitions[table as usize] = count;
         for (partition, tail) in tails {
             let number = tail.header("lp.seq").and_then(|text| std::str::from_utf8(text).ok()?.parse().ok());
@@ -181,24 +308,26 @@ async fn ends(sink: &Sink) -> Result<(Partitions, Resume), Error> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use runtime::{Meters, WallClock};
+    use stream::Registry;
 
-    /// Compiles only while a run can be handed to another thread, as its owner will.
-    #[allow(dead_code, reason = "to be compiled, not called")]
-    fn a_run_is_spawned(
-        settings: Settings,
-        sink: Sink,
-    ) -> impl Future<Output = Result<Summary, Error>> + Send {
-        run(settings, sink, CancellationToken::new())
-    }
+    use super::*;
 
     #[test]
     fn a_stream_that_is_no_table_is_refused_by_name() {
         let kafka = Kafka::new(stream::KafkaSettings::default());
         let settings =
             stream::RegistrySettings { url: "http://localhost:1".to_owned(), ..Default::default() };
+        let context = Context {
+            project: "shop".parse().expect("a name"),
+            kafka,
+            registry: Registry::new(settings),
+            meters: Meters::new(),
+            clock: Arc::new(WallClock),
+            once: false,
+        };
         let streams = [("customer".to_owned(), "t".parse().expect("a topic name"))];
-        let refused = Sink::try_new(kafka, Registry::new(settings), streams, Meters::new()).err();
+        let refused = Simulator::try_new(Settings::default(), context, streams).err();
         assert!(
             refused
                 .expect("no such table")

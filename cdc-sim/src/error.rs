@@ -81,9 +81,6 @@ pub enum Error {
         "stopped before the log had come to where the topics end: nothing was lost, and no summary is known"
     )]
     Behind,
-    /// The run was stopped while records were still on their way.
-    #[error("stopped before kafka had acknowledged all records; the next run sends what is missing")]
-    Unacknowledged,
 }
 
 impl From<Mismatch> for Error {
@@ -98,7 +95,7 @@ impl Error {
         match self {
             Self::Stream(error) => error.reaction(),
             Self::Registry { source, .. } => source.reaction(),
-            Self::Behind | Self::Unacknowledged => Reaction::Reload,
+            Self::Behind => Reaction::Reload,
             Self::Database(_) => Reaction::Retry,
             Self::NoTable { .. }
             | Self::NoTopic { .. }
@@ -107,5 +104,11 @@ impl Error {
             | Self::NoSpoiling { .. }
             | Self::OtherDatabase { .. } => Reaction::Halt,
         }
+    }
+}
+
+impl From<Error> for source::Error {
+    fn from(error: Error) -> Self {
+        Self::new(error.reaction(), error)
     }
 }

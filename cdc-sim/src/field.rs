@@ -98,7 +98,7 @@ impl Field for i64 {
 impl Field for Money {
     const KIND: Kind = Kind::Decimal(2);
     fn avro(&self, out: &mut Vec<u8>) {
-        wire::decimal(self.0, out);
+        wire::decimal(self.0.into(), out);
     }
     fn text(&self, out: &mut Vec<u8>) {
         wire::fixed_point(self.0, 2, out);
@@ -107,7 +107,7 @@ impl Field for Money {
 impl Field for Milli {
     const KIND: Kind = Kind::Decimal(3);
     fn avro(&self, out: &mut Vec<u8>) {
-        wire::decimal(self.0, out);
+        wire::decimal(self.0.into(), out);
     }
     fn text(&self, out: &mut Vec<u8>) {
         wire::fixed_point(self.0, 3, out);

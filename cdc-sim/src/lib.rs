@@ -13,7 +13,7 @@
 //! | [`generator`], [`discard`] | the log as a stream of blocks; into nowhere |
 //! | [`pace`] | when events are sent |
 //! | `script`, [`database`] | the same changes as SQL; into a PostgreSQL |
-//! | [`resume`], [`emit`], `sender`, `subjects` | what each partition holds already, and sending the rest |
+//! | [`resume`], [`emit`], `sender`, `subjects` | what each partition holds; the rest as a source |
 //!
 //! The log is a pure function of its settings: the same seed gives the same bytes. Time in it is the
 //! retailer's own, from 2013-01-01 on. No clock, no float and no hash map has a part in it; what is
@@ -31,7 +31,6 @@ pub mod field;
 pub mod generator;
 pub mod items;
 mod lifecycle;
-mod md5;
 pub mod oracle;
 pub mod pace;
 pub mod record;
@@ -53,7 +52,7 @@ pub mod world;
 mod tests;
 
 pub use discard::{Discarded, discard};
-pub use emit::{Sink, run};
+pub use emit::Simulator;
 pub use error::Error;
 pub use oracle::Summary;
 pub use settings::{BadSetting, Pattern, SchemaChange, Settings, Share};

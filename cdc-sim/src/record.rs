@@ -7,6 +7,9 @@
 
 use std::collections::VecDeque;
 
+use avro::Frame;
+use stream::hash::murmur2;
+
 use crate::block::BLOCK;
 use crate::field::Instant;
 use crate::oracle::{Oracle, State};
@@ -16,11 +19,6 @@ use crate::script::{Script, Statements};
 use crate::settings::SchemaChange;
 use crate::tables::{TABLES, Table};
 use crate::wire;
-
-/// First byte of the Confluent wire format.
-pub const MAGIC: u8 = 0;
-/// Magic byte and schema id.
-pub const FRAME: usize = 5;
 
 /// Bytes of a buffer.
 pub type Span = std::ops::Range<usize>;
@@ -76,6 +74,8 @@ struct Transaction {
     by_table: [i64; TABLES],
 }
 
+/// What a message begins with: the block sets its schema id.
+const UNKNOWN: Frame<'static> = Frame::begin(0);
 const FIRST_TRANSACTION: i64 = 700;
 const FIRST_LSN: i64 = 24_000_000;
 const LSN_STEP: i64 = 96;
@@ -165,20 +165,20 @@ impl Recorder {
         let out = &mut self.bytes;
 
         let key_start = out.len();
-        frame(out);
+        UNKNOWN.encode(out);
         wire::long(i64::from(row.key()), out);
         let value_start = out.len();
         let route = if row.route() == row.key() {
-            wire::murmur2(&out[key_start + FRAME..])
+            murmur2(&out[key_start + Frame::LEN..])
         } else {
             // The same bytes as the key of that customer, so that both land in the same partition.
             wire::long(i64::from(row.route()), out);
-            let route = wire::murmur2(&out[value_start..]);
+            let route = murmur2(&out[value_start..]);
             out.truncate(value_start);
             route
         };
 
-        frame(out);
+        UNKNOWN.encode(out);
         for image in [before, after] {
             match image {
                 None => out.push(wire::NULL),
@@ -255,11 +255,6 @@ pub struct Taken {
     pub whole: bool,
     /// What the tables hold behind them.
     pub state: State,
-}
-
-/// Appends the Confluent frame, its schema id left at 0: the block sets it.
-fn frame(out: &mut Vec<u8>) {
-    out.extend_from_slice(&[MAGIC, 0, 0, 0, 0]);
 }
 
 /// The parts of `source` that never change: before and behind its time.

@@ -4,10 +4,10 @@
 //! log from the start and passes over what a partition holds. When it comes to a partition's last
 //! record it compares the bytes: a log begun with other settings is refused, not continued.
 
+use avro::Frame;
 use model::TopicName;
 
 use crate::block::{Block, Record};
-use crate::record::FRAME;
 use crate::tables::{TABLES, Table};
 
 /// The last record a partition holds.
@@ -116,5 +116,6 @@ impl Resume {
 
 /// Whether two messages are the same but for the schema id, which a new registry gives anew.
 fn same(held: &[u8], made: &[u8]) -> bool {
-    held == made || (held.len() >= FRAME && made.len() >= FRAME && held[FRAME..] == made[FRAME..])
+    held == made
+        || (held.len() >= Frame::LEN && made.len() >= Frame::LEN && held[Frame::LEN..] == made[Frame::LEN..])
 }

@@ -1,4 +1,4 @@
-//! Sends blocks, one after the other, at the pace.
+//! The records of blocks, one block after the other, at the pace.
 //!
 //! The producer leaves no gap in a partition (`enable.gapless.guarantee`): a record that cannot be
 //! delivered ends it, so what is above a partition's last record was never sent. Between two flushes
@@ -7,17 +7,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use runtime::{CancellationToken, Meter, cpu};
-use stream::{Kafka, Outgoing, Producer};
+use runtime::{CancellationToken, Meter};
+use source::{Batch, Outbox};
+use stream::Outgoing;
 use tokio::time::{Instant, sleep};
 
 use crate::block::{Block, Record, What};
-use crate::emit::{Sink, Topics};
+use crate::emit::Topics;
 use crate::error::Error;
 use crate::pace::Pace;
 use crate::resume::{Mismatch, Resume, Verdict};
 use crate::settings::Settings;
-use crate::tables::{TABLES, Table};
+use crate::tables::TABLES;
 use crate::wire;
 
 /// Records between two flushes: well below what the producer's queue takes.
@@ -26,12 +27,9 @@ const FLUSH_RECORDS: usize = 40_000;
 const FLUSH_BYTES: usize = 16 << 20;
 /// How often a paced run looks at the clock.
 const LOOK: Duration = Duration::from_millis(20);
-/// How long a stopped run waits for acknowledgements.
-const LAST_FLUSH: Duration = Duration::from_secs(5);
 
-/// One producer and what it must not send again.
+/// What is sent, and what must not be sent again.
 pub(crate) struct Sender {
-    producer: Arc<Producer>,
     topics: Arc<Topics>,
     meters: Arc<[Option<Meter>; TABLES]>,
     epoch: String,
@@ -42,79 +40,82 @@ pub(crate) struct Sender {
     paced: u64,
     /// Records and bytes since the last flush.
     unflushed: (usize, usize),
+    block: Option<Arc<Block>>,
+    /// Numbers and indexes of its records that the partitions lack, and how many of them were sent.
+    lacking: Vec<(u64, usize)>,
+    sent: usize,
 }
 impl Sender {
-    /// A new producer: the old one, if any, is never used again.
-    pub(crate) async fn begin(settings: &Settings, sink: &Sink, resume: Resume) -> Result<Self, Error> {
-        let mut kafka = sink.kafka.settings().clone();
-        kafka.config.insert("enable.gapless.guarantee".to_owned(), "true".into());
-        let meters = Table::ALL.map(|table| {
-            let meter = sink.topics.of(table).map(|_| sink.meters.stage("source", table.name()));
-            if let Some(meter) = &meter {
-                meter.state(runtime::State::Running);
-            }
-            meter
-        });
-        Ok(Self {
-            producer: Arc::new(Producer::idempotent(&Kafka::new(kafka)).await?),
-            topics: sink.topics.clone(),
-            meters: Arc::new(meters),
+    pub(crate) fn new(
+        settings: &Settings,
+        topics: Arc<Topics>,
+        meters: Arc<[Option<Meter>; TABLES]>,
+        resume: Resume,
+    ) -> Self {
+        Self {
+            topics,
+            meters,
             epoch: settings.epoch.to_string(),
             resume,
             pace: Pace::of(settings),
             begun: None,
             paced: 0,
             unflushed: (0, 0),
-        })
+            block: None,
+            lacking: Vec::new(),
+            sent: 0,
+        }
     }
 
-    /// Sends what the partitions lack of a block, at the pace; at once when stopped.
-    pub(crate) async fn send(&mut self, block: &Arc<Block>, stop: &CancellationToken) -> Result<(), Error> {
-        let mut lacking = Vec::new();
+    /// The block that is sent now, or was sent last.
+    pub(crate) fn block(&self) -> Option<&Block> {
+        self.block.as_deref()
+    }
+
+    /// Goes on with this block.
+    pub(crate) fn take(&mut self, block: Block) -> Result<(), Mismatch> {
+        (self.lacking, self.sent) = (Vec::new(), 0);
         for (number, index) in block.numbered(|table, partition| self.resume.last(table, partition)) {
             let record = block.record(index);
             if self.topics.of(record.table).is_none() {
                 continue;
             }
-            if self.resume.judge(block, number, record)? == Verdict::Send {
-                lacking.push((number, index));
+            if self.resume.judge(&block, number, record)? == Verdict::Send {
+                self.lacking.push((number, index));
             }
         }
-        let mut from = 0;
-        while from < lacking.len() {
-            let to = self.reached(block, &lacking, from, stop);
-            if to == from {
-                tokio::select! {
-                    () = stop.cancelled() => {}
-                    () = sleep(LOOK) => {}
-                }
-                continue;
-            }
-            self.hand_over(block, lacking[from..to].to_vec()).await?;
-            from = to;
-            if self.unflushed.0 >= FLUSH_RECORDS || self.unflushed.1 >= FLUSH_BYTES {
-                self.flush(stop).await?;
-            }
-        }
+        self.block = Some(Arc::new(block));
         Ok(())
     }
 
+    /// The next records that the partitions lack of the block, at the pace; at once when stopped. `None`: they
+    /// lack none of it.
+    pub(crate) async fn next(&mut self, stop: &CancellationToken) -> Option<Batch> {
+        let block = self.block.clone()?;
+        while self.sent < self.lacking.len() {
+            let (from, to) = (self.sent, self.reached(&block, stop));
+            if to > from {
+                self.sent = to;
+                return Some(self.batch(block, self.lacking[from..to].to_vec()));
+            }
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = sleep(LOOK) => {}
+            }
+        }
+        None
+    }
+
     /// How far the pace lets us go.
-    fn reached(
-        &mut self,
-        block: &Block,
-        lacking: &[(u64, usize)],
-        from: usize,
-        stop: &CancellationToken,
-    ) -> usize {
+    fn reached(&mut self, block: &Block, stop: &CancellationToken) -> usize {
         if matches!(self.pace, Pace::Unbounded) || stop.is_cancelled() {
-            return lacking.len();
+            return self.lacking.len();
         }
         let begun = *self.begun.get_or_insert_with(Instant::now);
         let millis = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
         let mut left = self.pace.allowed(millis).saturating_sub(self.paced);
-        let mut to = from;
-        for (_, index) in &lacking[from..] {
+        let mut to = self.sent;
+        for (_, index) in &self.lacking[self.sent..] {
             if block.record(*index).what == What::Change {
                 if left == 0 {
                     break;
@@ -127,16 +128,16 @@ impl Sender {
         to
     }
 
-    /// Queues records on a thread that may be held for a moment.
-    async fn hand_over(&mut self, block: &Arc<Block>, records: Vec<(u64, usize)>) -> Result<(), Error> {
-        let (producer, topics, meters) = (self.producer.clone(), self.topics.clone(), self.meters.clone());
-        let (block, epoch) = (block.clone(), self.epoch.clone());
-        let count = records.len();
-        let bytes = cpu::run(move || {
-            let (mut bytes, mut sent) = (0, [0_u64; TABLES]);
+    fn batch(&mut self, block: Arc<Block>, records: Vec<(u64, usize)>) -> Batch {
+        let size = |(_, index): &(u64, usize)| size(&block, block.record(*index));
+        self.unflushed.0 += records.len();
+        self.unflushed.1 += records.iter().map(size).sum::<usize>();
+        let (topics, meters, epoch) = (self.topics.clone(), self.meters.clone(), self.epoch.clone());
+        Batch::new(move |outbox| {
+            let mut sent = [0_u64; TABLES];
             for (number, index) in records {
                 let record = block.record(index);
-                bytes += queue(&producer, &topics, &block, (number, record), &epoch)?;
+                queue(outbox, &topics, &block, (number, record), &epoch).map_err(Error::Stream)?;
                 sent[record.table as usize] += 1;
             }
             for (meter, sent) in meters.iter().zip(sent) {
@@ -144,11 +145,18 @@ impl Sender {
                     meter.records_out(sent);
                 }
             }
-            Ok::<_, stream::Error>(bytes)
+            Ok(())
         })
-        .await?;
-        self.unflushed = (self.unflushed.0 + count, self.unflushed.1 + bytes);
-        Ok(())
+    }
+
+    /// Whether Kafka is to acknowledge what was sent before more is.
+    pub(crate) fn is_full(&self) -> bool {
+        self.unflushed.0 >= FLUSH_RECORDS || self.unflushed.1 >= FLUSH_BYTES
+    }
+
+    /// Kafka is asked to acknowledge what was sent.
+    pub(crate) fn flushed(&mut self) {
+        self.unflushed = (0, 0);
     }
 
     /// Whether all that the topics held when the run began lies behind.
@@ -160,49 +168,29 @@ impl Sender {
     pub(crate) fn end(&self) -> Result<(), Mismatch> {
         self.resume.end()
     }
-
-    /// Waits until Kafka has all that was sent; a stopped run does not wait long.
-    async fn flush(&mut self, stop: &CancellationToken) -> Result<(), Error> {
-        self.unflushed = (0, 0);
-        let stopped = async {
-            stop.cancelled().await;
-            sleep(LAST_FLUSH).await;
-        };
-        tokio::select! {
-            flushed = self.producer.flush() => Ok(flushed?),
-            () = stopped => Err(Error::Unacknowledged),
-        }
-    }
-
-    /// Returns once Kafka has everything.
-    pub(crate) async fn finish(&mut self, stop: &CancellationToken) -> Result<(), Error> {
-        self.flush(stop).await?;
-        for meter in self.meters.iter().flatten() {
-            meter.state(runtime::State::Drained);
-        }
-        Ok(())
-    }
 }
 
-/// Queues one record; its size.
+fn size(block: &Block, record: &Record) -> usize {
+    block.key(record).len() + block.value(record).map_or(0, <[u8]>::len)
+}
+
+/// Queues one record.
 fn queue(
-    producer: &Producer,
+    outbox: &mut Outbox<'_>,
     topics: &Topics,
     block: &Block,
     (number, record): (u64, &Record),
     epoch: &str,
-) -> Result<usize, stream::Error> {
-    let Some(topic) = topics.of(record.table) else { return Ok(0) };
-    let (key, value) = (block.key(record), block.value(record));
+) -> Result<(), stream::Error> {
+    let Some(topic) = topics.of(record.table) else { return Ok(()) };
     let mut digits = wire::Digits::default();
     let number = digits.of(number.cast_signed());
-    producer.send(Outgoing {
+    outbox.send(Outgoing {
         topic,
         partition: Some(record.partition),
-        key: Some(key),
-        value,
+        key: Some(block.key(record)),
+        value: block.value(record),
         headers: &[("lp.seq", number.as_bytes()), ("lp.epoch", epoch.as_bytes())],
         timestamp: None,
-    })?;
-    Ok(key.len() + value.map_or(0, <[u8]>::len))
+    })
 }

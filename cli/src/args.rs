@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 
-use cdc_sim::{Pattern, SchemaChange, Share};
+use cdc_sim::{Pattern, SchemaChange, Settings, Share};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use ops::Location;
 
@@ -215,6 +215,23 @@ pub struct Workload {
 }
 
 impl Workload {
+    /// What is declared, overridden by the command line.
+    pub fn over(&self, declared: Settings) -> Settings {
+        // A number of events asked for on the command line is to be had as fast as possible, unless the
+        // command line says otherwise too.
+        let counted = self.events.is_some();
+        Settings {
+            seed: self.seed.unwrap_or(declared.seed),
+            events: self.events.or(declared.events),
+            rate: self.rate.or(declared.rate.filter(|_| !counted)),
+            pattern: self.pattern.or(declared.pattern.filter(|_| !counted)),
+            disorder: self.disorder.unwrap_or(declared.disorder),
+            duplicates: self.duplicates.unwrap_or(declared.duplicates),
+            poison: self.poison.unwrap_or(declared.poison),
+            schema_change: self.schema_change.or(declared.schema_change),
+            ..declared
+        }
+    }
     /// Whether the command line says anything about the simulator.
     pub fn is_asked_for(&self) -> bool {
         let Self { seed, events, rate, pattern, disorder, duplicates, poison, schema_change, summary } = self;
@@ -309,5 +326,27 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn what_the_command_line_says_of_the_simulator_wins_over_its_file() {
+        #[derive(Parser)]
+        struct Line {
+            #[command(flatten)]
+            workload: Workload,
+        }
+        let rate = NonZeroU32::new;
+        let declared =
+            Settings { seed: 7, rate: rate(500), pattern: Some(Pattern::Trickle), ..Settings::default() };
+        let over = |line: &str| {
+            let line = Line::parse_from(std::iter::once("sim").chain(line.split_whitespace()));
+            line.workload.over(declared.clone())
+        };
+        assert_eq!(over(""), declared);
+        // As fast as possible, unless it says otherwise too.
+        let counted = over("--events 9");
+        assert_eq!((counted.events, counted.rate, counted.pattern), (Some(9), None, None));
+        let paced = over("--events 9 --rate 5 --seed 8");
+        assert_eq!((paced.seed, paced.rate, paced.pattern), (8, rate(5), None));
     }
 }

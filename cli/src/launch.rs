@@ -8,7 +8,7 @@ use runtime::{CancellationToken, Phase, Tasks};
 
 use crate::args::Common;
 use crate::failure::Failure;
-use crate::view::{self, Frame, Preview, View};
+use crate::view::{self, Border, Preview, View};
 
 /// What a task of the process ends with.
 pub type Ended = Result<(), Failure>;
@@ -21,7 +21,7 @@ pub async fn telemetry(
     quit: &CancellationToken,
     tasks: &mut Tasks<Ended>,
 ) -> Result<()> {
-    let health = Health::bind(common.listen, wiring.meters.clone(), wiring.board.clone()).await?;
+    let health = Health::bind(common.listen, wiring.meters.clone(), wiring.health.clone()).await?;
     let mut addresses = wiring.addresses.clone();
     addresses.push(format!("metrics  http://{}/metrics", health.address().context("the metrics address")?));
     let stop = tasks.stop(Phase::Telemetry);
@@ -30,7 +30,7 @@ pub async fn telemetry(
         async move { Ok(health.serve(stop).await?) }
     });
     let title = format!("{} · {} on {}", show.title, wiring.project.name, wiring.project.target.name);
-    let frame = Frame { title, addresses };
+    let frame = Border { title, addresses };
     let (meters, clock) = (wiring.meters.clone(), wiring.clock.clone());
     let shown = view::show(show.view, frame, meters, clock, stop, quit.clone(), show.preview);
     tasks.spawn("view", Phase::Telemetry, async move {

@@ -11,7 +11,6 @@ mod logs;
 mod preview;
 mod print;
 mod sound;
-mod sources;
 mod verb;
 mod view;
 

@@ -36,7 +36,7 @@ impl View {
 
 /// What stands above and below the table.
 #[derive(Debug, Clone, Default)]
-pub struct Frame {
+pub struct Border {
     /// First line: project, target.
     pub title: String,
     /// Addresses other programs can connect to.
@@ -59,7 +59,7 @@ impl Preview {
 /// Shows until `stop`. Ctrl-C or `q` on the live view cancels `quit`.
 pub async fn show(
     view: View,
-    frame: Frame,
+    frame: Border,
     meters: Meters,
     clock: Arc<dyn Clock>,
     stop: CancellationToken,
@@ -81,7 +81,7 @@ pub async fn show(
 }
 
 async fn plain(
-    frame: Frame,
+    frame: Border,
     meters: Meters,
     clock: Arc<dyn Clock>,
     stop: CancellationToken,

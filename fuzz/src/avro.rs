@@ -18,15 +18,15 @@ pub fn run(data: &[u8]) {
         return;
     }
     if let Ok(older) = std::str::from_utf8(older) {
-        let _ = catalog::avro::compatibility(older, schema);
-        let _ = catalog::avro::is_ahead(older, schema);
+        let _ = avro::compatibility(older, schema);
+        let _ = avro::is_ahead(older, schema);
     }
-    let columns = catalog::avro::bronze_schema(project::topic("fuzz.keyless"), schema);
+    let columns = catalog::columns::bronze_schema(project::topic("fuzz.keyless"), schema);
     let json: Arc<str> = schema.into();
     let (Ok(columns), Ok(mut decoder)) = (columns, Decoder::try_new(7, json)) else { return };
     let wanted = Layout::new(columns).values().clone();
     let mut framed = Vec::new();
-    stream::frame(7, datum, &mut framed);
+    avro::Frame { id: 7, body: datum }.encode(&mut framed);
     let positions = [0, 1];
     // Twice, so that a datum that reaches into its neighbour is seen.
     let Ok(decoded) = decoder.decode(&positions, |_| &framed, &wanted) else { return };

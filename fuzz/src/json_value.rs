@@ -44,8 +44,8 @@ fn brings_its_schema(values: &[&[u8]]) {
     let topic = project::topic("fuzz.keyless");
     let mut parts = SchemaParts::default();
     for fresh in parts.fresh(values.iter().copied()) {
-        let Ok(schema) = catalog::avro::avro_from_connect(&fresh.part) else { continue };
-        let columns = catalog::avro::bronze_schema(topic, &schema);
+        let Ok(schema) = avro::from_connect(&fresh.part) else { continue };
+        let columns = catalog::columns::bronze_schema(topic, &schema);
         let schema: Arc<str> = schema.into();
         let (Ok(columns), Ok(dialect)) =
             (columns, Dialect::try_new(parts.next(), &schema, false, project::encodings(topic)))

@@ -92,13 +92,13 @@ pub fn topic(name: &str) -> &'static Topic {
 }
 
 /// How the texts of a topic's JSON hold decimals and bytes.
-pub fn encodings(topic: &Topic) -> datum::Encodings {
-    datum::Encodings { decimals: topic.decimals, bytes: topic.bytes }
+pub fn encodings(topic: &Topic) -> avro::text::Encodings {
+    avro::text::Encodings { decimals: topic.decimals, bytes: topic.bytes }
 }
 
 /// The columns of a topic's bronze table.
 pub fn columns(topic: &Topic) -> SchemaRef {
-    catalog::avro::bronze_schema_of(topic).expect("it can be a table").expect("it is declared")
+    catalog::columns::bronze_schema_of(topic).expect("it can be a table").expect("it is declared")
 }
 
 /// Runs to its end on this thread.

@@ -27,9 +27,9 @@ fn reader() -> Reader {
 
 /// Records of the topic, one behind the other; each a key and a value.
 pub fn run(data: &[u8]) {
-    if let Ok((id, body)) = stream::unframe(data) {
+    if let Ok(frame) = avro::Frame::decode(data) {
         let mut again = Vec::new();
-        stream::frame(id, body, &mut again);
+        frame.encode(&mut again);
         assert_eq!(again, data);
     }
     let topic = project::topic("fuzz.avro");

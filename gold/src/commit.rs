@@ -23,16 +23,21 @@ use crate::judge::Verdict;
 use crate::refresh::Input;
 
 /// What a commit says of itself, before it is known which rows change.
-pub fn info(project: &ProjectName, inputs: &[Input], as_of: ClockMs, method: &str) -> info::Gold {
+pub fn info(project: &ProjectName, inputs: &[Input], as_of: ClockMs, method: &str) -> info::GoldCommit {
     let pin = |input: &Input| {
         (input.name.to_string(), info::Pin { id: input.id.to_string(), version: input.version.0 })
     };
-    info::Gold {
+    info::GoldCommit {
         project: project.to_string(),
         pins: inputs.iter().map(pin).collect(),
-        as_of: as_of.0,
+        as_of,
         method: method.to_owned(),
-        ..info::Gold::default()
+        inserted: None,
+        updated: None,
+        deleted: None,
+        newest_arrival_ms: None,
+        broken: BTreeMap::new(),
+        traceparent: None,
     }
 }
 
@@ -47,7 +52,7 @@ pub async fn commit(
     op: String,
     difference: Option<Difference>,
     set: Positions,
-    mut info: info::Gold,
+    mut info: info::GoldCommit,
     stop: &CancellationToken,
 ) -> Result<Landing> {
     let name = table.name().clone();

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use arrow::array::{Array, RecordBatch, RecordBatchOptions, UInt64Array};
+use arrow::array::{RecordBatch, UInt64Array};
 use arrow::compute::{concat_batches, take_record_batch};
 use arrow::datatypes::{Schema, SchemaRef};
 use arrow::error::ArrowError;
@@ -130,28 +130,6 @@ pub(crate) fn shown(keys: &RecordBatch, row: usize) -> Result<String, ArrowError
         parts.push(format!("{}={value}", field.name()));
     }
     Ok(parts.join(", "))
-}
-
-/// Batches in exactly the columns of `schema`, by name. Extra columns go; a missing one is an error.
-pub(crate) fn columns_of(
-    batches: &[RecordBatch],
-    schema: &SchemaRef,
-) -> Result<Vec<RecordBatch>, ArrowError> {
-    let one = |batch: &RecordBatch| {
-        let columns = schema.fields().iter().map(|field| {
-            let column = batch.column_by_name(field.name());
-            let missing = || ArrowError::SchemaError(format!("there is no column `{}`", field.name()));
-            let column = column.ok_or_else(missing)?;
-            if column.data_type() == field.data_type() {
-                Ok(column.clone())
-            } else {
-                arrow::compute::cast(column, field.data_type())
-            }
-        });
-        let rows = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-        RecordBatch::try_new_with_options(schema.clone(), columns.collect::<Result<_, _>>()?, &rows)
-    };
-    batches.iter().map(one).collect()
 }
 
 #[cfg(test)]

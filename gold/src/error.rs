@@ -1,11 +1,11 @@
 //! What stops a gold table, and what to do about it.
 
-use model::{Reaction, TableName, TopicName};
+use model::{Reaction, TableName};
 
 /// Result of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What can go wrong with a gold table or its topic.
+/// What can go wrong with a gold table.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The lake failed.
@@ -24,35 +24,21 @@ pub enum Error {
         /// The engine's error.
         source: Box<query::Error>,
     },
-    /// Kafka failed.
-    #[error("kafka failed while `{table}` was published")]
-    Stream {
-        /// The gold table.
-        table: TableName,
-        /// The client's error.
-        source: Box<stream::Error>,
-    },
     /// Kafka failed while tables were shared out.
     #[error("kafka failed while gold tables were shared out")]
     Owners {
         /// The client's error.
-        source: Box<stream::Error>,
+        source: Box<stage::OwnersError>,
     },
-    /// The registry failed.
-    #[error("table `{table}`: its schemas cannot be registered")]
-    Registry {
+    /// A commit of an input does not say what time it is of.
+    #[error("table `{table}`: the newest event of its input `{input}` is not known")]
+    InputUnreadable {
         /// The gold table.
         table: TableName,
-        /// The registry's error.
-        source: Box<stream::registry::Error>,
-    },
-    /// Rows do not fit the Avro schema of the topic.
-    #[error("rows of `{table}` cannot be written as Avro")]
-    Avro {
-        /// The gold table.
-        table: TableName,
-        /// The encoder's error.
-        source: arrow::error::ArrowError,
+        /// The input.
+        input: TableName,
+        /// Which commit.
+        source: stage::info::Unreadable,
     },
     /// Rows do not compare or convert.
     #[error("rows of `{table}` cannot be compared")]
@@ -204,62 +190,9 @@ pub enum Error {
         /// Of which version of the table.
         version: u64,
     },
-    /// The topic is ahead of the table.
-    #[error(
-        "topic `{topic}` has version {published} of `{table}`, whose newest is {newest}: an older lake was restored; rebuild the topic under another name"
-    )]
-    TopicAhead {
-        /// The gold table.
-        table: TableName,
-        /// Its topic.
-        topic: TopicName,
-        /// Version on the topic.
-        published: u64,
-        /// Newest version of the table.
-        newest: u64,
-    },
-    /// The topic was published from another table of this name.
-    #[error(
-        "topic `{topic}` was published from another `{table}` (id `{published}`, this one is `{id}`): the table was recreated; publish it on a topic of another name"
-    )]
-    TopicOfAnother {
-        /// The gold table.
-        table: TableName,
-        /// Its topic.
-        topic: TopicName,
-        /// Id of the table that was published.
-        published: String,
-        /// Id of the table.
-        id: String,
-    },
-    /// The topic is not the table's.
-    #[error(
-        "topic `{topic}` holds {holds}, not those of `{table}`: run `plan` to see what becomes of them, then `apply`, or publish on a topic of another name"
-    )]
-    TopicHolds {
-        /// The gold table.
-        table: TableName,
-        /// Its topic.
-        topic: TopicName,
-        /// What is on it.
-        holds: String,
-    },
-    /// A progress record cannot be read.
-    #[error("progress of table id `{id}` cannot be read: {fault}")]
-    BadProgress {
-        /// The record's key.
-        id: String,
-        /// What is wrong with it.
-        fault: String,
-    },
-    /// A model is published on a topic that the catalog does not describe.
-    #[error("table `{table}` is to be published on `{topic}`, which the catalog does not describe")]
-    NoContract {
-        /// The gold table.
-        table: TableName,
-        /// Its topic.
-        topic: TopicName,
-    },
+    /// What runs beside a table waits for a person.
+    #[error(transparent)]
+    Beside(stage::Failure),
     /// Some tables stopped for a person; the others went on.
     #[error("halted: {}", tables.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))]
     Halted {
@@ -269,22 +202,16 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether the transactional id is not ours any more.
-    pub(crate) fn is_fenced(&self) -> bool {
-        matches!(self, Self::Stream { source, .. } if matches!(**source, stream::Error::Fenced { .. }))
-    }
-
     /// What a loop does next.
     pub fn reaction(&self) -> Reaction {
         match self {
             // Files and log entries go when nothing follows them; a pin that fell behind is read anew.
             Self::Lake { source, .. } => source.reaction(),
             Self::Query { source, .. } => source.reaction(),
-            Self::Stream { source, .. } | Self::Owners { source } => source.reaction(),
-            Self::Registry { source, .. } => source.reaction(),
+            Self::Owners { source } => source.reaction(),
             Self::NoInput { .. } => Reaction::Retry,
-            Self::Avro { .. }
-            | Self::Rows { .. }
+            Self::Rows { .. }
+            | Self::InputUnreadable { .. }
             | Self::NoModel { .. }
             | Self::Unlearned { .. }
             | Self::NoTable { .. }
@@ -297,11 +224,7 @@ impl Error {
             | Self::Stuck { .. }
             | Self::ExpectationFailed { .. }
             | Self::MeasureFailed { .. }
-            | Self::TopicAhead { .. }
-            | Self::TopicOfAnother { .. }
-            | Self::TopicHolds { .. }
-            | Self::BadProgress { .. }
-            | Self::NoContract { .. }
+            | Self::Beside(_)
             | Self::Halted { .. } => Reaction::Halt,
         }
     }
@@ -313,7 +236,6 @@ impl Error {
             Self::Query { source, .. } => source.patience(),
             // Rows that do not fit the table's columns: those of another version may, once or twice.
             Self::Lake { source, .. } if source.reaction() == Reaction::Reload => Some(TRIES),
-            Self::Stream { source, .. } if is_too_large(source) => Some(TRIES),
             other if other.reaction() == Reaction::Halt => Some(1),
             _ => None,
         }
@@ -342,11 +264,6 @@ impl Error {
 /// How often is tried what may be another at the next try, and is not for the lack of an answer.
 const TRIES: u32 = 5;
 
-/// Whether the broker takes no record of that size: it takes none the next time.
-fn is_too_large(error: &stream::Error) -> bool {
-    matches!(error, stream::Error::NotDelivered { reason, .. } if reason.contains("too large"))
-}
-
 /// Says which gold table an error of a library is about.
 pub(crate) trait OfTable<T> {
     /// Wraps the error.
@@ -360,16 +277,6 @@ impl<T> OfTable<T> for Result<T, lake::Error> {
 impl<T> OfTable<T> for Result<T, query::Error> {
     fn of(self, table: &TableName) -> Result<T> {
         self.map_err(|source| Error::Query { table: table.clone(), source: Box::new(source) })
-    }
-}
-impl<T> OfTable<T> for Result<T, stream::Error> {
-    fn of(self, table: &TableName) -> Result<T> {
-        self.map_err(|source| Error::Stream { table: table.clone(), source: Box::new(source) })
-    }
-}
-impl<T> OfTable<T> for Result<T, stream::registry::Error> {
-    fn of(self, table: &TableName) -> Result<T> {
-        self.map_err(|source| Error::Registry { table: table.clone(), source: Box::new(source) })
     }
 }
 impl<T> OfTable<T> for Result<T, stage::measures::Error> {

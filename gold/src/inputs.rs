@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use arrow::array::RecordBatch;
 use lake::{Lake, LogEntry, Table};
-use model::{AppId, Positions, TableName, Version};
+use model::{AppId, ClockMs, Millis, Positions, TableName, Version};
 use query::affected::{Change, Input as Source, Inputs as World, Maintenance};
 use runtime::traces::Cause;
 use stage::CommitInfo;
@@ -26,8 +26,8 @@ pub enum Between {
     Rows {
         /// Inputs of which no row did are left out.
         changes: BTreeMap<TableName, Change>,
-        /// The newest Kafka timestamp behind them, milliseconds.
-        arrived: Option<i64>,
+        /// The newest Kafka timestamp behind them.
+        arrived: Option<Millis>,
         /// The commits that brought them, where those were traced.
         causes: Vec<Cause>,
     },
@@ -52,8 +52,8 @@ impl Inputs {
         for (name, open) in &mut inputs.open {
             let id = open.id().to_string();
             let gone = || Error::InputRecreated { table: table.clone(), input: name.clone(), id };
-            let pin = pins.get(&AppId::table(open.id())).ok_or_else(gone)?;
-            *open = open.at(Version(pin.max(0).cast_unsigned())).await.of(table)?;
+            let pin = pins.get(&AppId::table(open.id())).and_then(Version::of_position).ok_or_else(gone)?;
+            *open = open.at(pin).await.of(table)?;
         }
         Ok(inputs)
     }
@@ -107,7 +107,7 @@ impl Inputs {
     /// Whether one of them has other rows than at the versions `tried`.
     pub async fn moved_since(&self, tried: &Positions) -> Result<bool> {
         for open in self.open.values() {
-            let at = tried.get(&AppId::table(open.id())).map(|at| Version(at.max(0).cast_unsigned()));
+            let at = tried.get(&AppId::table(open.id())).and_then(Version::of_position);
             if at == Some(open.version()) {
                 continue;
             }
@@ -149,7 +149,7 @@ impl Inputs {
             let (mut added, mut removed) = (Vec::new(), Vec::new());
             for version in &versions {
                 let change = open.read_change(version).await.of(&self.table)?;
-                if let Some(info) = CommitInfo::said(version.entry()) {
+                if let Some(info) = CommitInfo::parse_lossy(version.entry()) {
                     arrived = arrived.max(info.newest_arrival_ms());
                     info.cause().into_iter().for_each(|cause| cause.add_to(&mut causes));
                 }
@@ -175,34 +175,44 @@ impl Inputs {
         Ok(Between::Rows { changes, arrived, causes })
     }
 
-    /// The newest Kafka timestamp among the rows behind `pins`, milliseconds.
-    pub async fn newest_arrival(&self, pins: &Positions) -> Result<Option<i64>> {
-        self.newest(CommitInfo::newest_arrival_ms, pins).await
-    }
-
-    /// The newest event time among the rows behind `pins`, milliseconds, for a project whose clock
-    /// follows events.
-    pub async fn newest_event(&self, pins: &Positions) -> Result<Option<i64>> {
-        let newest = self.newest(CommitInfo::newest_event_ms, pins).await?;
-        // A gold input follows the same clock: its time is already floored.
-        let floored = self.open.values().filter_map(|open| open.positions().get(&AppId::as_of())).max();
-        Ok(newest.max(floored))
-    }
-
-    /// The greatest of the times `of` that the commits behind `pins` say.
-    async fn newest(&self, of: fn(&CommitInfo) -> Option<i64>, pins: &Positions) -> Result<Option<i64>> {
+    /// The newest Kafka timestamp among the rows behind `pins`.
+    pub async fn newest_arrival(&self, pins: &Positions) -> Result<Option<Millis>> {
         let mut newest = None;
         for open in self.open.values() {
-            let pin = pins.get(&AppId::table(open.id())).map(|v| Version(v.max(0).cast_unsigned()));
-            let entries = match open.log(pin, open.version()).await {
-                // Older entries were cleaned up; what they said is older, too.
-                Err(lake::Error::LogGone { .. }) => open.log(Some(last(open)), open.version()).await,
-                other => other,
-            };
-            let said = |entry: &LogEntry| CommitInfo::said(entry).as_ref().and_then(of);
-            newest = newest.max(entries.of(&self.table)?.iter().filter_map(said).max());
+            let said = |entry: &LogEntry| CommitInfo::parse_lossy(entry)?.newest_arrival_ms();
+            newest = newest.max(self.behind(open, pins).await?.iter().filter_map(said).max());
         }
         Ok(newest)
+    }
+
+    /// The newest event time among the rows behind `pins`, for a project whose clock follows events. A commit
+    /// that cannot be read is an error: its rows may be newer than all others.
+    pub async fn newest_event(&self, pins: &Positions) -> Result<Option<ClockMs>> {
+        let mut newest = None;
+        for (name, open) in &self.open {
+            let unreadable = |source| {
+                let (table, input) = (self.table.clone(), name.clone());
+                Error::InputUnreadable { table, input, source }
+            };
+            for entry in self.behind(open, pins).await? {
+                let info = CommitInfo::parse(&entry).map_err(unreadable)?;
+                newest = newest.max(info.and_then(|info| info.newest_event_ms()).map(Millis::on_clock));
+            }
+            // A gold input follows the same clock: its time is already floored.
+            newest = newest.max(open.positions().get(&AppId::as_of()).map(ClockMs));
+        }
+        Ok(newest)
+    }
+
+    /// The log entries of one input behind its pin.
+    async fn behind(&self, open: &Table, pins: &Positions) -> Result<Vec<LogEntry>> {
+        let pin = pins.get(&AppId::table(open.id())).and_then(Version::of_position);
+        let entries = match open.log(pin, open.version()).await {
+            // Older entries were cleaned up; what they said is older, too.
+            Err(lake::Error::LogGone { .. }) => open.log(Some(last(open)), open.version()).await,
+            other => other,
+        };
+        entries.of(&self.table)
     }
 }
 

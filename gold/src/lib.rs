@@ -1,17 +1,16 @@
-//! Silver to gold: business tables kept equal to their SQL, and the topics they are published on.
+//! Silver to gold: business tables kept equal to their SQL.
 //!
 //! | module | subject |
 //! | --- | --- |
 //! | [`settings`], [`error`] | what an operator may change; what can go wrong |
 //! | [`table`] | a model as a query that is kept; its table |
-//! | [`refresh`] | decides: pins, versions and the time → what to do |
+//! | [`refresh`] | decides: pins, versions and the time → what to compute; what differs → what to commit |
 //! | [`inputs`] | the versions of the inputs, and the rows between two of them |
 //! | [`difference`] | rows at hand and rows as they should be → what to write |
 //! | [`judge`] | what is expected of the rows of a commit |
 //! | `halt`, `culprit` | when a table is not tried any more, and which row it fails for |
 //! | [`commit`] | one commit with the pins, and what a crash around it leaves |
 //! | [`pipeline`], [`run`](mod@run) | one table's loop; who owns which table |
-//! | [`publish`] | a table's versions on its topic |
 //! | [`upkeep`] | who still needs which versions of a table |
 //! | [`rebuild`](mod@rebuild) | everything recomputed: what `verify` compares with and `apply` cuts over to |
 //!
@@ -22,8 +21,8 @@
 //! **The contract:** at every version, a gold table equals its SQL over the pinned versions at its
 //! `as_of`. A refresh moves rows and pins in one commit, so it holds whatever stops in between.
 //!
-//! **Never here:** another stage, a position remembered outside a table or its topic, a plan that
-//! reads a clock.
+//! **Never here:** another stage, a position remembered outside a table, where a table goes from here, a plan
+//! that reads a clock.
 
 pub mod commit;
 mod culprit;
@@ -33,7 +32,6 @@ mod halt;
 pub mod inputs;
 pub mod judge;
 pub mod pipeline;
-pub mod publish;
 pub mod rebuild;
 pub mod refresh;
 pub mod run;
@@ -42,7 +40,7 @@ pub mod table;
 mod tests;
 pub mod upkeep;
 
-pub use catalog::stages::Gold as Settings;
+pub use catalog::GoldSettings as Settings;
 pub use error::{Error, Result};
 pub use rebuild::{Rebuilt, rebuild, recompute};
 pub use run::{Context, run, tables};

@@ -11,12 +11,12 @@ use catalog::{Model, Project};
 use lake::{Expect, Lake, Landing, Remove};
 use model::{AppId, ClockMs, Positions, Version};
 use runtime::{CancellationToken, Clock, Ids};
-use stage::CommitInfo;
+use stage::{CommitInfo, columns_of};
 
 use arrow::array::RecordBatch;
 
 use crate::commit::{base, broken, info};
-use crate::difference::{columns_of, difference};
+use crate::difference::difference;
 use crate::error::{OfTable as _, Result};
 use crate::inputs::Inputs;
 use crate::judge::{Judge, Verdict};
@@ -24,7 +24,7 @@ use crate::refresh::{floor, pins};
 use crate::table::{create, plan};
 
 /// How often a rebuild that was overtaken starts again.
-const ATTEMPTS: usize = 5;
+const ATTEMPTS: u32 = 5;
 
 /// What a rebuild did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,9 +71,9 @@ pub async fn rebuild(
         let first = plan(&project.catalog, model, ClockMs(0))?;
         let inputs = Inputs::open(lake, name, &first.inputs).await?;
         let time = match project.clock {
-            catalog::project::ClockKind::Wall => clock.now(),
-            catalog::project::ClockKind::Events => {
-                ClockMs(inputs.newest_event(&Positions::default()).await?.unwrap_or_default())
+            catalog::ClockKind::Wall => clock.now(),
+            catalog::ClockKind::Events => {
+                inputs.newest_event(&Positions::default()).await?.unwrap_or(ClockMs(0))
             }
         };
         let as_of = held
@@ -98,7 +98,7 @@ pub async fn rebuild(
             return Ok(Rebuilt { version, before, after });
         }
     }
-    Err(lake::Error::Busy { table: name.to_string(), attempts: ATTEMPTS as u32 }).of(name)
+    Err(lake::Error::Busy { table: name.to_string(), attempts: ATTEMPTS }).of(name)
 }
 
 /// Errs when two rows have one key, or one breaks an expectation that says `fail`.

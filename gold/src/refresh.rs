@@ -62,6 +62,27 @@ pub enum Step {
     Idle,
 }
 
+/// What of a computed refresh is committed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Write {
+    /// The rows that differ, and the pins. So is the first refresh of a table, even of no rows.
+    Rows,
+    /// No row differs: the pins alone.
+    Pins,
+    /// No row differs, and the pins wait for company.
+    Nothing,
+}
+impl Decision {
+    /// What to commit once it is known whether a row differs. `pins_due`: see [`pins_due`].
+    pub fn writes(&self, differs: bool, pins_due: bool) -> Write {
+        match (differs || self.step == Step::Fill, pins_due) {
+            (true, _) => Write::Rows,
+            (false, true) => Write::Pins,
+            (false, false) => Write::Nothing,
+        }
+    }
+}
+
 /// Decides, or says why nobody may go on.
 pub fn decide(standing: &Standing<'_>) -> Result<Decision> {
     let Standing { table, positions, .. } = standing;
@@ -75,11 +96,10 @@ pub fn decide(standing: &Standing<'_>) -> Result<Decision> {
     };
     let mut moved = BTreeMap::new();
     for input in standing.inputs {
-        let Some(pin) = positions.get(&AppId::table(&input.id)) else {
+        let Some(pin) = positions.get(&AppId::table(&input.id)).and_then(Version::of_position) else {
             let id = input.id.to_string();
             return Err(Error::InputRecreated { table: (*table).clone(), input: input.name.clone(), id });
         };
-        let pin = Version(pin.max(0).cast_unsigned());
         if pin > input.version {
             let (pin, newest) = (pin.0, input.version.0);
             return Err(Error::PinAhead { table: (*table).clone(), input: input.name.clone(), pin, newest });
@@ -119,9 +139,7 @@ pub fn pins_due(
     every: Duration,
     draining: bool,
 ) -> bool {
-    let every = i64::try_from(every.as_millis()).unwrap_or(i64::MAX);
-    held.then(wanted) != *held
-        && (draining || since.is_none_or(|since| now.0.saturating_sub(since.0) >= every))
+    held.then(wanted) != *held && (draining || since.is_none_or(|since| now.is_past(since, every)))
 }
 
 /// A time, floored to the tick.
@@ -242,6 +260,22 @@ mod tests {
         let every = Duration::from_secs(30);
         let now = ClockMs(100_000);
         assert_eq!(pins_due(&pinned(3, 4), &pinned(a, 4), since.map(ClockMs), now, every, draining), due);
+    }
+
+    #[rstest]
+    #[case::first_refresh_without_rows(Step::Fill, false, false, Write::Rows)]
+    #[case::rows_changed(moved(&[("silver.a", 3)]), true, false, Write::Rows)]
+    #[case::no_row_changed(moved(&[("silver.a", 3)]), false, false, Write::Nothing)]
+    #[case::no_row_changed_and_the_pins_are_due(moved(&[("silver.a", 3)]), false, true, Write::Pins)]
+    #[case::nothing_moved(Step::Idle, false, false, Write::Nothing)]
+    #[case::pins_kept_in_memory_are_due(Step::Idle, false, true, Write::Pins)]
+    fn a_commit_holds_rows_where_some_differ_and_the_pins_now_and_then(
+        #[case] step: Step,
+        #[case] differs: bool,
+        #[case] due: bool,
+        #[case] write: Write,
+    ) {
+        assert_eq!(Decision { as_of: ClockMs(0), step }.writes(differs, due), write);
     }
 
     #[rstest]

@@ -1,22 +1,18 @@
-//! Which tables gold runs, and the tasks of each: one keeps the table, one its topic, one deletes now and
-//! then what nothing needs.
+//! Which tables gold runs, and the tasks of each: one keeps the table, one deletes now and then what nothing
+//! needs, and beside them run those of whatever follows the table.
 //!
-//! What keeps two owners of a table apart is the compare-and-set of each commit, and on the topic the
-//! transactional id.
+//! What keeps two owners of a table apart is the compare-and-set of each commit.
 
 use std::sync::Arc;
 
 use futures::FutureExt as _;
 use model::{TableName, Version};
 use runtime::CancellationToken;
-use stage::{Control, Ownership, Task};
-use stream::{Kafka, Registry};
-use tokio::sync::Notify;
+use stage::{Control, Followers, Ownership, Task};
 
 use crate::Settings;
 use crate::error::{Error, Result};
 use crate::pipeline::{Keeper, keep};
-use crate::publish::follow;
 use crate::upkeep::followers;
 
 /// What the stage runs with.
@@ -24,10 +20,8 @@ use crate::upkeep::followers;
 pub struct Context {
     /// What every stage runs with.
     pub stage: stage::Context<Settings>,
-    /// Where gold topics are.
-    pub kafka: Kafka,
-    /// Where their schemas are.
-    pub registry: Registry,
+    /// What runs beside each table and takes its rows elsewhere.
+    pub followers: Followers,
 }
 impl std::ops::Deref for Context {
     type Target = stage::Context<Settings>;
@@ -72,20 +66,16 @@ impl stage::Stage for Gold {
     fn start(&self, table: &TableName, control: Control) -> Vec<Task<Error>> {
         let ctx = &self.ctx;
         let Some(model) = ctx.project.catalog.models.get(table) else { return Vec::new() };
-        let (model, landed) = (Arc::new(model.clone()), Arc::new(Notify::new()));
-        let mut tasks = Vec::new();
-        if let Some(topic) = model.publish.clone() {
-            let wake = Arc::clone(&landed);
-            let run = follow(Arc::clone(ctx), Arc::clone(&model), topic, wake, control.stop.clone());
-            tasks.push(Task { name: "gold publisher", run: run.boxed() });
-        }
-        let followed = vec![(model.name.clone(), followers(&ctx.project, &ctx.kafka, &model))];
+        let model = Arc::new(model.clone());
+        let (beside, landed) = ctx.followers.start(table, &control.stop);
+        let mut tasks: Vec<_> = beside.into_iter().map(|task| task.map_err(Error::Beside)).collect();
+        let followed = vec![(model.name.clone(), followers(&ctx.project.catalog, &model, &ctx.followers))];
         let kept = ctx.upkeep(followed, ctx.settings.maintain, |_| true, control.stop.clone());
         tasks.push(Task { name: "gold upkeep", run: kept.map(Ok).boxed() });
         let (announce, downstream) = (Arc::clone(&ctx.announce), ctx.project.catalog.followers(table));
         let of = table.clone();
         let told = move |version: Version| {
-            landed.notify_one();
+            landed.tell();
             downstream.iter().for_each(|downstream| announce.announce(downstream, &of, version));
         };
         let keeper = Keeper::new(Arc::clone(ctx), model, control);
@@ -93,7 +83,8 @@ impl stage::Stage for Gold {
         tasks
     }
     fn released(&self, table: &TableName) {
-        [Self::NAME, "publish"].iter().for_each(|stage| self.ctx.released(stage, table));
+        self.ctx.released(Self::NAME, table);
+        self.ctx.followers.released(table);
     }
     fn ends_when_all_halted(&self) -> bool {
         !self.ctx.draining.is_cancelled()

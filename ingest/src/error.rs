@@ -140,9 +140,10 @@ impl Error {
             | Self::BadStream { .. } => Reaction::Halt,
         }
     }
-    /// Whether the transactional id is not ours any more.
-    pub(crate) fn is_fenced(&self) -> bool {
-        matches!(self, Self::Stream { source: stream::Error::Fenced { .. }, .. })
+}
+impl From<Error> for source::Error {
+    fn from(error: Error) -> Self {
+        Self::new(error.reaction(), error)
     }
 }
 

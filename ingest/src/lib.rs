@@ -2,21 +2,26 @@
 //!
 //! | module | subject |
 //! | --- | --- |
-//! | [`settings`], [`error`] | what an operator may change; what stops a source |
+//! | [`error`] | what stops a source |
 //! | [`files`] | CSV and JSON in a watched folder, each line once |
 //! | [`postgres`] | a PostgreSQL database: its rows once, then every change |
 //! | [`shape`] | rows of text or JSON to Avro of a topic's schema |
+//!
+//! Each folder is a connector: it implements [`source::Connector`], and [`source::run()`] runs it. Beside that, a
+//! connector is one arm of the `match` in `ops/src/sources.rs` and its `settings:` in `catalog`.
 //!
 //! Words: a *cursor* says how far a source was read; it is a record on the project's cursors topic, in
 //! the same Kafka transaction as what was read. A *bad line* is what is no record of its topic: it goes
 //! to a dead-letter topic with the reason, and the source goes on.
 //!
-//! Never here: a cursor kept anywhere but on that topic; a line dropped in silence.
+//! Never here: a producer of records, or a cursor kept anywhere but on that topic; a line dropped in silence.
 
 pub mod error;
 pub mod files;
 pub mod postgres;
 pub mod shape;
 
-pub use catalog::stages::Ingest as Settings;
+pub use catalog::IngestSettings as Settings;
 pub use error::Error;
+pub use files::Files;
+pub use postgres::Postgres;

@@ -1,7 +1,7 @@
 //! Reads a PostgreSQL database: the rows of its tables once, then every change.
 //!
 //! The source of changes is a replication slot of the server's own `pgoutput`. Where reading stands is
-//! the cursor, a record in the same Kafka transaction as the changes; the slot is told afterwards, so it
+//! the cursor, a record in the same Kafka transaction as the changes; the slot moves on afterwards, so it
 //! never forgets what is not on the topics. The order of a start: shut out whoever read before; read the
 //! cursor; compare it with the server and the slot; read the tables that were never read; follow.
 //!
@@ -18,7 +18,8 @@
 //! | `kind`, `schema`, `tables` | types of PostgreSQL, their Avro, the form of a table's records |
 //! | `encode` | an event as a record |
 //! | `snapshot` | the rows of tables as of one position |
-//! | `publish`, `follow` | a Kafka transaction at a time; the loop |
+//! | `publish` | events that wait for the end of their Kafka transaction |
+//! | `follow` | what is published next: the first cursor, the rows, every change |
 
 mod changes;
 mod cursor;
@@ -35,34 +36,17 @@ mod snapshot;
 mod tables;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use catalog::{Project, Topic};
-use model::Reaction;
-use runtime::{CancellationToken, Clock, Meters, Retry, State};
-use stream::{Kafka, Reclaims, Registry};
+use async_trait::async_trait;
+use catalog::Topic;
+use runtime::CancellationToken;
+use source::{About, Connector, Context, Opened};
 
-use crate::Error;
 use follow::Follower;
 
 pub use replay::replay;
 pub use session::Address;
-
-/// What the source works with.
-#[derive(Clone)]
-pub struct Context {
-    /// The project.
-    pub project: Arc<Project>,
-    /// Where its topics are.
-    pub kafka: Kafka,
-    /// Where its schemas are registered.
-    pub registry: Registry,
-    /// Metrics.
-    pub meters: Meters,
-    /// Says when an event was read.
-    pub clock: Arc<dyn Clock>,
-}
 
 /// A database and the topics its tables go to.
 #[derive(Clone)]
@@ -79,8 +63,6 @@ pub struct Feed {
     pub heartbeat: Duration,
     /// `schema.table` to topic.
     pub tables: BTreeMap<String, Topic>,
-    /// Stop once everything is published that was committed when it began.
-    pub once: bool,
 }
 
 /// What is done once, at the start.
@@ -92,52 +74,32 @@ pub struct Asked {
     pub new_epoch: bool,
 }
 
-/// What was published.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Summary {
-    /// Records on the topics, tombstones included.
-    pub records: u64,
-    /// Of these, changes that their schema could not hold.
-    pub bad: u64,
-}
-
-/// Reads a database until `stop`, or once.
-pub async fn run(
+/// Publishes the rows and the changes of a database.
+pub struct Postgres {
     context: Context,
     feed: Feed,
-    mut asked: Asked,
-    stop: CancellationToken,
-) -> Result<Summary, Error> {
-    let meter = context.meters.stage("ingest", &feed.source);
-    let mut retry = Retry::new(Duration::from_millis(200));
-    let (mut summary, mut reclaims) = (Summary::default(), Reclaims::default());
-    loop {
-        meter.state(State::Starting);
-        let attempt = async {
-            let mut follower = Follower::open(&context, &feed, &meter, &mut asked, &mut summary).await?;
-            retry.hurry();
-            follower.run(&mut summary).await
-        };
-        let ended = tokio::select! {
-            // What a transaction holds is dropped with it; the cursor is where the topics are.
-            () = stop.cancelled() => return Ok(summary),
-            ended = attempt => ended,
-        };
-        let error = match ended {
-            Ok(()) => {
-                meter.state(State::Drained);
-                return Ok(summary);
-            }
-            Err(error) => error,
-        };
-        let reclaimed = error.is_fenced() && reclaims.may(Instant::now());
-        if error.reaction() == Reaction::Halt && !reclaimed {
-            meter.halt(error.to_string());
-            return Err(error);
+    /// What of it has not been done yet.
+    asked: Asked,
+}
+impl Postgres {
+    /// Nobody is asked before it is opened.
+    pub fn new(context: Context, feed: Feed, asked: Asked) -> Self {
+        Self { context, feed, asked }
+    }
+}
+
+#[async_trait]
+impl Connector for Postgres {
+    fn about(&self) -> About {
+        About {
+            name: self.feed.source.clone(),
+            goes_on: "the database will be read on from its cursor",
+            meter: Some(self.context.meters.stage("ingest", &self.feed.source)),
         }
-        let doing = "the database will be read on from its cursor";
-        if !retry.again(&feed.source, doing, &error, &stop).await {
-            return Ok(summary);
-        }
+    }
+
+    async fn open<'a>(&'a mut self, _stop: &CancellationToken) -> Result<Opened<'a>, source::Error> {
+        let (publisher, follower) = Follower::open(self).await?;
+        Ok(Opened { publisher, reader: Box::new(follower) })
     }
 }

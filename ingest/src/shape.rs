@@ -1,15 +1,12 @@
 //! Rows of files to Avro of a topic's schema, exactly or not at all.
 //!
-//! How a value is read is said by [`datum`], which reads the values of JSON topics too: a line of JSON means
+//! How a value is read is said by [`avro::text`], which reads the values of JSON topics too: a line of JSON means
 //! the same in a file and on a topic. A column that the schema lacks makes a bad row, at any depth, as does a
 //! missing one without null or default: what is dropped or made up in silence would be found in no table.
 
-pub(crate) mod scalar;
-
-use apache_avro::Schema;
+use avro::text::{Encodings, Literal, Refused};
+use avro::{Form, in_form};
 use catalog::Topic;
-use catalog::avro::{Form, in_form};
-use datum::{Encodings, Refused};
 use serde_json::{Map, Value as Json};
 
 /// Why a row is no record of its topic.
@@ -68,7 +65,7 @@ pub enum Row<'a> {
 /// A schema that rows are written with.
 #[derive(Debug)]
 pub struct Shape {
-    shape: datum::Shape,
+    shape: avro::text::Shape,
 }
 impl Shape {
     /// Parses the JSON of an Avro record; `topic` says how its texts hold decimals and bytes.
@@ -77,13 +74,16 @@ impl Shape {
     }
     /// As [`Shape::try_new`], with encodings alone.
     pub fn with(schema: &str, encodings: Encodings) -> Result<Self, String> {
-        let schema = in_form(schema, Form::Text);
-        let schema = Schema::parse_str(&schema).map_err(|error| error.to_string())?;
-        if !matches!(schema, Schema::Record(_)) {
+        let shape = avro::text::Shape::try_new(&in_form(schema, Form::Text), false, encodings);
+        let shape = shape.map_err(|error| error.to_string())?;
+        if !shape.is_record() {
             return Err("its schema is no record".to_owned());
         }
-        let shape = datum::Shape::of(&schema, false, encodings).map_err(|error| error.to_string())?;
         Ok(Self { shape })
+    }
+    /// Its columns, what a cell of each is in JSON, and whether an empty cell is null.
+    pub fn literals(&self) -> impl Iterator<Item = (&str, Literal, bool)> {
+        self.shape.literals()
     }
 
     /// The row as Avro, without a frame. Columns beyond the schema's are refused.
@@ -112,15 +112,6 @@ impl Shape {
         };
         Ok((datum, unknown))
     }
-}
-
-/// A default as a schema's text has it.
-pub(crate) fn default(schema: &Schema, json: &Json) -> Result<apache_avro::types::Value, String> {
-    let shape = datum::Shape::of(schema, false, Encodings::TEXT).map_err(|error| error.to_string())?;
-    let datum = shape.default(json).ok_or_else(|| format!("the default `{json}` is no value of its type"))?;
-    let reader = apache_avro::reader::datum::GenericDatumReader::builder(schema).build();
-    let reader = reader.map_err(|error| error.to_string())?;
-    reader.read_value(&mut datum.as_slice()).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]

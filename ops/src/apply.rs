@@ -146,7 +146,7 @@ async fn hand_over(wiring: &Wiring, topic: &TopicName) -> Anyhow<()> {
     let table = &published.with_context(|| format!("topic `{topic}` is not declared"))?.table;
     let held = wiring.lake.table(table).await?;
     let held = held.with_context(|| format!("table `{table}` does not exist yet"))?;
-    Ok(gold::publish::claim(&wiring.kafka, &wiring.project.name, &held, topic).await?)
+    Ok(sink::kafka::claim(&wiring.kafka, &wiring.project.name, &held, topic).await?)
 }
 
 /// Gives a topic the partitions that it is declared with. `false`: it has no fewer.
@@ -218,7 +218,7 @@ async fn shape(wiring: &Wiring, table: &TableName, step: &Step) -> Anyhow<()> {
             bail!("rows of bronze cannot be computed again: give the topic another `table:` in topics.yaml");
         }
         if let Some(schema) =
-            catalog::avro::bronze_schema_of(topic)?.filter(|_| step.class == Class::Additive)
+            catalog::columns::bronze_schema_of(topic)?.filter(|_| step.class == Class::Additive)
         {
             // Many writers: no position is compared, and a rival that widens too is merged with.
             let expect = Expect::These(Default::default());

@@ -259,7 +259,7 @@ impl Drain<'_> {
                 now = self.wiring.lake.table(kept.table).await?;
             }
             let Some(current) = &now else { return Ok(true) };
-            let progress = gold::publish::progress(kafka, project, current.id()).await?;
+            let progress = sink::kafka::progress(kafka, project, current.id()).await?;
             let at = progress.filter(|progress| progress.last).map(|progress| progress.version);
             moved.seen(at.map_or(0, |at| at.0.wrapping_add(1)));
             Ok(at.is_some() && current.changes(at, current.version()).await?.is_empty())
@@ -367,8 +367,8 @@ impl Moved {
 /// Whether whoever waits is all that is needed.
 fn passes(error: &anyhow::Error) -> bool {
     let lake = error.downcast_ref::<lake::Error>().map(lake::Error::reaction);
-    let gold = error.downcast_ref::<gold::Error>().map(gold::Error::reaction);
-    lake.or(gold) == Some(Reaction::Retry)
+    let sink = error.downcast_ref::<sink::Error>().map(sink::Error::reaction);
+    lake.or(sink) == Some(Reaction::Retry)
 }
 
 #[cfg(test)]

@@ -5,7 +5,9 @@
 //! | [`wiring`] | loads a project and opens what its target names |
 //! | [`learn`] | finds columns that contracts leave out |
 //! | [`select`] | which tables and stages a selection means |
+//! | [`sources`], [`simulate`] | runs the sources: the one place that knows which connectors there are |
 //! | [`stages`] | runs a stage |
+//! | `sinks` | what follows the gold tables |
 //! | [`plan`], [`apply`] | what is missing, and makes it |
 //! | [`status`] | where every table stands |
 //! | [`drain`] | waits until everything published has reached the end |
@@ -33,6 +35,9 @@ pub mod query;
 pub mod reach;
 pub mod rules;
 pub mod select;
+pub mod simulate;
+mod sinks;
+pub mod sources;
 pub mod stages;
 pub mod status;
 pub mod verify;

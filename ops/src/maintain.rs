@@ -8,8 +8,8 @@ use lake::{Compaction, Followers, Maintained, maintain};
 use model::TableName;
 use serde::Serialize;
 
-use crate::Result;
 use crate::wiring::Wiring;
+use crate::{Result, sinks};
 
 /// What was done to one table.
 #[derive(Debug, Serialize)]
@@ -40,7 +40,7 @@ pub async fn tables(wiring: &Wiring, select: &[TableName]) -> Result<Vec<Upkeep>
 
 /// The stored tables that are selected, upstream first, each with its followers.
 fn followed(wiring: &Wiring, select: &[TableName]) -> Vec<(TableName, Followers)> {
-    let (project, catalog) = (&wiring.project, &wiring.project.catalog);
+    let (catalog, beside) = (&wiring.project.catalog, sinks::of(wiring));
     let wanted = |table: &TableName| select.is_empty() || select.contains(table);
     let mut tables = Vec::new();
     for topic in catalog.topics.values().filter(|topic| wanted(&topic.table)) {
@@ -50,7 +50,7 @@ fn followed(wiring: &Wiring, select: &[TableName]) -> Vec<(TableName, Followers)
         if model.kind.is_silver() {
             tables.extend(silver::followed(catalog, &model.name));
         } else if model.kind.is_gold() {
-            tables.push((model.name.clone(), gold::followers(project, &wiring.kafka, model)));
+            tables.push((model.name.clone(), gold::followers(catalog, model, &beside)));
         }
     }
     tables

@@ -64,13 +64,13 @@ async fn existing(wiring: &Wiring) -> Anyhow<Existing> {
     }
     let published = existing.topics.keys().any(|topic| catalog.published.contains_key(topic));
     let progress = match admin.describe(&stream::internal::progress(&wiring.project.name)).await? {
-        Some(_) if published => gold::publish::all_progress(&wiring.kafka, &wiring.project.name).await?,
+        Some(_) if published => sink::kafka::all_progress(&wiring.kafka, &wiring.project.name).await?,
         _ => Vec::new(),
     };
     for (topic, published) in
         catalog.published.iter().filter(|(topic, _)| existing.topics.contains_key(*topic))
     {
-        let on = || progress.iter().filter(|progress| progress.topic == *topic);
+        let on = || progress.iter().filter(|progress| progress.destination == topic.as_str());
         let other = on().find(|progress| progress.table != published.table);
         if other.is_none() && on().next().is_some() {
             continue;

@@ -28,12 +28,12 @@ pub async fn kafka<T>(
             Err(error) if error.reaction() == Reaction::Retry => error,
             asked => {
                 if down {
-                    wiring.board.say(component, Status::Up);
+                    wiring.health.set(component, Status::Up);
                 }
                 return asked.map(Some);
             }
         };
-        wiring.board.say(component, Status::Down(format!("no answer from kafka at `{at}`: {error}")));
+        wiring.health.set(component, Status::Down(format!("no answer from kafka at `{at}`: {error}")));
         down = true;
         if !retry.again(format!("{component}, kafka at {at}"), "waiting for kafka", &error, quit).await {
             return Ok(None);

@@ -12,7 +12,7 @@ use stream::{Announcer, Owners};
 
 use crate::select::Stage;
 use crate::wiring::Wiring;
-use crate::{Error, Result, reach};
+use crate::{Error, Result, reach, sinks};
 
 /// A stage at work.
 pub type Running = Pin<Box<dyn Future<Output = Result<()>> + Send>>;
@@ -30,11 +30,11 @@ pub async fn start(
     let announcer = || Announcer::try_new(&wiring.kafka, &wiring.project.name);
     let Some(announcer) = reach::kafka(wiring, stage.name(), quit, announcer).await? else { return Ok(None) };
     let announce: Arc<dyn Announce> = Arc::new(announcer);
-    let (kafka, registry) = (wiring.kafka.clone(), wiring.registry.clone());
     let stages = wiring.project.stages.clone();
     let running: Running = match stage {
         Stage::Bronze => {
             let context = context(wiring, select, draining, announce, stages.bronze);
+            let (kafka, registry) = (wiring.kafka.clone(), wiring.registry.clone());
             let input = bronze::Input { kafka, registry, progress: bronze::Progress::default() };
             Box::pin(async move {
                 bronze::run(context, input, stop).await.map_err(|error| Error::of(error.reaction(), error))
@@ -54,13 +54,13 @@ pub async fn start(
             let Some(owners) = owners(wiring, stage, select, &gold::tables(&context), quit).await? else {
                 return Ok(None);
             };
-            let context = gold::Context { stage: context, kafka, registry };
+            let context = gold::Context { stage: context, followers: sinks::of(wiring) };
             Box::pin(async move {
                 gold::run(context, owners, stop).await.map_err(|error| Error::of(error.reaction(), error))
             })
         }
     };
-    wiring.board.say(stage.name(), Status::Up);
+    wiring.health.set(stage.name(), Status::Up);
     Ok(Some(running))
 }
 
@@ -80,8 +80,7 @@ fn context<S>(
         meters: wiring.meters.clone(),
         announce,
         settings,
-        // Where nothing is created unless asked, `apply` makes the tables.
-        create: wiring.host.is_some(),
+        create: wiring.creates(),
         select: select.to_vec(),
         draining: draining.clone(),
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use catalog::{Fault, KafkaTarget, Project, RegistryTarget, Setting, SettingError};
 use lake::{Lake, LakeSettings};
-use runtime::health::Board;
+use runtime::health::HealthRegistry;
 use runtime::{Clock, Ids, Meters, RandomIds, Traces, WallClock};
 use stream::{Kafka, KafkaSettings, Registry, RegistrySettings};
 
@@ -45,7 +45,7 @@ pub struct Wiring {
     /// Metrics and traces of this process.
     pub meters: Meters,
     /// Health of its parts.
-    pub board: Board,
+    pub health: HealthRegistry,
 }
 impl Wiring {
     /// Checks the project and connects. On the embedded target the first process of a project hosts
@@ -57,6 +57,11 @@ impl Wiring {
     /// The same for an operation that only looks at what is sound of a project.
     pub async fn open_sound(at: &Location, sound: &Sound) -> Result<Self> {
         Self::over(at, sound.project.clone(), true).await
+    }
+
+    /// Whether stages create what is missing. Where nothing is created unless asked, `apply` does.
+    pub(crate) fn creates(&self) -> bool {
+        self.host.is_some()
     }
 
     async fn over(at: &Location, project: Arc<Project>, sound: bool) -> Result<Self> {
@@ -87,7 +92,7 @@ impl Wiring {
             clock: Arc::new(WallClock),
             ids,
             meters: Meters::traced(Traces::from_environment().context("cannot start tracing")?),
-            board: Board::default(),
+            health: HealthRegistry::default(),
         })
     }
     /// Waits for checkpoints under way, and lets go of the embedded broker when this process hosts it.

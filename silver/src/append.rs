@@ -11,13 +11,13 @@ use std::sync::Arc;
 use ahash::{AHashMap, AHashSet};
 use arrow::array::{Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema};
-use model::Version;
+use model::{Sequence, Version};
 
-use crate::decide::{Decision, replaced, result};
+use crate::decide::{Decision, Tally, replaced, result};
 use crate::error::{Fitting as _, Result};
-use crate::event::{Event, Outcome, Outcomes, Seq, Verdict};
+use crate::event::{Event, Outcome, Verdict};
 use crate::fold::{Image, Mark, Version as Row};
-use crate::judge::{Asked, Desk, Rules};
+use crate::judge::{Desk, Rules};
 use crate::table::read_seqs;
 
 /// What names an event.
@@ -27,13 +27,13 @@ enum Name {
     Place(Arc<str>, i32, i64),
 }
 impl Name {
-    fn of(seq: &Seq) -> Self {
+    fn of(seq: &Sequence) -> Self {
         match seq.named() {
             Some((epoch, lsn, tx_order)) => Self::Source(epoch, lsn, tx_order),
             None => Self::place(seq),
         }
     }
-    fn place(seq: &Seq) -> Self {
+    fn place(seq: &Sequence) -> Self {
         Self::Place(Arc::clone(&seq.topic_id), seq.partition, seq.offset)
     }
 }
@@ -43,13 +43,10 @@ pub struct Appender {
     rules: Rules,
     desk: Desk,
     events: Vec<Event>,
-    outcomes: Outcomes,
-    no_event: u64,
-    quarantine: Vec<RecordBatch>,
-    asked: AHashMap<String, Asked>,
-    held: AHashMap<Name, Seq>,
+    tally: Tally,
+    held: AHashMap<Name, Sequence>,
     /// The same rows by their coordinates.
-    placed: AHashMap<Name, Seq>,
+    placed: AHashMap<Name, Sequence>,
 }
 
 impl Appender {
@@ -59,10 +56,7 @@ impl Appender {
             desk: rules.desk()?,
             rules,
             events: Vec::new(),
-            outcomes: Outcomes::default(),
-            no_event: 0,
-            quarantine: Vec::new(),
-            asked: AHashMap::new(),
+            tally: Tally::default(),
             held: AHashMap::new(),
             placed: AHashMap::new(),
         })
@@ -70,13 +64,8 @@ impl Appender {
 
     /// Takes rows of a bronze version. With `keep_aside` what is put aside is part of the decision.
     pub fn take(&mut self, bronze: &RecordBatch, version: Version, keep_aside: bool) -> Result<()> {
-        let judged = self.rules.judge(bronze, &mut self.desk, keep_aside.then_some(version))?;
-        self.outcomes += judged.outcomes;
-        self.no_event += judged.no_event;
-        self.quarantine.extend(judged.quarantine);
-        for (name, asked) in judged.asked {
-            self.asked.entry(name).or_default().add(&asked);
-        }
+        let mut judged = self.rules.judge(bronze, &mut self.desk, keep_aside.then_some(version))?;
+        self.tally.add(&mut judged);
         self.events.extend(judged.events);
         Ok(())
     }
@@ -86,7 +75,8 @@ impl Appender {
         let kept = self.events.iter().filter(|e| e.verdict == Verdict::Row);
         let named: Vec<_> = kept.filter_map(|e| e.seq.named()).collect();
         // A record appended again replaces the row it made, whatever it says by now.
-        let placed: Vec<&Seq> = self.events.iter().filter(|e| e.redrive.is_some()).map(|e| &e.seq).collect();
+        let placed: Vec<&Sequence> =
+            self.events.iter().filter(|e| e.redrive.is_some()).map(|e| &e.seq).collect();
         let mut wanted = Vec::new();
         if !named.is_empty() {
             let named: std::collections::BTreeSet<_> = named.into_iter().collect();
@@ -119,7 +109,7 @@ impl Appender {
         let mut events = std::mem::take(&mut self.events);
         events.sort_by(|a, b| (&a.seq, &a.redrive).cmp(&(&b.seq, &b.redrive)));
         let mut taken: AHashMap<Name, ()> = AHashMap::with_capacity(events.len());
-        let (mut rows, mut removed): (Vec<Row>, AHashSet<Seq>) = (Vec::new(), AHashSet::new());
+        let (mut rows, mut removed): (Vec<Row>, AHashSet<Sequence>) = (Vec::new(), AHashSet::new());
         let replaced = replaced(&events);
         for (at, event) in events.iter().enumerate() {
             let made = self.placed.get(&Name::place(&event.seq));
@@ -131,21 +121,21 @@ impl Appender {
                 Verdict::Filtered => Outcome::Filtered,
                 Verdict::Row | Verdict::Delete => self.keep(event, &mut taken, &mut rows, &mut removed),
             };
-            self.outcomes.count(outcome);
+            self.tally.outcomes.count(outcome);
         }
         let table = &self.rules.table;
         let upserts = result::upserts(&self.rules, &self.desk, &rows.iter().collect::<Vec<_>>());
         let upserts = upserts.fitting(table, "rows to write")?;
-        let removed: Vec<&Seq> = removed.iter().collect();
+        let removed: Vec<&Sequence> = removed.iter().collect();
         let removes =
             if removed.is_empty() { None } else { Some(places(&removed).fitting(table, "rows to write")?) };
         Ok(Decision {
             removes,
             upserts: (upserts.num_rows() > 0).then_some(upserts),
-            quarantine: self.quarantine,
-            outcomes: self.outcomes,
-            no_event: self.no_event,
-            asked: self.asked.into_iter().collect(),
+            quarantine: self.tally.quarantine,
+            outcomes: self.tally.outcomes,
+            no_event: self.tally.no_event,
+            asked: self.tally.asked.into_iter().collect(),
             ..Decision::default()
         })
     }
@@ -155,7 +145,7 @@ impl Appender {
         event: &Event,
         taken: &mut AHashMap<Name, ()>,
         rows: &mut Vec<Row>,
-        removed: &mut AHashSet<Seq>,
+        removed: &mut AHashSet<Sequence>,
     ) -> Outcome {
         let name = Name::of(&event.seq);
         if taken.contains_key(&name) {
@@ -182,7 +172,7 @@ impl Appender {
 }
 
 /// Coordinates of events.
-fn places(seqs: &[&Seq]) -> Result<RecordBatch, arrow::error::ArrowError> {
+fn places(seqs: &[&Sequence]) -> Result<RecordBatch, arrow::error::ArrowError> {
     let topics: StringArray = seqs.iter().map(|s| Some(&*s.topic_id)).collect();
     let partitions = Int64Array::from_iter_values(seqs.iter().map(|s| i64::from(s.partition)));
     let offsets = Int64Array::from_iter_values(seqs.iter().map(|s| s.offset));

@@ -18,8 +18,9 @@ use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, Schema, SchemaRef, TimestampMicrosecondType};
 use arrow::error::ArrowError;
 use catalog::{Envelope, Snapshots, Topic};
+use model::{Micros, Sequence};
 
-use crate::event::{Name, Seq};
+use crate::event::Name;
 
 mod absent;
 mod columns;
@@ -121,7 +122,7 @@ pub struct Changes {
     /// What each is.
     pub ops: Vec<Op>,
     /// Their places in the order of changes.
-    pub seqs: Vec<Seq>,
+    pub seqs: Vec<Sequence>,
     /// What they are recognised by when they come again, where their places do not say it.
     pub names: Vec<Option<Name>>,
     /// Rows that a snapshot known to be whole says are its last of this table.
@@ -141,7 +142,7 @@ pub struct Changes {
 impl Reader {
     /// A reader of `bronze` rows. The error says what the table lacks.
     pub fn try_new(topic: &Topic, bronze: &Schema) -> Result<Self, String> {
-        let schema = catalog::avro::changes_schema(topic, bronze).map_err(|e| e.to_string())?;
+        let schema = catalog::columns::changes_schema(topic, bronze).map_err(|e| e.to_string())?;
         let width = schema.index_of("_op").map_err(|e| e.to_string())?;
         let keys = match bronze.field_with_name("_keys").map(|f| f.data_type()) {
             Ok(DataType::Struct(fields)) => fields.iter().map(|f| f.name().clone()).collect(),
@@ -160,7 +161,7 @@ impl Reader {
         })
     }
     /// As it, of a table that says with this property what stands for columns in rows that lack them.
-    pub fn with_defaults(self, property: Option<&str>) -> Result<Self, serde_json::Error> {
+    pub fn with_defaults(self, property: Option<&str>) -> Result<Self, String> {
         Ok(Self { absent: Absent::of(property)?, ..self })
     }
     /// The columns of `changes(…)`.
@@ -187,9 +188,9 @@ impl Reader {
         bronze.fields().iter().map(|f| f.name().clone()).filter(|name| !skipped(name)).collect()
     }
 
-    /// The newest event time of these rows, microseconds, for a clock that follows events. One that lies
+    /// The newest event time of these rows, for a clock that follows events. One that lies
     /// more than a day after its record reached Kafka is a mistake of the source and moves no clock.
-    pub fn newest_event(&self, bronze: &RecordBatch) -> Result<Option<i64>, ArrowError> {
+    pub fn newest_event(&self, bronze: &RecordBatch) -> Result<Option<Micros>, ArrowError> {
         let bronze = &self.absent.fill(bronze)?;
         // Kafka's time stands in for the source's only where the source has none at all: a tombstone, or
         // a record that cannot be decoded, moves no clock.
@@ -205,7 +206,7 @@ impl Reader {
             arrived.is_none_or(|arrived| at <= arrived.saturating_add(A_DAY))
         };
         let newest = times.iter().enumerate().filter_map(|(row, at)| at.filter(|at| plausible(row, *at)));
-        Ok(newest.max())
+        Ok(newest.max().map(Micros))
     }
 
     /// Reads a batch of bronze rows.
@@ -238,7 +239,7 @@ impl Reader {
         let redriven = redriven.iter().flat_map(|c| c.iter().enumerate());
         Ok(Changes {
             view,
-            seqs: order.seqs(),
+            seqs: order.seqs()?,
             names: order.names(&ops),
             of_snapshot: (0..rows).filter(read).collect(),
             last_of_snapshot,

@@ -20,7 +20,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use lake::{Commit, Expect, Keys, Lake, Landing, Remove, Table, TableSpec};
-use model::{AppId, Positions, ProjectName, TableName, Version};
+use model::{AppId, Millis, Positions, ProjectName, TableName, Version};
 use runtime::traces::Cause;
 use runtime::{CancellationToken, Ids};
 use stage::{CommitInfo, Outcomes, info};
@@ -70,9 +70,9 @@ pub struct Span {
     /// Fingerprint of the plan.
     pub plan: i64,
     /// The newest event time of its rows, for a project whose clock follows events.
-    pub newest_event_ms: Option<i64>,
+    pub newest_event: Option<Millis>,
     /// The newest Kafka timestamp of its rows, for whoever shows how fresh the next table is.
-    pub newest_arrival_ms: Option<i64>,
+    pub newest_arrival: Option<Millis>,
     /// The span of this commit.
     pub cause: Option<Cause>,
 }
@@ -165,12 +165,12 @@ impl Committer {
         if main.is_some() {
             set.set(AppId::plan(), span.plan);
         }
-        let info = CommitInfo::Silver(info::Silver {
+        let info = CommitInfo::Silver(info::SilverCommit {
             project: self.project.to_string(),
-            input: info::Span { table: span.bronze.to_string(), from: span.from, to: span.to.0 },
+            input: info::VersionRange { table: span.bronze.to_string(), from: span.from, to: span.to.0 },
             outcomes: main,
-            newest_event_ms: span.newest_event_ms.filter(|_| main.is_some()),
-            newest_arrival_ms: span.newest_arrival_ms.filter(|_| main.is_some()),
+            newest_event_ms: span.newest_event.filter(|_| main.is_some()),
+            newest_arrival_ms: span.newest_arrival.filter(|_| main.is_some()),
             traceparent: span.cause.as_ref().filter(|_| main.is_some()).map(ToString::to_string),
         });
         let replaces = !matches!(rows.remove, Remove::Nothing);

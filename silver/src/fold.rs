@@ -11,7 +11,9 @@
 //! What the source's row looks like (its *image*) is kept apart from what the table shows: a row that
 //! WHERE or an expectation keeps out of the table is still where unchanged values come from.
 
-use crate::event::{Event, Outcome, Seq, Truncate, Verdict};
+use model::Sequence;
+
+use crate::event::{Event, Outcome, Truncate, Verdict};
 use crate::judge::Times;
 
 mod state;
@@ -117,7 +119,7 @@ impl Fold<'_> {
     }
 
     /// What a key that another takes values from leaves to an event at `seq`.
-    pub fn leaves(&self, state: &State, seq: &Seq) -> Before {
+    pub fn leaves(&self, state: &State, seq: &Sequence) -> Before {
         let mut state = State { standing: None, ..state.clone() };
         self.sweep(&mut state, Some(seq), &mut []);
         state.leaves().clone()
@@ -163,14 +165,14 @@ impl Fold<'_> {
     }
 
     /// Truncates that an event at `until` comes behind, and that the key has not met yet.
-    fn sweep(&self, state: &mut State, until: Option<&Seq>, outcomes: &mut [Outcome]) {
+    fn sweep(&self, state: &mut State, until: Option<&Sequence>, outcomes: &mut [Outcome]) {
         state.swept.resize(self.truncates.len(), false);
         for (at, truncate) in self.truncates.iter().enumerate().skip(state.swept_all) {
             if state.swept[at] || until.is_some_and(|until| !truncate.precedes(until)) {
                 continue;
             }
             state.swept[at] = true;
-            let newer = |seq: Option<&Seq>| seq.is_some_and(|seq| truncate.precedes(seq));
+            let newer = |seq: Option<&Sequence>| seq.is_some_and(|seq| truncate.precedes(seq));
             // Only a key from the table can be ahead of a truncate it meets here.
             if newer(state.top.as_ref()) {
                 continue;
@@ -189,13 +191,13 @@ impl Fold<'_> {
         }
     }
 
-    fn leave(&self, state: &mut State, event: &Event, seq: &Seq, why: Absence) {
+    fn leave(&self, state: &mut State, event: &Event, seq: &Sequence, why: Absence) {
         self.close(state, &Mark::New(seq.clone(), event.at));
         let carried = why == Absence::Filtered && event.unchanged.as_ref().is_some_and(|u| u.verdict);
         state.gone = Some(Gone { seq: seq.clone(), at: event.at, why, carried });
     }
 
-    fn enter(&self, state: &mut State, event: &Event, seq: &Seq, image: Image) {
+    fn enter(&self, state: &mut State, event: &Event, seq: &Sequence, image: Image) {
         state.gone = None;
         let carried = event.unchanged.is_some();
         let start = Mark::New(seq.clone(), event.at);

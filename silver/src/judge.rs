@@ -20,13 +20,13 @@ use arrow::compute::{cast, take_record_batch};
 use arrow::datatypes::{DataType, Int64Type, SchemaRef, TimestampMicrosecondType};
 use arrow::row::Rows;
 use catalog::{Kind, Otherwise};
-use model::{TableName, Version};
+use model::{Micros, Sequence, TableName, Version};
 use query::expectations::{Condition, Expectations};
 use query::projection::Projection;
 
 use crate::changes::{Changes, Op, Reader};
 use crate::error::{Fitting as _, Result};
-use crate::event::{Event, KeyId, Outcome, Outcomes, RowRef, Seq, Truncate, Verdict};
+use crate::event::{Event, KeyId, Outcome, Outcomes, RowRef, Truncate, Verdict};
 use crate::keys::{Keys, any_null};
 use crate::pool::Pool;
 use crate::snapshots::Snapshots;
@@ -82,9 +82,9 @@ pub enum Times {
 }
 impl Times {
     /// The time of a sequence.
-    pub fn at(self, sequence: Option<i64>) -> Option<i64> {
+    pub fn at(self, sequence: Option<i64>) -> Option<Micros> {
         match self {
-            Self::OfSequence(unit) => sequence?.checked_mul(unit),
+            Self::OfSequence(unit) => sequence?.checked_mul(unit).map(Micros),
             Self::OfEvent | Self::Unknown => None,
         }
     }
@@ -140,6 +140,7 @@ impl Rules {
         let matches = |b: &RecordBatch| self.projection.matches(b);
         let passes =
             robust::mask(&changes.view, matches, |row, e| drop(faults.insert(row, format!("WHERE: {e}"))));
+        let passes = passes.fitting(&self.table, "the WHERE of the model")?;
         let projected = self.project(&changes, &passes, &mut faults)?;
         let left_out = self.left_out(&changes)?;
         let (broken, passed) = self.broken(&changes, &projected, &passes, &left_out)?;
@@ -179,7 +180,7 @@ impl Rules {
         let redriven: AHashMap<usize, Arc<str>> = changes.redriven.iter().cloned().collect();
         let times = changes.view.column_by_name("_ts").map(|c| c.as_primitive::<TimestampMicrosecondType>());
         let time = |row: usize| match self.times {
-            Times::OfEvent => times.and_then(|c| c.is_valid(row).then(|| c.value(row))),
+            Times::OfEvent => times.and_then(|c| c.is_valid(row).then(|| Micros(c.value(row)))),
             by_sequence => by_sequence.at(changes.seqs[row].lsn),
         };
         let mut judged = Judged { asked: self.asked(facts), ..Judged::default() };
@@ -279,6 +280,7 @@ impl Rules {
         for (condition, op) in [(&self.deletes_when, Op::Delete), (&self.truncates_when, Op::Truncate)] {
             let Some(condition) = condition else { continue };
             let says = robust::mask(&changes.view, |b| condition.is_true(b), |_, _| {});
+            let says = says.fitting(&self.table, "deletes and truncates of the model")?;
             for (row, current) in changes.ops.iter_mut().enumerate() {
                 if current.is_row() && says.value(row) {
                     *current = op;
@@ -313,7 +315,7 @@ impl Rules {
                     }
                 },
             );
-            columns.push(column);
+            columns.push(column.fitting(&self.table, "a column of the model")?);
         }
         RecordBatch::try_new(Arc::clone(&self.columns), columns).fitting(&self.table, "the model's rows")
     }
@@ -322,7 +324,9 @@ impl Rules {
         let column = |&at: &usize| {
             let field = self.columns.field(at);
             let at = self.projection.schema().index_of(field.name()).fitting(&self.table, "a key column")?;
-            Ok(robust::column(view, field.data_type(), |b| self.projection.column(b, at), |_, _| {}))
+            let column =
+                robust::column(view, field.data_type(), |b| self.projection.column(b, at), |_, _| {});
+            column.fitting(&self.table, "a key column")
         };
         self.keys.iter().map(column).collect()
     }
@@ -365,6 +369,6 @@ impl Rules {
 }
 
 /// A whole snapshot acts as a truncate at its LSN: below its own rows, above everything older.
-fn snapshot_start(last: &Seq) -> Seq {
-    Seq { tx_order: None, offset: -1, ..last.clone() }
+fn snapshot_start(last: &Sequence) -> Sequence {
+    Sequence { tx_order: None, offset: -1, ..last.clone() }
 }

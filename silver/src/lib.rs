@@ -5,7 +5,7 @@
 //! | [`settings`], [`error`] | what an operator may change; what can go wrong |
 //! | [`changes`] | rows of a bronze table as the rows of `changes(…)` |
 //! | [`judge`] | a model's SQL and expectations on those rows: from rows to events with a verdict |
-//! | [`event`] | `Seq`, `Event`, `Verdict`, `Outcome` |
+//! | [`event`] | `Event`, `Truncate`, `Verdict`, `Outcome` |
 //! | [`fold`] | **the** fold: what a key's events, in sequence order, make of it |
 //! | [`pool`], [`keys`] | rows by reference, and how a folded row is put together from several; keys by number |
 //! | [`decide`] | rows at hand + what is remembered + new events → what to write, or which keys to fold again |
@@ -47,7 +47,7 @@ pub mod table;
 #[cfg(test)]
 mod tests;
 
-pub use catalog::stages::Silver as Settings;
+pub use catalog::SilverSettings as Settings;
 pub use error::{Error, Result};
 pub use rebuild::{Recomputed, rebuild, recompute};
 pub use run::{Context, followed, run, tables};

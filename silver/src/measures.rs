@@ -3,10 +3,10 @@
 //! It is the project's: the wall clock's, or with `clock: events` that of the newest event the table has seen,
 //! floored to the model's `tick`.
 
+use catalog::ClockKind;
 use catalog::Model;
-use catalog::project::ClockKind;
 use lake::Table;
-use model::{ClockMs, Version};
+use model::{ClockMs, Millis, Version};
 use stage::CommitInfo;
 
 use crate::error::{OfTable as _, Result};
@@ -28,11 +28,11 @@ pub async fn as_of(clock: ClockKind, now: ClockMs, model: &Model, table: &Table)
                 Err(lake::Error::LogGone { .. }) => Vec::new(),
                 entries => entries.of(&model.name)?,
             };
-            let said: Vec<CommitInfo> = entries.iter().filter_map(CommitInfo::said).collect();
+            let said: Vec<CommitInfo> = entries.iter().filter_map(CommitInfo::parse_lossy).collect();
             let event = said.iter().filter_map(CommitInfo::newest_event_ms).max();
             // Records without a time of their own have that of their arrival.
             let newest = event.or_else(|| said.iter().filter_map(CommitInfo::newest_arrival_ms).max());
-            ClockMs(newest.unwrap_or_default())
+            newest.map_or(ClockMs(0), Millis::on_clock)
         }
     };
     let tick = i64::try_from(model.tick.as_millis()).unwrap_or(i64::MAX).max(1);

@@ -17,8 +17,9 @@ use arrow::array::{
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::error::ArrowError;
+use model::{Micros, Sequence};
 
-use crate::event::{KeyId, Seq, Truncate};
+use crate::event::{KeyId, Truncate};
 use crate::fold::{Absence, Gone};
 use crate::keys::Keys;
 use crate::snapshots::Snapshots;
@@ -37,7 +38,7 @@ pub enum Note {
     /// The key has no row since this event.
     Gone(KeyId, Gone),
     /// This event of the key had no effect on the table.
-    Skipped(KeyId, Seq),
+    Skipped(KeyId, Sequence),
     /// All keys lost their rows.
     Truncated(Truncate),
     /// A row of `new` took values from `old` at this event.
@@ -47,12 +48,12 @@ pub enum Note {
         /// The key it has.
         new: KeyId,
         /// The event.
-        seq: Seq,
+        seq: Sequence,
     },
     /// The first row of a snapshot on its partition.
-    Read(Seq),
+    Read(Sequence),
     /// The last row of a snapshot, and its time.
-    Whole(Seq, Option<i64>),
+    Whole(Sequence, Option<Micros>),
 }
 impl Note {
     /// As [`KIND`] holds it.
@@ -73,7 +74,7 @@ impl Note {
             Self::Truncated(_) | Self::Read(_) | Self::Whole(..) => None,
         }
     }
-    fn seq(&self) -> &Seq {
+    fn seq(&self) -> &Sequence {
         match self {
             Self::Gone(_, gone) => &gone.seq,
             Self::Truncated(truncate) => &truncate.seq,
@@ -90,7 +91,7 @@ pub struct Link {
     /// The key it has.
     pub new: Arc<[u8]>,
     /// The event.
-    pub seq: Seq,
+    pub seq: Sequence,
 }
 
 /// Key changes, found by either key.
@@ -221,18 +222,25 @@ pub fn read(rows: &RecordBatch, keys: &mut Keys) -> Result<Vec<Note>, ArrowError
     let (times, seqs, carried) = (read_times(rows, "_ts"), read_seqs(rows)?, read_flags(rows, CARRIED));
     let mut notes = Vec::with_capacity(rows.num_rows());
     for (row, seq) in seqs.into_iter().enumerate() {
-        let why = if whys[row].as_deref() == Some("filtered") { Absence::Filtered } else { Absence::Deleted };
+        let unknown = |what: &str, found: &Option<Arc<str>>| {
+            let message = format!("a note {what} {found:?} was written by another version");
+            ArrowError::SchemaError(message)
+        };
         notes.push(match kinds[row].as_deref() {
-            Some("gone") => Note::Gone(own[row], Gone { seq, at: times[row], why, carried: carried[row] }),
+            Some("gone") => {
+                let why = match whys[row].as_deref() {
+                    Some("deleted") => Absence::Deleted,
+                    Some("filtered") => Absence::Filtered,
+                    _ => return Err(unknown("of a key that is gone as", &whys[row])),
+                };
+                Note::Gone(own[row], Gone { seq, at: times[row], why, carried: carried[row] })
+            }
             Some("skipped") => Note::Skipped(own[row], seq),
             Some("truncated") => Note::Truncated(Truncate::new(seq, times[row])),
             Some("read") => Note::Read(seq),
             Some("whole") => Note::Whole(seq, times[row]),
             Some("moved") => Note::Moved { old: own[row], new: other[row], seq },
-            unknown => {
-                let message = format!("a note of kind {unknown:?} was written by another version");
-                return Err(ArrowError::SchemaError(message));
-            }
+            _ => return Err(unknown("of kind", &kinds[row])),
         });
     }
     Ok(notes)
@@ -251,4 +259,40 @@ fn optional(wanted: impl Iterator<Item = Option<KeyId>>, keys: &Keys) -> Result<
     });
     let places: arrow::array::UInt32Array = places.collect();
     present.columns().iter().map(|column| arrow::compute::take(column, &places, None)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::Int64Array;
+
+    use super::*;
+
+    #[test]
+    fn a_note_that_another_version_wrote_is_an_error_and_not_a_delete() {
+        let id: SchemaRef = Arc::new(Schema::new(vec![Field::new("id", DataType::Int64, true)]));
+        let mut keys = Keys::try_new(Arc::clone(&id)).expect("a key");
+        let seven = RecordBatch::try_new(id, vec![Arc::new(Int64Array::from(vec![7]))]).expect("a row");
+        let key = keys.numbers(&seven).expect("a key")[0];
+        let topic_id = "t".into();
+        let seq = Sequence {
+            epoch: None,
+            lsn: None,
+            tx_order: None,
+            by_offset: false,
+            offset: 3,
+            partition: 0,
+            topic_id,
+        };
+        let gone = Gone { seq, at: None, why: Absence::Filtered, carried: false };
+        let written = rows(&[Note::Gone(key, gone)], &keys).expect("a row");
+        assert_eq!(read(&written, &mut keys).expect("a note").len(), 1);
+        for (column, text) in [("_why", None), ("_why", Some("expired")), (KIND, Some("expired"))] {
+            let mut columns = written.columns().to_vec();
+            columns[written.schema().index_of(column).expect("a column")] =
+                Arc::new(StringArray::from(vec![text]));
+            let other = RecordBatch::try_new(written.schema(), columns).expect("a row");
+            let error = read(&other, &mut keys).expect_err("unknown");
+            assert!(error.to_string().contains("another version"), "{error}");
+        }
+    }
 }

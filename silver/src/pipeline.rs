@@ -9,7 +9,7 @@ use std::time::Duration;
 use arrow::array::RecordBatch;
 use catalog::{Kind, Model, Otherwise};
 use lake::Compaction;
-use model::{Positions, Reaction, TableName, Version};
+use model::{Micros, Positions, Reaction, TableName, Version};
 use runtime::traces::Role;
 use runtime::{Due, Meter, Retry, State};
 use stage::Control;
@@ -18,7 +18,7 @@ use tokio::sync::Semaphore;
 
 use crate::append::Appender;
 use crate::commit::{Committer, Span, by_columns};
-use crate::decide::{Decider, Decision, Wanted};
+use crate::decide::{Collected, Decision, Recall, Settled, Wanted};
 use crate::error::{Error, OfTable as _, Result};
 use crate::judge::Rules;
 use crate::refold::every_row;
@@ -173,7 +173,7 @@ impl Pipeline {
         let turn = Arc::clone(&self.turns).acquire_owned();
         let _turn = tokio::select! {
             () = self.control.stop.cancelled() => return Ok(false),
-            turn = turn => turn.ok(),
+            turn = turn => turn.expect("nobody closes the turns"),
         };
         let [position, deleted, aside] = open.tables.positions(&open.input);
         let batch = match self.next_batch(open, position, deleted.max(aside)).await {
@@ -202,9 +202,9 @@ impl Pipeline {
         self.meter.records_in(records as u64);
         let (upto, torn) = (batch.upto, deleted > position);
         let mut trace = self.meter.traces().span("silver commit", Role::Writes, &batch.causes);
-        trace.says("lakepulse.table", self.name.to_string());
-        trace.says("lakepulse.input", open.rules.bronze.to_string());
-        trace.says("lakepulse.input.version", upto.position());
+        trace.set_attribute("lakepulse.table", self.name.to_string());
+        trace.set_attribute("lakepulse.input", open.rules.bronze.to_string());
+        trace.set_attribute("lakepulse.input.version", upto.position());
         let decision = if open.rules.kind == Kind::Append {
             self.append(open, batch, aside).await?
         } else {
@@ -218,29 +218,29 @@ impl Pipeline {
             from: position,
             to: upto,
             plan: self.model()?.fingerprint,
-            newest_event_ms: newest_event.map(|at| at.div_euclid(1000)),
-            newest_arrival_ms: arrived.map(|at| at.div_euclid(1000)),
+            newest_event: newest_event.map(Micros::millis),
+            newest_arrival: arrived.map(Micros::millis),
             cause: trace.cause(),
         };
         let landed = self.committer.land(&open.rules, &mut open.tables, &span, decision).await;
         match &landed {
-            Ok(version) => trace.says("lakepulse.version", version.position()),
+            Ok(version) => trace.set_attribute("lakepulse.version", version.position()),
             Err(error) => trace.failed(error),
         }
         drop(trace);
         let version = landed?;
         open.memory = learnt;
         let now = self.ctx.clock.now();
-        self.meter.commit(seconds(now.0 - started.0));
+        self.meter.commit(now.seconds_since(started));
         self.meter.version(version);
         self.meter.records_out(outcomes.applied);
         if let Some(arrived) = arrived {
-            self.meter.fresh(now.0, arrived.div_euclid(1000));
+            self.meter.fresh(now, arrived.millis());
         }
         if let Some(newest) = newest_event {
-            self.meter.event_time_lag(seconds(now.0 - newest.div_euclid(1000)));
+            self.meter.event_time_lag(now.seconds_since(newest.millis().on_clock()));
         }
-        self.meter.holds(open.tables.main.rows(), open.tables.main.files());
+        self.meter.set_table_size(open.tables.main.rows(), open.tables.main.files());
         tracing::debug!(table = %self.name, version = version.0, upto = upto.0, records, "batch committed");
         for downstream in self.ctx.project.catalog.followers(&self.name) {
             self.ctx.announce.announce(&downstream, &self.name, version);
@@ -252,44 +252,47 @@ impl Pipeline {
     /// Decides for a table that keeps rows by key.
     async fn fold(&self, open: &Open, batch: Batch, aside: Option<i64>, torn: bool) -> Result<Decision> {
         let upto = batch.upto;
-        let mut decider = Decider::try_new(open.rules.clone(), open.memory.clone(), torn)?;
-        let mut decider = runtime::cpu::run(move || {
+        let mut events = Collected::try_new(open.rules.clone(), open.memory.clone(), torn)?;
+        let lookup = runtime::cpu::run(move || {
             for (version, rows) in &batch.rows {
                 let keep = Some(version.position()) > aside;
-                rows.iter().try_for_each(|rows| decider.take(rows, *version, keep))?;
+                rows.iter().try_for_each(|rows| events.take(rows, *version, keep))?;
             }
-            Ok::<_, Error>(decider)
+            events.close()
         })
         .await?;
-        let columns = decider.columns();
-        let wanted = decider.wanted()?;
-        let (rows, notes) = match wanted {
-            Wanted::Nothing => (Vec::new(), Vec::new()),
-            Wanted::Keys(keys) => self.find(open, keys, &columns).await?,
+        let (rows, notes) = self.look_up(open, lookup.wanted(), lookup.columns()).await?;
+        let settled = runtime::cpu::run(move || lookup.fold(&rows, &notes)).await?;
+        let refold = match settled {
+            Settled::Decided(decision) => return Ok(*decision),
+            Settled::NeedsHistory(refold) => refold,
+        };
+        let (rows, notes) = self.look_up(open, refold.wanted(), refold.columns()).await?;
+        let recall = runtime::cpu::run(move || refold.hold(&rows, &notes)).await?;
+        let bronze = open.bronze.at(upto).await.of(&self.name)?;
+        let recall = every_row(&open.rules, &bronze, recall, Recall::take).await?;
+        runtime::cpu::run(move || recall.decide()).await
+    }
+
+    /// Rows of the table and notes.
+    async fn look_up(
+        &self,
+        open: &Open,
+        wanted: &Wanted,
+        columns: &[String],
+    ) -> Result<(Vec<RecordBatch>, Vec<RecordBatch>)> {
+        match wanted {
+            Wanted::Nothing => Ok((Vec::new(), Vec::new())),
+            Wanted::Keys(keys) => self.find(open, keys.clone(), columns).await,
             Wanted::Everything => {
-                let rows = open.tables.main.scan(Some(&columns)).await.of(&self.name)?;
+                let rows = open.tables.main.scan(Some(columns)).await.of(&self.name)?;
                 let notes = match &open.tables.deleted {
                     Some(deleted) => deleted.scan(None).await.of(&self.name)?,
                     None => Vec::new(),
                 };
-                (rows, notes)
+                Ok((rows, notes))
             }
-        };
-        let (mut decider, again) = runtime::cpu::run(move || {
-            decider.hold(&rows, &notes)?;
-            let again = decider.settle()?;
-            Ok::<_, Error>((decider, again))
-        })
-        .await?;
-        if let Some(unheld) = again {
-            if unheld.num_rows() > 0 {
-                let (rows, notes) = self.find(open, unheld, &columns).await?;
-                decider.hold(&rows, &notes)?;
-            }
-            let bronze = open.bronze.at(upto).await.of(&self.name)?;
-            decider = every_row(&open.rules, &bronze, decider, Decider::recall).await?;
         }
-        runtime::cpu::run(move || decider.decide()).await
     }
 
     /// Rows of the table and notes with these keys.
@@ -367,17 +370,17 @@ impl Pipeline {
         match taken.of(&self.name) {
             Ok(()) => {
                 self.out = None;
-                self.control.stands(None);
+                self.control.set_waiting(None);
             }
             Err(error @ Error::MeasureFailed { .. }) => {
                 let tried = Positions::default().with(open.input.clone(), position);
                 self.halt(&error, tried).await;
-                self.control.stands(Some(chain(&error)));
+                self.control.set_waiting(Some(chain(&error)));
                 self.out = Some(position);
-                self.due.owe();
+                self.due.mark_dirty();
             }
             Err(error) => {
-                self.due.owe();
+                self.due.mark_dirty();
                 return Err(error);
             }
         }
@@ -386,9 +389,9 @@ impl Pipeline {
 
     /// Whether the table has read a row of bronze. Of one that has not, nothing is said.
     async fn has_seen_rows(&mut self, open: &Open, position: i64) -> Result<bool> {
-        if !self.seen {
+        if let (false, Some(read)) = (self.seen, Version::of_position(position)) {
             self.seen = open.tables.main.rows() != Some(0)
-                || match open.bronze.changes(None, Version(position.max(0).cast_unsigned())).await {
+                || match open.bronze.changes(None, read).await {
                     Err(lake::Error::LogGone { .. }) => true,
                     changes => !changes.of(&self.name)?.is_empty(),
                 };
@@ -398,7 +401,7 @@ impl Pipeline {
 
     /// Between two commits.
     async fn keep_up(&mut self, open: &mut Open) -> Result<()> {
-        self.due.owe();
+        self.due.mark_dirty();
         self.commits += 1;
         if self.commits >= self.ctx.settings.compact_every {
             self.commits = 0;
@@ -411,10 +414,4 @@ impl Pipeline {
         }
         Ok(())
     }
-}
-
-fn seconds(millis: i64) -> f64 {
-    #[allow(clippy::cast_precision_loss, reason = "a span of milliseconds for a metric")]
-    let millis = millis.max(0) as f64;
-    millis / 1000.0
 }

@@ -13,7 +13,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use catalog::{Catalog, Kind, Model};
 use lake::{Lake, Table};
-use model::{AppId, Version};
+use model::{AppId, Micros, Version};
 
 use crate::append::Appender;
 use crate::commit::{Committer, Span, Tables};
@@ -40,7 +40,7 @@ pub struct Recomputed {
     /// Rows that must be put aside.
     pub quarantine: Vec<RecordBatch>,
     notes: Option<RecordBatch>,
-    newest_event: Option<i64>,
+    newest_event: Option<Micros>,
     /// The bronze version this is the fold of.
     pub upto: Version,
 }
@@ -53,7 +53,7 @@ pub async fn recompute(catalog: &Catalog, model: &Model, lake: &Lake, upto: Vers
     if rules.kind == Kind::Append {
         let reading = (Appender::try_new(rules.clone())?, None);
         let (reader, table) = (Arc::clone(&rules.reader), rules.table.clone());
-        let keep = move |(on, newest): &mut (Appender, Option<i64>), rows: &RecordBatch| {
+        let keep = move |(on, newest): &mut (Appender, Option<Micros>), rows: &RecordBatch| {
             *newest = (*newest).max(reader.newest_event(rows).fitting(&table, "event times")?);
             on.take(rows, Version(0), true)
         };
@@ -89,8 +89,8 @@ pub async fn rebuild(catalog: &Catalog, model: &Model, by: &Committer) -> Result
         from,
         to: new.upto,
         plan: model.fingerprint,
-        newest_event_ms: new.newest_event.map(|at| at.div_euclid(1000)),
-        newest_arrival_ms: None,
+        newest_event: new.newest_event.map(Micros::millis),
+        newest_arrival: None,
         cause: None,
     };
     if tables.quarantine.is_some() || !new.quarantine.is_empty() {
@@ -126,7 +126,7 @@ struct All {
     snapshots: Snapshots,
     outcomes: Outcomes,
     quarantine: Vec<RecordBatch>,
-    newest_event: Option<i64>,
+    newest_event: Option<Micros>,
 }
 impl All {
     fn try_new(rules: Rules) -> Result<Self> {

@@ -11,7 +11,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::event::{Seq, Truncate};
+use model::{Micros, Sequence};
+
+use crate::event::Truncate;
 
 type Place = (Option<i64>, i64, Arc<str>, i32);
 type Whole = (Option<i64>, i64, Arc<str>);
@@ -22,18 +24,18 @@ pub struct Snapshots {
     /// The first row on a partition.
     first: BTreeMap<Place, i64>,
     /// Snapshots whose last row was seen: where, and its time.
-    last: BTreeMap<Whole, (i32, i64, Option<i64>)>,
+    last: BTreeMap<Whole, (i32, i64, Option<Micros>)>,
 }
 impl Snapshots {
     /// A row of a snapshot.
-    pub fn read(&mut self, seq: &Seq) {
+    pub fn read(&mut self, seq: &Sequence) {
         let Some(lsn) = seq.lsn else { return };
         let at = (seq.epoch, lsn, Arc::clone(&seq.topic_id), seq.partition);
         let first = self.first.entry(at).or_insert(seq.offset);
         *first = (*first).min(seq.offset);
     }
     /// Its last one.
-    pub fn end(&mut self, seq: &Seq, at: Option<i64>) {
+    pub fn end(&mut self, seq: &Sequence, at: Option<Micros>) {
         let Some(lsn) = seq.lsn else { return };
         let held = self.last.entry((seq.epoch, lsn, Arc::clone(&seq.topic_id)));
         let new = (seq.partition, seq.offset, at);
@@ -45,7 +47,7 @@ impl Snapshots {
     pub fn truncates(&self) -> Vec<Truncate> {
         let truncate = |((epoch, lsn, topic_id, partition), first): (&Place, &i64)| {
             let (.., at) = self.last.get(&(*epoch, *lsn, Arc::clone(topic_id)))?;
-            let seq = Seq {
+            let seq = Sequence {
                 epoch: *epoch,
                 lsn: Some(*lsn),
                 tx_order: None,
@@ -59,8 +61,8 @@ impl Snapshots {
         self.first.iter().filter_map(truncate).collect()
     }
     /// First rows and ends that `known` does not have, each with its time.
-    pub fn beyond(&self, known: &Self) -> (Vec<Seq>, Vec<(Seq, Option<i64>)>) {
-        let seq = |epoch: Option<i64>, lsn: i64, topic_id: &Arc<str>, partition: i32, offset: i64| Seq {
+    pub fn beyond(&self, known: &Self) -> (Vec<Sequence>, Vec<(Sequence, Option<Micros>)>) {
+        let seq = |epoch: Option<i64>, lsn: i64, topic_id: &Arc<str>, partition: i32, offset: i64| Sequence {
             epoch,
             lsn: Some(lsn),
             tx_order: None,

@@ -14,10 +14,9 @@ use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef, TimeUnit, 
 use arrow::error::ArrowError;
 use catalog::{Kind, Model};
 use lake::{Lake, Table, TableSpec};
-use model::{AppId, Positions, ProjectName, TableName, Version};
+use model::{AppId, Micros, Positions, ProjectName, Sequence, TableName, Version};
 
 use crate::error::{Error, OfTable as _, Result};
-use crate::event::Seq;
 
 /// Whether the row also rests on events before its last.
 pub const CARRIED: &str = "_carried";
@@ -44,9 +43,10 @@ pub fn seq_fields() -> Vec<Field> {
 const BY_OFFSET: i64 = -1;
 
 /// Values of [`seq_fields`].
-pub fn seq_columns<'a>(seqs: impl Iterator<Item = &'a Seq> + Clone) -> Vec<ArrayRef> {
-    let numbers =
-        |part: fn(&Seq) -> Option<i64>| Arc::new(seqs.clone().map(part).collect::<Int64Array>()) as ArrayRef;
+pub fn seq_columns<'a>(seqs: impl Iterator<Item = &'a Sequence> + Clone) -> Vec<ArrayRef> {
+    let numbers = |part: fn(&Sequence) -> Option<i64>| {
+        Arc::new(seqs.clone().map(part).collect::<Int64Array>()) as ArrayRef
+    };
     vec![
         numbers(|s| s.epoch),
         numbers(|s| s.lsn),
@@ -58,7 +58,7 @@ pub fn seq_columns<'a>(seqs: impl Iterator<Item = &'a Seq> + Clone) -> Vec<Array
 }
 
 /// The events that rows come from, by the columns of [`seq_fields`].
-pub fn read_seqs(rows: &RecordBatch) -> Result<Vec<Seq>, ArrowError> {
+pub fn read_seqs(rows: &RecordBatch) -> Result<Vec<Sequence>, ArrowError> {
     let column = |name: &str| {
         let missing = || ArrowError::SchemaError(format!("there is no column `{name}`"));
         rows.column_by_name(name).ok_or_else(missing)
@@ -74,22 +74,29 @@ pub fn read_seqs(rows: &RecordBatch) -> Result<Vec<Seq>, ArrowError> {
         topics.ok_or_else(|| ArrowError::SchemaError("`_topic_id` is no STRING".to_owned()))?;
     let part = |column: &Int64Array, row: usize| column.is_valid(row).then(|| column.value(row));
     let mut topic_id: Arc<str> = Arc::from("");
-    let seq = |row: usize| {
+    let seq = |row: usize| -> Result<Sequence, ArrowError> {
         let topic = if topics.is_valid(row) { topics.value(row) } else { "" };
         if *topic_id != *topic {
             topic_id = Arc::from(topic);
         }
-        Seq {
+        Ok(Sequence {
             epoch: part(&epoch, row),
             lsn: part(&lsn, row),
             tx_order: part(&tx_order, row).filter(|order| *order != BY_OFFSET),
             by_offset: part(&tx_order, row) == Some(BY_OFFSET),
             offset: part(&offset, row).unwrap_or_default(),
-            partition: i32::try_from(part(&partition, row).unwrap_or_default()).unwrap_or(i32::MAX),
+            partition: partition_of(part(&partition, row))?,
             topic_id: Arc::clone(&topic_id),
-        }
+        })
     };
-    Ok((0..rows.num_rows()).map(seq).collect())
+    (0..rows.num_rows()).map(seq).collect()
+}
+
+/// A stored partition. A null, which stands in rows that are of no topic, is the first.
+pub(crate) fn partition_of(stored: Option<i64>) -> Result<i32, ArrowError> {
+    let stored = stored.unwrap_or_default();
+    i32::try_from(stored)
+        .map_err(|_| ArrowError::SchemaError(format!("`_partition` is {stored}, which no topic has")))
 }
 
 /// Microseconds, UTC.
@@ -98,15 +105,15 @@ pub fn time_type() -> DataType {
 }
 
 /// A column of times.
-pub fn time_column(times: impl Iterator<Item = Option<i64>>) -> ArrayRef {
-    Arc::new(times.collect::<TimestampMicrosecondArray>().with_timezone("UTC"))
+pub fn time_column(times: impl Iterator<Item = Option<Micros>>) -> ArrayRef {
+    Arc::new(times.map(|at| at.map(|at| at.0)).collect::<TimestampMicrosecondArray>().with_timezone("UTC"))
 }
 
 /// Times of a column; null where there is none.
-pub fn read_times(rows: &RecordBatch, name: &str) -> Vec<Option<i64>> {
+pub fn read_times(rows: &RecordBatch, name: &str) -> Vec<Option<Micros>> {
     let column = rows.column_by_name(name).and_then(|c| c.as_primitive_opt::<TimestampMicrosecondType>());
     match column {
-        Some(column) => column.iter().collect(),
+        Some(column) => column.iter().map(|at| at.map(Micros)).collect(),
         None => vec![None; rows.num_rows()],
     }
 }
@@ -196,10 +203,22 @@ pub async fn standing(lake: &Lake, model: &Model) -> Result<Standing> {
         None => None,
     };
     let position = |table: &Table| table.positions().get(&AppId::table(bronze.as_ref()?.id()));
-    let consumed = table.as_ref().and_then(position).map(|v| Version(v.max(0).cast_unsigned()));
+    let consumed = table.as_ref().and_then(position).and_then(Version::of_position);
     Ok(Standing {
         consumed,
         available: bronze.as_ref().map(Table::version),
         version: table.as_ref().map(Table::version),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_partition_that_no_topic_has_is_an_error_and_not_the_last_one() {
+        assert_eq!(partition_of(Some(3)).expect("a partition"), 3);
+        assert_eq!(partition_of(None).expect("of no topic"), 0);
+        assert!(partition_of(Some(1 << 40)).is_err());
+    }
 }

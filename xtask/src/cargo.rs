@@ -1,10 +1,10 @@
-//! Cargo within cargo.
+//! Runs cargo within cargo.
 
 use std::ffi::OsString;
 use std::process::Command;
 
-/// Cargo, as a shell would start it. What `cargo run` tells this program of itself is left out: build scripts
-/// watch some of it, so hundreds of crates would be compiled again, and once more by the next plain build.
+/// Cargo as started from a shell. The variables that `cargo run` sets for this program are removed: build
+/// scripts watch some of them, so hundreds of crates would be rebuilt, and again by the next plain build.
 pub fn cargo() -> Command {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo")));
     for (name, _) in std::env::vars_os() {

@@ -1,8 +1,9 @@
-//! `cargo xtask fuzz TARGET [--runs N] [--seconds S]`: a target with libFuzzer, from its corpus; `all` of them.
+//! `cargo xtask fuzz TARGET [--runs N] [--seconds S]`: runs a target with libFuzzer on its corpus; `all` runs
+//! all.
 //!
-//! cargo-fuzz builds every crate anew with its flags, 700 of them. Here only ours are instrumented
-//! (`fuzz/instrument`); what they depend on is taken as it is built already. New inputs that reach something
-//! else are kept outside of the repository, a crash where libFuzzer says.
+//! cargo-fuzz rebuilds every crate with its flags, 700 of them. Here only our own crates are instrumented
+//! (`fuzz/instrument`), and their dependencies are used as they are built already. New inputs with more
+//! coverage are kept outside of the repository, and crashes where libFuzzer reports them.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -12,13 +13,13 @@ use cargo_metadata::MetadataCommand;
 
 use crate::cargo::cargo;
 
-/// Limits of one run: half a gigabyte and ten seconds an input.
+/// Limits of one run: half a gigabyte, and ten seconds per input.
 const LIMITS: [&str; 4] = ["-rss_limit_mb=512", "-timeout=10", "-max_len=16384", "-print_final_stats=1"];
 
-/// Targets that run at once where all do.
+/// Targets that run concurrently for `all`.
 const AT_ONCE: usize = 2;
 
-/// Builds and runs the target that the arguments name, or `all`.
+/// Builds and runs the given target, or `all`.
 pub fn run(args: &[String]) -> Result<String> {
     let (target, rest) = args.split_first().context("name a target, or `all`: `cargo xtask fuzz TARGET`")?;
     let mut limits: Vec<String> = LIMITS.iter().map(ToString::to_string).collect();
@@ -38,7 +39,7 @@ pub fn run(args: &[String]) -> Result<String> {
     let targets = if target == "all" { all(&root)? } else { vec![target.clone()] };
     let mut build = cargo();
     build.current_dir(&root).env("RUSTC_WORKSPACE_WRAPPER", root.join("fuzz/instrument"));
-    // The whole workspace and a test: features, and with them all that is built already, are those of every build.
+    // The whole workspace and a test: this gives the same features as every other build, so nothing is rebuilt.
     build.args(["build", "--locked", "--workspace", "--features", "fuzz/libfuzzer", "--test", "features"]);
     build.args(targets.iter().flat_map(|target| ["--bin", target.as_str()]));
     if !build.status()?.success() {
@@ -58,7 +59,7 @@ pub fn run(args: &[String]) -> Result<String> {
     Ok(said.join("\n"))
 }
 
-/// Every target there is.
+/// The names of all targets.
 fn all(root: &Path) -> Result<Vec<String>> {
     let mut targets = Vec::new();
     for file in std::fs::read_dir(root.join("fuzz/fuzz_targets"))? {
@@ -69,7 +70,7 @@ fn all(root: &Path) -> Result<Vec<String>> {
     Ok(targets)
 }
 
-/// A target that runs; what it says goes to a file.
+/// A running target; its output goes to a file.
 struct Running {
     target: String,
     process: Child,
@@ -88,7 +89,7 @@ impl Running {
         Ok(Self { target: target.to_owned(), process, log })
     }
 
-    /// Waits for its end. Says how many inputs it tried, and what memory that took.
+    /// Waits for its end. Returns the number of inputs and the memory used.
     fn end(self) -> Result<String> {
         let Self { target, mut process, log } = self;
         let status = process.wait()?;

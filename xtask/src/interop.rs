@@ -1,7 +1,7 @@
-//! Brings the engines, then runs the test that asks them: `e2e/tests/e2e/interop.rs`.
+//! Downloads other engines, then runs the test that uses them: `e2e/tests/e2e/interop.rs`.
 //!
-//! The servers are the test's own and end with it. What was downloaded stays where `compose/native/stack` and
-//! `e2e/readers/python` keep things, for the next time.
+//! The servers belong to the test and end with it. Downloads stay where `compose/native/stack` and
+//! `e2e/readers/python` keep theirs, for the next run.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -10,11 +10,11 @@ use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::cargo::cargo;
 
-/// Runs it; what the engines said is on standard output by then.
+/// Runs the test. Its output goes to standard output.
 pub fn run() -> Result<String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("the workspace's folder")?;
     let script = |path: &str| Command::new(root.join(path));
-    // The shared folder is made by the first service; the test's own servers take their programs from it.
+    // The first service creates the shared folder; the test's own servers use its programs.
     let spark = said(script("compose/native/stack").arg("spark"))?;
     let python = said(script("e2e/readers/python").arg("engines.txt"))?;
 
@@ -31,8 +31,8 @@ pub fn run() -> Result<String> {
     Ok("every engine agrees".to_owned())
 }
 
-/// `export NAME=value` lines, as `stack` prints them for a shell. Folders with characters that a shell would
-/// read are refused rather than read wrongly.
+/// Parses the lines `export NAME=value` that `stack` prints for a shell. Refuses values with characters that a
+/// shell would interpret.
 fn exports(text: &str) -> Result<Vec<(&str, &str)>> {
     let pair = |line| {
         let pair = str::strip_prefix(line, "export ").and_then(|line| line.split_once('='));
@@ -43,7 +43,7 @@ fn exports(text: &str) -> Result<Vec<(&str, &str)>> {
     text.lines().map(pair).collect()
 }
 
-/// What a command writes, once it has ended well.
+/// The output of a command that must succeed.
 fn said(command: &mut Command) -> Result<String> {
     let output =
         command.stderr(Stdio::inherit()).output().with_context(|| format!("cannot run {command:?}"))?;

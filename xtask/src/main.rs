@@ -1,13 +1,17 @@
-//! Checks of the workspace that no lint holds, and no ordinary test.
+//! Checks of the workspace that lints and ordinary tests cannot make.
 //!
-//! `cargo xtask arrows`: every edge between our crates is one the layout allows.
+//! `cargo xtask arrows`: every dependency between our crates is one that the layout allows.
+//! `cargo xtask containers`: `compose/` as containers that run, fail and are proven. Needs a docker engine.
 //! `cargo xtask fuzz TARGET`: a fuzz target with libFuzzer.
 //! `cargo xtask interop`: other engines read every table of a finished run. Its downloads are large.
+//! `cargo xtask words`: a word of the glossary has one meaning, and at most one type.
 
 mod arrows;
 mod cargo;
+mod containers;
 mod fuzz;
 mod interop;
+mod words;
 
 use std::process::ExitCode;
 
@@ -15,10 +19,12 @@ fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let result = match args.first().map(String::as_str) {
         Some("arrows") => arrows::check(),
+        Some("containers") => containers::run(&args[1..]),
         Some("fuzz") => fuzz::run(&args[1..]),
         Some("interop") => interop::run(),
+        Some("words") => words::check(),
         _ => {
-            eprintln!("usage: cargo xtask arrows|fuzz TARGET|interop");
+            eprintln!("usage: cargo xtask arrows|containers|fuzz TARGET|interop|words");
             return ExitCode::from(2);
         }
     };

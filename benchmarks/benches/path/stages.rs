@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use model::TopicName;
 use stage::CommitInfo;
-use stage::info::Silver;
+use stage::info::SilverCommit;
 
 use crate::broker::Broker;
 use crate::process::Cost;
@@ -125,7 +125,7 @@ async fn silver(project: &Project, open: &Open, broker: &Broker) -> Result<Stage
     for model in open.project.catalog.silver() {
         rows += open.rows(&model.name).await?;
         let folded = |info: &CommitInfo| {
-            if let CommitInfo::Silver(Silver { outcomes: Some(outcomes), .. }) = info {
+            if let CommitInfo::Silver(SilverCommit { outcomes: Some(outcomes), .. }) = info {
                 count += outcomes.total();
             }
         };
@@ -164,7 +164,7 @@ async fn landed(
     let table = open.table(table).await?;
     let mut first = None;
     for entry in table.log(None, table.version()).await? {
-        CommitInfo::of(&entry)?.iter().for_each(&mut each);
+        CommitInfo::parse(&entry)?.iter().for_each(&mut each);
         if entry.data_change {
             first = earlier(first, Some(entry.timestamp_ms));
         }

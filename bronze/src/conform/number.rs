@@ -25,7 +25,8 @@ fn each<S: ArrowPrimitiveType, T: ArrowPrimitiveType>(
     let values = array.values().iter().enumerate().map(|(row, &value)| {
         convert(value).unwrap_or_else(|reason| {
             if array.is_valid(row) {
-                misfits.push(Misfit { row: row as u32, reason });
+                let row = u32::try_from(row).expect("a batch has fewer than 2^32 rows");
+                misfits.push(Misfit { row, reason });
             }
             T::default_value()
         })

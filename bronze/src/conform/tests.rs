@@ -163,7 +163,7 @@ fn kinds() -> Vec<DataType> {
 fn what_the_catalog_says_can_be_brought_can() {
     for from in kinds() {
         for to in kinds() {
-            let brought = catalog::avro::is_brought(&from, &to);
+            let brought = avro::is_brought(&from, &to);
             assert_eq!(brought, check(&from, &to).is_ok(), "{from} to {to}");
         }
     }

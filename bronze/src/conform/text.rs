@@ -94,7 +94,11 @@ pub(super) fn print_instants(array: &ArrayRef, unit: TimeUnit, is_zoned: bool) -
     let at = |ticks: i64, a_second: i64| {
         let nanos = 1_000_000_000_i64.div_euclid(a_second);
         let nanos = ticks.rem_euclid(a_second).saturating_mul(nanos);
-        text::print_instant(ticks.div_euclid(a_second), u32::try_from(nanos).unwrap_or(0), is_zoned)
+        text::print_instant(
+            ticks.div_euclid(a_second),
+            u32::try_from(nanos).expect("less than a second"),
+            is_zoned,
+        )
     };
     match unit {
         TimeUnit::Second => printed::<TimestampSecondType>(array, |ticks| at(ticks, 1)),
@@ -169,7 +173,7 @@ pub(super) fn decimals(array: &ArrayRef, precision: u8, scale: i8, misfits: &mut
 fn in_digits(raw: &[u8], scale: i32) -> String {
     let number = BigInt::from_signed_bytes_be(raw).to_string();
     let (sign, digits) = number.strip_prefix('-').map_or(("", number.as_str()), |digits| ("-", digits));
-    let places = usize::try_from(scale.unsigned_abs()).unwrap_or_default();
+    let places = usize::try_from(scale.unsigned_abs()).expect("memory counts with 32 bits or more");
     if scale <= 0 {
         let zeros = if digits == "0" { 0 } else { places };
         return format!("{sign}{digits}{}", "0".repeat(zeros));

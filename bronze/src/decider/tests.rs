@@ -5,22 +5,24 @@ use rstest::rstest;
 
 use super::*;
 
+const LIMITS: Limits = Limits { age: Duration::from_secs(1), rows: 10, bytes: 1_000 };
+
 fn decider(position: Option<i64>) -> Decider<Vec<i64>> {
-    let mut decider = Decider::new(Limits { age: 1_000, rows: 10, bytes: 1_000 });
-    decider.start(0, 1, position);
+    let mut decider = Decider::new(LIMITS);
+    decider.start(0, 1, position.map(Offset));
     decider
 }
 
 fn batch(generation: u64, offsets: std::ops::Range<i64>) -> Batch<Vec<i64>> {
     let rows = (offsets.end - offsets.start) as u64;
-    let (first, next) = (offsets.start, offsets.end);
+    let (first, next) = (Offset(offsets.start), Offset(offsets.end));
     Batch { partition: 0, generation, first, next, rows, bytes: rows, payload: offsets.collect() }
 }
 
 /// As the table's task does: repeats are cut off before they are decoded.
 fn feed(decider: &mut Decider<Vec<i64>>, mut batch: Batch<Vec<i64>>, now: i64) {
     let Some(floor) = decider.floor(batch.partition, batch.generation) else { return };
-    batch.payload.retain(|offset| *offset >= floor);
+    batch.payload.retain(|offset| Offset(*offset) >= floor);
     batch.rows = batch.payload.len() as u64;
     decider.on_batch(batch, ClockMs(now));
 }
@@ -32,7 +34,10 @@ fn a_commit_covers_all_from_the_tables_position_to_behind_the_last_record() {
     let plan = decider.take().expect("rows wait");
     assert_eq!(plan.batches, [[vec![40, 41, 42]]]);
     let range = &plan.ranges[0];
-    assert_eq!((range.position, range.from, range.to, range.rows), (Some(40), 40, 43, 3));
+    assert_eq!(
+        (range.position, range.from, range.to, range.rows),
+        (Some(Offset(40)), Offset(40), Offset(43), 3)
+    );
 }
 
 #[test]
@@ -40,7 +45,7 @@ fn a_hole_in_the_log_is_covered_and_no_gap() {
     let mut decider = decider(Some(40));
     feed(&mut decider, batch(1, 45..47), 0);
     let plan = decider.take().expect("rows wait");
-    assert_eq!((plan.ranges[0].from, plan.ranges[0].to), (40, 47));
+    assert_eq!((plan.ranges[0].from, plan.ranges[0].to), (Offset(40), Offset(47)));
 }
 
 #[test]
@@ -48,18 +53,18 @@ fn a_partition_never_read_starts_at_its_first_record() {
     let mut decider = decider(None);
     feed(&mut decider, batch(1, 7..9), 0);
     let plan = decider.take().expect("rows wait");
-    assert_eq!((plan.ranges[0].position, plan.ranges[0].from), (None, 7));
+    assert_eq!((plan.ranges[0].position, plan.ranges[0].from), (None, Offset(7)));
 }
 
 #[test]
 fn what_was_read_before_a_seek_is_dropped_even_if_it_looks_new() {
     let mut decider = decider(Some(0));
     feed(&mut decider, batch(1, 0..5), 0);
-    decider.start(0, 2, Some(0));
+    decider.start(0, 2, Some(Offset(0)));
     feed(&mut decider, batch(1, 5..9), 0);
     assert!(decider.take().is_none(), "offsets 0 to 5 would be lost");
     feed(&mut decider, batch(2, 0..5), 0);
-    assert_eq!(decider.take().expect("read again").ranges[0].to, 5);
+    assert_eq!(decider.take().expect("read again").ranges[0].to, Offset(5));
 }
 
 #[test]
@@ -70,7 +75,7 @@ fn what_is_read_while_a_commit_is_on_its_way_is_the_next_commit() {
     feed(&mut decider, batch(1, 3..9), 0);
     decider.landed(&first.ranges);
     let second = decider.take().expect("rows wait");
-    assert_eq!((second.ranges[0].position, second.ranges[0].from), (Some(5), 5));
+    assert_eq!((second.ranges[0].position, second.ranges[0].from), (Some(Offset(5)), Offset(5)));
     assert_eq!(second.batches, [[vec![5, 6, 7, 8]]]);
 }
 
@@ -79,9 +84,9 @@ fn an_answer_for_an_old_assignment_moves_nothing() {
     let mut decider = decider(Some(0));
     feed(&mut decider, batch(1, 0..5), 0);
     let plan = decider.take().expect("rows wait");
-    decider.start(0, 2, Some(0));
+    decider.start(0, 2, Some(Offset(0)));
     decider.landed(&plan.ranges);
-    assert_eq!(decider.position(0), Some(0));
+    assert_eq!(decider.position(0), Some(Offset(0)));
 }
 
 #[rstest]
@@ -146,16 +151,16 @@ proptest! {
                 Step::Commit => {}
                 Step::Landed => {
                     if let Some(plan) = on_its_way.take() {
-                        prop_assert_eq!(plan.ranges[0].position, Some(position));
+                        prop_assert_eq!(plan.ranges[0].position, Some(Offset(position)));
                         table.extend(plan.batches[0].concat());
-                        position = plan.ranges[0].to;
+                        position = plan.ranges[0].to.0;
                         decider.landed(&plan.ranges);
                     }
                 }
                 Step::Again => {
                     on_its_way = None;
                     generation += 1;
-                    decider.start(0, generation, Some(position));
+                    decider.start(0, generation, Some(Offset(position)));
                     head = position;
                 }
             }
@@ -166,12 +171,12 @@ proptest! {
 
 #[test]
 fn partitions_of_one_commit_stand_in_order() {
-    let mut decider = Decider::new(Limits { age: 1_000, rows: 10, bytes: 1_000 });
+    let mut decider = Decider::new(LIMITS);
     decider.start(2, 1, None);
-    decider.start(1, 1, Some(4));
+    decider.start(1, 1, Some(Offset(4)));
     for (partition, first) in [(2, 0), (1, 4), (2, 2), (1, 6)] {
-        let next = first + 2;
-        let batch = Batch { partition, generation: 1, first, next, rows: 2, bytes: 2, payload: first };
+        let (payload, first, next) = (first, Offset(first), Offset(first + 2));
+        let batch = Batch { partition, generation: 1, first, next, rows: 2, bytes: 2, payload };
         assert!(decider.on_batch(batch, ClockMs(0)));
     }
     let plan = decider.take().expect("rows wait");

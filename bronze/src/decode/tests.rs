@@ -74,7 +74,7 @@ proptest! {
         let decoded = decode(&payloads);
         let outcome = outcome(&decoded, payloads.len());
         for ((payload, (_, harm)), got) in payloads.iter().zip(&mix).zip(&outcome) {
-            let expected = read(&schema, &payload[FRAME..]).map(|value| avro_text(&value));
+            let expected = read(&schema, &payload[avro::Frame::LEN..]).map(|value| avro_text(&value));
             match got {
                 Some(_) => prop_assert_eq!(got, &expected),
                 None => prop_assert!(!matches!(harm, Harm::None), "a good payload has no row"),
@@ -122,7 +122,8 @@ fn a_decimal_of_no_bytes_is_zero() {
             .into();
     let mut decoder = Decoder::try_new(ID, json.into()).expect("a schema");
     let decoded = decoder.decode(&[0, 1], |at| &payloads[at as usize], &wanted).expect("types fit");
-    let read = payloads.iter().map(|payload| read(&schema(json), &payload[FRAME..]).expect("valid"));
+    let read =
+        payloads.iter().map(|payload| read(&schema(json), &payload[avro::Frame::LEN..]).expect("valid"));
     let expected: Vec<String> = read.map(|value| avro_text(&value)).collect();
     assert_eq!(expected, ["{money:0}", "{money:7}"]);
     assert!(decoded.refused.is_empty(), "{:?}", decoded.refused);

@@ -1,9 +1,9 @@
 use apache_avro::types::Value as Avro;
 use arrow::array::ArrayRef;
 use arrow::datatypes::{DataType, Field};
+use avro::{from_connect, timestamp_type};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use catalog::avro::{avro_from_connect, timestamp_type};
 use proptest::prelude::*;
 use rstest::rstest;
 use serde_json::{Value, json};
@@ -250,7 +250,7 @@ fn learn(parts: &mut SchemaParts, values: &[&str]) -> usize {
     let fresh = parts.fresh(values.iter().map(|value| value.as_bytes()));
     let n = fresh.len();
     for part in fresh {
-        let schema = avro_from_connect(&part.part).expect("a schema of Connect");
+        let schema = from_connect(&part.part).expect("a schema of Connect");
         parts.learn(part, dialect(&schema));
     }
     n

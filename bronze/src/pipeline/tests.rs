@@ -259,7 +259,7 @@ fn cells(rows: &[RecordBatch], column: &str) -> BTreeMap<(i64, i64), String> {
 async fn ranges(table: &lake::Table) -> (BTreeMap<i64, (i64, i64)>, u64, Sum) {
     let (mut ranges, mut rows, mut sum) = (BTreeMap::<i64, (i64, i64)>::new(), 0, Sum::default());
     for entry in table.log(None, table.version()).await.expect("a log") {
-        let Some(CommitInfo::Bronze(info)) = CommitInfo::of(&entry).expect("readable") else { continue };
+        let Some(CommitInfo::Bronze(info)) = CommitInfo::parse(&entry).expect("readable") else { continue };
         for range in info.ranges {
             let known = ranges.entry(range.partition.into()).or_insert((range.from, range.from));
             assert_eq!(known.1, range.from, "a range follows the one before it");

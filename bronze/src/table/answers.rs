@@ -56,11 +56,11 @@ impl Task {
         self.parked.remove(&partition);
         self.ends.remove(&partition);
         let topic = self.topic.name.clone();
-        self.command(Command::Seek { topic, partition, offset: Offset(offset), expected, generation });
+        self.command(Command::Seek { topic, partition, offset, expected, generation });
     }
 
     /// Everything that says what is new begins at the table's position.
-    fn start(&mut self, partition: i32, generation: u64, position: Option<i64>) {
+    fn start(&mut self, partition: i32, generation: u64, position: Option<Offset>) {
         self.decider.start(partition, generation, position);
         self.ledger.begin(partition, position);
     }
@@ -75,11 +75,11 @@ impl Task {
         self.refresh().await?;
         let Some(ours) = self.ours(partition, generation).copied() else { return Ok(()) };
         let position = self.position(partition);
-        if position.is_some() && position != loss.position.map(|offset| offset.0) {
+        if position.is_some() && position != loss.position {
             self.begin_partition(partition, ours);
             return Ok(());
         }
-        let position = position.unwrap_or(0);
+        let position = position.map_or(0, |position| position.0);
         let loss = Loss::of(&loss.cause, partition, position, &self.topic_id);
         let is_whole = matches!(loss, Loss::Recreated { .. });
         let error = self.loss(loss);
@@ -143,7 +143,7 @@ impl Task {
         Ok(())
     }
 
-    fn landed(&mut self, version: model::Version, ranges: &[crate::decider::Range], newest: Option<i64>) {
+    fn landed(&mut self, version: model::Version, ranges: &[crate::decider::Range], newest: Option<Millis>) {
         self.decider.landed(ranges);
         self.adopt();
         self.compact_when_due();
@@ -152,17 +152,17 @@ impl Task {
         tracing::debug!(table = %self.topic.table, version = version.0, rows, "batch committed");
         self.meter.records_out(rows);
         self.meter.version(version);
-        self.meter.commit(now.0.saturating_sub(self.committing_since) as f64 / 1_000.0);
+        self.meter.commit(now.seconds_since(self.committing_since));
         if let Some(newest) = newest {
-            self.meter.fresh(now.0, newest);
+            self.meter.fresh(now, newest);
         }
         if let Some(table) = &self.table {
-            self.meter.holds(table.rows(), table.files());
+            self.meter.set_table_size(table.rows(), table.files());
         }
         for range in ranges.iter().filter(|range| self.assigned.contains_key(&range.partition)) {
             self.report(range.partition);
             let (topic, partition) = (self.topic.name.clone(), range.partition);
-            self.command(Command::ShowLag { topic, partition, offset: Offset(range.to) });
+            self.command(Command::ShowLag { topic, partition, offset: range.to });
         }
         let context = &self.shared.context;
         for downstream in context.project.catalog.followers(&self.topic.table) {
@@ -209,8 +209,8 @@ impl Task {
         Ok(())
     }
 
-    pub(super) fn position(&self, partition: i32) -> Option<i64> {
-        self.table.as_ref().map(Table::positions)?.get(&self.app(partition))
+    pub(super) fn position(&self, partition: i32) -> Option<Offset> {
+        self.table.as_ref().map(Table::positions)?.get(&self.app(partition)).map(Offset)
     }
 
     /// Tells whoever waits for the end how far a partition is.
@@ -219,8 +219,8 @@ impl Task {
         let settled = self.decider.is_settled(partition) && !self.parked.contains_key(&partition);
         // Behind the last record there may be markers only: the end itself is reached then.
         let end = self.ends.get(&partition).copied().filter(|_| settled);
-        let reached = end.max(position).unwrap_or(0);
-        self.shared.input.progress.reach(&self.topic.name, partition, Offset(reached));
+        let reached = end.max(position).unwrap_or(Offset(0));
+        self.shared.input.progress.reach(&self.topic.name, partition, reached);
     }
 
     fn command(&self, command: Command) {

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use arrow::datatypes::Schema;
-use catalog::avro::{self, avro_from_connect, bronze_schema};
+use avro::text::Encodings;
+use avro::{as_record, from_connect, record_name};
+use catalog::columns::bronze_schema;
 use catalog::{KeyFormat, ValueFormat};
-use datum::Encodings;
 use stream::Records;
 
 use super::{Held, Task};
@@ -171,7 +172,7 @@ impl Task {
     /// Widens the table if the schema has columns that it lacks; the next commit makes it so.
     /// What the schema's defaults say of new columns holds for rows whose writer does not know them.
     fn make_room(&mut self, wanted: &Schema, schema: &str) -> Result<(), String> {
-        self.names.extend(absent::name(schema));
+        self.names.extend(record_name(schema));
         let Some(reader) = &mut self.reader else { return Ok(()) };
         if let Some(wider) =
             evolve::widen(reader.layout().schema(), wanted).map_err(|clash| clash.to_string())?
@@ -224,7 +225,7 @@ impl Task {
                 Part::Key => self.reader().key_parts.next(),
             };
             // Who writes a schema part writes the value as Connect does, whatever the contract says.
-            let schema = avro_from_connect(&fresh.part);
+            let schema = from_connect(&fresh.part);
             let known = self.dialect(part, Door::Json, number, schema, Encodings::CONNECT);
             let Some(reader) = &mut self.reader else { return };
             match part {
@@ -280,34 +281,5 @@ impl Task {
     fn refused(&self, refusal: &Refusal) {
         tracing::error!(table = %self.topic.table, reason = %refusal, "schema refused: its records become error rows");
         self.meter.schema_change("refused");
-    }
-}
-
-/// A bare key, such as a string, as the one field of a record: its bytes are the same.
-fn as_record(json: &Arc<str>, column: &str) -> Arc<str> {
-    let schema: Result<serde_json::Value, _> = serde_json::from_str(json);
-    match schema {
-        Ok(schema) if schema.get("type").and_then(|kind| kind.as_str()) != Some("record") => {
-            let field = serde_json::json!({ "name": column, "type": schema });
-            serde_json::json!({ "type": "record", "name": "lakepulse_bare_key", "fields": [field] })
-                .to_string()
-                .into()
-        }
-        // What is no JSON the decoder refuses.
-        _ => json.clone(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_bare_key_is_read_as_a_record_of_one() {
-        let schema: Arc<str> = as_record(&Arc::from(r#""string""#), "sku");
-        let checker = crate::check::Checker::try_new(&schema).expect("a record");
-        assert_eq!(checker.check(&[2, b'x']), Ok(()));
-        let record: Arc<str> = Arc::from(r#"{"type":"record","name":"K","fields":[]}"#);
-        assert_eq!(as_record(&record, "sku"), record);
     }
 }

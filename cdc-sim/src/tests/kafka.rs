@@ -1,11 +1,12 @@
 //! Claims about a log on a broker: the embedded one, with its registry.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use embedded::Host;
 use model::{Offset, Reaction, TopicName};
-use runtime::{CancellationToken, Meters};
+use runtime::{CancellationToken, Meters, WallClock};
 use stream::{Admin, Consumer, Event, Kafka, KafkaSettings, Limits, Registry, RegistrySettings, TopicSpec};
 
 use super::fold::{Reader, fold};
@@ -14,7 +15,7 @@ use crate::block::What;
 use crate::schema::{self, Shape};
 use crate::settings::{SchemaChange, Settings};
 use crate::tables::Table;
-use crate::{Error, Sink, Summary, discard, run};
+use crate::{Error, Simulator, Summary, discard};
 
 const PARTITIONS: i32 = 3;
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -47,8 +48,28 @@ impl Services {
     }
     async fn run(&self, settings: &Settings, stop: CancellationToken) -> Result<Summary, Error> {
         let streams = Table::ALL.map(|table| (table.name().to_owned(), topic(table)));
-        let sink = Sink::try_new(self.kafka.clone(), self.registry.clone(), streams, Meters::new())?;
-        tokio::time::timeout(PATIENCE, run(settings.clone(), sink, stop)).await.expect("in time")
+        self.run_on(settings, streams, stop).await
+    }
+    async fn run_on(
+        &self,
+        settings: &Settings,
+        streams: impl IntoIterator<Item = (String, TopicName)>,
+        stop: CancellationToken,
+    ) -> Result<Summary, Error> {
+        let context = source::Context {
+            project: "shop".parse().expect("a name"),
+            kafka: self.kafka.clone(),
+            registry: self.registry.clone(),
+            meters: Meters::new(),
+            clock: Arc::new(WallClock),
+            once: false,
+        };
+        let mut simulator = Simulator::try_new(settings.clone(), context, streams)?;
+        let ran = tokio::time::timeout(PATIENCE, source::run(&mut simulator, &stop)).await.expect("in time");
+        match ran {
+            Ok(_) => Ok(simulator.take_summary().expect("the log has come to its end")),
+            Err(error) => Err(error.downcast().expect("an error of the simulator's own")),
+        }
     }
     /// All records on the topics, by table, partition and offset, with the ids of `super::ids`.
     async fn read(&self) -> Vec<Sent> {
@@ -190,9 +211,8 @@ async fn schemas_are_registered_once_and_the_changed_one_when_it_is_used() {
 async fn a_missing_topic_is_named() {
     let services = Services::start().await;
     let streams = [("orders".to_owned(), "nowhere".parse().expect("a topic name"))];
-    let sink = Sink::try_new(services.kafka.clone(), services.registry.clone(), streams, Meters::new())
-        .expect("a table");
-    let refused = run(settings(10), sink, CancellationToken::new()).await.expect_err("no such topic");
+    let refused = services.run_on(&settings(10), streams, CancellationToken::new()).await;
+    let refused = refused.expect_err("no such topic");
     assert_eq!(refused.to_string(), "topic `nowhere` does not exist; `lakepulse apply` creates it");
     services.host.stop().await;
 }

@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use md5::{Digest as _, Md5};
+
 use super::fold::{Decoded, Reader, Row, get, long, optional};
 use super::{PARTITIONS, log, plain, spoiled};
 use crate::block::{BLOCK, Poison, What};
 use crate::discard;
-use crate::md5;
 use crate::settings::Settings;
 use crate::tables::Table;
 use crate::wire;
@@ -27,7 +28,7 @@ fn the_bytes_do_not_change_from_one_build_to_the_next() {
         bytes.extend_from_slice(&sent.key);
         bytes.extend_from_slice(sent.value.as_deref().unwrap_or_default());
     }
-    let digest: String = md5::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    let digest: String = Md5::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
     assert_eq!(digest, "b7d1ffa4f45f7f584a22ecdcd133ab00");
 }
 
@@ -126,7 +127,7 @@ fn orders_and_their_lines_go_where_their_customer_goes() {
         let mut key = Vec::new();
         wire::long(routed, &mut key);
         let partitions = PARTITIONS[sent.table as usize];
-        assert_eq!(sent.partition, (wire::murmur2(&key) & 0x7fff_ffff).cast_signed() % partitions);
+        assert_eq!(sent.partition, (stream::hash::murmur2(&key) & 0x7fff_ffff).cast_signed() % partitions);
     }
 }
 

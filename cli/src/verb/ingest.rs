@@ -2,20 +2,17 @@
 
 use std::time::Duration;
 
-use anyhow::anyhow;
-use catalog::ValueFormat;
-use ingest::files::{Feed, Route};
-use ingest::postgres::Asked;
 use model::{Exit, TopicName};
 use ops::Wiring;
-use ops::apply::{applied, prepare};
+use ops::apply::prepare;
+use ops::sources::{self, Asked};
 use runtime::{Phase, Tasks};
 
 use crate::args::{Common, IngestSource};
 use crate::failure::Failure;
+use crate::interrupt;
 use crate::launch::{self, Ended, Show};
 use crate::view::{Preview, View};
-use crate::{interrupt, sources};
 
 /// Publishes until stopped, or until the folder has been published when so asked.
 #[allow(clippy::print_stdout, reason = "this is the verb's output")]
@@ -34,37 +31,17 @@ pub async fn run(common: &Common, source: IngestSource) -> Result<Exit, Failure>
     let (topic, dead_letter) = (name(topic)?, name(dead_letters)?);
     let dir = if dir.is_absolute() { dir } else { common.project.join(dir) };
     let wiring = Wiring::open(&common.location()).await?;
-    let declared = |topic: &TopicName| {
-        let undeclared = || anyhow!("topic `{topic}` is not declared in topics.yaml");
-        wiring.project.catalog.contract(topic).ok_or_else(|| Failure::new(Exit::Usage, undeclared()))
-    };
-    if declared(&dead_letter)?.value != ValueFormat::Bytes {
-        let why = anyhow!("topic `{dead_letter}` cannot take bad lines: declare it as `value: bytes`");
-        return Err(Failure::new(Exit::Usage, why));
-    }
-    if dead_letter == topic {
-        let why = anyhow!("topic `{topic}` cannot take both the rows and the bad lines");
-        return Err(Failure::new(Exit::Usage, why));
-    }
-    let topic = declared(&topic)?;
-    let files = sources::files_in(&wiring, dir, &topic.name, dead_letter);
-    let feed = Feed { files, route: Route::all(), topic, once: until_drained };
     let quit = interrupt::token();
-    if wiring.host.is_some() {
-        prepare(&wiring).await?;
-    } else if !applied(&wiring, "ingest", [&feed.topic.name, &feed.files.dead_letter], &quit).await? {
-        return Ok(Exit::Done);
-    }
-    let published = ingest::files::run(sources::files(&wiring), feed, quit).await;
+    let published = sources::publish_folder(&wiring, dir, &topic, &dead_letter, until_drained, &quit).await;
     wiring.close().await;
-    let published = published.map_err(|error| Failure::new(Exit::Halted, error))?;
+    let Some(published) = published? else { return Ok(Exit::Done) };
     let aside = match published.aside {
         0 => String::new(),
         aside => format!(", {aside} set aside and not read"),
     };
     println!(
         "{} files, {} rows published, {} lines to the dead letters{aside}",
-        published.files, published.records, published.bad_lines
+        published.files, published.rows, published.bad_lines
     );
     Ok(Exit::Done)
 }
@@ -84,7 +61,7 @@ async fn database(
     let quit = interrupt::token();
     let mut tasks: Tasks<Ended> = Tasks::default();
     let published = async {
-        let feed = sources::database(&wiring, name, until_drained)?;
+        let mut connector = sources::database(&wiring, name, asked, until_drained)?;
         if wiring.host.is_some() {
             prepare(&wiring).await?;
         }
@@ -92,8 +69,7 @@ async fn database(
         let show = Show { title: "ingest", view: View::Plain, preview: Preview::default() };
         launch::telemetry(common, &wiring, show, &quit, &mut tasks).await?;
         let stop = tasks.stop(Phase::Sources);
-        let context = sources::databases_context(&wiring);
-        let following = ingest::postgres::run(context, feed, asked, stop.clone());
+        let following = sources::run(&mut connector, &stop);
         tokio::pin!(following);
         let published = tokio::select! {
             published = &mut following => published,
@@ -102,7 +78,7 @@ async fn database(
                 following.await
             }
         };
-        published.map_err(|error| Failure::new(Exit::Halted, error))
+        Ok::<_, Failure>(published?)
     }
     .await;
     let _ = tasks.shut_down(GRACE).await;

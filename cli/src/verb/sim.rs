@@ -1,16 +1,15 @@
 //! `lakepulse sim`: the simulated source database, onto the topics or into nothing.
 
 use anyhow::anyhow;
-use catalog::{Nature, Setting};
-use cdc_sim::Summary;
-use cdc_sim::database::Login;
-use model::{Exit, Secret};
+use catalog::WwiSim;
+use cdc_sim::{Settings, Summary};
+use model::Exit;
 use ops::apply::applied;
-use ops::{Wiring, mask, wiring};
+use ops::{Wiring, simulate, wiring};
 
 use crate::args::{Common, Workload};
 use crate::failure::Failure;
-use crate::{interrupt, sources};
+use crate::interrupt;
 
 /// Events generated for a rate when nobody says how many.
 const DISCARDED: u64 = 1_000_000;
@@ -25,25 +24,19 @@ pub async fn run(
 ) -> Result<Exit, Failure> {
     if let Some(url) = into {
         let usage = |why: String| Failure::new(Exit::Usage, anyhow!("--into: {why}"));
-        let url = Setting::parse(url, &common.project, Nature::Secret).and_then(|url| url.resolve());
-        let url = url.map_err(|error| usage(error.to_string()))?;
-        let login = ingest::postgres::Address::parse(&url).map_err(usage)?.login();
-        let (host, port, user, password, database) = login;
-        mask::know(vec![Secret::new(url), Secret::new(password.clone())]);
-        let login = Login { host, port, user, password, database };
+        let login = simulate::login(url, &common.project).map_err(usage)?;
         // The log is that of the command line: a project that reads the database declares no simulator.
-        let settings = sources::undeclared(workload);
+        let settings = workload.over(simulate::settings(&WwiSim::default()));
         let summary = cdc_sim::database::run(settings, login, interrupt::token()).await?;
-        if let Some(path) = &workload.summary {
-            sources::write_summary(path, &summary)?;
-        }
+        keep(workload, &summary)?;
         println!("{}", serde_json::to_string_pretty(&summary)?);
         return Ok(Exit::Done);
     }
     if discard {
         let project = wiring::project(&common.location()).await?;
-        let declared = project.catalog.sources.values().find(|source| source.connector == "wwi-sim");
-        let mut settings = declared.map(|source| sources::settings(source, workload)).unwrap_or_default();
+        let declared = simulate::source(&project);
+        let over = |(_, declared)| workload.over(simulate::settings(declared));
+        let mut settings: Settings = declared.map(over).unwrap_or_default();
         settings.events = settings.events.or(Some(DISCARDED));
         let discarded = runtime::cpu::run(move || cdc_sim::discard(&settings)).await;
         println!(
@@ -54,9 +47,7 @@ pub async fn run(
             discarded.seconds,
             discarded.events_per_second()
         );
-        if let Some(path) = &workload.summary {
-            sources::write_summary(path, &discarded.summary)?;
-        }
+        keep(workload, &discarded.summary)?;
         return Ok(Exit::Done);
     }
     let wiring = Wiring::open(&common.location()).await?;
@@ -71,11 +62,22 @@ pub async fn run(
 /// `None`: stopped before Kafka could be reached.
 async fn publish(wiring: &Wiring, workload: &Workload) -> Result<Option<Summary>, Failure> {
     let quit = interrupt::token();
+    let declared = simulate::source(&wiring.project);
     if wiring.host.is_none() {
-        let topics = sources::simulated(wiring).into_iter().flat_map(|source| source.streams.values());
+        let topics = declared.into_iter().flat_map(|(source, _)| source.streams.values());
         if !applied(wiring, "sim", topics, &quit).await? {
             return Ok(None);
         }
     }
-    Ok(Some(sources::simulate(wiring, workload, quit).await?))
+    let none = || anyhow!("the project declares no source with `connector: wwi-sim` under sources/");
+    let (source, declared) = declared.ok_or_else(none)?;
+    let settings = workload.over(simulate::settings(declared));
+    let summary = simulate::publish(wiring, source, settings, &quit).await?;
+    keep(workload, &summary)?;
+    Ok(Some(summary))
+}
+
+/// Writes the oracle's answer where it was asked for.
+fn keep(workload: &Workload, summary: &Summary) -> anyhow::Result<()> {
+    workload.summary.as_deref().map_or(Ok(()), |path| simulate::write(path, summary))
 }

@@ -57,7 +57,7 @@ async fn drive(
         // On the embedded target the first process makes what every stage needs.
         prepare(wiring).await?;
     }
-    wiring.board.say(stage.name(), Status::Starting);
+    wiring.health.set(stage.name(), Status::Starting);
     let show = Show { title: stage.name(), view: View::Plain, preview: Preview::default() };
     launch::telemetry(common, wiring, show, quit, &mut tasks).await?;
     if wiring.host.is_none() {

@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::anyhow;
-use catalog::{Connection, Project, Source};
+use catalog::Project;
 use model::{Exit, TableName};
 use ops::apply::{Progress, applied, apply};
 use ops::drain::{Drain, Drained, Ends};
-use ops::{Stage, Wiring, learn, select};
+use ops::sources::{self, Simulated, Wanted};
+use ops::{Stage, Wiring, learn, select, simulate};
 use runtime::health::Status;
 use runtime::{CancellationToken, Phase, Tasks};
 use tokio_util::sync::DropGuard;
@@ -18,7 +19,7 @@ use crate::args::{Common, Workload};
 use crate::failure::{Failure, drained};
 use crate::launch::{self, Ended, Show};
 use crate::view::{Preview, View};
-use crate::{interrupt, out, preview, sources};
+use crate::{interrupt, out, preview};
 
 /// How long each phase may take to stop; together below ten seconds.
 const GRACE: Duration = Duration::from_millis(2_400);
@@ -87,7 +88,7 @@ async fn drive(
     }
     let stages = select::stages(&wiring.project.catalog, &select);
     for stage in &stages {
-        wiring.board.say(stage.name(), Status::Starting);
+        wiring.health.set(stage.name(), Status::Starting);
     }
     let preview = Preview::default();
     let stop = tasks.stop(Phase::Telemetry);
@@ -95,7 +96,8 @@ async fn drive(
     let show = Show { title: "LakePulse", view: View::choose(options.plain), preview };
     launch::telemetry(common, wiring, show, quit, &mut tasks).await?;
     if wiring.host.is_none() {
-        let fed = fed_by(wiring, options).flat_map(|source| source.streams.values());
+        let simulates = simulates(wiring, options);
+        let fed = sources::fed(&wiring.project, simulates).filter(|_| !options.no_sources);
         let applied = applied(wiring, "up", fed, quit).await;
         if !matches!(applied, Ok(true)) {
             tasks.shut_down(GRACE).await;
@@ -106,10 +108,16 @@ async fn drive(
     for stage in stages {
         launch::stage(wiring, stage, &select, &draining, quit, &mut tasks).await?;
     }
-    let sources = start_sources(wiring, options, &mut tasks)?;
+    let fed = match start_sources(wiring, options, &mut tasks) {
+        Ok(fed) => fed,
+        Err(failure) => {
+            tasks.shut_down(GRACE).await;
+            return Err(failure);
+        }
+    };
     let stop = tasks.stop(Phase::Stages);
     let waited = async {
-        sources.finished().await;
+        fed.finished().await;
         if !options.until_drained {
             return std::future::pending().await;
         }
@@ -136,7 +144,7 @@ async fn drive(
                 ended => ended.map_err(Failure::from).and_then(drained).map(Next::Ended),
             },
             project = &mut learned => {
-                break Ok(Next::Learned { project, sources_are_done: sources.are_finished() });
+                break Ok(Next::Learned { project, sources_are_done: fed.are_finished() });
             }
             Some(ended) = tasks.ended() => match ended.outcome {
                 // A source that has come to its end is no reason to stop the stages.
@@ -168,16 +176,24 @@ fn selected(wiring: &Wiring, common: &Common) -> Result<Vec<TableName>, Failure>
 fn stands(wiring: &Wiring, part: &str, failure: &Failure) {
     let why = failure.error.as_ref().map(|error| format!("{error:#}")).unwrap_or_default();
     tracing::error!(part, why, "waits for a person, the others go on");
-    wiring.board.say(part, Status::Halted(why));
+    wiring.health.set(part, Status::Halted(why));
 }
 
-/// The sources that run here. On services nothing is simulated unless the command line says how much.
-fn fed_by<'a>(wiring: &'a Wiring, options: &Options) -> impl Iterator<Item = &'a Source> {
-    let simulates = wiring.host.is_some() || options.workload.is_asked_for();
-    let none = options.no_sources;
-    let runs =
-        move |source: &&Source| !none && (simulates || !matches!(source.connection, Connection::WwiSim(_)));
-    wiring.project.catalog.sources.values().filter(runs)
+/// On services nothing is simulated unless the command line says how much.
+fn simulates(wiring: &Wiring, options: &Options) -> bool {
+    wiring.host.is_some() || options.workload.is_asked_for()
+}
+
+/// How the project's simulated source is simulated here.
+fn simulated(wiring: &Wiring, options: &Options) -> Result<Option<Simulated>, Failure> {
+    let declared = simulate::source(&wiring.project).filter(|_| simulates(wiring, options));
+    let Some((_, declared)) = declared else { return Ok(None) };
+    let settings = options.workload.over(simulate::settings(declared));
+    if options.until_drained && settings.events.is_none() {
+        let endless = anyhow!("the simulated source never ends: say how many with `--events N`");
+        return Err(Failure::new(Exit::Usage, endless));
+    }
+    Ok(Some(Simulated { settings, summary: options.workload.summary.clone() }))
 }
 
 /// Tokens that are cancelled when the sources have come to their end, whichever it is: what one that halted
@@ -200,46 +216,17 @@ impl Running {
     }
 }
 
-fn start_sources(
-    wiring: &Arc<Wiring>,
-    options: &Options,
-    tasks: &mut Tasks<Ended>,
-) -> Result<Running, Failure> {
+fn start_sources(wiring: &Wiring, options: &Options, tasks: &mut Tasks<Ended>) -> Result<Running, Failure> {
     let mut running = Running(Vec::new());
     if options.no_sources {
         return Ok(running);
     }
-    let simulated = fed_by(wiring, options).find(|source| matches!(source.connection, Connection::WwiSim(_)));
-    if let Some(source) = simulated {
-        if options.until_drained && sources::settings(source, &options.workload).events.is_none() {
-            let endless = anyhow!("the simulated source never ends: say how many with `--events N`");
-            return Err(Failure::new(Exit::Usage, endless));
-        }
+    let wanted = Wanted { once: options.until_drained, simulated: simulated(wiring, options)? };
+    for source in sources::declared(wiring, wanted)? {
         let (done, stop) = (running.another(), tasks.stop(Phase::Sources));
-        let (wiring, workload) = (wiring.clone(), options.workload.clone());
-        tasks.spawn("sim", Phase::Sources, async move {
+        tasks.spawn(source.name.clone(), Phase::Sources, async move {
             let _done = done;
-            sources::simulate(&wiring, &workload, stop).await?;
-            Ok(())
-        });
-    }
-    for feed in sources::folders(wiring, options.until_drained) {
-        let (done, stop) = (running.another(), tasks.stop(Phase::Sources));
-        let context = sources::files(wiring);
-        let name = format!("files {} to {}", feed.files.dir.display(), feed.topic.name);
-        tasks.spawn(name, Phase::Sources, async move {
-            let _done = done;
-            let fed = ingest::files::run(context, feed, stop).await;
-            fed.map(drop).map_err(|error| Failure::new(Exit::Halted, error))
-        });
-    }
-    for feed in sources::databases(wiring, options.until_drained)? {
-        let (done, stop) = (running.another(), tasks.stop(Phase::Sources));
-        let context = sources::databases_context(wiring);
-        tasks.spawn(format!("postgres {}", feed.source), Phase::Sources, async move {
-            let _done = done;
-            let fed = ingest::postgres::run(context, feed, Default::default(), stop).await;
-            fed.map(drop).map_err(|error| Failure::new(Exit::Halted, error))
+            Ok(source.run(stop).await?)
         });
     }
     Ok(running)

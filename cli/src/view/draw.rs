@@ -8,12 +8,12 @@ use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Paragraph, Row, Table};
 
-use super::Frame;
+use super::Border;
 use super::rates::{Doing, Shown};
 
 /// All there is to show.
 pub struct Picture<'a> {
-    pub frame: &'a Frame,
+    pub frame: &'a Border,
     pub all: &'a [Shown],
     /// Some rows of gold. May be empty.
     pub preview: &'a str,
@@ -250,7 +250,7 @@ mod tests {
         all
     }
     fn screen(width: u16, height: u16, all: &[Shown], log: &[String], from: usize) -> (Vec<String>, usize) {
-        let frame = Frame {
+        let frame = Border {
             title: "LakePulse · wwi on embedded".into(),
             addresses: vec![
                 "kafka    127.0.0.1:26913".into(),

@@ -15,7 +15,7 @@ use runtime::{CancellationToken, Clock, Meters};
 
 use super::draw::{Picture, draw};
 use super::rates::Rates;
-use super::{Frame, Preview};
+use super::{Border, Preview};
 use crate::out;
 
 /// Whether the terminal is ours now.
@@ -76,7 +76,7 @@ fn asked(key: KeyEvent) -> Option<Asked> {
 
 /// Draws until `stop`. Ctrl-C or `q` cancels `quit`; the second time the process ends at once.
 pub fn show(
-    frame: &Frame,
+    frame: &Border,
     meters: &Meters,
     clock: &dyn Clock,
     stop: &CancellationToken,

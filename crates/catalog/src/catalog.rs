@@ -1,4 +1,4 @@
-//! Everything a project declares, checked against each other.
+//! Everything that a project declares, cross-checked.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use arrow::datatypes::SchemaRef;
 use indexmap::IndexMap;
 use model::{TableName, TopicName};
 
-use crate::avro;
+use crate::columns::bronze_schema_of;
 use crate::{Kind, Model, Source, TestCase, Topic, TopicPattern};
 
 /// Topics, sources and models of a project.
@@ -15,10 +15,10 @@ use crate::{Kind, Model, Source, TestCase, Topic, TopicPattern};
 pub struct Catalog {
     /// Topics that bronze reads, in the file's order.
     pub topics: IndexMap<TopicName, Topic>,
-    /// Those of them whose own entry says how many partitions: what a topic of others has is not to be
-    /// changed by a default.
+    /// Topics whose own entry sets the number of partitions. A default must not change the partitions of a
+    /// foreign topic.
     pub sized: BTreeSet<TopicName>,
-    /// Contracts for topics that are not named one by one.
+    /// Contracts for topics that match a pattern.
     pub patterns: Vec<TopicPattern>,
     /// Topics on which gold tables are published.
     pub published: IndexMap<TopicName, Published>,
@@ -41,9 +41,9 @@ pub struct Published {
     pub key_schema: Arc<str>,
     /// Avro schema of its value as JSON.
     pub value_schema: Arc<str>,
-    /// Number of partitions it is created with.
+    /// Number of partitions at creation.
     pub partitions: i32,
-    /// Number of copies it is created with.
+    /// Number of replicas at creation.
     pub replication: i32,
     /// Compatibility level of its subjects.
     pub compatibility: String,
@@ -52,7 +52,7 @@ pub struct Published {
 }
 
 impl Catalog {
-    /// The topic that a bronze table keeps.
+    /// The topic that a bronze table stores.
     pub fn topic_of(&self, bronze: &TableName) -> Option<&Topic> {
         self.topics.values().find(|topic| topic.table == *bronze)
     }
@@ -61,7 +61,7 @@ impl Catalog {
         let pattern = || self.patterns.iter().find_map(|pattern| pattern.topic(topic));
         self.topics.get(topic).cloned().or_else(pattern)
     }
-    /// Models that read `table` themselves or through others, upstream first.
+    /// Models that read `table`, directly or through others, upstream first.
     pub fn all_downstream(&self, table: &TableName) -> Vec<&Model> {
         let mut reached = vec![table];
         let mut found = Vec::new();
@@ -73,7 +73,7 @@ impl Catalog {
         }
         found
     }
-    /// Stored tables that a model reads, views replaced by what they read, each once.
+    /// Stored tables that a model reads, each once; views are replaced by their inputs.
     pub fn stored_inputs(&self, table: &TableName) -> Vec<TableName> {
         let mut stored = Vec::new();
         let mut open: Vec<&TableName> = self.inputs_of(table);
@@ -86,12 +86,12 @@ impl Catalog {
         }
         stored
     }
-    /// Stored tables that read `table`, themselves or through views.
+    /// Stored tables that read `table`, directly or through views.
     pub fn followers(&self, table: &TableName) -> Vec<TableName> {
         let stored = self.models.values().filter(|model| model.kind != Kind::View);
         stored.map(|m| &m.name).filter(|name| self.stored_inputs(name).contains(table)).cloned().collect()
     }
-    /// Views that a model reads, itself or through others, upstream first.
+    /// Views that a model reads, directly or through others, upstream first.
     pub fn views_of(&self, table: &TableName) -> Vec<&Model> {
         let mut open = self.inputs_of(table);
         let mut names: Vec<&TableName> = Vec::new();
@@ -112,16 +112,16 @@ impl Catalog {
     pub fn gold(&self) -> impl Iterator<Item = &Model> {
         self.models.values().filter(|model| model.kind.is_gold())
     }
-    /// Topics whose schema only the registry knows.
+    /// Topics whose schema is still to be learned.
     pub fn unlearned(&self) -> impl Iterator<Item = &Topic> {
         self.topics.values().filter(|topic| topic.is_unlearned())
     }
-    /// Columns of a table as a model reading it sees them. `None`: no such table, or not learned.
+    /// Columns of a table as its readers see them. `None`: no such table, or not learned yet.
     pub fn schema_of(&self, table: &TableName) -> Option<SchemaRef> {
         if let Some(model) = self.models.get(table) {
             return (!model.unlearned).then(|| model.visible());
         }
-        avro::bronze_schema_of(self.topic_of(table)?).ok().flatten()
+        bronze_schema_of(self.topic_of(table)?).ok().flatten()
     }
     fn inputs_of(&self, table: &TableName) -> Vec<&TableName> {
         self.models.get(table).map(|model| model.inputs.iter().collect()).unwrap_or_default()

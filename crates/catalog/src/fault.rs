@@ -1,4 +1,4 @@
-//! What is wrong with a project, and where.
+//! Mistakes in a project, and their places.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -28,7 +28,7 @@ impl fmt::Display for Location {
     }
 }
 
-/// One thing that is wrong with a project: where, what, and what to do about it.
+/// A mistake in a project: place, message and advice.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
 #[error("{}:{}: {message}; {help}", file.display(), line)]
 pub struct Fault {
@@ -36,13 +36,13 @@ pub struct Fault {
     pub file: PathBuf,
     /// Line of the key, or of the place in the SQL, counted from 1.
     pub line: usize,
-    /// What is wrong.
+    /// The mistake.
     pub message: String,
-    /// What to do.
+    /// The advice.
     pub help: String,
 }
 
-/// Collects faults while everything else goes on being read.
+/// Collects faults while reading goes on.
 #[derive(Debug, Default)]
 pub(crate) struct Faults(Vec<Fault>);
 impl Faults {
@@ -65,7 +65,7 @@ impl Faults {
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
-    /// In reading order, each once.
+    /// Sorted by place, without duplicates.
     pub(crate) fn into_sorted(mut self) -> Vec<Fault> {
         self.0.sort();
         self.0.dedup();
@@ -73,7 +73,7 @@ impl Faults {
     }
 }
 
-/// "did you mean `x`?" when one of `known` is near `word`, else what is known.
+/// "did you mean `x`?" if one of `known` is similar to `word`, else the list of `known`.
 pub(crate) fn did_you_mean<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     let known: Vec<&str> = known.into_iter().collect();
     let near = known
@@ -94,7 +94,7 @@ pub(crate) fn listed<S: fmt::Display>(names: impl IntoIterator<Item = S>) -> Str
     names.into_iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }
 
-/// Number of letters to insert, delete, replace or swap with their neighbour.
+/// Edit distance: insertions, deletions, replacements and swaps of neighbours.
 fn distance(a: &str, b: &str) -> usize {
     let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
     let mut rows = vec![vec![0usize; b.len() + 1]; a.len() + 1];

@@ -1,10 +1,10 @@
-//! The hash of what a model's rows depend on: a stage that meets another one halts until `apply`.
+//! The hash of everything a model's rows depend on. A stage that finds another fingerprint halts until `apply`.
 //!
-//! Hashed are the SQL's tokens, those header keys that change rows or the table's layout, the columns
-//! of the inputs that the SQL names, and what a topic's contract says of rows that bronze already has. Not
-//! hashed are descriptions, rules that only warn, the topic it is
-//! published on, and columns the SQL does not name: a wider input is no reason to halt. Never a plan: an
-//! upgrade of the engine must not halt a table.
+//! The hash covers the SQL's tokens, the header keys that change rows or the table's layout, the columns of the
+//! inputs that the SQL names, and the parts of a topic's contract that affect rows already in bronze. It does
+//! not cover descriptions, rules that only warn, the publication topic, and columns that the SQL does not name:
+//! a wider input is no reason to halt. It never covers a plan, because an upgrade of the engine must not halt a
+//! table.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,11 +15,11 @@ use sha2::{Digest, Sha256};
 
 use crate::{Envelope, Kind, Model, Otherwise, Source, Topic};
 
-/// Raised when what is hashed changes its meaning.
+/// To be raised when the meaning of the hash changes.
 const FORMAT: &str = "lakepulse fingerprint 1";
 
-/// 63 bits, so that it fits the version of a Delta `txn`. `inputs` are the columns of each input as the
-/// model sees them, and for a view its own fingerprint; `topic` is what `changes(…)` reads.
+/// 63 bits, so that it fits the version of a Delta `txn`. `inputs` has the columns of each input as the model
+/// sees them, and for a view its own fingerprint; `topic` is the one behind `changes(…)`.
 pub fn fingerprint(model: &Model, inputs: &Inputs, topic: Option<&Topic>) -> i64 {
     let mut hash = of_model(model, inputs);
     if let Some(topic) = topic {
@@ -28,8 +28,9 @@ pub fn fingerprint(model: &Model, inputs: &Inputs, topic: Option<&Topic>) -> i64
     hash.finish()
 }
 
-/// The fingerprint of before contracts were part of it, where rows are the same since. They are not where
-/// offsets order by now and positions did, and where the times of a history follow its sequence by now.
+/// The fingerprint from before contracts were part of it, if the rows are still the same. They are not if
+/// offsets now order events that positions ordered before, or if the times of a history now follow its
+/// sequence.
 pub fn former(
     model: &Model,
     inputs: &Inputs,
@@ -49,8 +50,8 @@ pub fn former(
 /// Columns of each input as the model sees them, and for a view its own fingerprint.
 pub type Inputs = BTreeMap<TableName, (SchemaRef, Option<i64>)>;
 
-/// What a contract says of rows that bronze already has. A new field does not compile until it is decided
-/// whether an edit of it changes what such a row means.
+/// The parts of a contract that affect rows already in bronze. A new field does not compile until someone
+/// decides whether an edit of it does.
 fn contract(hash: &mut Hash, model: &Model, topic: &Topic) {
     let Topic {
         envelope,
@@ -58,10 +59,10 @@ fn contract(hash: &mut Hash, model: &Model, topic: &Topic) {
         event_time,
         snapshots,
         placeholder,
-        // Bronze keeps it with each row, and silver reads it from there.
+        // Bronze stores it with each row, and silver reads it from there.
         epoch: _,
-        // How bronze decodes what it reads from now on. Rows that are there stay as they were decoded, so
-        // computing the table again would give the same; its columns are those of the input.
+        // These change how bronze decodes future records. Existing rows stay as they were decoded, so
+        // recomputing the table would give the same rows. The columns are covered as columns of the input.
         value: _,
         decimals: _,
         bytes: _,
@@ -69,14 +70,14 @@ fn contract(hash: &mut Hash, model: &Model, topic: &Topic) {
         value_schema: _,
         declared: _,
         key_schema: _,
-        // For who writes the topic, not for who reads it.
+        // These matter to the writers of the topic, not to its readers.
         partition_by: _,
         partitions: _,
         replication: _,
         retention: _,
         compatibility: _,
         config: _,
-        // Nobody computes with it.
+        // No stage uses it.
         full_identity: _,
         name: _,
         table: _,
@@ -145,7 +146,7 @@ fn sorted(texts: &[String]) -> Vec<String> {
     texts.iter().collect::<BTreeSet<_>>().into_iter().cloned().collect()
 }
 
-/// A type in our own words: those of arrow may change with its version.
+/// A type in our own notation: Arrow's may change with its version.
 fn type_text(data_type: &DataType) -> String {
     match data_type {
         DataType::Boolean => "boolean".to_owned(),
@@ -171,13 +172,13 @@ fn type_text(data_type: &DataType) -> String {
     }
 }
 
-/// Which columns a SQL text may mean.
+/// The columns that a SQL text may refer to.
 enum Named {
     All,
     These(BTreeSet<String>),
 }
 impl Named {
-    /// `normalised` has its tokens apart by single spaces.
+    /// `normalised` separates its tokens by single spaces.
     fn of(normalised: &str) -> Self {
         let tokens: Vec<&str> = normalised.split(' ').collect();
         let star =
@@ -191,7 +192,8 @@ impl Named {
     fn holds(&self, column: &str) -> bool {
         match self {
             Self::All => true,
-            // A name with other letters is quoted; its words are all there, though others may be too.
+            // A name with other characters is quoted. All its words are in the text, though other words may
+            // match as well.
             Self::These(words) => column
                 .split(|c: char| !c.is_alphanumeric() && c != '_')
                 .all(|word| word.is_empty() || words.contains(&word.to_lowercase())),
@@ -199,7 +201,7 @@ impl Named {
     }
 }
 
-/// Length before each text, so that no two lists of texts run into the same bytes.
+/// The length precedes each text, so no two lists of texts give the same bytes.
 struct Hash(Sha256);
 impl Hash {
     fn text(&mut self, name: &str, text: &str) {

@@ -1,4 +1,4 @@
-//! JSON Schemas of a project's files, for editors: made from the very table of keys that loading checks
+//! JSON Schemas of a project's files, for editors. They are derived from the table of keys that loading checks
 //! against, so the two cannot disagree.
 
 use serde_json::{Map, Value, json};
@@ -9,7 +9,7 @@ use crate::shape::{Shape, Type};
 #[cfg(test)]
 mod tests;
 
-/// Name and text of every JSON Schema: `lakepulse`, `topics`, `source`, `model` (a model's header) and
+/// Name and contents of every JSON Schema: `lakepulse`, `topics`, `source`, `model` (a model's header) and
 /// `test`.
 pub fn all() -> Vec<(&'static str, Value)> {
     ALL.iter().map(|(name, shape)| (*name, file(name, shape))).collect()
@@ -33,7 +33,7 @@ fn file(name: &str, shape: &Shape) -> Value {
     schema
 }
 
-/// `settings:` by what `connector:` says.
+/// The shape of `settings:` for a value of `connector:`.
 fn settings(connector: &str, shape: &Shape) -> Value {
     json!({
         "if": { "properties": { "connector": { "const": connector } }, "required": ["connector"] },
@@ -69,8 +69,8 @@ fn object(shape: &Shape) -> Value {
 fn of(kind: &Type) -> Value {
     let text = |pattern: &str| json!({ "type": "string", "pattern": pattern });
     match kind {
-        // A plain scalar of YAML may look like a number and is read as its text.
-        // Of a map of secrets, only those are whose names say so.
+        // A plain YAML scalar may look like a number and is read as text. In a map of secrets, this applies to
+        // the entries whose names look like secrets.
         Type::Text | Type::Setting | Type::Path | Type::Secret => {
             json!({ "type": ["string", "number", "boolean"] })
         }

@@ -3,34 +3,34 @@
 //!
 //! | module | subject |
 //! | --- | --- |
-//! | [`fault`] | what is wrong, where, and what to do |
-//! | [`project`], [`topic`], [`source`], [`models`], [`catalog`](mod@catalog) | what a loaded project is |
-//! | [`setting`] | texts that refer to secrets, looked up late |
-//! | [`shape`] | the keys of every file: the one table that the reader and the JSON Schemas share |
-//! | [`avro`] | Avro schemas to stored columns and back, and what a change of one means |
-//! | [`load`](mod@load) | reads the files, collects the faults |
-//! | [`fingerprint`] | the hash of what a model's rows depend on |
-//! | [`plan`] | what `apply` would do, given what exists |
+//! | `fault` | mistakes in a project, their place, and advice |
+//! | `project`, `topic`, `source`, `models`, `catalog`, `stages` | a loaded project |
+//! | `setting` | texts that refer to secrets, looked up late |
+//! | [`shape`] | the keys of every file: one table for both the reader and the JSON Schemas |
+//! | [`columns`] | the columns of a topic's table, of `changes(…)` and of a model |
+//! | `load` | reads the files, collects the faults |
+//! | `fingerprint` | the hash of everything a model's rows depend on |
+//! | [`plan`] | the steps that `apply` would take |
 //! | [`json_schema`] | JSON Schemas of the files, for editors |
 //!
-//! Words: a *fault* is in what the user wrote, an error is not. A topic is *unlearned* while only the
-//! registry knows its schema. Never here: a socket, a clock, a broker, a store. Loading reads files
-//! below the project's folder and nothing else.
+//! Words: a *fault* is a mistake in what the user wrote; an error is not. A topic is *unlearned* while only the
+//! registry knows its schema. Never here: a socket, a clock, a broker, a store. Loading reads files below the
+//! project's folder and nothing else.
 
-pub mod avro;
-pub mod catalog;
-pub mod fault;
-pub mod fingerprint;
+mod catalog;
+pub mod columns;
+mod fault;
+mod fingerprint;
 pub mod json_schema;
-pub mod load;
-pub mod models;
+mod load;
+mod models;
 pub mod plan;
-pub mod project;
-pub mod setting;
+mod project;
+mod setting;
 pub mod shape;
-pub mod source;
-pub mod stages;
-pub mod topic;
+mod source;
+mod stages;
+mod topic;
 
 pub use catalog::{Catalog, Published};
 pub use fault::{Fault, Location};
@@ -44,5 +44,5 @@ pub use source::{
     Connection, Csv, Encoding, FileFormat, FileIdentity, FilePattern, Files, Pattern, Postgres, Source,
     WwiSim,
 };
-pub use stages::Stages;
+pub use stages::{BronzeSettings, GoldSettings, IngestSettings, SilverSettings, Stages};
 pub use topic::{Envelope, KEEPS, KeyFormat, READING, Snapshots, Topic, TopicPattern, ValueFormat};

@@ -10,22 +10,22 @@ use model::{TableName, TopicName};
 
 use crate::Location;
 
-/// Columns that silver keeps behind a model's own and no model sees.
+/// Columns that silver stores after a model's own columns and that no model sees.
 pub const HIDDEN: &[&str] =
     &["_epoch", "_lsn", "_tx_order", "_topic_id", "_partition", "_offset", "_carried"];
 
-/// What becomes of a model's SQL, and so which stage runs it.
+/// The kind of a model, which decides the stage that runs it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kind {
-    /// Silver: the newest row of a key.
+    /// Silver: the newest row of each key.
     Scd1,
-    /// Silver: every version of a key's row.
+    /// Silver: every version of each key's row.
     Scd2,
-    /// Silver: every event a row.
+    /// Silver: one row per event.
     Append,
-    /// Gold: stored, kept equal to the SQL.
+    /// Gold: a stored table that is kept equal to the SQL.
     Table,
-    /// Not stored.
+    /// A view, which is not stored.
     View,
 }
 impl Kind {
@@ -37,7 +37,7 @@ impl Kind {
     pub fn is_gold(self) -> bool {
         self == Self::Table
     }
-    /// As written in a header.
+    /// Its name in a header.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Scd1 => "scd1",
@@ -54,7 +54,7 @@ impl Kind {
 pub struct Model {
     /// Folder and file name.
     pub name: TableName,
-    /// Which stage runs it.
+    /// Its kind.
     pub kind: Kind,
     /// What it is about.
     pub description: Option<String>,
@@ -62,11 +62,11 @@ pub struct Model {
     pub keys: Vec<String>,
     /// The file's SQL without its header, a single SELECT.
     pub sql: String,
-    /// The SQL in one spelling: what the fingerprint hashes.
+    /// The SQL in a normalised spelling, which the fingerprint hashes.
     pub normalised: String,
-    /// Tables it reads, each once: for silver the bronze table, for gold silver and gold tables and views.
+    /// Tables it reads, each once: in silver the bronze table, in gold silver and gold tables and views.
     pub inputs: Vec<TableName>,
-    /// The bronze table under `changes(…)`.
+    /// The bronze table in `changes(…)`.
     pub source: Option<TableName>,
     /// Rules on rows.
     pub expectations: Vec<Expectation>,
@@ -74,51 +74,51 @@ pub struct Model {
     pub measures: Vec<Measure>,
     /// Topic on which a gold table is published.
     pub publish: Option<TopicName>,
-    /// To what `as_of` is floored.
+    /// The interval that `as_of` is floored to.
     pub tick: Duration,
-    /// Columns whose change opens a version of an `scd2` row. Empty: all.
+    /// Columns whose change starts a new version of an `scd2` row. Empty: all.
     pub track_history: Vec<String>,
     /// Partition columns of the table.
     pub partition_by: Vec<String>,
     /// Columns to sort by when the table is compacted.
     pub cluster_by: Vec<String>,
-    /// Off buys readers that know none, at the price of copied files.
+    /// Without vectors, every reader can read the table, but updates copy files.
     pub deletion_vectors: bool,
-    /// Whether other engines may read the table's changes. Fixed for the table's life.
+    /// Whether other engines may read the table's changes. Fixed at creation.
     pub change_feed: bool,
-    /// Older than this is worth an alarm.
+    /// The age of data above which an alarm is due.
     pub freshness: Option<Duration>,
     /// Column of `changes(…)` that orders a key's events, for topics without an envelope.
     pub sequence_by: Option<String>,
-    /// Predicate over `changes(…)` that makes an event a delete, for topics without an envelope.
+    /// Predicate over `changes(…)` that marks deletes, for topics without an envelope.
     pub deletes_when: Option<String>,
-    /// Predicate over `changes(…)` that makes an event a truncate, for topics without an envelope.
+    /// Predicate over `changes(…)` that marks truncates, for topics without an envelope.
     pub truncates_when: Option<String>,
-    /// Labels to select by.
+    /// Labels for selectors.
     pub tags: Vec<String>,
-    /// Whom to ask.
+    /// The contact for this model.
     pub owner: Option<String>,
-    /// What is said of columns.
+    /// Notes on columns.
     pub columns: IndexMap<String, ColumnNote>,
     /// Columns of the SELECT, all nullable. Empty while `unlearned`.
     pub schema: SchemaRef,
-    /// Whether a topic it rests on has a schema that only the registry knows: nothing of its SQL is
-    /// checked and it cannot run until the project is loaded with that schema.
+    /// Whether the schema of a topic behind it is still to be learned. Then its SQL is not checked, and it
+    /// cannot run until the project is loaded with that schema.
     pub unlearned: bool,
-    /// Hash of what its rows depend on, 63 bits.
+    /// Hash of everything its rows depend on, 63 bits.
     pub fingerprint: i64,
-    /// The same as it was before contracts of topics were part of it. A table with it goes on, and its
-    /// next commit has the newer one. `None`: its rows may be others by now.
+    /// The fingerprint in the format before contracts were part of it. A table with this fingerprint goes on,
+    /// and its next commit sets the newer one. `None`: the rows may differ.
     pub former: Option<i64>,
     /// Where it is declared.
     pub location: Location,
 }
 impl Model {
-    /// Whether a table of this plan holds what the model's would.
+    /// Whether a table with this plan has the rows that the model would compute.
     pub fn is_plan(&self, plan: i64) -> bool {
         plan == self.fingerprint || Some(plan) == self.former
     }
-    /// What the table says of itself, as table properties under `lakepulse.`: only what the header says.
+    /// The header's facts as table properties under `lakepulse.`.
     pub fn properties(&self) -> BTreeMap<String, String> {
         let mut said = BTreeMap::new();
         let mut say = |key: &str, value: String| drop(said.insert(format!("lakepulse.{key}"), value));
@@ -134,31 +134,31 @@ impl Model {
         }
         said
     }
-    /// Columns that a model reading this one sees: its own, and for `scd2` the four of its history.
+    /// Columns that a reading model sees: its own, and for `scd2` the four history columns.
     pub fn visible(&self) -> SchemaRef {
         if self.kind != Kind::Scd2 {
             return Arc::clone(&self.schema);
         }
-        let fields = self.schema.fields().iter().cloned().chain(crate::avro::history_fields());
+        let fields = self.schema.fields().iter().cloned().chain(crate::columns::history_fields());
         Arc::new(Schema::new(fields.collect::<Vec<_>>()))
     }
 }
 
-/// What happens when a rule does not hold.
+/// What happens if a rule does not hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Otherwise {
     /// Count it.
     #[default]
     Warn,
-    /// Leave the row out.
+    /// Drop the row.
     Drop,
-    /// Put the row aside.
+    /// Quarantine the row.
     Quarantine,
     /// Halt the table.
     Fail,
 }
 impl Otherwise {
-    /// As written in a header.
+    /// Its name in a header.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Warn => "warn",
@@ -169,28 +169,28 @@ impl Otherwise {
     }
 }
 
-/// What is valid of a row.
+/// A rule on rows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Expectation {
     /// Its name in the header.
     pub name: String,
-    /// SQL over the model's columns, true where the row is valid.
+    /// SQL over the model's columns; true if the row is valid.
     pub predicate: String,
-    /// What happens to a row for which it is not true.
+    /// What happens to an invalid row.
     pub otherwise: Otherwise,
 }
 
-/// A number about the table after a commit, and its bounds.
+/// A number about the table, taken after a commit, and its bounds.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Measure {
     /// Its name in the header.
     pub name: String,
     /// SQL aggregate over the model's columns.
     pub expr: String,
-    /// SELECT of that one number, the table under its own name. Checks that need a second table
-    /// (`relationships`) join it here.
+    /// SELECT of that number from the table under its own name. Rules with a second table (`relationships`)
+    /// join it here.
     pub query: String,
-    /// Tables of `query` beside the model's own.
+    /// Other tables in `query`.
     pub inputs: Vec<TableName>,
     /// The columns of a relationship.
     pub related: Option<Related>,
@@ -213,12 +213,12 @@ pub struct Related {
     pub field: String,
 }
 
-/// What is said of a column.
+/// Notes on a column.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ColumnNote {
-    /// What it holds.
+    /// Its description.
     pub description: Option<String>,
-    /// Whether it tells who a person is.
+    /// Whether it identifies a person.
     pub pii: bool,
     /// Labels.
     pub tags: Vec<String>,
@@ -235,7 +235,7 @@ pub struct TestCase {
     pub description: Option<String>,
     /// Rows or change events by input table.
     pub given: IndexMap<TableName, Vec<serde_json::Value>>,
-    /// What `now()` means in it.
+    /// The value of `now()`.
     pub as_of: Option<String>,
     /// Rows the model must have.
     pub expect: Vec<serde_json::Value>,

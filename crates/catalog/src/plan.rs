@@ -1,11 +1,10 @@
-//! What `apply` would do: the difference between what a project declares and what exists.
+//! What `apply` would do: the difference between a project's declarations and what exists.
 //!
-//! A pure function: someone else asks broker, registry and lake, and someone else does the steps. Doing
-//! them and asking again gives no step. Nothing is ever destroyed: a table that no file declares any
-//! more is not mentioned.
+//! A pure function: the caller asks broker, registry and lake, and executes the steps. After that, the plan has
+//! no steps. Nothing is ever destroyed: a table that no file declares is not mentioned.
 //!
-//! Words: a *step* makes one topic, registry subject or table as declared; its *class* says what that
-//! means for those who read it.
+//! Words: a *step* makes one topic, registry subject or table as declared. Its *class* says what that means for
+//! readers.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -22,7 +21,7 @@ mod tables;
 mod tests;
 mod topics;
 
-/// What there is, as far as the project's names reach.
+/// What exists, for the names of the project.
 #[derive(Debug, Clone, Default)]
 pub struct Existing {
     /// Topics by name.
@@ -31,14 +30,14 @@ pub struct Existing {
     pub subjects: BTreeMap<String, ExistingSubject>,
     /// Tables by name.
     pub tables: BTreeMap<TableName, ExistingTable>,
-    /// What topics hold that is not of the table that is to be published on them.
+    /// Records on topics that do not belong to the table to be published there.
     pub strange: BTreeMap<TopicName, Strange>,
 }
 
-/// Records on a topic that another one published.
+/// Records on a topic that another table published.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Strange {
-    /// The table they are of, where that is known.
+    /// The table they belong to, if known.
     pub of: Option<TableName>,
     /// How many keys.
     pub keys: usize,
@@ -58,7 +57,7 @@ pub struct ExistingTopic {
 pub struct ExistingSubject {
     /// The latest schema as JSON.
     pub schema: String,
-    /// Its own compatibility level. `None`: the registry's.
+    /// Its own compatibility level. `None`: the registry's default.
     pub compatibility: Option<String>,
 }
 
@@ -69,39 +68,39 @@ pub struct ExistingTable {
     pub schema: SchemaRef,
     /// Fingerprint in its positions.
     pub fingerprint: Option<i64>,
-    /// Marker of the project that made it.
+    /// The project that owns it.
     pub project: Option<String>,
     /// Its description.
     pub description: Option<String>,
     /// Its properties.
     pub properties: BTreeMap<String, String>,
-    /// Rows, where known.
+    /// Rows, if known.
     pub rows: Option<u64>,
-    /// Bytes, where known.
+    /// Bytes, if known.
     pub bytes: Option<u64>,
 }
 
-/// What a step means, mildest first.
+/// The effect of a step, mildest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Class {
-    /// It is not there yet.
+    /// It does not exist yet.
     Create,
-    /// What is said about it changes, no row does.
+    /// Only metadata changes, no rows.
     Metadata,
-    /// It gets more; who reads what there was finds it as it was.
+    /// It gains something; existing readers are not affected.
     Additive,
-    /// Same columns, computed otherwise: rows change.
+    /// The same columns with other values: rows change.
     Rebuild,
-    /// Columns go or change their type: who reads them breaks.
+    /// Columns are removed or change their type, which breaks readers.
     Breaking,
-    /// It held the rows of one, a topic those of a table or a table those of a topic, and gets those of another.
+    /// The topic passes from one table to another, or the table from one topic to another.
     Handover,
-    /// It cannot be done to what exists; the step says what else.
+    /// It cannot be done to what exists; the step has an alternative.
     Incompatible,
 }
 
-/// What a step is about.
+/// The object of a step.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Object {
@@ -113,36 +112,35 @@ pub enum Object {
     Table(TableName),
 }
 
-/// One thing that `apply` would do, or says it cannot.
+/// One action of `apply`, or one that is impossible.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Step {
-    /// To what.
+    /// The object.
     pub object: Object,
-    /// What it means.
+    /// The effect.
     pub class: Class,
-    /// Whether all rows are computed again into a shadow before the one cutover commit.
+    /// Whether all rows are recomputed into a shadow before the single cutover commit.
     pub rebuild: bool,
-    /// What changes, a phrase each.
+    /// The changes, a phrase each.
     pub changes: Vec<String>,
-    /// What to do instead, where the class is `Incompatible`.
+    /// The alternative, if the class is `Incompatible`.
     pub instead: Option<String>,
-    /// Who reads it, itself or through others, upstream first; and itself where it is rebuilt.
+    /// The readers, direct and indirect, upstream first. Includes the table itself if it is rebuilt.
     pub downstream: Vec<Reached>,
 }
 
-/// A table or topic that a step reaches.
+/// A table or topic that a step affects.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Reached {
     /// The table or topic.
     pub object: Object,
-    /// Its rows, where known.
+    /// Its rows, if known.
     pub rows: Option<u64>,
-    /// Its bytes, where known.
+    /// Its bytes, if known.
     pub bytes: Option<u64>,
 }
 
-/// Steps in the order in which they have to be done: topics, subjects, tables upstream first, topics that
-/// change hands.
+/// The steps in the order of execution: topics, subjects, tables upstream first, then handovers of topics.
 pub fn plan(project: &Project, existing: &Existing) -> Vec<Step> {
     let mut steps = topics::steps(project, existing);
     steps.extend(tables::steps(project, existing));
@@ -150,7 +148,7 @@ pub fn plan(project: &Project, existing: &Existing) -> Vec<Step> {
     steps
 }
 
-/// A topic that is to be another table's than the one whose rows it holds.
+/// A topic that passes to another table than the one whose rows it holds.
 fn handover(project: &Project, topic: &TopicName, strange: &Strange) -> Option<Step> {
     let table = &project.catalog.published.get(topic)?.table;
     let of = strange.of.as_ref().map_or_else(|| "something else".to_owned(), |of| format!("`{of}`"));
@@ -170,7 +168,7 @@ fn handover(project: &Project, topic: &TopicName, strange: &Strange) -> Option<S
     })
 }
 
-/// Who reads `table`, and the topics they are published on.
+/// The readers of `table`, and the topics they are published on.
 fn reached(project: &Project, existing: &Existing, table: &TableName, itself: bool) -> Vec<Reached> {
     let own = project.catalog.models.get(table).filter(|_| itself);
     let downstream = project.catalog.all_downstream(table);

@@ -9,33 +9,33 @@ use url::Url;
 
 use crate::{Catalog, Connection, Fault, Setting, SettingError, Stages};
 
-/// A folder of files that passed every check.
+/// A project that passed every check.
 #[derive(Debug, Clone)]
 pub struct Project {
     /// The project's folder.
     pub dir: PathBuf,
     /// Prefixes groups, transactional ids and internal topics.
     pub name: ProjectName,
-    /// What `now()` means in a gold model.
+    /// The clock behind `now()` in a gold model.
     pub clock: ClockKind,
     /// When a stage commits.
     pub commit: CommitLimits,
     /// How the stages run.
     pub stages: Stages,
-    /// How long stages may stand still before records pass them.
+    /// How long stages may stop without losing records. `doctor` compares retention with it.
     pub lag_budget: Duration,
-    /// Where everything runs.
+    /// The services that everything runs on.
     pub target: Target,
     /// Topics, sources and models.
     pub catalog: Catalog,
-    /// What was given another meaning than its author may expect, such as `now()`.
+    /// Remarks on constructs whose meaning may surprise their author, such as `now()`.
     pub notices: Vec<Fault>,
 }
 impl Project {
-    /// How long stages may stand still where the project does not say it.
+    /// The default of `lag_budget`.
     pub const LAG_BUDGET: Duration = Duration::from_secs(86_400);
 
-    /// A project of which `lakepulse.yaml` says no more than its name.
+    /// A project with all settings at their defaults.
     pub fn new(dir: PathBuf, name: ProjectName, catalog: Catalog) -> Self {
         Self {
             dir,
@@ -49,8 +49,8 @@ impl Project {
             notices: Vec::new(),
         }
     }
-    /// Every secret that the target and the sources refer to, as far as they can be looked up: for whoever
-    /// takes them out of what others write.
+    /// All secrets that the target and the sources refer to, as far as they can be resolved, for hiding them in
+    /// the output of others.
     pub fn secrets(&self) -> Vec<Secret> {
         let mut secrets = self.target.secrets();
         for source in self.catalog.sources.values() {
@@ -64,11 +64,11 @@ impl Project {
         }
         secrets
     }
-    /// Where a project keeps what is its own and not to be committed: `.lakepulse/`.
+    /// The folder for the project's own state, which is not to be committed: `.lakepulse/`.
     pub fn state_dir(&self) -> PathBuf {
         self.dir.join(".lakepulse")
     }
-    /// Where the lake is, and the options of its store, with every reference looked up.
+    /// The lake's URL and the options of its store, with every reference resolved.
     pub fn lake(&self) -> Result<(Url, BTreeMap<String, Secret>), SettingError> {
         let Some(lake) = &self.target.lake else {
             let root = self.state_dir().join("lake");
@@ -89,7 +89,7 @@ impl Project {
     }
 }
 
-/// What a gold model's `now()` follows.
+/// The clock behind `now()` in a gold model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ClockKind {
     /// The machine's clock.
@@ -102,11 +102,11 @@ pub enum ClockKind {
 /// A stage commits when the first of these is reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CommitLimits {
-    /// Age of the oldest row that waits.
+    /// Age of the oldest waiting row.
     pub interval: Duration,
-    /// Rows that wait.
+    /// Waiting rows.
     pub max_rows: u64,
-    /// Bytes that wait.
+    /// Waiting bytes.
     pub max_bytes: u64,
 }
 impl Default for CommitLimits {
@@ -120,7 +120,7 @@ impl Default for CommitLimits {
 pub struct Target {
     /// `embedded`, or the name of an entry of `targets:`.
     pub name: String,
-    /// Whether broker and registry are hosted by the project's own processes.
+    /// Whether the project's own processes host broker and registry.
     pub embedded: bool,
     /// The Kafka cluster. `None`: embedded.
     pub kafka: Option<KafkaTarget>,
@@ -128,12 +128,12 @@ pub struct Target {
     pub registry: Option<RegistryTarget>,
     /// The lake. `None`: files below `.lakepulse/lake`.
     pub lake: Option<LakeTarget>,
-    /// What topics get here unless they say otherwise.
+    /// Defaults for topics on this target.
     pub topics: TopicDefaults,
 }
 
 impl Target {
-    /// Every secret it refers to, as far as they can be looked up.
+    /// All secrets it refers to, as far as they can be resolved.
     fn secrets(&self) -> Vec<Secret> {
         let kafka = self.kafka.iter().flat_map(|kafka| kafka.config.values());
         let registry = self.registry.iter().filter_map(|registry| registry.password.as_ref());
@@ -147,11 +147,11 @@ impl Target {
 pub struct KafkaTarget {
     /// Addresses of brokers.
     pub bootstrap: Setting,
-    /// librdkafka's own settings, the `security:` block translated among them.
+    /// librdkafka's own settings, including the translated `security:` block.
     pub config: BTreeMap<String, Setting>,
 }
 impl KafkaTarget {
-    /// Bootstrap addresses and client settings with every reference looked up.
+    /// Bootstrap addresses and client settings, with every reference resolved.
     pub fn resolve(&self) -> Result<(String, BTreeMap<String, Secret>), SettingError> {
         Ok((self.bootstrap.resolve()?, resolve_all(&self.config)?))
     }
@@ -162,11 +162,11 @@ impl KafkaTarget {
 pub struct RegistryTarget {
     /// Its address.
     pub url: Setting,
-    /// Name for basic authentication.
+    /// User name for basic authentication.
     pub user: Option<Setting>,
     /// Password for basic authentication.
     pub password: Option<Setting>,
-    /// File of certificates to trust.
+    /// File of trusted certificates.
     pub ca: Option<Setting>,
     /// File of the client's certificate.
     pub certificate: Option<Setting>,
@@ -174,7 +174,7 @@ pub struct RegistryTarget {
     pub key: Option<Setting>,
 }
 impl RegistryTarget {
-    /// Its address, every reference looked up.
+    /// Its address, with every reference resolved.
     pub fn address(&self) -> Result<String, SettingError> {
         let url = self.url.resolve()?;
         if Url::parse(&url).is_ok_and(|url| url.password().is_some()) {
@@ -189,16 +189,16 @@ impl RegistryTarget {
 pub struct LakeTarget {
     /// `s3://bucket/prefix` or `file:///path`.
     pub url: Setting,
-    /// Options of the store by object_store's names, and `ca`: a file of certificates to trust.
+    /// Options of the store by object_store's names, and `ca`: a file of trusted certificates.
     pub options: BTreeMap<String, Setting>,
 }
 
-/// What topics get on a target unless they say otherwise.
+/// Defaults for topics on a target.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TopicDefaults {
     /// Number of partitions.
     pub partitions: Option<i32>,
-    /// Number of copies.
+    /// Number of replicas.
     pub replication: Option<i32>,
     /// Settings of the topic by Kafka's own names.
     pub config: BTreeMap<String, String>,

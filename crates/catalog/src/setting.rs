@@ -1,29 +1,29 @@
-//! A text of a target that may refer to what is not in the project: `${env:NAME}`, `${env:NAME:-default}`,
-//! `${file:PATH}`.
+//! A setting of a target that may refer to values outside of the project: `${env:NAME}`,
+//! `${env:NAME:-default}`, `${file:PATH}`.
 //!
-//! References are looked up when the setting is used, never when the project is loaded: `validate`
-//! works where the secrets are not, and no value of one is ever held by a [`crate::Project`].
+//! References are resolved when the setting is used, never when the project is loaded. So `validate` works
+//! without the secrets, and a [`crate::Project`] never holds one.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use model::Secret;
 
-/// A text as written, with its references not yet looked up.
+/// A text as written, with unresolved references.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Setting {
     parts: Vec<Part>,
     nature: Nature,
 }
 
-/// What a setting is.
+/// How a setting is treated.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Nature {
-    /// Anyone may see it.
+    /// It may be shown.
     Public,
     /// Its literal parts are never shown.
     Secret,
-    /// A path, below this folder unless absolute.
+    /// A path, relative to this folder.
     Below(PathBuf),
 }
 
@@ -34,10 +34,10 @@ enum Part {
     File(PathBuf),
 }
 
-/// A setting that could not be looked up, or is not written as one.
+/// A setting that cannot be resolved or parsed.
 #[derive(Debug, thiserror::Error)]
 pub enum SettingError {
-    /// The environment has no such variable.
+    /// The environment variable does not exist.
     #[error("environment variable `{name}` is not set; set it, or give the reference a default")]
     NoVariable {
         /// Its name.
@@ -51,10 +51,10 @@ pub enum SettingError {
         /// Why.
         source: std::io::Error,
     },
-    /// `${` without `}`, or another word than `env` and `file` behind it.
+    /// `${` without `}`, or followed by something else than `env` or `file`.
     #[error("`{text}` is no reference")]
     Malformed {
-        /// What was written behind `${`.
+        /// The text after `${`.
         text: String,
     },
     /// The resolved text is not a URL.
@@ -63,7 +63,7 @@ pub enum SettingError {
         /// Why.
         source: url::ParseError,
     },
-    /// A URL with a password in it, which would be shown with every message that names the service.
+    /// A URL with a password, which every message about the service would show.
     #[error("`{key}` holds a password; write it without, and give the password in a key of its own")]
     PasswordInUrl {
         /// Which key.
@@ -71,15 +71,15 @@ pub enum SettingError {
     },
 }
 impl SettingError {
-    /// What a loop does after it: only a person sets a variable or writes a file.
+    /// What a loop does after this error: only a person can set a variable or write a file.
     pub fn reaction(&self) -> model::Reaction {
         model::Reaction::Halt
     }
 }
 
 impl Setting {
-    /// Reads references out of `text`; paths of files are below `dir` unless absolute. What is malformed
-    /// is not repeated where the setting is a secret.
+    /// Parses the references in `text`. File paths are relative to `dir`. A malformed reference in a secret is
+    /// not quoted in the error.
     pub fn parse(text: &str, dir: &Path, nature: Nature) -> Result<Self, SettingError> {
         let malformed = |text: String| SettingError::Malformed {
             text: if nature == Nature::Secret { "${…".to_owned() } else { text },
@@ -110,20 +110,20 @@ impl Setting {
         }
         Ok(Self { parts, nature })
     }
-    /// A plain text that refers to nothing.
+    /// A text without references.
     pub fn literal(text: impl Into<String>) -> Self {
         Self { parts: vec![Part::Literal(text.into())], nature: Nature::Public }
     }
-    /// The text with every reference looked up. A file's last line break is dropped.
+    /// The text with every reference resolved. A file's last line break is dropped.
     pub fn resolve(&self) -> Result<String, SettingError> {
         self.resolve_with(|name| std::env::var(name).ok())
     }
-    /// As [`Setting::resolve`], for a value that is not to be shown.
+    /// As [`Setting::resolve`], for a value that must not be shown.
     pub fn secret(&self) -> Result<Secret, SettingError> {
         self.resolve().map(Secret::new)
     }
-    /// As [`Setting::resolve`], with another environment. As in a shell, a default also stands for a
-    /// variable that is empty.
+    /// As [`Setting::resolve`], with another environment. As in a shell, the default also replaces an empty
+    /// variable.
     pub fn resolve_with(&self, env: impl Fn(&str) -> Option<String>) -> Result<String, SettingError> {
         let mut text = String::new();
         for part in &self.parts {
@@ -148,18 +148,18 @@ impl Setting {
             Nature::Public | Nature::Secret => Ok(text),
         }
     }
-    /// Whether its value is not to be shown.
+    /// Whether its value must not be shown.
     pub fn is_secret(&self) -> bool {
         self.nature == Nature::Secret
     }
-    /// Whether it refers to nothing, so that it can be checked at load time.
+    /// The text if it has no references, so that it can be checked at load time.
     pub(crate) fn as_literal(&self) -> Option<&str> {
         match self.parts.as_slice() {
             [Part::Literal(text)] => Some(text),
             _ => None,
         }
     }
-    /// Whether the value itself stands in the file: it refers to nothing, or to a variable with a default.
+    /// Whether the file contains the value itself: there are no references, or only variables with defaults.
     pub(crate) fn is_written_out(&self) -> bool {
         let refers = |part: &Part| !matches!(part, Part::Literal(_));
         let defaults =
@@ -167,7 +167,7 @@ impl Setting {
         !self.parts.iter().any(refers) || self.parts.iter().any(defaults)
     }
 }
-/// References as written, literal parts hidden where it is a secret.
+/// Shows references as written. In a secret, literal parts are hidden.
 impl fmt::Display for Setting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let hidden = self.nature == Nature::Secret;

@@ -1,4 +1,4 @@
-//! A source: where records come from, and the topics its streams go to.
+//! A source: where records come from, and the topics of its streams.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,25 +11,25 @@ use crate::{Location, Setting};
 /// One file of `sources/`.
 #[derive(Debug, Clone)]
 pub struct Source {
-    /// Name of the file without its ending.
+    /// The file's name without extension.
     pub name: String,
-    /// Which connector pulls it: `wwi-sim`, `files`, …
+    /// The connector that pulls it: `wwi-sim`, `files`, …
     pub connector: String,
     /// What it is about.
     pub description: Option<String>,
     /// `settings:` as written.
     pub settings: serde_json::Value,
-    /// `settings:` of the connectors this version runs.
+    /// `settings:`, parsed for its connector.
     pub connection: Connection,
-    /// Stream to topic, in the file's order. What a stream is, the connector says.
+    /// Stream to topic, in the file's order. The connector defines what a stream is.
     pub streams: IndexMap<String, TopicName>,
     /// Where it is declared.
     pub location: Location,
 }
 
 impl Source {
-    /// Whether its records carry the position of their commit and say so: a database that LakePulse reads
-    /// itself.
+    /// Whether its records carry the position of their commit, marked as such. True for databases that
+    /// LakePulse reads itself.
     pub fn gives_commits(&self) -> bool {
         matches!(self.connection, Connection::WwiSim(_) | Connection::Postgres(_))
     }
@@ -53,9 +53,9 @@ pub struct WwiSim {
     pub seed: u64,
     /// Stop after this many events. `None`: never.
     pub events: Option<u64>,
-    /// Events a second. `None`: as fast as they are taken.
+    /// Events per second. `None`: as fast as possible.
     pub rate: Option<f64>,
-    /// How they are spread over time.
+    /// How events are spread over time.
     pub pattern: Pattern,
     /// Share of records sent late, 0 to 1.
     pub disorder: f64,
@@ -87,51 +87,51 @@ pub enum Pattern {
     /// Evenly.
     #[default]
     Trickle,
-    /// As fast as they are taken.
+    /// As fast as possible.
     Bulk,
-    /// In heaps with pauses between.
+    /// In bursts with pauses between them.
     Burst,
 }
 
-/// A PostgreSQL database whose changes are published. Its streams are tables, `schema.table`.
+/// A PostgreSQL database whose changes go to topics. Its streams are tables, `schema.table`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Postgres {
     /// `postgres://user:password@host:port/database`.
     pub url: Setting,
-    /// Name of the replication slot. `None`: from the project's name and the source's.
+    /// Name of the replication slot. `None`: derived from the names of project and source.
     pub slot: Option<String>,
     /// Name of the publication.
     pub publication: String,
-    /// How often the slot moves on while no table changes.
+    /// How often the slot advances while no table changes.
     pub heartbeat: Duration,
 }
 
-/// A folder whose files are published, each once. Its streams are patterns of file names.
+/// A folder whose files go to topics, each once. Its streams are patterns of file names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Files {
-    /// The watched folder, resolved: whoever opens it adds nothing.
+    /// The watched folder as a complete path.
     pub dir: PathBuf,
-    /// What the files hold. `None`: their ending says.
+    /// The format of the files. `None`: by file name extension.
     pub format: Option<FileFormat>,
-    /// How CSV is written.
+    /// The CSV dialect.
     pub csv: Csv,
-    /// How text is encoded.
+    /// The encoding of text.
     pub encoding: Encoding,
-    /// Whether files are compressed by gzip. `None`: their ending says.
+    /// Whether files are compressed with gzip. `None`: by file name extension.
     pub gzip: Option<bool>,
-    /// What makes two files one.
+    /// When two files count as the same.
     pub identity: FileIdentity,
-    /// Bad lines go here, with file and line number.
+    /// The topic for bad lines, with file and line number.
     pub dead_letter: TopicName,
-    /// How often the folder is looked at.
+    /// How often the folder is listed.
     pub poll: Duration,
-    /// How long a file must not have changed before it is taken. `None`: from one look to the next.
+    /// How long a file must be unchanged before it is read. `None`: from one listing to the next.
     pub settle: Option<Duration>,
-    /// A longer line is a bad one. `None`: the source's own limit.
+    /// A longer line is a bad line. `None`: the source's default limit.
     pub max_line_bytes: Option<u64>,
 }
 impl Files {
-    /// A folder of which nothing is said but where bad lines go.
+    /// A folder with defaults for everything but the topic for bad lines.
     pub fn new(dir: PathBuf, dead_letter: TopicName) -> Self {
         Self {
             dir,
@@ -148,29 +148,29 @@ impl Files {
     }
 }
 
-/// What a file holds.
+/// The format of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FileFormat {
-    /// Fields with a delimiter between.
+    /// Fields separated by a delimiter.
     Csv,
-    /// The same, with tabs between unless the source says otherwise.
+    /// As CSV, with tabs unless the source sets a delimiter.
     Tsv,
-    /// One JSON object a line.
+    /// One JSON object per line.
     JsonLines,
-    /// One JSON array of objects, or objects one behind the other.
+    /// One JSON array of objects, or a sequence of objects.
     Json,
 }
 
-/// How CSV is written.
+/// A CSV dialect.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Csv {
-    /// What is between two fields. `None`: the format says.
+    /// The delimiter between fields. `None`: by format.
     pub delimiter: Option<u8>,
-    /// What encloses a field. `None`: nothing does.
+    /// The character that encloses a field. `None`: none.
     pub quote: Option<u8>,
     /// Whether the first line names the columns.
     pub header: bool,
-    /// Their names, where no line does.
+    /// The names of columns, if there is no header line.
     pub columns: Vec<String>,
 }
 impl Default for Csv {
@@ -179,43 +179,43 @@ impl Default for Csv {
     }
 }
 
-/// How the text of a file is encoded.
+/// The encoding of a file's text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Encoding {
     /// UTF-8.
     #[default]
     Utf8,
-    /// ISO 8859-1: each byte is the character of that number.
+    /// ISO 8859-1: each byte is the code point of its character.
     Latin1,
     /// Windows' code page of western Europe.
     Windows1252,
-    /// UTF-16, in the order that the byte order mark says.
+    /// UTF-16 with a byte order mark.
     Utf16,
-    /// UTF-16, little end first.
+    /// UTF-16, little endian.
     Utf16Le,
-    /// UTF-16, big end first.
+    /// UTF-16, big endian.
     Utf16Be,
 }
 
-/// What makes two files one.
+/// When two files count as the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum FileIdentity {
-    /// The same bytes, under whatever name.
+    /// The same bytes, under any name.
     #[default]
     Content,
     /// The same path.
     Path,
 }
 
-/// A stream of a `files` source: which files of the folder go to its topic.
+/// A stream of a `files` source: a pattern that selects files for its topic.
 #[derive(Debug, Clone)]
 pub struct FilePattern {
     text: String,
     glob: globset::GlobMatcher,
 }
 impl FilePattern {
-    /// A pattern with a slash is one of paths below the folder, any other one of names. `*` and `?` stand
-    /// for no slash, `**` for folders.
+    /// A pattern with a slash matches paths relative to the folder; any other pattern matches names. `*` and
+    /// `?` match anything but a slash, `**` matches folders.
     pub fn parse(text: &str) -> Result<Self, String> {
         let glob = globset::GlobBuilder::new(text).literal_separator(true).build();
         let glob = glob.map_err(|error| error.kind().to_string())?.compile_matcher();
@@ -225,15 +225,15 @@ impl FilePattern {
     pub fn as_str(&self) -> &str {
         &self.text
     }
-    /// Whether a file is of this stream. `path` is the one below the folder, with slashes.
+    /// Whether a file belongs to this stream. `path` is relative to the folder, with slashes.
     pub fn matches(&self, path: &str) -> bool {
         let name = path.rsplit_once('/').map_or(path, |(_, name)| name);
         self.glob.is_match(if self.text.contains('/') { path } else { name })
     }
 }
 impl Source {
-    /// The topics of a `files` source with the files that each takes. `None` takes all: the only stream,
-    /// under a name that is no pattern.
+    /// The topics of a `files` source, each with the files it takes. `None` takes all: the only stream has a
+    /// name that is not a pattern.
     pub fn file_streams(&self) -> Vec<(TopicName, Option<FilePattern>)> {
         let alone = self.streams.len() == 1;
         let stream = |(name, topic): (&String, &TopicName)| {
@@ -245,7 +245,7 @@ impl Source {
         self.streams.iter().filter_map(stream).collect()
     }
 }
-/// Whether a stream's name stands for other names than itself.
+/// Whether a stream's name is a pattern.
 pub(crate) fn is_pattern(name: &str) -> bool {
     name.contains(['*', '?', '[', '{'])
 }

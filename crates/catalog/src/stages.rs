@@ -1,4 +1,4 @@
-//! How the stages run: `stages:` of `lakepulse.yaml`. Nothing here changes a result.
+//! `stages:` of `lakepulse.yaml`: how the stages run. No setting here changes a result.
 
 use std::num::NonZeroUsize;
 use std::time::Duration;
@@ -7,51 +7,51 @@ use std::time::Duration;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Stages {
     /// Reads sources.
-    pub ingest: Ingest,
+    pub ingest: IngestSettings,
     /// Reads topics.
-    pub bronze: Bronze,
+    pub bronze: BronzeSettings,
     /// Folds events.
-    pub silver: Silver,
+    pub silver: SilverSettings,
     /// Refreshes and publishes.
-    pub gold: Gold,
+    pub gold: GoldSettings,
 }
 
 /// Reading files.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ingest {
-    /// Lines of one transaction at most.
+pub struct IngestSettings {
+    /// The most lines of one transaction.
     pub batch_lines: usize,
-    /// Bytes of one transaction at most; one line may exceed it.
+    /// The most bytes of one transaction; a single line may exceed it.
     pub batch_bytes: usize,
-    /// A longer line is a bad one.
+    /// A longer line is a bad line.
     pub max_line_bytes: usize,
 }
-impl Default for Ingest {
+impl Default for IngestSettings {
     fn default() -> Self {
         Self { batch_lines: 5_000, batch_bytes: 4 << 20, max_line_bytes: 8 << 20 }
     }
 }
 
-/// Bronze. When a table commits is the project's `commit:`.
+/// Bronze. The project's `commit:` decides when a table commits.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Bronze {
-    /// How long the registry must say that a schema does not exist before its records become error
-    /// rows. Until then their partition waits: a replica of the registry may be behind.
+pub struct BronzeSettings {
+    /// How long the registry must answer that a schema does not exist before its records become error rows.
+    /// Until then their partition waits, because a replica of the registry may lag.
     pub missing_schema_after: Duration,
-    /// Undecoded bytes that all tables together hold before the broker is asked to wait. A table
-    /// below its equal share is never asked, whatever the others hold.
+    /// Undecoded bytes of all tables together at which reading is paused. A table below its equal share is
+    /// never paused, whatever the others hold.
     pub memory_bytes: usize,
     /// Bytes of one fetch queue in the client.
     pub queue_bytes: usize,
     /// Records that the client hands over at once.
     pub batch_records: usize,
-    /// Compact a table once in this many commits that this process makes to it. Rarer costs readers
-    /// more files, more often costs the cores that decode.
+    /// Compact a table once in this many commits of this process. A higher value costs readers more files, a
+    /// lower one costs CPU time for decoding.
     pub compact_every: u32,
-    /// Delete files and log entries that nothing needs this often.
+    /// How often files and log entries that nothing needs are deleted.
     pub maintain: Duration,
 }
-impl Default for Bronze {
+impl Default for BronzeSettings {
     fn default() -> Self {
         Self {
             missing_schema_after: Duration::from_secs(30),
@@ -66,23 +66,22 @@ impl Default for Bronze {
 
 /// Silver.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Silver {
-    /// Close a batch at the first bronze version that brings it to this many rows. More rows cost
-    /// fewer commits and more memory; one bronze version is never cut.
+pub struct SilverSettings {
+    /// Close a batch at the first bronze version that brings it to this many rows. More rows cost fewer commits
+    /// and more memory; one bronze version is never split.
     pub max_rows: NonZeroUsize,
-    /// Batches in hand at once, of all tables together: what bounds the memory of a process that has
-    /// fallen behind.
+    /// Concurrent batches of all tables together. It bounds the memory of a process that has fallen behind.
     pub at_once: NonZeroUsize,
-    /// Look for new bronze versions at least this often, announced or not.
+    /// Look for new bronze versions at least this often, even without an announcement.
     pub poll: Duration,
     /// Take measures after a commit at most this often: each reads its columns of the whole table.
     pub measure: Duration,
     /// Compact a table once in this many of its commits.
     pub compact_every: u32,
-    /// Delete files and log entries that nothing needs this often.
+    /// How often files and log entries that nothing needs are deleted.
     pub maintain: Duration,
 }
-impl Default for Silver {
+impl Default for SilverSettings {
     fn default() -> Self {
         Self {
             max_rows: NonZeroUsize::MIN.saturating_add(99_999),
@@ -97,26 +96,26 @@ impl Default for Silver {
 
 /// Gold.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Gold {
-    /// Look at the inputs at least this often, announced or not.
+pub struct GoldSettings {
+    /// Look at the inputs at least this often, even without an announcement.
     pub poll: Duration,
-    /// Refresh a table at most this often while its inputs move. A refresh of few changes costs little
-    /// less than one of many, and a table of several inputs is told of each of them.
+    /// Refresh a table at most this often while its inputs change. A refresh of few changes costs nearly as
+    /// much as one of many, and a table with several inputs gets an announcement from each.
     pub refresh: Duration,
-    /// Commit pins under which no row changed at most this often. Idle pins hold back vacuum.
+    /// Commit pins without changed rows at most this often. Idle pins hold back vacuum.
     pub pins: Duration,
     /// Take measures after a commit at most this often: each reads its columns of the whole table.
     pub measure: Duration,
     /// Compact a table once in this many of its commits.
     pub compact_every: u32,
-    /// Delete files and log entries that nothing needs this often.
+    /// How often files and log entries that nothing needs are deleted.
     pub maintain: Duration,
-    /// A refresh that would read more changed rows than this computes everything instead.
+    /// A refresh that would read more changed rows than this recomputes the whole table.
     pub max_changed_rows: usize,
-    /// Records of one Kafka transaction.
+    /// Records per Kafka transaction.
     pub max_transaction: usize,
 }
-impl Default for Gold {
+impl Default for GoldSettings {
     fn default() -> Self {
         Self {
             poll: Duration::from_secs(1),

@@ -1,4 +1,4 @@
-//! A topic that bronze reads, as its contract in `topics.yaml` says.
+//! A topic that bronze reads, as declared in `topics.yaml`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,59 +7,59 @@ use std::time::Duration;
 use model::text::{BytesForm, DecimalForm};
 use model::{TableName, TopicName};
 
-use crate::{Location, avro};
+use crate::{Location, columns};
 
-/// One topic and the bronze table that keeps it.
+/// A topic and the bronze table that stores it.
 #[derive(Debug, Clone)]
 pub struct Topic {
     /// Name in Kafka.
     pub name: TopicName,
-    /// The table that keeps it.
+    /// The table that stores it.
     pub table: TableName,
     /// What it is about.
     pub description: Option<String>,
-    /// How a value is encoded.
+    /// The encoding of values.
     pub value: ValueFormat,
-    /// What a value wraps around the row.
+    /// The envelope around the row.
     pub envelope: Envelope,
-    /// What a text is where JSON should hold a decimal.
+    /// The form of a decimal in a JSON string.
     pub decimals: DecimalForm,
-    /// How JSON and files hold bytes.
+    /// The form of bytes in JSON and files.
     pub bytes: BytesForm,
-    /// How a key is encoded. `None`: in Avro where the registry's frame says so, else as JSON.
+    /// The encoding of keys. `None`: Avro if the key has the registry's frame, else JSON.
     pub key_format: Option<KeyFormat>,
-    /// Avro schema of the value as JSON. `None`: learned from the registry, or from the records.
+    /// Avro schema of the value as JSON. `None`: not learned yet, from the registry or from records.
     pub value_schema: Option<Arc<str>>,
-    /// Whether `value_schema` is what its contract says, and not what was found out. Only a declared one
-    /// is believed of JSON that says nothing of its types.
+    /// Whether the contract declares `value_schema`. If not, it was learned. JSON without type information is
+    /// only read with a declared schema.
     pub declared: bool,
-    /// Avro schema of the key as JSON: the declared one, else derived from `key` and the value's
-    /// schema. `None`: learned from the registry, or the topic has no key.
+    /// Avro schema of the key as JSON: the declared one, else derived from `key` and the value's schema.
+    /// `None`: learned from the registry, or the topic has no key.
     pub key_schema: Option<Arc<str>>,
     /// Key columns in the key's order. Empty: no key, or learned from the registry.
     pub key: Vec<String>,
-    /// Columns that choose the partition. Never empty where `key` is not.
+    /// Columns that choose the partition. Not empty if there is a key.
     pub partition_by: Vec<String>,
     /// Dotted path of the event time in the value. `None`: Kafka's timestamp.
     pub event_time: Option<String>,
-    /// Incarnation of the source database, for sources that do not say it in a header.
+    /// Incarnation of the source database, for sources without an epoch header.
     pub epoch: Option<i64>,
-    /// Whether updates carry the whole row before them.
+    /// Whether updates carry the complete previous row.
     pub full_identity: bool,
-    /// What the snapshots of a source that is not ours bring.
+    /// Whether snapshots of a foreign source are complete.
     pub snapshots: Snapshots,
-    /// What its connector writes for a value that it does not have (`unavailable.value.placeholder`).
-    /// `None`: Debezium's default.
+    /// The connector's placeholder for a value that it does not have (`unavailable.value.placeholder`). `None`:
+    /// Debezium's default.
     pub placeholder: Option<String>,
-    /// Number of partitions it is created with.
+    /// Number of partitions at creation.
     pub partitions: i32,
-    /// Number of copies it is created with.
+    /// Number of replicas at creation.
     pub replication: i32,
     /// How long Kafka keeps a record. `None`: for ever.
     pub retention: Option<Duration>,
-    /// Compatibility level of its subjects, in the registry's own spelling (`BACKWARD_TRANSITIVE`).
+    /// Compatibility level of its subjects, in the registry's spelling (`BACKWARD_TRANSITIVE`).
     pub compatibility: String,
-    /// Settings of the topic by Kafka's own names, `retention.ms` among them where someone declared it.
+    /// Settings of the topic by Kafka's own names. `retention.ms` is included if it was declared.
     pub config: BTreeMap<String, String>,
     /// Where it is declared.
     pub location: Location,
@@ -73,8 +73,8 @@ impl Topic {
     pub fn key_subject(&self) -> String {
         format!("{}-key", self.name)
     }
-    /// The topic with the schemas of its records: checked, key columns and the key's schema filled in
-    /// where only the other is known.
+    /// The topic with these schemas of its records. They are checked, and the key columns and the key's schema
+    /// are derived from each other if one is missing.
     pub fn learn(&self, value: &str, key: Option<&str>) -> Result<Self, avro::Error> {
         let mut topic = self.clone();
         topic.value_schema = Some(value.into());
@@ -82,19 +82,19 @@ impl Topic {
             topic.key_schema = Some(key.into());
         }
         if let (true, Some(key)) = (topic.key.is_empty(), &topic.key_schema) {
-            topic.key = avro::record_columns(key)?;
+            topic.key = columns::record_columns(key)?;
         }
         if topic.key_schema.is_none() && !topic.key.is_empty() {
-            topic.key_schema = Some(avro::derived_key_schema(&topic, value)?.into());
+            topic.key_schema = Some(columns::derived_key_schema(&topic, value)?.into());
         }
         if topic.partition_by.is_empty() {
             topic.partition_by = topic.key.clone();
         }
-        avro::bronze_schema(&topic, value)?;
+        columns::bronze_schema(&topic, value)?;
         Ok(topic)
     }
-    /// How the values and keys of its records are read, as [`READING`] has it: what of the contract says nothing of
-    /// columns, and yet gives records to come other values than it gave those before.
+    /// How values and keys are read, as stored in [`READING`]: the parts of the contract that do not change
+    /// columns, but change the values of future records.
     pub fn reading(&self) -> String {
         let value = match self.value {
             ValueFormat::Avro => "avro",
@@ -119,7 +119,7 @@ impl Topic {
         }
         reading
     }
-    /// Whether the columns of its bronze table can only be learned: of Avro from the registry, of JSON in
+    /// Whether the columns of its bronze table are still to be learned: for Avro from the registry, for JSON in
     /// an envelope from the schema part of its records.
     pub fn is_unlearned(&self) -> bool {
         let learns = match self.value {
@@ -131,13 +131,13 @@ impl Topic {
     }
 }
 
-/// Property of a bronze table: the topic that it keeps.
+/// Property of a bronze table: the topic that it stores.
 pub const KEEPS: &str = "lakepulse.topic";
 
-/// Property of a bronze table: [`Topic::reading`] of the contract that its newest rows were read by.
+/// Property of a bronze table: [`Topic::reading`] of the contract that applied to its newest rows.
 pub const READING: &str = "lakepulse.reading";
 
-/// What a value wraps around the row.
+/// The envelope around the row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Envelope {
     /// Nothing: the value is the row.
@@ -149,17 +149,17 @@ pub enum Envelope {
     DebeziumFlat,
 }
 
-/// What a snapshot brings.
+/// Whether a snapshot is complete.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Snapshots {
-    /// Some rows, perhaps all: it removes none.
+    /// A snapshot may lack rows, so it deletes none.
     #[default]
     Partial,
-    /// Every row there is: a row that it does not bring is gone.
+    /// A snapshot has every row, so it deletes the rows that it lacks.
     Whole,
 }
 impl Snapshots {
-    /// As written in a contract.
+    /// Its name in a contract.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Partial => "partial",
@@ -168,31 +168,31 @@ impl Snapshots {
     }
 }
 
-/// How a value is encoded.
+/// The encoding of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ValueFormat {
     /// Avro in Confluent framing.
     #[default]
     Avro,
-    /// JSON text: columns by the topic's schema or by the one each record carries; without schema and
-    /// envelope the one column `value`.
+    /// JSON text. The columns come from the topic's schema or from the schema in each record; without schema
+    /// and envelope there is one column `value`.
     Json,
-    /// Bytes that mean nothing to us.
+    /// Opaque bytes.
     Bytes,
 }
 
-/// How a key is encoded.
+/// The encoding of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum KeyFormat {
     /// Avro in Confluent framing.
     Avro,
     /// JSON text.
     Json,
-    /// One text in UTF-8.
+    /// One UTF-8 string.
     Text,
-    /// One number of eight bytes, the greatest first.
+    /// One 8-byte integer, big endian.
     Long,
-    /// One number of four bytes, the greatest first.
+    /// One 4-byte integer, big endian.
     Int,
     /// One UUID as text.
     Uuid,
@@ -200,7 +200,7 @@ pub enum KeyFormat {
     Bytes,
 }
 impl KeyFormat {
-    /// Its word in `topics.yaml`.
+    /// Its name in `topics.yaml`.
     pub const fn word(self) -> &'static str {
         match self {
             Self::Avro => "avro",
@@ -212,7 +212,7 @@ impl KeyFormat {
             Self::Bytes => "bytes",
         }
     }
-    /// The format of a word.
+    /// Parses a name.
     pub fn parse(word: &str) -> Option<Self> {
         let all = [Self::Avro, Self::Json, Self::Text, Self::Long, Self::Int, Self::Uuid, Self::Bytes];
         all.into_iter().find(|format| format.word() == word)
@@ -223,17 +223,17 @@ impl KeyFormat {
     }
 }
 
-/// Many topics under one contract: `shop.public.*`.
+/// One contract for many topics: `shop.public.*`.
 #[derive(Debug, Clone)]
 pub struct TopicPattern {
-    /// The pattern: `*` stands for any run of letters, dots included.
+    /// The pattern: `*` matches any run of characters, dots included.
     pub pattern: String,
-    /// The contract. Its `name` and `table` are those of no topic: see [`TopicPattern::topic`].
+    /// The contract. Its `name` and `table` are placeholders: see [`TopicPattern::topic`].
     pub(crate) contract: Topic,
     pub(crate) glob: globset::GlobMatcher,
 }
 impl TopicPattern {
-    /// The contract of `name`, where the pattern matches it and a table can carry its name.
+    /// The contract of `name`, if the pattern matches it and a table can have that name.
     pub fn topic(&self, name: &TopicName) -> Option<Topic> {
         if !self.glob.is_match(name.as_str()) {
             return None;
@@ -241,7 +241,7 @@ impl TopicPattern {
         let table = default_table(name)?;
         Some(Topic { name: name.clone(), table, ..self.contract.clone() })
     }
-    /// Whether `table` may be that of a topic the pattern matches.
+    /// Whether `table` may store a topic that the pattern matches.
     pub fn may_fill(&self, table: &TableName) -> bool {
         let tail = self.pattern.split_once('.').map_or(&*self.pattern, |(_, tail)| tail);
         let legal = |c: char| match c {
@@ -255,7 +255,7 @@ impl TopicPattern {
     }
 }
 
-/// `bronze.` and the topic's name without its first part, dots to underscores.
+/// `bronze.` and the topic's name without its first part, with dots as underscores.
 pub(crate) fn default_table(topic: &TopicName) -> Option<TableName> {
     let name = topic.as_str();
     let tail = name.split_once('.').map_or(name, |(_, tail)| tail);

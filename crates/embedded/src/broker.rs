@@ -1,8 +1,8 @@
 //! The embedded Kafka broker: accepts connections and answers them from the store.
 //!
-//! It never writes to the log of the process that hosts it: tansu reports every broken connection as
-//! an error. Stopping closes the connections; an answer under way is lost with them, as with any
-//! broker that stops, and the client asks again.
+//! It never writes to the log of the host process, because tansu reports every broken connection as an error.
+//! Stopping closes the connections. An answer in flight is lost with its connection, as with any broker that
+//! stops, and the client asks again.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use super::Error;
 use super::routes::routes;
 use super::store::{CLUSTER, Store};
 
-/// Between two rounds of [`Store::maintain`]; also about how much a power cut may take.
+/// Pause between two rounds of [`Store::maintain`]. A power cut may lose about as much.
 const MAINTENANCE: Duration = Duration::from_secs(2);
 
 /// A running broker.
@@ -30,7 +30,7 @@ pub(super) struct Broker {
 }
 
 impl Broker {
-    /// Answers connections of `listener` from `store`.
+    /// Starts to answer the connections of `listener` from `store`.
     pub(super) fn start(listener: TcpListener, store: Store) -> Result<Self, Error> {
         let routes = routes(&store).map_err(|error| Error::Routes { reason: format!("{error:?}") })?;
         let stop = CancellationToken::new();
@@ -39,10 +39,10 @@ impl Broker {
         Ok(Self { stop, task, maintenance })
     }
 
-    /// Closes all connections and returns when the last one is, and all is on the disk.
+    /// Closes all connections, and returns once they are closed and everything is on disk.
     pub(super) async fn stop(self) {
         self.stop.cancel();
-        // A panic of a task was reported where it happened; there is nothing left to stop.
+        // A panic of a task was reported where it happened; nothing is left to stop.
         let _ = self.task.await;
         let _ = self.maintenance.await;
     }
@@ -55,7 +55,7 @@ async fn serve(listener: TcpListener, routes: FrameRouteService<(), TansuError>,
             () = stop.cancelled() => break,
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => connect(&mut connections, stream, routes.clone()),
-                // Out of descriptors: those who are connected go on, and free some.
+                // Out of file descriptors: connected clients go on and will free some.
                 Err(error) => {
                     tracing::warn!(%error, "the embedded broker cannot accept a connection");
                     tokio::time::sleep(Duration::from_millis(50)).await;
@@ -67,7 +67,7 @@ async fn serve(listener: TcpListener, routes: FrameRouteService<(), TansuError>,
     connections.shutdown().await;
 }
 
-/// Maintains the store now and then; at the end it only waits for the disk.
+/// Maintains the store periodically. At the end it only syncs.
 async fn maintain(store: Store, stop: CancellationToken) {
     loop {
         let stopping = tokio::select! {
@@ -98,7 +98,7 @@ fn connect(connections: &mut JoinSet<()>, stream: TcpStream, routes: FrameRouteS
     )
         .into_layer(routes);
     let connection = async move {
-        // It ends with an error whenever a client goes.
+        // It returns an error whenever a client disconnects.
         let _ = service.serve(Context::default(), stream).await;
     };
     connections.spawn(connection.with_subscriber(NoSubscriber::default()));

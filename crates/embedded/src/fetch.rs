@@ -1,5 +1,5 @@
-//! The `Fetch` route. An answer goes out as soon as there is anything to read, or when the client's
-//! patience ends; the first batch goes whatever its size, so no record is too large to be read.
+//! The `Fetch` route. It answers as soon as there is anything to read, or when the client's wait time ends. The
+//! first batch is sent whatever its size, so no record is too large to be read.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,11 +13,11 @@ use tansu_storage::TopicId;
 use tokio::time::{Instant, sleep, timeout_at};
 use uuid::Uuid;
 
-use super::store::{Refusal, Store, Topic};
+use super::store::{Refusal, Store, StoredTopic};
 
-/// Most bytes of one answer, whatever the client asks: they are in memory at once.
+/// The most bytes of one answer, whatever the client asks for: they are all in memory at once.
 const MAX_BYTES: i64 = 16 << 20;
-/// After something arrived, what else arrives in this time goes into the same answer.
+/// After the first arrival, the answer waits this long for more.
 const GATHER: Duration = Duration::from_millis(1);
 
 /// The route.
@@ -35,8 +35,8 @@ impl Service<Store, FetchRequest> for Fetch {
     async fn serve(&self, ctx: Context<Store>, request: FetchRequest) -> Result<FetchResponse, Self::Error> {
         let store = ctx.state();
         let committed = request.isolation_level == Some(1);
-        let wanted: Vec<Wanted> =
-            request.topics.into_iter().flatten().map(|t| Wanted::find(store, t)).collect();
+        let wanted: Vec<RequestedTopic> =
+            request.topics.into_iter().flatten().map(|t| RequestedTopic::find(store, t)).collect();
         let patience = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0));
         let deadline = Instant::now() + patience;
         let mut moved = store.moved();
@@ -63,13 +63,13 @@ impl Service<Store, FetchRequest> for Fetch {
     }
 }
 
-/// What is asked of one topic.
-struct Wanted {
+/// The requested partitions of one topic.
+struct RequestedTopic {
     asked: FetchTopic,
-    topic: Option<Arc<Topic>>,
+    topic: Option<Arc<StoredTopic>>,
 }
 
-impl Wanted {
+impl RequestedTopic {
     fn find(store: &Store, asked: FetchTopic) -> Self {
         let id = match (&asked.topic, asked.topic_id) {
             (Some(name), _) => Some(TopicId::Name(name.clone())),
@@ -79,7 +79,7 @@ impl Wanted {
         Self { topic: id.and_then(|id| store.find(&id)), asked }
     }
 
-    /// Whether an answer now would say anything: records, or an error.
+    /// Whether there is something to answer: records, or an error.
     fn is_ready(&self, committed: bool) -> bool {
         let Some(topic) = &self.topic else { return true };
         self.asked.partitions.iter().flatten().any(|asked| match topic.partition(asked.partition) {
@@ -117,7 +117,7 @@ impl Wanted {
 }
 
 fn read(
-    topic: &Topic,
+    topic: &StoredTopic,
     asked: &FetchPartition,
     committed: bool,
     budget: &mut i64,

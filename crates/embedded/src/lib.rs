@@ -1,14 +1,13 @@
-//! Broker and schema registry inside the process, for one machine: nothing to install.
+//! Broker and schema registry inside the process, for one machine, without installation.
 //!
-//! The first process of a project hosts both; the others are guests of it. All hold a [`Host`]. The
-//! host has the lock of the project's folder; when it dies, a guest gets the lock, opens the same
-//! files and listens on the same ports, so clients everywhere only have to connect again. What was
-//! acknowledged is in the files before it is acknowledged ([`store`]), so it survives the death of the
-//! host at any moment.
+//! The first process of a project hosts both services; the other processes are its guests. Each holds a
+//! [`Host`]. The host holds the lock of the project's folder. When it dies, a guest takes the lock, opens the
+//! same files and listens on the same ports, so clients only have to reconnect. Records are in the files before
+//! they are acknowledged ([`store`]), so acknowledged records survive the death of the host at any moment.
 //!
-//! Order at a start: lock, files, ports, `broker.json`, answers. A guest waits until both services
-//! answer. Guarantees are those of Kafka with one replica on one disk: a power cut may take the last
-//! seconds. Use a real cluster where that is not enough.
+//! A start takes the lock, opens the files, binds the ports, writes `broker.json`, and then answers, in this
+//! order. A guest waits until both services answer. The guarantees are those of Kafka with one replica on one
+//! disk: a power cut may lose the last seconds. Use a real cluster if that is not enough.
 
 mod broker;
 mod fetch;
@@ -36,24 +35,24 @@ use broker::Broker;
 use lock::{Addresses, Lock};
 use store::Store;
 
-/// How long a guest waits for a host to answer, and a host for its ports.
+/// How long a guest waits for the host's answer, and a host for its ports.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How long a first process waits for the remembered ports before it takes others.
 const PORT_PATIENCE: Duration = Duration::from_secs(5);
-/// How often a guest looks whether the host is gone.
+/// How often a guest checks whether the host has died.
 const WATCH: Duration = Duration::from_millis(100);
 const LOCALHOST: &str = "127.0.0.1";
 
-/// Whether this process runs the services or uses another's.
+/// Whether this process runs the services or uses those of another process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
     /// Broker and registry run here.
     Host,
-    /// They run in another process of the same project.
+    /// Another process of the same project runs them.
     Guest,
 }
 
-/// What can go wrong with the embedded services.
+/// Failures of the embedded services.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A file or folder cannot be used.
@@ -64,7 +63,7 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
-    /// Nothing can listen there.
+    /// The address cannot be bound.
     #[error("cannot listen on `{address}`; remove `broker.json` to take another port")]
     Listen {
         /// The address.
@@ -72,16 +71,16 @@ pub enum Error {
         /// Why not.
         source: io::Error,
     },
-    /// Another process has the lock and does not answer.
+    /// Another process holds the lock and does not answer.
     #[error("the process that hosts the broker of `{dir}` does not answer; if it hangs, end it")]
     Silent {
         /// The project's data folder.
         dir: PathBuf,
     },
-    /// The broker's table of requests cannot be made.
+    /// The broker's routes cannot be built.
     #[error("the embedded broker cannot start: {reason}")]
     Routes {
-        /// What the library said.
+        /// The library's message.
         reason: String,
     },
     /// The schemas on the broker's disk cannot be read.
@@ -93,7 +92,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// What a loop does next.
+    /// What a loop does after this error.
     pub fn reaction(&self) -> Reaction {
         match self {
             Self::Silent { .. } => Reaction::Retry,
@@ -104,11 +103,11 @@ impl Error {
     }
 }
 
-/// This process's hold on the embedded services.
+/// This process's access to the embedded services.
 pub struct Host {
-    /// Where the broker listens, `host:port`. Stays the same when another process takes over.
+    /// Address of the broker, `host:port`. It stays the same when another process takes over.
     pub bootstrap: String,
-    /// Where the registry listens.
+    /// URL of the registry.
     pub registry_url: String,
     hosting: Arc<AtomicBool>,
     stop: CancellationToken,
@@ -116,8 +115,8 @@ pub struct Host {
 }
 
 impl Host {
-    /// Hosts the services of the project whose data lies in `dir`, or uses the ones another process
-    /// of it hosts. Returns once both answer.
+    /// Hosts the services of the project with its data in `dir`, or connects to the process that hosts them.
+    /// Returns once both services answer.
     pub async fn join(dir: &Path) -> Result<Self, Error> {
         let usable = std::fs::create_dir_all(dir).and_then(|()| dir.canonicalize());
         let dir = usable.map_err(|source| Error::Folder { path: dir.to_owned(), source })?;
@@ -144,13 +143,13 @@ impl Host {
         if self.hosting.load(Ordering::Acquire) { Role::Host } else { Role::Guest }
     }
 
-    /// Releases the services: a host closes them, and a guest, if there is one, takes over.
+    /// Releases the services. A host closes them, and a guest, if there is one, takes over.
     pub async fn stop(mut self) {
         if self.hosting.load(Ordering::Acquire) {
             stream::hosts(false);
         }
         self.stop.cancel();
-        // A panic of the task was reported where it happened; there is nothing left to stop.
+        // A panic of the task was reported where it happened; nothing is left to stop.
         let _ = (&mut self.task).await;
     }
 
@@ -165,14 +164,14 @@ impl Host {
     }
 }
 
-/// Not waited for: whoever needs the ports free calls [`Host::stop`].
+/// Dropping does not wait until the ports are free; [`Host::stop`] does.
 impl Drop for Host {
     fn drop(&mut self) {
         self.stop.cancel();
     }
 }
 
-/// Watches for the host's death, then hosts, until told to stop.
+/// Waits until the host dies, then hosts, until `stop`.
 async fn keep(
     dir: PathBuf,
     addresses: Addresses,
@@ -209,17 +208,17 @@ async fn keep(
     }
 }
 
-/// Broker and registry, running here.
+/// A broker and a registry that run in this process.
 struct Services {
     addresses: Addresses,
     broker: Broker,
     registry: registry::Server,
-    /// Dropped last: whoever gets the lock finds everything closed.
+    /// Dropped last, so the next holder of the lock finds everything closed.
     _lock: Lock,
 }
 
 impl Services {
-    /// Hosts at the remembered addresses if they can be had, else at new ones.
+    /// Hosts at the remembered addresses if they are free, else at new ones.
     async fn first(dir: &Path, lock: Lock) -> Result<Self, Error> {
         if let Some(addresses) = Addresses::read(dir)? {
             match listen(&addresses, PORT_PATIENCE).await {
@@ -255,7 +254,7 @@ impl Services {
         let folder = dir.join("broker");
         let port =
             kafka.local_addr().map_err(|source| Error::Listen { address: LOCALHOST.to_owned(), source })?;
-        // Opening reads every file of the broker: not on a thread that others wait for.
+        // Opening reads every file of the broker, so it must not block an async thread.
         let opened = runtime::cpu::run({
             let folder = folder.clone();
             move || Store::open(&folder, LOCALHOST, port.port())
@@ -278,8 +277,8 @@ async fn listen(addresses: &Addresses, patience: Duration) -> Result<(TcpListene
     Ok((kafka, rest))
 }
 
-/// Whether both services accept connections. One made while the host still opens its files waits in
-/// the queue of the socket.
+/// Whether both services accept connections. A connection made while the host still opens its files waits in
+/// the socket's queue.
 async fn answers(addresses: &Addresses) -> bool {
     for address in [addresses.bootstrap.as_str(), host_and_port(&addresses.registry)] {
         if TcpStream::connect(address).await.is_err() {

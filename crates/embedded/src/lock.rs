@@ -1,9 +1,9 @@
-//! Who hosts the services of a project, and where.
+//! Which process hosts the services of a project, and at which addresses.
 //!
-//! `broker.lock` is locked by the host as long as it lives; the kernel lets go of it when the process
-//! dies, however it dies. `broker.json` says where the services are. It is written once, before they
-//! first answer, and read by everyone after: the ports stay the same over restarts and takeovers, so
-//! that clients which are connected, in whatever process, only have to connect again.
+//! The host holds a lock on `broker.lock` as long as it lives; the kernel releases the lock when the process
+//! dies, however it dies. `broker.json` has the addresses of the services. It is written once, before the
+//! services first answer, and read by every later host and guest. So the ports stay the same over restarts and
+//! takeovers, and connected clients in any process only have to reconnect.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write as _};
@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Error;
 
-/// Where the services are.
+/// The addresses of the services.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Addresses {
     /// `host:port` of the broker.
@@ -22,7 +22,7 @@ pub(super) struct Addresses {
     pub registry: String,
 }
 
-/// The right to host, until dropped.
+/// The right to host. Dropping it releases the right.
 #[derive(Debug)]
 pub(super) struct Lock {
     _file: File,
@@ -43,7 +43,7 @@ impl Lock {
 }
 
 impl Addresses {
-    /// What the host of the project in `dir` wrote, if any did.
+    /// The addresses that the host of the project in `dir` wrote, if one did.
     pub(super) fn read(dir: &Path) -> Result<Option<Self>, Error> {
         let path = place(dir);
         let text = match fs::read(&path) {
@@ -55,7 +55,7 @@ impl Addresses {
             .map_err(|source| Error::Folder { path, source: source.into() })
     }
 
-    /// Writes them beside and renames, so that a reader sees all or nothing.
+    /// Writes the addresses to a file beside and renames it, so that a reader sees all or nothing.
     pub(super) fn write(&self, dir: &Path) -> Result<(), Error> {
         let path = place(dir);
         let write = || -> io::Result<()> {

@@ -1,4 +1,4 @@
-//! Finding ports, and getting them back after a takeover.
+//! Finds free ports, and takes ports back after a takeover.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -10,14 +10,14 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::Error;
 
-/// Below the range from which the kernel gives ports to outgoing connections: a client that keeps
-/// connecting to a dead broker's port could otherwise be given that very port, and keep it.
+/// Below the range from which the kernel gives ports to outgoing connections. Otherwise a client that keeps
+/// reconnecting to a dead broker's port could be given that very port, and keep it.
 const FIRST: u64 = 20_000;
 const COUNT: u64 = 12_000;
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Listens on a port that is free, starting the search where `dir` says: a project tends to keep its
-/// ports even when its folder is new.
+/// Listens on a free port. The search starts at a port derived from `dir`, so a project tends to keep its ports
+/// even when its folder is new.
 pub(super) async fn any(dir: &Path) -> Result<TcpListener, Error> {
     let start = xxh3_64(dir.as_os_str().as_encoded_bytes());
     let mut last = None;
@@ -33,7 +33,7 @@ pub(super) async fn any(dir: &Path) -> Result<TcpListener, Error> {
     Err(Error::Listen { address: "127.0.0.1".to_owned(), source })
 }
 
-/// Listens on `address`, waiting up to `patience` for who has it.
+/// Listens on `address`. Waits up to `patience` for the process that holds it.
 pub(super) async fn this(address: &str, patience: Duration) -> Result<TcpListener, Error> {
     let deadline = Instant::now() + patience;
     loop {

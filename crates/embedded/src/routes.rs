@@ -1,5 +1,5 @@
-//! The table of requests this broker answers: tansu's services over our storage, and our own for
-//! metadata, fetch and the end of a transaction (which tansu does not offer).
+//! The requests this broker answers: tansu's services over our storage, and our own services for metadata,
+//! fetch and the end of a transaction (which tansu does not have).
 
 use rama::layer::{MapErrLayer, MapStateLayer};
 use rama::{Context, Layer as _, Service};
@@ -14,10 +14,10 @@ use tansu_storage::{Storage, TopicId};
 use super::fetch::Fetch;
 use super::store::{CLUSTER, NODE, Store, describe};
 
-/// "All operations": what an unsecured Kafka answers when not asked to compute them.
+/// "All operations": the answer of an unsecured Kafka to a request that does not ask to compute them.
 const NOT_COMPUTED: i32 = i32::MIN;
 
-/// All routes over `store`.
+/// All routes, answered from `store`.
 pub(super) fn routes(store: &Store) -> Result<FrameRouteService<(), Error>, Error> {
     let groups = Controller::with_storage(store.clone())?;
     let tansus = [
@@ -83,7 +83,7 @@ impl Service<Store, EndTxnRequest> for EndTxn {
     }
 }
 
-/// The `Metadata` route. No topic is created by asking for it.
+/// The `Metadata` route. A request for metadata never creates a topic.
 #[derive(Clone, Copy, Debug)]
 struct Metadata;
 
@@ -104,7 +104,7 @@ impl Service<Store, MetadataRequest> for Metadata {
         let topics = match asked.topics {
             None => store.topics().iter().map(|topic| describe(topic)).collect(),
             Some(topics) => {
-                // By name if there is one: a name comes with an all-zero id.
+                // By name if there is one: a request by name has an all-zero id.
                 let id = |topic: &tansu_sans_io::metadata_request::MetadataRequestTopic| match &topic.name {
                     Some(name) => TopicId::Name(name.clone()),
                     None => TopicId::Id(uuid::Uuid::from_bytes(topic.topic_id.unwrap_or_default())),

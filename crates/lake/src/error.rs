@@ -1,43 +1,43 @@
-//! What can go wrong between us and a lake, and what a loop does about it.
+//! Failures of a lake, and what a loop does about each.
 
 use model::Reaction;
 
-/// Boxed cause of a fault in a library.
-pub type Cause = Box<dyn std::error::Error + Send + Sync>;
+/// Boxed error of a library.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// A fault of the lake. Losing a race is no fault: see [`crate::Landing::Moved`].
+/// A failure of the lake. A lost race is not an error: see [`crate::Landing::Moved`].
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The settings cannot be used.
+    /// The settings are wrong.
     #[error("lake `{url}` cannot be used: {fault}")]
     BadSettings {
-        /// Where the lake is said to be.
+        /// The URL in the settings.
         url: String,
         /// What is wrong, and what to write instead.
         fault: String,
     },
-    /// The store did not answer, or answered with a fault of its own.
+    /// The store did not answer, or failed.
     #[error("cannot reach `{path}` in the lake")]
     Unreachable {
         /// The object asked for.
         path: String,
-        /// What the client said.
+        /// The client's error.
         source: object_store::Error,
     },
-    /// The store has no room. What was to be written is kept and written again.
+    /// The store is full. The data is kept and written again.
     #[error("no space left in the lake for `{path}`: free some or make the store larger, it is tried again")]
     Full {
         /// The object to be written.
         path: String,
-        /// What the client said.
+        /// The client's error.
         source: object_store::Error,
     },
-    /// A file the log names is not there.
+    /// A file that the log refers to does not exist.
     #[error("file `{path}` is named by the log but missing from the store; restore it or rebuild the table")]
     FileMissing {
         /// The file.
         path: String,
-        /// What the client said.
+        /// The client's error.
         source: object_store::Error,
     },
     /// The store lets two writers create the same object.
@@ -45,24 +45,24 @@ pub enum Error {
         "store `{url}` ignores conditional writes ({winners} of {racers} racing creates won): commits would overwrite each other; use a store that honours `If-None-Match`"
     )]
     ConditionIgnored {
-        /// Where the lake is.
+        /// The URL of the lake.
         url: String,
-        /// How many creates claimed success.
+        /// How many creates succeeded.
         winners: usize,
         /// How many raced.
         racers: usize,
     },
-    /// A version asked for has not been written.
+    /// A requested version does not exist yet.
     #[error("table `{table}` has no version {version}, its newest is {newest}")]
     NoVersion {
         /// The table.
         table: String,
-        /// Asked for.
+        /// The requested version.
         version: u64,
-        /// Newest.
+        /// The newest version.
         newest: u64,
     },
-    /// A version's log entry was cleaned up before a reader came by.
+    /// A version's log entry was cleaned up before a reader read it.
     #[error("version {version} of table `{table}` is gone from its log; start again from the current table")]
     LogGone {
         /// The table.
@@ -70,15 +70,15 @@ pub enum Error {
         /// The version whose entry is missing.
         version: u64,
     },
-    /// The log holds something that cannot be understood.
+    /// The log cannot be parsed.
     #[error("the log of table `{table}` cannot be read")]
     BadLog {
         /// The table.
         table: String,
-        /// What the reader said.
-        source: Cause,
+        /// The parser's error.
+        source: BoxError,
     },
-    /// The table uses what this program cannot honour.
+    /// The table uses a feature that this program does not support.
     #[error("table `{table}` requires `{feature}`, which is not supported")]
     Unsupported {
         /// The table.
@@ -93,9 +93,9 @@ pub enum Error {
         table: String,
         /// The column.
         column: String,
-        /// What the table has.
+        /// The table's type.
         have: String,
-        /// What the writer wants.
+        /// The writer's type.
         want: String,
     },
     /// A column that the table does not have.
@@ -111,7 +111,7 @@ pub enum Error {
     BadFile {
         /// The file.
         path: String,
-        /// What the codec said.
+        /// The codec's error.
         source: parquet::errors::ParquetError,
     },
     /// A deletion vector that cannot be decoded.
@@ -127,10 +127,10 @@ pub enum Error {
     BadRows {
         /// The table or file.
         table: String,
-        /// What the kernel said.
+        /// Arrow's error.
         source: arrow::error::ArrowError,
     },
-    /// A value that a partition column would give back as another.
+    /// A value that would not read back from a partition column.
     #[error(
         "table `{table}` is partitioned by `{column}`, and a row's value cannot stand there: {why}; give the rows another value, or leave the column out of `partition_by`"
     )]
@@ -142,47 +142,47 @@ pub enum Error {
         /// What is wrong with the value.
         why: &'static str,
     },
-    /// A commit would set a position below the one the table holds.
+    /// A commit would set a position below the one in the table.
     #[error("commit would move position `{app}` of table `{table}` from {from} back to {to}")]
     PositionFalls {
         /// The table.
         table: String,
         /// The input.
         app: String,
-        /// The table's.
+        /// The table's position.
         from: i64,
-        /// The commit's.
+        /// The commit's position.
         to: i64,
     },
-    /// Another project made this table.
+    /// The table belongs to another project.
     #[error("table `{table}` belongs to project `{owner}`, not `{project}`; point one of them elsewhere")]
     ForeignTable {
         /// The table.
         table: String,
-        /// Whose it is.
+        /// The project that owns it.
         owner: String,
-        /// Who asked.
+        /// The project that asked.
         project: String,
     },
-    /// A follower that is in no table of the lake did not say how far it is.
+    /// The position of a follower that is not a table of the lake is unknown.
     #[error("cannot tell which versions of table `{table}` are still needed")]
     FollowerUnknown {
         /// The table.
         table: String,
-        /// What was said instead.
-        source: Cause,
+        /// The cause.
+        source: BoxError,
     },
-    /// Too many tries in a row failed; whether the last landed is unknown. Committing the same
-    /// again finds out.
+    /// Too many attempts in a row failed, and whether the last one landed is unknown. Committing the same
+    /// commit again finds out.
     #[error("commit `{op}` on table `{table}` is undecided after {attempts} attempts")]
     Undecided {
         /// The table.
         table: String,
         /// The operation's ULID.
         op: String,
-        /// How often it was tried.
+        /// The number of attempts.
         attempts: u32,
-        /// The last fault.
+        /// The last error.
         source: object_store::Error,
     },
     /// Other writers took every version that was tried.
@@ -190,13 +190,13 @@ pub enum Error {
     Busy {
         /// The table.
         table: String,
-        /// How often it was tried.
+        /// The number of attempts.
         attempts: u32,
     },
 }
 
 impl Error {
-    /// What a loop does next.
+    /// What a loop does after this error.
     pub fn reaction(&self) -> Reaction {
         match self {
             Self::Unreachable { .. }
@@ -223,5 +223,5 @@ impl Error {
     }
 }
 
-/// Outcome of anything that touches a lake.
+/// The result of an operation on a lake.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -1,48 +1,47 @@
 //! The Delta port: the only crate that names the Delta library.
 //!
-//! Five rooms, each of which knows those above it in this list only:
+//! Five rooms. Each may use only the rooms above it in this list:
 //!
 //! | room | in it |
 //! | --- | --- |
-//! | `store` | where a lake is ([`settings`]), the object store below it, and what its answers mean |
-//! | `log` | a table's log: entries, what is true at one version, Delta's types, [`defaults`], checkpoints |
+//! | `store` | where a lake is ([`LakeSettings`]), the object store below it, and the meaning of the store's answers |
+//! | `log` | a table's log: entries, the state at one version, Delta's types, [`defaults`], checkpoints |
 //! | `files` | rows to parquet files and back: staging, statistics, [`partition`] values, deletion vectors, [`digest`]s |
-//! | [`table`] | a [`lake`] and its tables: the commit protocol ([`commit`]), replacing rows by key, [`changes`] of versions, a table for DataFusion, what [`halts`], and the race that shows whether a store can be trusted ([`probe`]) |
-//! | `upkeep` | small files put together ([`compact`]), files and entries that nothing needs ([`vacuum`], [`maintain`](mod@maintain)) |
+//! | `table` | a [`Lake`] and its tables: the commit protocol ([`Commit`]), replacing rows by key, the [`Change`]s of versions, a table for DataFusion, [`Halt`]s, and the race that tests a store ([`probe`]) |
+//! | `upkeep` | merges small files ([`Compaction`]), deletes files and entries that nothing needs ([`Vacuum`], [`maintain`](mod@maintain)) |
 //!
-//! [`error`] says what can go wrong, and what to do next.
+//! `error` has the failures, and the reaction to each.
 //!
-//! **Words.** A *file* is a parquet file of rows. It is *staged* once it is in the store and *landed*
-//! once a commit names it. A *vector* marks the rows of a file that are deleted. A *position* is the
-//! version of a Delta `txn` action, and the only memory of how far a table has read an input.
+//! **Words.** A *file* is a parquet file of rows. It is *staged* once it is in the store, and it has *landed*
+//! once a commit refers to it. A *vector* marks the deleted rows of a file. A *position* is the version of a
+//! Delta `txn` action, the only record of how far a table has read an input.
 //!
 //! **Never here**: Kafka, SQL text, the catalogue, a retry that hides whether a commit landed.
 
-pub mod error;
+mod error;
 mod files;
 mod log;
 mod store;
-pub mod table;
+mod table;
 #[cfg(test)]
 mod tests;
 mod upkeep;
 
 pub use files::{digest, partition};
 pub use log::defaults;
-pub use store::settings;
-pub use table::{changes, commit, halts, lake, probe};
-pub use upkeep::{compact, maintain, vacuum};
+pub use table::probe;
+pub use upkeep::maintain;
 
-pub use changes::{Change, ChangedVersion};
-pub use commit::{Commit, DESCRIPTION, Expect, Keys, Landing, Remove};
-pub use compact::Compaction;
 pub use defaults::{DEFAULTS, Defaults};
-pub use error::{Error, Result};
+pub use error::{BoxError, Error, Result};
 pub use files::stage::StagedFile;
-pub use halts::Halt;
-pub use lake::{Lake, TableSpec};
 pub use log::LogEntry;
 pub use maintain::{Elsewhere, Followers, Maintained, Upkeep, maintain};
-pub use settings::LakeSettings;
+pub use store::settings::LakeSettings;
+pub use table::changes::{Change, ChangedVersion};
+pub use table::commit::{Commit, DESCRIPTION, Expect, Keys, Landing, Remove};
+pub use table::halts::Halt;
+pub use table::lake::{Lake, TableSpec};
 pub use table::{Table, Within};
-pub use vacuum::{Vacuum, VacuumReport};
+pub use upkeep::compact::Compaction;
+pub use upkeep::vacuum::{Vacuum, VacuumReport};

@@ -2,6 +2,7 @@
 
 mod commit;
 mod faults;
+mod files;
 mod fold;
 mod maintain;
 mod reading;
@@ -16,7 +17,7 @@ use arrow::array::{ArrayRef, AsArray as _, Int64Array, RecordBatch, StringArray}
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 use model::{AppId, Positions, TableName, Version};
 use object_store::local::LocalFileSystem;
-use runtime::ids::RandomIds;
+use runtime::RandomIds;
 use tempfile::TempDir;
 
 use self::faults::FaultStore;

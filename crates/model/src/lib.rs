@@ -2,25 +2,25 @@
 //!
 //! | module | words |
 //! | --- | --- |
-//! | [`names`] | `TopicName`, `TableName`, `ProjectName`, `TopicId`, `TableId` |
-//! | [`units`] | `Offset`, `Version`, `ClockMs`, `EventMs` |
-//! | [`position`] | `AppId`, `Positions`: how far a table has read each of its inputs |
-//! | [`sequence`] | `Sequence`: the order of changes of one key |
-//! | [`reaction`] | `Reaction`: what a loop does after an error |
-//! | [`secret`] | `Secret`: a value that is never shown |
-//! | [`text`] | values as text: the strict reader, the canonical print |
-//! | [`exit`] | `Exit`: exit codes of the binary |
+//! | `names` | `TopicName`, `TableName`, `ProjectName`, `TopicId`, `TableId` |
+//! | `units` | `Offset`, `Version`; `ClockMs` of the clock, `Millis` and `Micros` of records |
+//! | `position` | `AppId`, `Positions`: how far a table has read each of its inputs |
+//! | `sequence` | `Sequence`: the order of changes of one key |
+//! | `reaction` | `Reaction`: what a loop does after an error |
+//! | `secret` | `Secret`: a value that is never shown |
+//! | [`text`] | values as text: the strict parser, the canonical form |
+//! | `exit` | `Exit`: exit codes of the binary |
 //!
-//! Never here: tokio, arrow, a client of anything. Every other crate may name this one.
+//! Never here: tokio, arrow, a client of any service. Every other crate may depend on this one.
 
-pub mod exit;
-pub mod names;
-pub mod position;
-pub mod reaction;
-pub mod secret;
-pub mod sequence;
+mod exit;
+mod names;
+mod position;
+mod reaction;
+mod secret;
+mod sequence;
 pub mod text;
-pub mod units;
+mod units;
 
 pub use exit::Exit;
 pub use names::{BadName, ProjectName, TableId, TableName, TopicId, TopicName};
@@ -28,4 +28,4 @@ pub use position::{AppId, Positions};
 pub use reaction::Reaction;
 pub use secret::Secret;
 pub use sequence::Sequence;
-pub use units::{ClockMs, EventMs, Offset, Version};
+pub use units::{ClockMs, Micros, Millis, Offset, Version};

@@ -1,18 +1,18 @@
-//! Names people give, and ids that systems give. A name may come back with another id behind it
-//! (a recreated topic, a restored table): positions are kept by id, never by name.
+//! Names that people give, and ids that systems give. A name can come back with another id (a recreated topic,
+//! a restored table), so positions are kept by id, never by name.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// A name that does not have the shape its kind requires.
+/// A name that breaks the rule for its kind.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{name}` is no {kind}: {rule}")]
 pub struct BadName {
     /// What was written.
     pub name: String,
-    /// What it should have been.
+    /// The kind of name that was expected.
     pub kind: &'static str,
     /// The rule it breaks.
     pub rule: &'static str,
@@ -103,7 +103,7 @@ impl FromStr for TableId {
     }
 }
 
-/// Ids stand between slashes of an [`crate::AppId`], so they may hold none.
+/// Ids are separated by slashes in an [`crate::AppId`], so they contain none.
 fn check_id(id: &str, kind: &'static str) -> Result<String, BadName> {
     if id.is_empty() || id.contains('/') {
         return Err(BadName { name: id.to_owned(), kind, rule: "not empty, no `/`" });
@@ -111,7 +111,7 @@ fn check_id(id: &str, kind: &'static str) -> Result<String, BadName> {
     Ok(id.to_owned())
 }
 
-/// `schema.table`: where a table stands in the lake. The schema is a folder and nothing more.
+/// `schema.table`: the place of a table in the lake. The schema is only a folder.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct TableName {
@@ -119,11 +119,11 @@ pub struct TableName {
     table: String,
 }
 impl TableName {
-    /// The folder part.
+    /// The part before the dot.
     pub fn schema(&self) -> &str {
         &self.schema
     }
-    /// The part behind the dot.
+    /// The part after the dot.
     pub fn table(&self) -> &str {
         &self.table
     }

@@ -1,7 +1,7 @@
-//! How far a table has read each of its inputs, as the table itself says.
+//! How far a table has read each of its inputs, as stored in the table.
 //!
-//! A position is the `version` of a Delta `txn` action, the app id names the input. It is set in
-//! the same commit as the rows it covers, and nothing else remembers it.
+//! A position is the `version` of a Delta `txn` action; its app id names the input. It is set in the same
+//! commit as the rows it covers, and it is stored nowhere else.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -19,7 +19,7 @@ impl AppId {
     pub fn partition(topic: &TopicId, partition: i32) -> Self {
         Self(format!("lp/{topic}/{partition}"))
     }
-    /// Version consumed of an upstream table; in a gold table, its pin.
+    /// Version of an upstream table that was consumed; in a gold table, its pin.
     pub fn table(table: &TableId) -> Self {
         Self(format!("lp/{table}"))
     }
@@ -31,15 +31,15 @@ impl AppId {
     pub fn plan() -> Self {
         Self("lp/plan".to_owned())
     }
-    /// Taken by whoever compacts a table with many writers.
+    /// Advanced by each compaction of a table with many writers, so that only one of them lands.
     pub fn compaction() -> Self {
         Self("lp/compaction".to_owned())
     }
-    /// An app id as found in a table. `None` for one that is not ours.
+    /// Parses an app id found in a table. `None`: not one of ours.
     pub fn parse(text: &str) -> Option<Self> {
         text.starts_with("lp/").then(|| Self(text.to_owned()))
     }
-    /// As written in the log.
+    /// The text stored in the log.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -50,7 +50,7 @@ impl fmt::Display for AppId {
     }
 }
 
-/// Positions by app id. An absent entry is "nothing read yet", which differs from 0.
+/// Positions by app id. An absent entry means that nothing was read yet, which differs from 0.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Positions(pub BTreeMap<AppId, i64>);
@@ -63,13 +63,13 @@ impl Positions {
     pub fn set(&mut self, app: AppId, position: i64) {
         self.0.insert(app, position);
     }
-    /// With one more position: for building in one expression.
+    /// Adds a position, for building in one expression.
     #[must_use]
     pub fn with(mut self, app: AppId, position: i64) -> Self {
         self.set(app, position);
         self
     }
-    /// These positions, overwritten by `later` where both have one.
+    /// These positions, overwritten by those in `later`.
     #[must_use]
     pub fn then(&self, later: &Self) -> Self {
         let mut all = self.clone();

@@ -2,20 +2,20 @@
 
 use std::fmt;
 
-/// A setting's value as it was looked up: a password, a key, or a text that may hold one. Whatever prints
-/// it prints `***`; [`Secret::reveal`] is the one way to the text, so a search for it finds every use.
+/// A setting's value after lookup: a password, a key, or a text that may contain one. It prints as `***`. Only
+/// [`Secret::reveal`] returns the text, so a search for it finds every use.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Secret(String);
 impl Secret {
-    /// Keeps `text` from being shown.
+    /// Wraps `text`.
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
-    /// The text, for the one who authenticates with it.
+    /// The text, for authentication only.
     pub fn reveal(&self) -> &str {
         &self.0
     }
-    /// `text` with this value taken out of it: for what a library says of the settings it was given.
+    /// `text` with this value replaced by `***`, for library messages that quote the settings.
     pub fn hide_in(&self, text: &str) -> String {
         if self.0.is_empty() { text.to_owned() } else { text.replace(&self.0, "***") }
     }

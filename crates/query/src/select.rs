@@ -2,9 +2,14 @@
 //!
 //! `schema.table VERSION AS OF 3` and `schema.table TIMESTAMP AS OF '2026-01-31 12:00:00'` follow
 //! a table name, each table for itself, the same table at two versions if wanted. The engine knows
-//! no time travel, so the clause is taken out of the tokens and the table gets a name of its own,
-//! under which that version is registered; without an alias it keeps its own name as one.
+//! no time travel. So the clause is taken out of the tokens, the syntax tree says which table stood
+//! before it, and that table gets a name of its own, under which its version is registered; without
+//! an alias it keeps its own name as one.
+//!
+//! sqlparser's own `TableVersion` is not used: its generic dialect, in which all texts of a project are
+//! read, has no such clause, and a dialect that has one reads other texts otherwise (a test names some).
 
+use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -15,17 +20,16 @@ use datafusion::physical_plan::collect;
 use datafusion::prelude::SessionContext;
 use datafusion::sql::parser::Statement as EngineStatement;
 use datafusion::sql::resolve::resolve_table_references;
-use datafusion::sql::sqlparser::ast::{Ident, Statement, TableAlias, TableFactor, VisitMut, VisitorMut};
+use datafusion::sql::sqlparser::ast::{
+    Ident, ObjectName, ObjectNamePart, Statement, TableAlias, TableFactor, VisitMut, VisitorMut,
+};
 use datafusion::sql::sqlparser::keywords::Keyword;
-use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
+use datafusion::sql::sqlparser::tokenizer::{Span, Token, TokenWithSpan};
 use model::{TableName, Version};
 
 use crate::error::{Doing, Error, Fault};
 use crate::session;
-use crate::sql::{is_keyword, one_select, tokens};
-
-/// Stands between a table's name and its version; no plain identifier holds it.
-const AT: char = '@';
+use crate::sql::{at_span, is_keyword, one_select, tokens};
 
 /// Which version of a table is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -68,9 +72,13 @@ pub struct Rows {
 
 /// Reads a query text.
 pub fn prepare(sql: &str) -> Result<Prepared, Error> {
-    let (tokens, versions) = take_versions(tokens(sql)?)?;
+    let (tokens, clauses) = take_clauses(tokens(sql)?)?;
     let mut statement = one_select(tokens)?;
-    let _: ControlFlow<()> = statement.visit(&mut KeepNames);
+    let mut travel = Travel { clauses, versions: HashMap::new() };
+    let _: ControlFlow<()> = statement.visit(&mut travel);
+    if let Some(clause) = travel.clauses.first() {
+        return Err(Error::Sql(fault_at(clause.place, "a version stands behind a table name".to_owned())));
+    }
     let engine = EngineStatement::Statement(Box::new(statement.clone()));
     let (references, _) = resolve_table_references(&engine, true).doing("find the tables of a query")?;
     let mut reads = Vec::new();
@@ -79,16 +87,13 @@ pub fn prepare(sql: &str) -> Result<Prepared, Error> {
         if schema == "information_schema" {
             continue;
         }
-        let (table, at) = match reference.table().split_once(AT) {
-            Some((table, at)) => (table, at.parse::<usize>().ok().and_then(|i| versions.get(i)).copied()),
-            None => (reference.table(), Some(At::Latest)),
-        };
-        let name = format!("{schema}.{table}").parse::<TableName>();
-        let (Ok(name), Some(at)) = (name, at) else {
+        let called = reference.table();
+        let (table, at) = travel.versions.get(called).map_or((called, At::Latest), |(t, at)| (t, *at));
+        let Ok(table) = format!("{schema}.{table}").parse::<TableName>() else {
             let fault = Fault::nowhere(format!("`{reference}` is no table"), "write `schema.table`");
             return Err(Error::Sql(fault));
         };
-        reads.push(Reads { table: name, at, called: reference.table().to_owned() });
+        reads.push(Reads { table, at, called: called.to_owned() });
     }
     reads.sort();
     reads.dedup();
@@ -111,61 +116,70 @@ pub async fn run(ctx: &SessionContext, query: &Prepared) -> Result<Rows, Error> 
     Ok(Rows { schema, batches })
 }
 
-/// Takes `VERSION AS OF n` and `TIMESTAMP AS OF 't'` out of the tokens and marks the name before
-/// each with its index in the returned list.
-fn take_versions(tokens: Vec<TokenWithSpan>) -> Result<(Vec<TokenWithSpan>, Vec<At>), Error> {
+/// A clause that was taken out of the tokens.
+struct Clause {
+    /// The token before it: the last part of a table's name, unless the clause is misplaced.
+    behind: Span,
+    /// The clause itself.
+    place: Span,
+    at: At,
+}
+
+/// Takes `VERSION AS OF n` and `TIMESTAMP AS OF 't'` out of the tokens. Only the syntax tree knows
+/// which of them stand behind a table name.
+fn take_clauses(tokens: Vec<TokenWithSpan>) -> Result<(Vec<TokenWithSpan>, Vec<Clause>), Error> {
     let solid: Vec<TokenWithSpan> =
         tokens.into_iter().filter(|t| !matches!(t.token, Token::Whitespace(_))).collect();
     let mut kept: Vec<TokenWithSpan> = Vec::with_capacity(solid.len());
-    let mut versions: Vec<At> = Vec::new();
+    let mut clauses = Vec::new();
     let mut rest = solid.as_slice();
     while let [first, tail @ ..] = rest {
-        let clause = match tail {
-            [second, third, value, ..]
-                if is_keyword(second, Keyword::AS) && is_keyword(third, Keyword::OF) =>
-            {
-                (is_keyword(first, Keyword::VERSION) || is_keyword(first, Keyword::TIMESTAMP))
-                    .then_some(value)
+        match clause(rest) {
+            // A column called `version`, under the alias `of`.
+            Some(Err(_)) if !ends_with_name(&kept) => {}
+            Some(at) => {
+                let behind = kept.last().map_or_else(Span::empty, |token| token.span);
+                clauses.push(Clause { behind, place: first.span, at: at? });
+                rest = &rest[CLAUSE..];
+                continue;
             }
-            _ => None,
-        };
-        let Some(value) = clause else {
-            kept.push(first.clone());
-            rest = tail;
-            continue;
-        };
-        let at = version(first, value)?;
-        let index = versions.iter().position(|v| *v == at).unwrap_or_else(|| {
-            versions.push(at);
-            versions.len() - 1
-        });
-        let Some(TokenWithSpan { token: Token::Word(word), .. }) = kept.last_mut() else {
-            return Err(Error::Sql(fault_at(first, "a version stands behind a table name")));
-        };
-        if word.quote_style.is_none() {
-            word.value = word.value.to_lowercase();
+            None => {}
         }
-        word.value = format!("{}{AT}{index}", word.value);
-        word.quote_style = Some('"');
-        word.keyword = Keyword::NoKeyword;
-        rest = &tail[3..];
+        kept.push(first.clone());
+        rest = tail;
     }
-    Ok((kept, versions))
+    Ok((kept, clauses))
 }
 
-/// The version that a clause names.
-fn version(clause: &TokenWithSpan, value: &TokenWithSpan) -> Result<At, Error> {
-    match (&value.token, is_keyword(clause, Keyword::VERSION)) {
-        (Token::Number(number, _), true) => number
-            .parse()
-            .map(|v| At::Version(Version(v)))
-            .map_err(|_| Error::Sql(fault_at(value, "`VERSION AS OF` takes a whole number"))),
-        (Token::SingleQuotedString(text), false) => time(text).map(At::Time).ok_or_else(|| {
-            Error::Sql(fault_at(value, "`TIMESTAMP AS OF` takes a time such as '2026-01-31 12:00:00'"))
-        }),
-        (_, true) => Err(Error::Sql(fault_at(value, "`VERSION AS OF` takes a whole number"))),
-        (_, false) => Err(Error::Sql(fault_at(value, "`TIMESTAMP AS OF` takes a time in quotes"))),
+/// Tokens of a clause.
+const CLAUSE: usize = 4;
+
+/// The version that the clause at the beginning of the tokens names. `None`: there is no clause.
+fn clause(tokens: &[TokenWithSpan]) -> Option<Result<At, Error>> {
+    let [kind, as_, of, value] = tokens.get(..CLAUSE)? else { return None };
+    let of_version = is_keyword(kind, Keyword::VERSION);
+    let begins = of_version || is_keyword(kind, Keyword::TIMESTAMP);
+    if !(begins && is_keyword(as_, Keyword::AS) && is_keyword(of, Keyword::OF)) {
+        return None;
     }
+    let (at, needed) = match (&value.token, of_version) {
+        (Token::Number(number, _), true) => {
+            (number.parse().ok().map(Version).map(At::Version), "a whole number")
+        }
+        (Token::SingleQuotedString(text), false) => {
+            (time(text).map(At::Time), "a time such as '2026-01-31 12:00:00'")
+        }
+        (_, true) => (None, "a whole number"),
+        (_, false) => (None, "a time in quotes"),
+    };
+    let kind = if of_version { "VERSION" } else { "TIMESTAMP" };
+    Some(at.ok_or_else(|| Error::Sql(fault_at(value.span, format!("`{kind} AS OF` takes {needed}")))))
+}
+
+/// Whether the last tokens are `schema.table`.
+fn ends_with_name(tokens: &[TokenWithSpan]) -> bool {
+    let last = tokens.iter().rev().map(|token| &token.token).take(3).collect::<Vec<_>>();
+    matches!(*last, [Token::Word(_), Token::Period, Token::Word(_)])
 }
 
 /// Milliseconds since the epoch of a date, a time in UTC or a time with its zone.
@@ -175,24 +189,46 @@ fn time(text: &str) -> Option<i64> {
         .map(|ns| ns.div_euclid(1_000_000))
 }
 
-fn fault_at(token: &TokenWithSpan, message: &str) -> Fault {
-    let number = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
-    let place = token.span.start;
-    let help = "as in `FROM gold.t VERSION AS OF 3`".to_owned();
-    Fault { line: number(place.line), column: number(place.column), message: message.to_owned(), help }
+fn fault_at(place: Span, message: String) -> Fault {
+    at_span(place, message, "as in `FROM gold.t VERSION AS OF 3`")
 }
 
-/// Gives a marked table without an alias its own name as one, so that `t.column` still finds it.
-struct KeepNames;
-impl VisitorMut for KeepNames {
+/// Gives each table before a clause a name of its own. A table without an alias gets its own name as
+/// one, so that `t.column` still finds it.
+struct Travel {
+    /// Those whose table is still to be found.
+    clauses: Vec<Clause>,
+    /// The new names, each with the table part and the version that it stands for.
+    versions: HashMap<String, (String, At)>,
+}
+impl Travel {
+    /// The clause behind a name `schema.table`.
+    fn take(&mut self, name: &ObjectName) -> Option<(Ident, At)> {
+        let [.., ObjectNamePart::Identifier(_), ObjectNamePart::Identifier(own)] = name.0.as_slice() else {
+            return None;
+        };
+        let found = self.clauses.iter().position(|clause| clause.behind == own.span)?;
+        Some((own.clone(), self.clauses.remove(found).at))
+    }
+}
+impl VisitorMut for Travel {
     type Break = ();
 
     fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
-        if let TableFactor::Table { name, alias: alias @ None, .. } = factor
-            && let Some(last) = name.0.last().and_then(|p| p.as_ident())
-            && let Some((own, _)) = last.value.split_once(AT)
+        if let TableFactor::Table { name, alias, args: None, .. } = factor
+            && let Some((own, at)) = self.take(name)
         {
-            *alias = Some(TableAlias { explicit: true, name: Ident::new(own), columns: vec![], at: None });
+            let table = if own.quote_style.is_none() { own.value.to_lowercase() } else { own.value.clone() };
+            let called = match at {
+                At::Latest => table.clone(),
+                At::Version(version) => format!("{table} version as of {}", version.0),
+                At::Time(ms) => format!("{table} timestamp as of {ms}"),
+            };
+            if let Some(last) = name.0.last_mut() {
+                *last = ObjectNamePart::Identifier(Ident::with_quote_and_span('"', own.span, called.clone()));
+            }
+            alias.get_or_insert(TableAlias { explicit: true, name: own, columns: vec![], at: None });
+            self.versions.insert(called, (table, at));
         }
         ControlFlow::Continue(())
     }

@@ -1,7 +1,9 @@
 //! One SELECT as a user wrote it: read, checked and rewritten before the engine sees it.
 //!
 //! What is rewritten, on the syntax tree and never on the text:
-//! - `changes(bronze.x)` becomes the table [`changes_table`]`(bronze.x)`;
+//! - `changes(bronze.x)` becomes the table [`changes_table`]`(bronze.x)`. It is no table function of the
+//!   engine: all scans of one are called `changes()`, so columns could not be qualified by the table, and
+//!   it would have to keep the tables that the session keeps anyway;
 //! - `now()`, `current_timestamp`, `current_date` mean the pinned time. They stand as `as_of()` in
 //!   the tree and become literals in [`Parsed::at`], so no plan ever reads a clock.
 //!
@@ -200,7 +202,7 @@ fn syntax(error: &ParserError) -> Fault {
     Fault { line, column, message: message.to_owned(), help: String::new() }
 }
 
-fn at_span(span: Span, message: String, help: &str) -> Fault {
+pub(crate) fn at_span(span: Span, message: String, help: &str) -> Fault {
     let (line, column) = (usize_of(span.start.line), usize_of(span.start.column));
     Fault { line, column, message, help: help.to_owned() }
 }

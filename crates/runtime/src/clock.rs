@@ -1,4 +1,4 @@
-//! The pipeline's own clock. It decides when to commit, never what comes first.
+//! The pipeline's own clock. It decides when to commit. It never orders changes.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -18,15 +18,15 @@ pub struct WallClock;
 impl Clock for WallClock {
     fn now(&self) -> ClockMs {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        ClockMs(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+        ClockMs(i64::try_from(since.as_millis()).expect("within 292 million years of 1970"))
     }
 }
 
-/// A clock that stands until a test moves it.
+/// A clock for tests: it moves only when a test moves it.
 #[derive(Debug, Default)]
 pub struct ManualClock(AtomicI64);
 impl ManualClock {
-    /// Stands at `now`.
+    /// Starts at `now`.
     pub fn at(now: ClockMs) -> Self {
         Self(AtomicI64::new(now.0))
     }

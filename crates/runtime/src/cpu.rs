@@ -4,12 +4,12 @@ use std::sync::LazyLock;
 
 use tokio::sync::Semaphore;
 
-/// One permit a core: more at once would only share the cores and hold more memory.
+/// One permit per core: more work at once would share the cores and hold more memory.
 static CORES: LazyLock<Semaphore> =
     LazyLock::new(|| Semaphore::new(std::thread::available_parallelism().map_or(2, usize::from).max(2)));
 
 #[allow(clippy::disallowed_methods, reason = "this is where blocking work goes")]
-/// Runs `work` off the async threads and waits for it. A panic in `work` goes on here.
+/// Runs `work` off the async threads and waits for it. A panic in `work` is resumed in the caller.
 pub async fn run<T, F>(work: F) -> T
 where
     T: Send + 'static,

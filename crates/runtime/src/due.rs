@@ -1,32 +1,31 @@
-//! Work that follows changes, but not at once after each of them.
+//! Work that follows changes, but not immediately after each of them.
 
 use std::time::Duration;
 
 use model::ClockMs;
 
-/// When it is time: something changed, and the last time is long enough ago. No change is forgotten.
+/// A rate limit: work is due when something changed and the last run is long enough ago. No change is lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Due {
-    owed: bool,
+    dirty: bool,
     last: Option<ClockMs>,
 }
 impl Default for Due {
-    /// At the start: nothing is known, so it is time.
+    /// Due at the start, because nothing is known yet.
     fn default() -> Self {
-        Self { owed: true, last: None }
+        Self { dirty: true, last: None }
     }
 }
 impl Due {
     /// Something changed.
-    pub fn owe(&mut self) {
-        self.owed = true;
+    pub fn mark_dirty(&mut self) {
+        self.dirty = true;
     }
-    /// Whether it is time; then it counts as done.
+    /// Returns true when the work is due, and then counts it as done.
     pub fn take(&mut self, now: ClockMs, every: Duration) -> bool {
-        let every = i64::try_from(every.as_millis()).unwrap_or(i64::MAX);
-        let due = self.owed && self.last.is_none_or(|last| now.0.saturating_sub(last.0) >= every);
+        let due = self.dirty && self.last.is_none_or(|last| now.is_past(last, every));
         if due {
-            *self = Self { owed: false, last: Some(now) };
+            *self = Self { dirty: false, last: Some(now) };
         }
         due
     }
@@ -41,9 +40,9 @@ mod tests {
         let (mut due, every) = (Due::default(), Duration::from_secs(10));
         assert!(due.take(ClockMs(0), every), "at the start");
         assert!(!due.take(ClockMs(60_000), every), "nothing changed");
-        due.owe();
+        due.mark_dirty();
         assert!(due.take(ClockMs(60_000), every));
-        due.owe();
+        due.mark_dirty();
         assert!(!due.take(ClockMs(61_000), every), "too early");
         assert!(due.take(ClockMs(70_000), every), "without another change");
     }

@@ -1,8 +1,8 @@
 //! `/health`, `/health/ready`, `/health/live` and `/metrics` of a process.
 //!
-//! Live: the process answers. Ready: every component said it is up and no pipeline halted. Health: the
-//! components one by one, with every pipeline that halted and why. What halted keeps the process live but
-//! not ready: a restart would not mend it.
+//! Live: the process answers. Ready: every component is up and no pipeline halted. Health: the components one
+//! by one, with every halted pipeline and its reason. A halted pipeline leaves the process live but not ready:
+//! a restart would not repair it.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::Meters;
 
-/// How a component is.
+/// State of a component.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case", tag = "status", content = "reason")]
 pub enum Status {
@@ -28,18 +28,18 @@ pub enum Status {
     Starting,
     /// Works.
     Up,
-    /// Does not work, and goes on trying.
+    /// Does not work, and keeps trying.
     Down(String),
     /// Waits for a person.
     Halted(String),
 }
 
-/// What the components of a process last said of themselves. Clones share it.
+/// The latest status of every component of a process. Clones share it.
 #[derive(Clone, Default)]
-pub struct Board(Arc<Mutex<BTreeMap<String, Status>>>);
-impl Board {
-    /// Says how a component is.
-    pub fn say(&self, component: impl Into<String>, status: Status) {
+pub struct HealthRegistry(Arc<Mutex<BTreeMap<String, Status>>>);
+impl HealthRegistry {
+    /// Sets the status of a component.
+    pub fn set(&self, component: impl Into<String>, status: Status) {
         self.0.lock().insert(component.into(), status);
     }
     /// All components.
@@ -54,7 +54,7 @@ impl Board {
 pub struct CannotListen {
     /// Address asked for.
     pub address: SocketAddr,
-    /// What the system said.
+    /// The system's error.
     pub source: std::io::Error,
 }
 
@@ -64,14 +64,18 @@ pub struct Health {
     router: Router,
 }
 impl Health {
-    /// Binds. Port 0 takes a free one: see [`Health::address`].
-    pub async fn bind(address: SocketAddr, meters: Meters, board: Board) -> Result<Self, CannotListen> {
+    /// Binds. Port 0 takes a free port: see [`Health::address`].
+    pub async fn bind(
+        address: SocketAddr,
+        meters: Meters,
+        registry: HealthRegistry,
+    ) -> Result<Self, CannotListen> {
         let listener = TcpListener::bind(address).await.map_err(|source| CannotListen { address, source })?;
         let router = Router::new()
             .route("/health", get(health))
             .route("/health/ready", get(ready))
             .route("/health/live", get(|| async { "live\n" }))
-            .with_state(Shown { board, meters: meters.clone() })
+            .with_state(Shown { registry, meters: meters.clone() })
             .route("/metrics", get(move || metrics(meters.clone())));
         Ok(Self { listener, router })
     }
@@ -79,22 +83,22 @@ impl Health {
     pub fn address(&self) -> std::io::Result<SocketAddr> {
         self.listener.local_addr()
     }
-    /// Answers until stopped.
+    /// Serves until `stop`.
     pub async fn serve(self, stop: CancellationToken) -> std::io::Result<()> {
         axum::serve(self.listener, self.router).with_graceful_shutdown(stop.cancelled_owned()).await
     }
 }
 
-/// What the endpoints show.
+/// What the endpoints read.
 #[derive(Clone)]
 struct Shown {
-    board: Board,
+    registry: HealthRegistry,
     meters: Meters,
 }
 impl Shown {
-    /// The components, and the pipelines that halted.
+    /// The components and the halted pipelines.
     fn all(&self) -> BTreeMap<String, Status> {
-        let mut all = self.board.all();
+        let mut all = self.registry.all();
         for pipeline in self.meters.pipelines() {
             if let Some(reason) = pipeline.halted() {
                 all.insert(format!("{} {}", pipeline.stage(), pipeline.table()), Status::Halted(reason));
@@ -143,15 +147,15 @@ mod tests {
 
     #[tokio::test]
     async fn a_halted_component_is_live_but_not_ready() {
-        let (board, stop) = (Board::default(), CancellationToken::new());
-        let health = Health::bind("127.0.0.1:0".parse().expect("address"), Meters::new(), board.clone())
+        let (registry, stop) = (HealthRegistry::default(), CancellationToken::new());
+        let health = Health::bind("127.0.0.1:0".parse().expect("address"), Meters::new(), registry.clone())
             .await
             .expect("free port");
         let address = health.address().expect("bound");
         let server = crate::tasks::spawn("health", health.serve(stop.clone()));
-        board.say("bronze", Status::Up);
+        registry.set("bronze", Status::Up);
         assert!(get(address, "/health/ready").await.starts_with("HTTP/1.1 200"));
-        board.say("silver.orders", Status::Halted("another plan".into()));
+        registry.set("silver.orders", Status::Halted("another plan".into()));
         assert!(get(address, "/health/ready").await.starts_with("HTTP/1.1 503"));
         assert!(get(address, "/health/live").await.starts_with("HTTP/1.1 200"));
         assert!(get(address, "/health").await.contains("another plan"));
@@ -162,12 +166,12 @@ mod tests {
 
     #[tokio::test]
     async fn a_pipeline_that_halted_is_named_until_it_goes_on() {
-        let (board, meters, stop) = (Board::default(), Meters::new(), CancellationToken::new());
-        let health = Health::bind("127.0.0.1:0".parse().expect("address"), meters.clone(), board.clone());
+        let (registry, meters, stop) = (HealthRegistry::default(), Meters::new(), CancellationToken::new());
+        let health = Health::bind("127.0.0.1:0".parse().expect("address"), meters.clone(), registry.clone());
         let health = health.await.expect("free port");
         let address = health.address().expect("bound");
         let server = crate::tasks::spawn("health", health.serve(stop.clone()));
-        board.say("gold", Status::Up);
+        registry.set("gold", Status::Up);
         let meter = meters.stage("gold", "gold.ratio");
         meter.halt("divide by zero".to_owned());
         let told = get(address, "/health").await;

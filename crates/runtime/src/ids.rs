@@ -3,7 +3,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Makes ids that nobody made before.
+/// Makes unique ids.
 pub trait Ids: Send + Sync {
     /// A new ULID, 26 characters.
     fn ulid(&self) -> String;

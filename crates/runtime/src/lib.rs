@@ -2,25 +2,25 @@
 //!
 //! | module | words |
 //! | --- | --- |
-//! | [`clock`] | `Clock`, `WallClock`, `ManualClock` |
-//! | [`ids`] | `Ids`: operation ULIDs |
+//! | `clock` | `Clock`, `WallClock`, `ManualClock` |
+//! | `ids` | `Ids`: operation ULIDs |
 //! | [`cpu`] | work that holds a thread for more than a millisecond |
-//! | [`tasks`] | `Tasks`, `Phase`: who joins whom, and in what order they stop |
-//! | [`retry`] | `Backoff`; `Retry`: what every loop does that goes on after failures |
-//! | [`due`] | `Due`: work that follows changes, now and then |
-//! | [`meters`] | `Meters`, `Meter`: the one place that knows a metric's name |
-//! | [`traces`] | `Traces`, `Span`, `Cause`: OpenTelemetry, a span a batch or commit |
+//! | [`tasks`] | `Tasks`, `Phase`: who joins each task, and in what order tasks stop |
+//! | `retry` | `Backoff`; `Retry`: how a loop goes on after failures |
+//! | `due` | `Due`: work that follows changes at a limited rate |
+//! | [`meters`] | `Meters`, `Meter`: the only place that knows the names of metrics |
+//! | [`traces`] | `Traces`, `Span`, `Cause`: OpenTelemetry, one span per batch or commit |
 //! | [`health`] | `/health`, `/health/ready`, `/health/live`, `/metrics` |
 //!
-//! Only this crate calls `tokio::spawn`. It knows no Kafka, no Delta, no project.
+//! Only this crate calls `tokio::spawn`. It knows nothing of Kafka, Delta or projects.
 
-pub mod clock;
+mod clock;
 pub mod cpu;
-pub mod due;
+mod due;
 pub mod health;
-pub mod ids;
+mod ids;
 pub mod meters;
-pub mod retry;
+mod retry;
 pub mod tasks;
 pub mod traces;
 
@@ -28,7 +28,7 @@ pub use clock::{Clock, ManualClock, WallClock};
 pub use due::Due;
 pub use ids::{Ids, RandomIds, SeededIds};
 pub use meters::{Meter, Meters, State};
-pub use retry::{Backoff, Retry};
+pub use retry::{Backoff, Retry, chain};
 pub use tasks::{Phase, Tasks};
 pub use tokio_util::sync::CancellationToken;
 pub use traces::Traces;

@@ -1,10 +1,10 @@
-//! Metrics, one registry a process. What the terminal view shows is read from here too, so that a
-//! dashboard and the screen cannot disagree. Names end in their unit; labels have few values.
+//! Metrics, one registry per process. The terminal view reads the same registry, so it cannot disagree with a
+//! dashboard. Names end in their unit; labels have few values.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use model::Version;
+use model::{ClockMs, Millis, Version};
 use parking_lot::Mutex;
 use prometheus::core::Collector;
 use prometheus::{
@@ -26,9 +26,9 @@ pub enum State {
     Starting = 0,
     /// Moving records.
     Running = 1,
-    /// Nothing new came.
+    /// No new input.
     Idle = 2,
-    /// Everything it was asked for has arrived.
+    /// Everything up to the requested end has arrived.
     Drained = 3,
     /// Waits for a person.
     Halted = 4,
@@ -46,7 +46,7 @@ struct Inner {
     commits: HistogramVec,
     traces: Traces,
     pipelines: Mutex<BTreeMap<(&'static str, String), Meter>>,
-    /// Why those pipelines wait that do.
+    /// Why each halted pipeline halted.
     halts: Mutex<BTreeMap<(&'static str, String), String>>,
 }
 
@@ -56,11 +56,11 @@ impl Default for Meters {
     }
 }
 impl Meters {
-    /// An empty registry, and what the system says of the process. No traces.
+    /// A registry with the metrics of the process, without traces.
     pub fn new() -> Self {
         Self::traced(Traces::default())
     }
-    /// The same, for a process whose pipelines also say what they do as spans.
+    /// As [`Meters::new`], with traces.
     pub fn traced(traces: Traces) -> Self {
         let registry = Registry::new();
         let opts = |metric: Metric| Opts::new(metric.name(), metric.help());
@@ -95,12 +95,13 @@ impl Meters {
             halts: Mutex::default(),
         }))
     }
-    /// The meter of one pipeline; the same one for the same names.
+    /// The meter of one pipeline. The same names give the same meter.
     pub fn stage(&self, stage: &'static str, table: &str) -> Meter {
         let mut pipelines = self.0.pipelines.lock();
         let make = || {
             let meter = Meter { all: self.clone(), stage, table: table.into() };
-            // A counter that begins to exist with its first event hides that event from `increase`.
+            // `increase` misses the first event of a counter that starts with it, so these counters start at
+            // zero.
             for metric in [Metric::Quarantined, Metric::Conflicts, Metric::RecordsIn, Metric::RecordsOut] {
                 meter.count(metric, 0);
             }
@@ -108,7 +109,7 @@ impl Meters {
         };
         pipelines.entry((stage, table.to_owned())).or_insert_with(make).clone()
     }
-    /// Where spans go.
+    /// Where spans are sent.
     pub fn traces(&self) -> &Traces {
         &self.0.traces
     }
@@ -148,7 +149,7 @@ impl Meter {
     pub fn table(&self) -> &str {
         &self.table
     }
-    /// Where its spans go.
+    /// Where this pipeline's spans are sent.
     pub fn traces(&self) -> &Traces {
         self.all.traces()
     }
@@ -168,7 +169,7 @@ impl Meter {
     pub fn decode_errors(&self, reason: &str, n: u64) {
         self.count_by(Metric::DecodeErrors, reason, n);
     }
-    /// Counts rows that came late (`superseded`) or twice (`repeat`).
+    /// Counts rows that arrived late (`superseded`) or twice (`repeat`).
     pub fn late(&self, outcome: &str, n: u64) {
         self.count_by(Metric::Late, outcome, n);
     }
@@ -176,13 +177,13 @@ impl Meter {
     pub fn schema_change(&self, decision: &str) {
         self.count_by(Metric::SchemaChanges, decision, 1);
     }
-    /// Counts rows that an expectation was asked about: `passed`, `failed`, `dropped`, `quarantined`.
+    /// Counts rows by the outcome of an expectation: `passed`, `failed`, `dropped`, `quarantined`.
     pub fn expectation(&self, name: &str, outcome: &str, n: u64) {
         if let Some(vec) = self.all.0.counters.get(&Metric::Expectations) {
             vec.with_label_values(&[self.stage, &*self.table, name, outcome]).inc_by(n);
         }
     }
-    /// Sets what a measure of the table gave.
+    /// Sets the value of a measure of the table.
     pub fn measured(&self, name: &str, value: f64) {
         if let Some(vec) = self.all.0.numbers.get(&Metric::Measure) {
             vec.with_label_values(&[self.stage, &*self.table, name]).set(value);
@@ -192,7 +193,7 @@ impl Meter {
     pub fn rebalanced(&self) {
         self.count(Metric::Rebalances, 1);
     }
-    /// Counts a commit that met another writer.
+    /// Counts a commit that lost a race against another writer.
     pub fn conflict(&self) {
         self.count(Metric::Conflicts, 1);
     }
@@ -208,32 +209,30 @@ impl Meter {
     pub fn lag(&self, records: i64) {
         self.set(Metric::Lag, records);
     }
-    /// Sets how many bytes of a source's log are not on the topics.
+    /// Sets how many bytes of a source's log are not on the topics yet.
     pub fn source_lag(&self, bytes: u64) {
         self.set(Metric::SourceLag, bytes.cast_signed());
     }
-    /// Sets how many bytes of its log a source keeps for us.
+    /// Sets how many bytes of its log a source database retains for our slot.
     pub fn slot_size(&self, bytes: i64) {
         self.set(Metric::SlotSize, bytes);
     }
-    /// Says when the newest record that is in the output was put on its topic. Both are milliseconds of
-    /// one clock, Kafka's.
-    #[allow(clippy::cast_precision_loss, reason = "milliseconds of our time, for a metric")]
-    pub fn fresh(&self, now_ms: i64, newest_ms: i64) {
-        self.number(Metric::Freshness, now_ms.saturating_sub(newest_ms).max(0) as f64 / 1000.0);
-        self.newest(newest_ms);
+    /// Sets the arrival time of the newest record in the output, and its age. Kafka's clock and ours count as one.
+    pub fn fresh(&self, now: ClockMs, newest: Millis) {
+        self.number(Metric::Freshness, now.seconds_since(newest.on_clock()));
+        self.newest(newest);
     }
-    /// Says the same of an output whose rows did not change, since what came changes none of them.
+    /// Sets the arrival time alone, after input that changed no row of the output.
     #[allow(clippy::cast_precision_loss, reason = "milliseconds of our time, for a metric")]
-    pub fn newest(&self, newest_ms: i64) {
-        self.number(Metric::NewestRecord, newest_ms as f64 / 1000.0);
+    pub fn newest(&self, newest: Millis) {
+        self.number(Metric::NewestRecord, newest.0 as f64 / 1000.0);
     }
     /// Sets the age of the newest event by its own time.
     pub fn event_time_lag(&self, seconds: f64) {
         self.number(Metric::EventTimeLag, seconds);
     }
-    /// Sets what the table holds. `rows` is `None` where a writer did not say how many it wrote.
-    pub fn holds(&self, rows: Option<u64>, (files, bytes): (usize, u64)) {
+    /// Sets the size of the table. `rows` is `None` if a writer did not record how many rows it wrote.
+    pub fn set_table_size(&self, rows: Option<u64>, (files, bytes): (usize, u64)) {
         let whole = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
         self.set(Metric::TableFiles, whole(files as u64));
         self.set(Metric::TableBytes, whole(bytes));
@@ -241,11 +240,11 @@ impl Meter {
             self.set(Metric::TableRows, whole(rows));
         }
     }
-    /// The table is another process's: what only its owner knows is not said here any more. Measures are
-    /// named by whoever knows them.
+    /// Another process owns the table now: removes the gauges that only the owner can know. The caller names
+    /// the measures.
     pub fn released<'a>(&self, measures: impl IntoIterator<Item = &'a str>) {
         self.state(State::Idle);
-        // What is not there needs no removing.
+        // A label that does not exist needs no removal.
         for metric in [Metric::Lag, Metric::TableRows, Metric::TableFiles, Metric::TableBytes] {
             drop(self.all.0.gauges[&metric].remove_label_values(&[self.stage, &*self.table]));
         }
@@ -264,12 +263,12 @@ impl Meter {
         }
         self.set(Metric::State, state as i64);
     }
-    /// The pipeline waits for a person, for this reason.
+    /// Sets the state to halted, with the reason.
     pub fn halt(&self, reason: String) {
         self.all.0.halts.lock().insert((self.stage, self.table.to_string()), reason);
         self.state(State::Halted);
     }
-    /// Why the pipeline waits for a person. `None`: it does not.
+    /// Why the pipeline halted. `None`: it did not.
     pub fn halted(&self) -> Option<String> {
         if self.gauge(Metric::State) != State::Halted as i64 {
             return None;
@@ -278,7 +277,7 @@ impl Meter {
         let unsaid = || "its log says why".to_owned();
         Some(halts.get(&(self.stage, self.table.to_string())).cloned().unwrap_or_else(unsaid))
     }
-    /// Value of a counter without a further label.
+    /// Value of a counter that has no further label.
     pub fn total(&self, metric: Metric) -> u64 {
         self.all
             .0
@@ -351,8 +350,8 @@ mod tests {
         let meter = meters.stage("gold", "gold.daily");
         meter.records_out(5);
         meter.lag(9);
-        meter.fresh(5_000, 3_000);
-        meter.holds(Some(7), (1, 100));
+        meter.fresh(ClockMs(5_000), Millis(3_000));
+        meter.set_table_size(Some(7), (1, 100));
         meter.measured("revenue", 12.0);
         let said = |name: &str| meters.text().lines().any(|line| line.starts_with(name));
         let owners = [

@@ -1,4 +1,4 @@
-//! Trying again: pauses between attempts, what is said of failures, and how often they are worth it.
+//! Retries: the pauses between attempts, the log of failures, and the limit of attempts.
 
 use std::error::Error;
 use std::fmt::Display;
@@ -20,13 +20,13 @@ impl Backoff {
     pub fn new(least: Duration, most: Duration) -> Self {
         Self { least, most, ceiling: least }
     }
-    /// How long to wait now. Between half the current ceiling and all of it.
+    /// The next pause: between half the current ceiling and all of it.
     pub fn pause(&mut self) -> Duration {
         let ceiling = self.ceiling;
         self.ceiling = (ceiling * 2).min(self.most);
         ceiling.mul_f64(rand::rng().random_range(0.5..=1.0))
     }
-    /// After a success.
+    /// Starts again with the shortest pause, after a success.
     pub fn reset(&mut self) {
         self.ceiling = self.least;
     }
@@ -40,12 +40,12 @@ impl Iterator for Backoff {
 
 /// The longest pause of a loop.
 const LONGEST: Duration = Duration::from_secs(10);
-/// How long the same failure is not warned of again.
+/// For this long, the same failure is not logged as a warning again.
 const SAID: Duration = Duration::from_secs(60);
 
-/// The failures of one loop. Every loop that goes on after them pauses, counts and logs by this.
+/// The failures of one loop. Every loop that goes on after failures pauses, counts and logs through this.
 ///
-/// Pauses double up to ten seconds. The same error in a row is warned of once, and again every minute.
+/// Pauses double up to ten seconds. A repeated error is logged as a warning once, and again every minute.
 #[derive(Debug)]
 pub struct Retry {
     pauses: Backoff,
@@ -58,21 +58,21 @@ impl Retry {
         Self { pauses: Backoff::new(least, LONGEST), said: None, counted: 0 }
     }
 
-    /// Counts a failure. Whether it has come as often in a row as it is worth trying, which is `patience`.
-    /// `None`: it is worth it for ever, and counts for nothing.
+    /// Counts a failure. Returns true once `patience` failures in a row were counted. With `None`, nothing is
+    /// counted and the loop may retry for ever.
     pub fn spent(&mut self, patience: Option<u32>) -> bool {
         let Some(most) = patience else { return false };
         self.counted += 1;
         self.counted >= most
     }
 
-    /// How many failures in a row counted.
+    /// How many failures in a row were counted.
     pub fn counted(&self) -> u32 {
         self.counted
     }
 
-    /// Says what failed and what is done about it, and waits until it is worth another try. `false`: `stop`
-    /// came first. `of`: the table, topic or source.
+    /// Logs the failure and pauses before the next attempt. Returns false if `stop` came first. `of` is the
+    /// table, topic or source.
     pub fn again<D: Display>(
         &mut self,
         of: D,
@@ -89,7 +89,7 @@ impl Retry {
         sleep(wait, stop)
     }
 
-    /// Waits as after a failure, of which nothing is to be said. `false`: `stop` came first.
+    /// Pauses as after a failure, without a log line. Returns false if `stop` came first.
     pub fn pause(&mut self, stop: &CancellationToken) -> impl Future<Output = bool> + Send + use<> {
         sleep(self.pauses.pause(), stop)
     }
@@ -103,17 +103,17 @@ impl Retry {
         is_news
     }
 
-    /// The next pause is a short one: something was reached, though the loop may fail again.
+    /// Makes the next pause short after progress, although the loop may fail again.
     pub fn hurry(&mut self) {
         self.pauses.reset();
     }
 
-    /// What comes is another failure, though no try went well: it counts anew, and pauses go on growing.
+    /// Starts a new count for a different failure. Pauses keep growing, because no attempt succeeded.
     pub fn forget(&mut self) {
         (self.said, self.counted) = (None, 0);
     }
 
-    /// After a success.
+    /// Starts again after a success.
     pub fn reset(&mut self) {
         self.hurry();
         self.forget();
@@ -125,7 +125,7 @@ fn sleep(wait: Duration, stop: &CancellationToken) -> impl Future<Output = bool>
     async move { stop.run_until_cancelled(tokio::time::sleep(wait)).await.is_some() }
 }
 
-/// An error with its causes, in one line. What an error repeats of its cause is left out.
+/// An error with its causes in one line. A message that already contains its cause does not repeat it.
 pub fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

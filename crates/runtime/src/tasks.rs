@@ -1,8 +1,8 @@
 //! The task tree: every task has a name, an owner that joins it, and a place in the stop order.
 //!
-//! Stopping goes phase by phase, sources first: a phase's token is cancelled, its tasks are joined
-//! within the phase's deadline, then comes the next. A task that does not end in time is aborted;
-//! nothing is lost by that, as a commit is the only place where state changes.
+//! Tasks stop phase by phase, sources first: the phase's token is cancelled, then its tasks are joined within
+//! the phase's deadline. A task that misses the deadline is aborted. Nothing is lost by that, because state
+//! changes only in commits.
 
 use std::future::Future;
 use std::time::Duration;
@@ -13,11 +13,11 @@ use tokio_util::sync::CancellationToken;
 /// Place in the stop order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
-    /// What puts records on topics.
+    /// Tasks that put records on topics.
     Sources,
     /// Bronze, silver, gold.
     Stages,
-    /// What publishes or maintains tables.
+    /// Tasks that publish or maintain tables.
     Writers,
     /// Metrics, health, the view.
     Telemetry,
@@ -50,7 +50,7 @@ impl<T: Send + 'static> Default for Tasks<T> {
 }
 #[allow(clippy::disallowed_methods, reason = "this is where tasks start")]
 impl<T: Send + 'static> Tasks<T> {
-    /// The token a task of `phase` listens to.
+    /// The token that stops the tasks of `phase`.
     pub fn stop(&self, phase: Phase) -> CancellationToken {
         self.stops[phase as usize].clone()
     }
@@ -78,14 +78,14 @@ impl<T: Send + 'static> Tasks<T> {
             Ended { name, outcome }
         });
     }
-    /// The next task that ends. `None` when all have.
+    /// Waits for the next task to end. `None`: all have ended.
     pub async fn ended(&mut self) -> Option<Ended<T>> {
         match self.running.join_next().await? {
             Ok(ended) => Some(ended),
             Err(_) => Some(Ended { name: "aborted".to_owned(), outcome: None }),
         }
     }
-    /// Stops all phases in order, `grace` for each. Returns what ended meanwhile.
+    /// Stops all phases in order, with `grace` for each. Returns the tasks that ended.
     pub async fn shut_down(&mut self, grace: Duration) -> Vec<Ended<T>> {
         let mut all = Vec::new();
         for phase in PHASES {
@@ -110,7 +110,7 @@ impl<T: Send + 'static> Tasks<T> {
     }
 }
 
-/// Counts a task out when it ends, however it ends.
+/// Decrements the phase's count when the task ends, however it ends.
 struct Leave {
     counts: std::sync::Arc<[std::sync::atomic::AtomicUsize; 4]>,
     phase: Phase,
@@ -129,7 +129,7 @@ impl Drop for AbortOnDrop {
 }
 
 #[allow(clippy::disallowed_methods, reason = "this is where tasks start")]
-/// Starts an inner task of a crate. Whoever calls joins or aborts the handle.
+/// Starts an inner task of a crate. The caller joins or aborts the handle.
 pub fn spawn<F>(name: &'static str, task: F) -> JoinHandle<F::Output>
 where
     F: Future + Send + 'static,

@@ -1,13 +1,13 @@
-//! OpenTelemetry traces: a span a batch or commit, never one a record.
+//! OpenTelemetry traces: one span per batch or commit, never one per record.
 //!
-//! Off unless the environment names a collector, as OpenTelemetry itself has it
-//! (`OTEL_EXPORTER_OTLP_ENDPOINT`; `OTEL_SDK_DISABLED=true` wins). Then spans go there as protobuf over
-//! HTTP, from a thread of their own that loses spans rather than let work wait. Off, a [`Span`] is nothing
-//! and costs a branch.
+//! Off unless the environment names a collector, by OpenTelemetry's own variables
+//! (`OTEL_EXPORTER_OTLP_ENDPOINT`; `OTEL_SDK_DISABLED=true` wins). When on, a thread of its own sends spans as
+//! protobuf over HTTP; it drops spans rather than block work. When off, a [`Span`] is empty and costs one
+//! branch.
 //!
-//! A trace goes from record to commit to commit as a [`Cause`]: W3C's `traceparent`, in the header of a
-//! record that a source sampled, in the commit info of each table, and in the headers of what is published.
-//! A commit has many causes: the first is its span's parent, the others are links.
+//! A trace goes from record to commit to commit as a [`Cause`]: W3C's `traceparent`, in the header of a record
+//! that a source sampled, in the commit info of each table, and in the headers of published records. A commit
+//! has many causes: the first is the parent of its span, the others are links.
 
 use std::fmt;
 use std::time::{Duration, SystemTime};
@@ -24,13 +24,13 @@ use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider};
 /// Name of the header, and of the key in a commit's info.
 pub const TRACEPARENT: &str = "traceparent";
 
-/// Causes that one span names at most.
+/// The most causes that one span refers to.
 pub const MAX_CAUSES: usize = 16;
 
-/// How long the last spans may take to leave when a process ends.
+/// How long the last spans may take to be sent when a process ends.
 const LAST_CALL: Duration = Duration::from_secs(2);
 
-/// Makes spans, or none. Clones share the way out.
+/// Makes spans, or none. Clones share the exporter.
 #[derive(Clone, Default)]
 pub struct Traces(Option<On>);
 
@@ -54,7 +54,7 @@ pub struct CannotTrace {
 }
 
 impl Traces {
-    /// As the environment says. The service is called `lakepulse` unless `OTEL_SERVICE_NAME` says otherwise.
+    /// Reads the environment. The service is called `lakepulse` unless `OTEL_SERVICE_NAME` is set.
     pub fn from_environment() -> Result<Self, CannotTrace> {
         let said = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
         let asked = ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"];
@@ -62,7 +62,7 @@ impl Traces {
         if disabled || !asked.into_iter().any(|name| said(name).is_some()) {
             return Ok(Self::default());
         }
-        // The client of the exporter is its thread's own: it never runs on ours.
+        // The exporter has a thread and a client of its own: it never runs on the async runtime.
         let exporter = SpanExporter::builder().with_http().with_protocol(Protocol::HttpBinary).build();
         let exporter = exporter.map_err(|source| CannotTrace { source })?;
         let mut resource = Resource::builder();
@@ -77,7 +77,7 @@ impl Traces {
         Ok(Self(Some(On { provider, tracer })))
     }
 
-    /// Whether anybody wants causes.
+    /// Whether spans are recorded, so that causes are worth collecting.
     pub fn is_on(&self) -> bool {
         self.0.is_some()
     }
@@ -96,7 +96,7 @@ impl Traces {
         Begun(self.0.as_ref().map(|on| (&on.tracer, SystemTime::now())))
     }
 
-    /// Sends what has not left yet; waits no longer than a moment.
+    /// Sends the remaining spans, and waits only briefly.
     pub async fn shut_down(&self) {
         let Some(On { provider, .. }) = self.0.clone() else { return };
         let ended = crate::cpu::run(move || provider.shutdown_with_timeout(LAST_CALL)).await;
@@ -106,10 +106,10 @@ impl Traces {
     }
 }
 
-/// Something that began a while ago.
+/// Something that began before its causes were known.
 pub struct Begun<'a>(Option<(&'a SdkTracer, SystemTime)>);
 impl Begun<'_> {
-    /// Its span, once its causes are known. Ends when it is dropped.
+    /// Its span, now that its causes are known. The span ends when it is dropped.
     pub fn span(self, name: &'static str, role: Role, causes: &[Cause]) -> Span {
         let Some((tracer, started)) = self.0 else { return Span(None) };
         let kind = match role {
@@ -128,7 +128,7 @@ impl Begun<'_> {
     }
 }
 
-/// What a span does to Kafka.
+/// How a span relates to Kafka.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
     /// Reads records.
@@ -139,39 +139,39 @@ pub enum Role {
     Publishes,
 }
 
-/// Something that takes time, while it is held.
+/// An operation that takes time. It ends when it is dropped.
 pub struct Span(Option<opentelemetry_sdk::trace::Span>);
 impl Span {
-    /// Says something of it.
-    pub fn says(&mut self, name: &'static str, value: impl Into<Value>) {
+    /// Sets an attribute.
+    pub fn set_attribute(&mut self, name: &'static str, value: impl Into<Value>) {
         if let Some(span) = &mut self.0 {
             span.set_attribute(KeyValue::new(name, value));
         }
     }
-    /// It did not do what it was to do.
+    /// Marks the operation as failed.
     pub fn failed(&mut self, why: &dyn fmt::Display) {
         if let Some(span) = &mut self.0 {
             span.set_status(Status::error(why.to_string()));
         }
     }
-    /// What follows from it names it by this.
+    /// The reference by which later spans name this one as their cause.
     pub fn cause(&self) -> Option<Cause> {
         self.0.as_ref().map(|span| Cause(span.span_context().clone()))
     }
 }
 
-/// A span somewhere, possibly of another process: W3C's `traceparent`.
+/// A reference to a span, possibly of another process: W3C's `traceparent`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Cause(SpanContext);
 impl Cause {
-    /// Reads `00-<trace>-<span>-<flags>`. Anything else is no cause.
+    /// Parses `00-<trace>-<span>-<flags>`. Returns `None` for anything else.
     pub fn parse(text: &str) -> Option<Self> {
         let mut parts = text.split('-');
         let mut hex = |length: usize| {
             parts.next().filter(|part| part.len() == length && part.bytes().all(|b| b.is_ascii_hexdigit()))
         };
         let (version, trace, span, flags) = (hex(2)?, hex(32)?, hex(16)?, hex(2)?);
-        // Later versions may say more behind; this one says nothing else.
+        // A later version may have more parts; version 00 has none.
         if version == "ff" || (version == "00" && parts.next().is_some()) {
             return None;
         }
@@ -180,11 +180,11 @@ impl Cause {
         let context = SpanContext::new(trace, span, flags, true, TraceState::NONE);
         context.is_valid().then_some(Self(context))
     }
-    /// The same from the bytes of a header.
+    /// Parses the bytes of a header.
     pub fn of_header(value: &[u8]) -> Option<Self> {
         std::str::from_utf8(value).ok().and_then(Self::parse)
     }
-    /// Adds to causes that may hold it already, while there is room.
+    /// Adds this cause to `causes` unless it is there or `causes` is full.
     pub fn add_to(self, causes: &mut Vec<Self>) {
         if causes.len() < MAX_CAUSES && !causes.contains(&self) {
             causes.push(self);
@@ -234,7 +234,7 @@ mod tests {
     fn no_collector_no_span() {
         let traces = Traces::default();
         let mut span = traces.span("bronze commit", Role::Reads, &[]);
-        span.says("rows", 1);
+        span.set_attribute("rows", 1);
         assert!(!traces.is_on() && span.cause().is_none());
     }
 }

@@ -2,7 +2,7 @@
 
 use model::{TableName, Version};
 
-/// Tells downstream tables of a new version. A hint: it never waits and never fails.
+/// Announces new versions of a table to downstream tables. A hint: it never waits and never fails.
 pub trait Announce: Send + Sync {
     /// Wakes the owner of `downstream`.
     fn announce(&self, downstream: &TableName, upstream: &TableName, version: Version);
@@ -12,7 +12,7 @@ impl Announce for stream::Announcer {
         stream::Announcer::announce(self, downstream, upstream, version);
     }
 }
-/// Wakes nobody: readers find new versions when they poll.
+/// Announces nothing: readers find new versions when they poll.
 impl Announce for () {
     fn announce(&self, _: &TableName, _: &TableName, _: Version) {}
 }

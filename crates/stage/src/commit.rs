@@ -1,8 +1,8 @@
-//! One commit, until it is known what became of it.
+//! One commit, repeated until its outcome is known.
 //!
-//! An error of the store does not say whether the commit landed. The *same* commit is given again: it
-//! carries the operation's ULID, so it finds its own version if it landed before, and it lands at most
-//! once. Only `stop` ends the wait; the table then tells at the next start.
+//! After an error of the store it is unknown whether the commit landed. So the *same* commit is tried again: it
+//! carries the operation's ULID, finds its own version if it landed before, and lands at most once. Only `stop`
+//! ends the retries; the next start reads the outcome from the table.
 
 use std::time::Duration;
 
@@ -14,15 +14,15 @@ use runtime::{CancellationToken, Retry};
 /// The first pause.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Commits. A store that does not answer is waited for until `stop`.
+/// Commits. Retries until `stop` while the store does not answer.
 ///
 /// # Errors
-/// What the table refuses; and with `stop`, the store's last answer, which leaves the outcome open.
+/// What the table refuses. After `stop`, the store's last error, which leaves the outcome open.
 pub async fn commit(table: &mut Table, commit: &Commit, stop: &CancellationToken) -> lake::Result<Landing> {
     let mut retry = Retry::new(PAUSE);
     loop {
         match table.commit(commit).await {
-            // With `stop` once more: most often the store answers.
+            // One more attempt after `stop`: usually the store answers.
             Err(error) if error.reaction() == Reaction::Retry && !stop.is_cancelled() => {
                 let of = format!("{}, op {}", table.name(), commit.op);
                 retry.again(of, "commit undecided, trying again", &error, stop).await;
@@ -32,11 +32,11 @@ pub async fn commit(table: &mut Table, commit: &Commit, stop: &CancellationToken
     }
 }
 
-/// Encodes and uploads rows. A store that does not answer is waited for until `stop`: nothing names the files
-/// yet.
+/// Encodes and uploads rows. Retries until `stop` while the store does not answer: no commit refers to the
+/// files yet.
 ///
 /// # Errors
-/// What the table refuses; and with `stop`, the store's last answer.
+/// What the table refuses. After `stop`, the store's last error.
 pub async fn staged(
     table: &Table,
     rows: &[RecordBatch],

@@ -23,16 +23,15 @@ pub struct Context<S> {
     pub ids: Arc<dyn Ids>,
     /// Metrics.
     pub meters: Meters,
-    /// Told of each new version, for every downstream table.
+    /// Announces each new version to every downstream table.
     pub announce: Arc<dyn Announce>,
-    /// How the stage runs.
+    /// The stage's settings.
     pub settings: S,
-    /// Whether missing tables are created. Off where only `apply` creates them.
+    /// Whether missing tables are created. Off if only `apply` creates them.
     pub create: bool,
     /// The tables to run. Empty: all tables of the stage.
     pub select: Vec<TableName>,
-    /// Cancelled once someone waits for the end of the input: what is held back to save commits is committed at
-    /// once.
+    /// Cancelled when a caller drains: rows held back to save commits are then committed at once.
     pub draining: CancellationToken,
 }
 
@@ -42,14 +41,14 @@ impl<S> Context<S> {
         self.select.is_empty() || self.select.contains(table)
     }
 
-    /// Of these models, the tables to run. A model without known columns has nothing to run: the process starts
-    /// anew when they are known.
+    /// The tables to run of these models. A model without known columns cannot run: the process restarts when
+    /// they are learned.
     pub fn tables<'a>(&self, models: impl Iterator<Item = &'a Model>) -> Vec<TableName> {
         let runs = |model: &&Model| !model.unlearned && self.selects(&model.name);
         models.filter(runs).map(|model| model.name.clone()).collect()
     }
 
-    /// Deletes now and then what no follower of these tables needs, of those that are `ours` at the time.
+    /// Periodically deletes what no follower needs, for the tables that are `ours` at the time.
     pub fn upkeep(
         &self,
         tables: Vec<(TableName, Followers)>,
@@ -61,7 +60,7 @@ impl<S> Context<S> {
         lake::maintain::keep(upkeep, ours, stop)
     }
 
-    /// Takes the metrics of a table back that this process runs no longer.
+    /// Removes the metrics of a table that this process no longer runs.
     pub fn released(&self, stage: &'static str, table: &TableName) {
         let model = self.project.catalog.models.get(table);
         let measures = model.iter().flat_map(|model| &model.measures);

@@ -1,19 +1,19 @@
-//! What is noted in the lake of a table that stands still, for `status`, `verify` and whoever waits.
+//! Notes in the lake that a table has halted, for `status`, `verify` and processes that wait for it.
 //!
-//! A lake that cannot be written to changes nothing else: the log and the metrics say it, too.
+//! If the note cannot be written, the stage goes on as before: the log and the metrics show the halt, too.
 
 use lake::{Halt, Lake, Table};
 use model::{AppId, Positions, TableName};
-pub use runtime::retry::chain;
+pub use runtime::chain;
 
-/// A stage stands still at a table. `tried`: versions of its inputs, where others may put it right.
+/// Notes that a stage halted at a table. `tried`: versions of its inputs, if newer ones may resolve the halt.
 pub async fn note(lake: &Lake, stage: &str, table: &TableName, reason: String, tried: Positions) {
     let held = lake.table(table).await.ok().flatten();
     let positions = held.as_ref().map(Table::positions).cloned().unwrap_or_default();
     write(lake, stage, table, Halt { reason, positions, tried, partial: false }).await;
 }
 
-/// A stage stands still at one partition of a table, at `position`, beside those noted already.
+/// Notes that a stage halted at one partition of a table, at `position`. Notes of other partitions stay.
 pub async fn note_partition(
     lake: &Lake,
     stage: &str,
@@ -32,8 +32,8 @@ pub async fn note_partition(
     write(lake, stage, table.name(), halt).await;
 }
 
-/// The table goes on: takes back what an earlier process or try noted. What is noted of partitions stays: they may
-/// be another process's, and the note ends by itself once they move.
+/// Removes the notes of earlier processes and attempts, because the table goes on. Notes of partitions stay:
+/// those may belong to another process, and they end by themselves once the partitions move.
 pub async fn unnote(lake: &Lake, stage: &str, table: &TableName) {
     match lake.halted(stage, table).await {
         Ok(None) => return,

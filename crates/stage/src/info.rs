@@ -1,44 +1,44 @@
-//! What a commit says of itself: the object `lakepulse` in the `commitInfo` of its log entry.
+//! The metadata of a commit: the object `lakepulse` in the `commitInfo` of its log entry.
 //!
-//! It is for `verify`, for metrics and for people. No position is read from it; positions are the
-//! `txn` actions of the entry.
+//! It serves `verify`, metrics and people. No position is read from it; positions are the `txn` actions of the
+//! entry.
 
 use std::collections::BTreeMap;
 
 use lake::LogEntry;
-use model::Version;
+use model::{ClockMs, Millis, Version};
 use runtime::traces::Cause;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-/// A commit of one of the stages.
+/// The metadata of a commit, by the stage that made it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "stage", rename_all = "lowercase")]
 pub enum CommitInfo {
     /// Records of a topic.
-    Bronze(Bronze),
+    Bronze(BronzeCommit),
     /// Events of a bronze table, folded.
-    Silver(Silver),
-    /// A refresh.
-    Gold(Gold),
-    /// Files put together by `lake`, which changes no row.
-    Compaction(Compaction),
-    /// Columns or properties that `apply` set.
+    Silver(SilverCommit),
+    /// A refresh of a gold table.
+    Gold(GoldCommit),
+    /// Files merged by `lake`; no row changes.
+    Compaction(CompactionCommit),
+    /// Columns or properties set by `apply`.
     Apply,
 }
 
-/// Which records a bronze commit holds.
+/// The records in a bronze commit.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Bronze {
-    /// Whose table it is.
+pub struct BronzeCommit {
+    /// The project that owns the table.
     #[serde(default)]
     pub project: String,
     /// The records, by partition.
     pub ranges: Vec<Range>,
-    /// Losses that a person accepted with it.
+    /// Losses that a person accepted in this commit.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub accepted: Vec<String>,
-    /// Its span, where it was traced (W3C Trace Context).
+    /// Its span, if it was traced (W3C Trace Context).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<String>,
 }
@@ -48,86 +48,86 @@ pub struct Bronze {
 pub struct Range {
     /// The topic.
     pub topic: String,
-    /// Its id: offsets mean nothing without it.
+    /// Its id: offsets are valid only with it.
     pub topic_id: String,
     /// The partition.
     pub partition: i32,
     /// The first offset.
     pub from: i64,
-    /// The offset behind the last.
+    /// The offset after the last.
     pub to: i64,
-    /// Rows of it. Fewer than offsets, where there are transaction markers or compacted records.
+    /// Rows. Fewer than offsets if there are transaction markers or compacted records.
     pub rows: u64,
-    /// Sum of the rows' hashes, in any order.
+    /// Sum of the rows' hashes, independent of their order.
     pub digest: String,
 }
 
-/// What a silver commit read and what became of it.
+/// What a silver commit read, and the outcomes of its rows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Silver {
-    /// Whose table it is.
+pub struct SilverCommit {
+    /// The project that owns the table.
     #[serde(default)]
     pub project: String,
     /// What it read.
-    pub input: Span,
-    /// What became of its rows; the table's siblings say nothing.
+    pub input: VersionRange,
+    /// The outcomes of its rows. Absent in the table's siblings.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outcomes: Option<Outcomes>,
     /// The newest event time of its rows, for a project whose clock follows events.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub newest_event_ms: Option<i64>,
+    pub newest_event_ms: Option<Millis>,
     /// The newest Kafka timestamp of its rows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub newest_arrival_ms: Option<i64>,
-    /// Its span, where it was traced.
+    pub newest_arrival_ms: Option<Millis>,
+    /// Its span, if it was traced.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<String>,
 }
 
-/// Versions of a table.
+/// A range of versions of a table.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Span {
+pub struct VersionRange {
     /// The table.
     pub table: String,
-    /// The version read before. `None`: nothing.
+    /// The version read before. `None`: none.
     pub from: Option<i64>,
     /// The version read up to.
     pub to: u64,
 }
 
-/// What a gold commit was computed from.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Gold {
-    /// Whose table it is.
+/// The inputs of a gold commit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GoldCommit {
+    /// The project that owns the table.
     #[serde(default)]
     pub project: String,
     /// The versions of its inputs, by name.
     pub pins: BTreeMap<String, Pin>,
-    /// The time that `now()` means in it, milliseconds.
-    pub as_of: i64,
-    /// How the rows were found.
+    /// The value of `now()`.
+    pub as_of: ClockMs,
+    /// How the affected rows were found.
     pub method: String,
-    /// Rows that came.
+    /// Rows added.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inserted: Option<u64>,
-    /// Rows that have other values.
+    /// Rows with changed values.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub updated: Option<u64>,
-    /// Rows that went.
+    /// Rows removed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deleted: Option<u64>,
-    /// The newest Kafka timestamp behind its rows.
+    /// The newest Kafka timestamp among its inputs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub newest_arrival_ms: Option<i64>,
-    /// Rows that break an expectation, by its name.
+    pub newest_arrival_ms: Option<Millis>,
+    /// Rows that break an expectation, by the expectation's name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub broken: BTreeMap<String, u64>,
-    /// Its span, where it was traced.
+    /// Its span, if it was traced.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<String>,
 }
 
-/// One version of an input.
+/// The version of an input that a gold commit was computed from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pin {
     /// The table's id.
@@ -138,8 +138,8 @@ pub struct Pin {
 
 /// What a compaction did.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Compaction {
-    /// How many files became how many.
+pub struct CompactionCommit {
+    /// How many files were merged into how many.
     pub files: Files,
 }
 
@@ -152,7 +152,7 @@ pub struct Files {
     pub to: u64,
 }
 
-/// A commit of ours that says what no release of ours wrote.
+/// The metadata of one of our commits that no release of ours wrote.
 #[derive(Debug, thiserror::Error)]
 #[error("version {version} says of itself what cannot be read")]
 pub struct Unreadable {
@@ -163,8 +163,8 @@ pub struct Unreadable {
 }
 
 impl CommitInfo {
-    /// What a log entry says of itself. `None`: no stage wrote it.
-    pub fn of(entry: &LogEntry) -> Result<Option<Self>, Unreadable> {
+    /// Parses a log entry. `None`: no stage wrote it.
+    pub fn parse(entry: &LogEntry) -> Result<Option<Self>, Unreadable> {
         if entry.info.get("stage").is_none() {
             return Ok(None);
         }
@@ -172,12 +172,12 @@ impl CommitInfo {
         read.map(Some).map_err(|source| Unreadable { version: entry.version, source })
     }
 
-    /// [`CommitInfo::of`] for metrics and pauses: what cannot be read says nothing.
-    pub fn said(entry: &LogEntry) -> Option<Self> {
-        Self::of(entry).ok().flatten()
+    /// As [`CommitInfo::parse`], but ignores errors, for metrics and pauses.
+    pub fn parse_lossy(entry: &LogEntry) -> Option<Self> {
+        Self::parse(entry).ok().flatten()
     }
 
-    /// As it is stored.
+    /// The stored form.
     pub fn stored(&self) -> Map<String, Value> {
         match serde_json::to_value(self) {
             Ok(Value::Object(map)) => map,
@@ -185,8 +185,8 @@ impl CommitInfo {
         }
     }
 
-    /// The newest Kafka timestamp behind its rows, milliseconds.
-    pub fn newest_arrival_ms(&self) -> Option<i64> {
+    /// The newest Kafka timestamp among its inputs.
+    pub fn newest_arrival_ms(&self) -> Option<Millis> {
         match self {
             Self::Silver(silver) => silver.newest_arrival_ms,
             Self::Gold(gold) => gold.newest_arrival_ms,
@@ -194,15 +194,15 @@ impl CommitInfo {
         }
     }
 
-    /// The newest event time among its rows, milliseconds.
-    pub fn newest_event_ms(&self) -> Option<i64> {
+    /// The newest event time among its rows.
+    pub fn newest_event_ms(&self) -> Option<Millis> {
         match self {
             Self::Silver(silver) => silver.newest_event_ms,
             _ => None,
         }
     }
 
-    /// Rows that a bronze commit holds.
+    /// Rows of a bronze commit.
     pub fn records(&self) -> u64 {
         match self {
             Self::Bronze(bronze) => bronze.ranges.iter().map(|range| range.rows).sum(),
@@ -210,7 +210,7 @@ impl CommitInfo {
         }
     }
 
-    /// Its span, where it was traced.
+    /// Its span, if it was traced.
     pub fn cause(&self) -> Option<Cause> {
         let traceparent = match self {
             Self::Bronze(bronze) => &bronze.traceparent,
@@ -222,28 +222,28 @@ impl CommitInfo {
     }
 }
 
-/// What became of a bronze row. Every row has exactly one.
+/// The outcome of a bronze row. Every row has exactly one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Outcome {
-    /// It made the table what it is, or a version of its history.
+    /// Its values are in the table, or in a version of its history.
     Applied,
-    /// A newer event of its key stands.
+    /// The table holds a newer event of its key.
     Superseded,
-    /// The same event was there before.
+    /// The same event was applied before.
     Repeat,
-    /// The WHERE rejects it, or it is of a kind that says nothing of rows.
+    /// The WHERE clause rejects it, or its kind does not affect rows.
     Filtered,
-    /// Put aside.
+    /// Moved to quarantine.
     Quarantined,
-    /// Left out by an expectation.
+    /// Dropped by an expectation.
     Dropped,
-    /// Null value behind a delete.
+    /// Null value after a delete.
     Tombstone,
-    /// Undecodable in bronze, or no event.
+    /// Bronze could not decode it, or it is not an event.
     Error,
 }
 
-/// How many rows became what.
+/// Rows by outcome.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "one field for each Outcome, documented there")]
 pub struct Outcomes {
@@ -274,7 +274,7 @@ impl Outcomes {
             Outcome::Error => &mut self.error,
         }
     }
-    /// Rows accounted for.
+    /// Rows counted, over all outcomes.
     pub fn total(&self) -> u64 {
         let Self { applied, superseded, repeat, filtered, quarantined, dropped, tombstone, error } = self;
         applied + superseded + repeat + filtered + quarantined + dropped + tombstone + error
@@ -328,14 +328,14 @@ mod tests {
         "traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
     }))]
     #[case::gold(json!({
-        "stage": "gold", "project": "shop", "op": "01J", "as_of": 9, "method": "all",
+        "stage": "gold", "project": "shop", "op": "01J", "as_of": 9, "method": "all", "newest_arrival_ms": 14,
         "pins": { "silver.t": { "id": "x", "version": 4 } }, "inserted": 2, "updated": 0, "deleted": 1,
         "broken": { "positive": 3 },
     }))]
     #[case::compaction(json!({ "stage": "compaction", "op": "01J", "files": { "from": 9, "to": 1 } }))]
     #[case::apply(json!({ "stage": "apply", "op": "01J" }))]
     fn what_was_stored_is_read_and_stored_again_as_it_was(#[case] stored: Value) {
-        let info = CommitInfo::of(&entry(stored.clone())).expect("readable").expect("of a stage");
+        let info = CommitInfo::parse(&entry(stored.clone())).expect("readable").expect("of a stage");
         let mut again = info.stored();
         // `lake` adds it.
         again.insert("op".to_owned(), "01J".into());
@@ -344,23 +344,23 @@ mod tests {
 
     #[test]
     fn what_no_stage_wrote_says_nothing_and_what_a_stage_cannot_have_written_is_an_error() {
-        assert!(CommitInfo::of(&entry(Value::Null)).expect("nothing").is_none());
-        assert!(CommitInfo::of(&entry(json!({ "op": "01J" }))).expect("nothing").is_none());
+        assert!(CommitInfo::parse(&entry(Value::Null)).expect("nothing").is_none());
+        assert!(CommitInfo::parse(&entry(json!({ "op": "01J" }))).expect("nothing").is_none());
         for info in [
             json!({ "stage": "copper" }),
             json!({ "stage": "bronze", "ranges": [{ "topic": "t" }] }),
             json!({ "stage": "silver", "input": { "table": "t", "from": "two", "to": 4 } }),
         ] {
-            let error = CommitInfo::of(&entry(info.clone())).expect_err("unreadable");
+            let error = CommitInfo::parse(&entry(info.clone())).expect_err("unreadable");
             assert!(error.to_string().contains("version 7"), "{error}");
-            assert!(CommitInfo::said(&entry(info)).is_none());
+            assert!(CommitInfo::parse_lossy(&entry(info)).is_none());
         }
     }
 
     #[test]
     fn only_what_a_commit_has_is_stored() {
-        let span = Span { table: "bronze.t".to_owned(), from: Some(2), to: 3 };
-        let info = CommitInfo::Silver(Silver {
+        let span = VersionRange { table: "bronze.t".to_owned(), from: Some(2), to: 3 };
+        let info = CommitInfo::Silver(SilverCommit {
             project: "shop".to_owned(),
             input: span,
             outcomes: None,

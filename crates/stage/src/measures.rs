@@ -1,9 +1,9 @@
 //! Numbers about a table after a commit.
 //!
 //! A measure reads its columns of the whole table, so it is taken at most every few seconds, however often the
-//! table is committed; what was committed in between is measured once the time has come. It never undoes a
-//! commit: `warn` says so, `fail` halts the table behind it. A table that starts is measured as it is, so one
-//! that halted does not go on unnoticed.
+//! table is committed; commits in between are measured at the next turn. It never undoes a commit: `warn` logs,
+//! `fail` halts the table after the commit. A table is also measured when it starts, so one that halted does
+//! not go on unnoticed.
 
 use catalog::{Measure, Model, Otherwise};
 use lake::{Lake, Table};
@@ -11,7 +11,7 @@ use model::{ClockMs, TableName};
 use query::expectations::{Bounds, measure};
 use runtime::Meter;
 
-/// Why measures are not taken, or what one of them found.
+/// Why measures could not be taken, or the measure that failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A table cannot be read.
@@ -20,19 +20,19 @@ pub enum Error {
     /// A measure cannot be computed.
     #[error(transparent)]
     Query(#[from] query::Error),
-    /// A measure that says `fail` is out of its bounds.
+    /// A measure with `fail` is out of its bounds.
     #[error("measure `{measure}` is {value} after version {version}, outside its bounds")]
     OutOfBounds {
         /// The measure.
         measure: String,
-        /// What was measured.
+        /// Its value.
         value: f64,
-        /// Of which version of the table.
+        /// The measured version of the table.
         version: u64,
     },
 }
 
-/// Takes every measure of `model` over this version of its table. `as_of` is the time that the measures see.
+/// Takes every measure of `model` over this version of its table. `as_of` is the value of `now()`.
 pub async fn take(
     lake: &Lake,
     model: &Model,
@@ -53,7 +53,7 @@ pub async fn take(
             None => missing.push(input),
         }
     }
-    // A table that is not there yet says nothing about this one.
+    // A measure over a missing table is skipped.
     let can = |rule: &&Measure| !rule.inputs.iter().any(|input| missing.contains(&input));
     for rule in model.measures.iter().filter(can) {
         let value = match measure(&ctx, &rule.query, as_of).await {

@@ -1,13 +1,15 @@
-//! Which tables a process owns. Ownership divides the work; what keeps two owners apart is the
-//! compare-and-set of each commit.
+//! The tables that a process owns. Ownership divides the work; the compare-and-set of each commit keeps two
+//! owners apart.
 
 use std::collections::VecDeque;
 
 use async_trait::async_trait;
 use model::TableName;
+/// Why it cannot be told which tables are ours.
+pub use stream::Error as OwnersError;
 use stream::OwnerEvent;
 
-/// Says which tables are ours. Cancel safe.
+/// Reports which tables this process owns. Cancel safe.
 #[async_trait]
 pub trait Ownership: Send {
     /// The next change.
@@ -20,7 +22,7 @@ impl Ownership for stream::Owners {
     }
 }
 
-/// Ownership of a fixed set of tables, for one process alone.
+/// Ownership of a fixed set of tables, for a process that runs alone.
 pub struct Alone(VecDeque<TableName>);
 impl Alone {
     /// Owns these from the start.

@@ -1,9 +1,9 @@
 //! Runs the tables that a process owns.
 //!
-//! Each table has tasks of its own. One that ends with an error waits for a person, one that breaks off
-//! (a panic) is a fault of ours; both are reported when they happen, and the other tables go on. A table
-//! that another process takes over is released once its tasks have ended, so that nothing is counted
-//! for it any more; if it comes back before that, it starts anew then.
+//! Each table has tasks of its own. A task that returns an error has halted and waits for a person. A task that
+//! panics is a bug of ours. Both are reported when they happen, and the other tables go on. A table that
+//! another process takes over is released once its tasks have ended, so that nothing more is counted for it. If
+//! it comes back earlier, it starts again after that.
 
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -24,7 +24,7 @@ use crate::context::Context;
 use crate::halts;
 use crate::owners::Ownership;
 
-/// What a stage does for the tables of this process.
+/// How a stage runs the tables of this process.
 pub trait Stage: Send {
     /// Why a table waits for a person.
     type Error: std::error::Error + Send + 'static;
@@ -32,17 +32,17 @@ pub trait Stage: Send {
     /// Its own settings.
     type Settings: Send + Sync + 'static;
 
-    /// Its name in metrics and notes.
+    /// Its name in metrics and halt notes.
     const NAME: &'static str;
 
     /// What it runs with.
     fn context(&self) -> &Context<Self::Settings>;
 
-    /// Tables that it runs. Others are not ours to run, even if we own them.
+    /// Whether this stage runs the table. The process may own tables of other stages.
     fn runs(&self, table: &TableName) -> bool;
 
-    /// The tasks of a table. They end when told to, or with the reason why the table waits for a person;
-    /// that is noted by the task, as it knows what it tried.
+    /// The tasks of a table. A task ends at `control.stop`, or with the error that halted it. The task notes
+    /// that halt itself, because it knows which versions it tried.
     fn start(&self, table: &TableName, control: Control) -> Vec<Task<Self::Error>>;
 
     /// The table is no longer ours and none of its tasks runs.
@@ -50,34 +50,42 @@ pub trait Stage: Send {
         self.context().released(Self::NAME, table);
     }
 
-    /// Whether the process has nothing left to do: every table of its own waits for a person.
+    /// Whether the process ends once every table it owns has halted.
     fn ends_when_all_halted(&self) -> bool {
         false
     }
 }
 
-/// What the tasks of one table are told, and tell.
+/// The signals between the runner and the tasks of one table.
 #[derive(Debug, Clone, Default)]
 pub struct Control {
     /// An input has a new version.
     pub wake: Arc<Notify>,
-    /// The table is another process's, or the process ends.
+    /// Another process owns the table now, or this process ends.
     pub stop: CancellationToken,
-    stands: Arc<Mutex<Option<String>>>,
+    waiting: Arc<Mutex<Option<String>>>,
 }
 impl Control {
-    /// The table stands still for this reason until its inputs move; or goes on.
-    pub fn stands(&self, why: Option<String>) {
-        *self.stands.lock() = why;
+    /// Sets why the table waits for newer inputs; `None`: it goes on.
+    pub fn set_waiting(&self, why: Option<String>) {
+        *self.waiting.lock() = why;
     }
 }
 
 /// One task of a table.
 pub struct Task<E> {
-    /// What it does, for the runtime's console and for people.
+    /// Its purpose, for the runtime's console and the log.
     pub name: &'static str,
     /// What it runs.
     pub run: BoxFuture<'static, Result<(), E>>,
+}
+
+impl<E: Send + 'static> Task<E> {
+    /// The same task with another error.
+    pub fn map_err<F: 'static>(self, to: impl FnOnce(E) -> F + Send + 'static) -> Task<F> {
+        let Self { name, run } = self;
+        Task { name, run: run.map(|ended| ended.map_err(to)).boxed() }
+    }
 }
 
 /// A table that waits for a person.
@@ -89,25 +97,25 @@ pub struct Halted {
     pub reason: String,
 }
 
-/// A table of ours.
+/// A table of this process.
 struct Running {
     control: Control,
     /// Tasks that have not ended.
     tasks: usize,
-    /// Another process has it; what runs of it ends.
+    /// Another process owns the table; its tasks are ending.
     lost: bool,
-    /// It came back before it had ended.
+    /// The table came back before its tasks had ended.
     again: bool,
     halted: Option<String>,
-    /// A task of it broke off; to be told once the others, which may still write, have ended.
-    untold: bool,
+    /// A task panicked, and the halt is noted once the other tasks, which may still write, have ended.
+    note_pending: bool,
 }
 
 /// What ended.
 enum Ended<E> {
     /// A task of a table.
     Task(TableName, Result<(), Why<E>>),
-    /// What was said of one.
+    /// A halt was noted.
     Note,
 }
 
@@ -116,15 +124,15 @@ enum Why<E> {
     BrokeOff { task: &'static str, said: String },
 }
 
-/// How long a note may take: a store that does not answer keeps no process from its end.
+/// The time limit for a halt note, so that a store that does not answer cannot delay the end of the process.
 const NOTE: Duration = Duration::from_secs(2);
 
 type Tasks<E> = FuturesUnordered<BoxFuture<'static, Ended<E>>>;
 
-/// Runs the tables of `owners` until `stop`. The tables that stand still come back.
+/// Runs the tables of `owners` until `stop`. Returns the halted tables.
 ///
 /// # Errors
-/// When `owners` cannot tell any longer which tables are ours.
+/// `owners` cannot report ownership any more.
 pub async fn run<S: Stage>(
     stage: S,
     mut owners: impl Ownership,
@@ -138,7 +146,7 @@ pub async fn run<S: Stage>(
             () = stop.cancelled() => break Ok(()),
             Some(ended) = tasks.next(), if !tasks.is_empty() => {
                 if let Some(table) = report(&stage, &mut running, &mut tasks, ended)
-                    && settle(&stage, &mut running, &table) == Some(true)
+                    && release_if_ended(&stage, &mut running, &table) == Some(true)
                 {
                     start(&stage, &mut running, &mut tasks, table, &stop);
                 }
@@ -158,7 +166,7 @@ pub async fn run<S: Stage>(
                         known.control.stop.cancel();
                         (known.lost, known.again) = (true, false);
                     }
-                    settle(&stage, &mut running, &table);
+                    release_if_ended(&stage, &mut running, &table);
                 }
                 Ok(OwnerEvent::Woken(table)) => {
                     if let Some(known) = running.get(&table) {
@@ -177,7 +185,7 @@ pub async fn run<S: Stage>(
     }
     ended?;
     let halted = running.into_iter().filter(|(_, known)| !known.lost).filter_map(|(table, known)| {
-        let reason = known.halted.or_else(|| known.control.stands.lock().take())?;
+        let reason = known.halted.or_else(|| known.control.waiting.lock().take())?;
         Some(Halted { table, reason })
     });
     Ok(halted.collect())
@@ -192,8 +200,14 @@ fn start<S: Stage>(
 ) {
     let control = Control { stop: stop.child_token(), ..Control::default() };
     let started = stage.start(&table, control.clone());
-    let known =
-        Running { control, tasks: started.len(), lost: false, again: false, halted: None, untold: false };
+    let known = Running {
+        control,
+        tasks: started.len(),
+        lost: false,
+        again: false,
+        halted: None,
+        note_pending: false,
+    };
     for Task { name, run } in started {
         let table = table.clone();
         let task = runtime::tasks::spawn(name, AssertUnwindSafe(run).catch_unwind());
@@ -202,7 +216,7 @@ fn start<S: Stage>(
                 let broke_off = |said| Err(Why::BrokeOff { task: name, said });
                 let outcome = match task.await {
                     Ok(Ok(outcome)) => outcome.map_err(Why::Halted),
-                    Ok(Err(panic)) => broke_off(text_of(panic.as_ref())),
+                    Ok(Err(panic)) => broke_off(panic_message(panic.as_ref())),
                     Err(aborted) => broke_off(aborted.to_string()),
                 };
                 Ended::Task(table, outcome)
@@ -213,7 +227,7 @@ fn start<S: Stage>(
     running.insert(table, known);
 }
 
-/// Remembers why a task ended. Of a table that another process has there is nothing to remember.
+/// Records why a task ended. Nothing is recorded for a table that another process owns.
 fn report<S: Stage>(
     stage: &S,
     running: &mut BTreeMap<TableName, Running>,
@@ -232,18 +246,18 @@ fn report<S: Stage>(
         }
         Err(Why::BrokeOff { task, said }) => {
             tracing::error!(%table, task, said, "a task broke off, its table stands still");
-            // What else the table does ends, too: it would go on from what the panic left.
+            // Stops the table's other tasks: they would go on from the state that the panic left.
             known.control.stop.cancel();
             if !known.lost {
                 known.halted =
                     Some(format!("the task `{task}` broke off, which is a fault of lakepulse: {said}"));
-                known.untold = true;
+                known.note_pending = true;
             }
         }
     }
     if known.tasks == 0
         && !known.lost
-        && std::mem::take(&mut known.untold)
+        && std::mem::take(&mut known.note_pending)
         && let Some(reason) = known.halted.clone()
     {
         stage.context().meters.stage(S::NAME, &table.to_string()).halt(reason.clone());
@@ -260,8 +274,8 @@ fn report<S: Stage>(
     Some(table)
 }
 
-/// Lets go of a table that is lost and has ended. `Some(true)`: it has come back meanwhile.
-fn settle<S: Stage>(
+/// Releases a lost table whose tasks have ended. `Some(true)`: it has come back meanwhile.
+fn release_if_ended<S: Stage>(
     stage: &S,
     running: &mut BTreeMap<TableName, Running>,
     table: &TableName,
@@ -273,8 +287,8 @@ fn settle<S: Stage>(
     Some(again)
 }
 
-/// What a panic said.
-pub fn text_of(panic: &(dyn Any + Send)) -> String {
+/// The message of a panic.
+pub fn panic_message(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message").to_owned()
 }

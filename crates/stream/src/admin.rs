@@ -3,25 +3,15 @@
 //! Every call ends within a deadline, also while no broker answers. A topic's id comes from
 //! `DescribeTopics`, for which the client library's safe layer has no call.
 
+pub(crate) mod client;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use model::{Offset, TopicId, TopicName};
-use rdkafka::admin::{
-    AdminClient, AdminOptions, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication,
-};
-use rdkafka::types::RDKafkaErrorCode;
-use runtime::Backoff;
 
-use crate::aside::{self, Parked};
-use crate::error::Failure;
-use crate::ffi::{self, End};
-use crate::logs::{self, Logged};
-use crate::{Error, Kafka, Result};
-
-/// How long one request may take.
-const PATIENCE: Duration = Duration::from_secs(10);
+use crate::cluster::Topics;
+use crate::{Kafka, Result};
 
 /// A topic to be created.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,9 +40,7 @@ pub type Watermarks = BTreeMap<i32, (Offset, Offset)>;
 
 /// Asks and changes topics. Cheap to clone.
 #[derive(Clone)]
-pub struct Admin {
-    client: Arc<Parked<AdminClient<Logged>>>,
-}
+pub struct Admin(Arc<dyn Topics>);
 
 impl std::fmt::Debug for Admin {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -63,95 +51,23 @@ impl std::fmt::Debug for Admin {
 impl Admin {
     /// A client for the cluster. Connects when first used.
     pub fn try_new(kafka: &Kafka) -> Result<Self> {
-        use rdkafka::config::FromClientConfigAndContext as _;
-        let client = AdminClient::from_config_and_context(&kafka.admin(), Logged::default())
-            .map_err(|error| Error::settings(&error))?;
-        Ok(Self { client: Arc::new(Parked::new(client)) })
+        kafka.cluster().topics().map(Self)
     }
 
     /// Creates the topics that do not exist, and returns once all can be described. One that exists
     /// stays as it is, whatever its partitions and settings.
     pub async fn create(&self, specs: &[TopicSpec]) -> Result<()> {
-        if specs.is_empty() {
-            return Ok(());
-        }
-        let topics: Vec<NewTopic<'_>> = specs
-            .iter()
-            .map(|spec| {
-                let topic = NewTopic::new(
-                    spec.name.as_str(),
-                    spec.partitions,
-                    TopicReplication::Fixed(spec.replication),
-                );
-                spec.config.iter().fold(topic, |topic, (name, value)| topic.set(name, value))
-            })
-            .collect();
-        let action = "create";
-        let outcomes = self
-            .client
-            .create_topics(&topics, &options())
-            .await
-            .map_err(|e| self.unreachable("create topics", &e))?;
-        for outcome in outcomes {
-            match outcome {
-                Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
-                Err((topic, code)) => return Err(refused(&topic, action, code)),
-            }
-        }
-        for spec in specs {
-            self.until_described(&spec.name).await?;
-        }
-        Ok(())
+        self.0.create(specs).await
     }
 
     /// Gives a topic more partitions, so that it has `partitions` of them.
     pub async fn grow(&self, topic: &TopicName, partitions: i32) -> Result<()> {
-        let wanted = NewPartitions::new(topic.as_str(), usize::try_from(partitions).unwrap_or_default());
-        let outcomes = self.client.create_partitions([&wanted], &options()).await.map_err(|e| {
-            match e.rdkafka_error_code() {
-                Some(code) if code == RDKafkaErrorCode::UnsupportedFeature => {
-                    refused(topic.as_str(), "add partitions to", code)
-                }
-                _ => self.unreachable("add partitions", &e),
-            }
-        })?;
-        for outcome in outcomes {
-            if let Err((topic, code)) = outcome {
-                return Err(refused(&topic, "add partitions to", code));
-            }
-        }
-        Ok(())
-    }
-
-    /// A broker that has not heard yet of a new topic would call it unknown.
-    async fn until_described(&self, topic: &TopicName) -> Result<()> {
-        let mut backoff = backoff();
-        let deadline = tokio::time::Instant::now() + PATIENCE;
-        while self.describe(topic).await?.is_none() {
-            if tokio::time::Instant::now() > deadline {
-                return Err(Error::TimedOut { action: "announce a topic it created", waited: PATIENCE });
-            }
-            tokio::time::sleep(backoff.pause()).await;
-        }
-        Ok(())
+        self.0.grow(topic, partitions).await
     }
 
     /// The topic as it is now. `None`: there is none.
     pub async fn describe(&self, topic: &TopicName) -> Result<Option<TopicInfo>> {
-        let (client, asked) = (self.client.clone(), topic.clone());
-        let described = aside::run("kafka-describe", move || {
-            ffi::topics(client.inner(), std::slice::from_ref(&asked), PATIENCE)
-        })
-        .await?
-        .map_err(|failure| self.of("describe topics", failure))?;
-        match described.into_iter().find(|found| found.name == topic.as_str()) {
-            None => Ok(None),
-            Some(found) => match found.found {
-                Ok(found) => Ok(Some(TopicInfo { id: found.id(topic)?, partitions: found.partitions })),
-                Err(failure) if failure.is_unknown_topic() => Ok(None),
-                Err(failure) => Err(Error::of("describe topics", &failure)),
-            },
-        }
+        self.0.describe(topic).await
     }
 
     /// Those of `topics` that do not exist, in their order.
@@ -170,123 +86,27 @@ impl Admin {
 
     /// Names of all topics that we may see.
     pub async fn topics(&self) -> Result<Vec<TopicName>> {
-        let client = self.client.clone();
-        let metadata =
-            aside::run("kafka-topics", move || client.inner().fetch_metadata(None, PATIENCE)).await?;
-        let metadata = metadata.map_err(|error| self.unreachable("list topics", &error))?;
-        // Kafka lets in no other names than ours are.
-        Ok(metadata.topics().iter().filter_map(|topic| topic.name().parse().ok()).collect())
+        self.0.topics().await
     }
 
     /// Start and end of the log of every partition; the end counts open transactions.
     pub async fn watermarks(&self, topic: &TopicName) -> Result<Watermarks> {
-        let info = self.describe(topic).await?.ok_or_else(|| Error::NoTopic { topic: topic.clone() })?;
-        let mut backoff = backoff();
-        let deadline = tokio::time::Instant::now() + PATIENCE;
-        loop {
-            match self.ends(topic, info.partitions).await? {
-                Ok(watermarks) => return Ok(watermarks),
-                Err(failure) if failure.is_leaderless() && tokio::time::Instant::now() < deadline => {
-                    tokio::time::sleep(backoff.pause()).await;
-                }
-                Err(failure) => return Err(self.of("list offsets", failure)),
-            }
-        }
-    }
-
-    async fn ends(&self, topic: &TopicName, partitions: i32) -> Result<Result<Watermarks, Failure>> {
-        let (client, topic) = (self.client.clone(), topic.clone());
-        aside::run("kafka-watermarks", move || {
-            let partitions: Vec<_> = (0..partitions).map(|p| (topic.clone(), p)).collect();
-            let lows = ffi::offsets(client.inner(), &partitions, End::Low, PATIENCE)?;
-            let highs = ffi::offsets(client.inner(), &partitions, End::High, PATIENCE)?;
-            let both = lows.into_iter().zip(highs);
-            both.map(|((_, partition, low), (_, _, high))| Ok((partition, (Offset(low?), Offset(high?)))))
-                .collect()
-        })
-        .await
-    }
-
-    /// Deletes the topic and all its records. One that does not exist is fine.
-    pub async fn delete(&self, topic: &TopicName) -> Result<()> {
-        let outcomes = self
-            .client
-            .delete_topics(&[topic.as_str()], &options())
-            .await
-            .map_err(|e| self.unreachable("delete topics", &e))?;
-        for outcome in outcomes {
-            match outcome {
-                Ok(_)
-                | Err((_, RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic)) => {}
-                Err((topic, code)) => return Err(refused(&topic, "delete", code)),
-            }
-        }
-        Ok(())
-    }
-
-    /// Forgets a group that nobody is in.
-    pub async fn delete_group(&self, group: &str) -> Result<()> {
-        let outcomes = self.client.delete_groups(&[group], &options()).await;
-        let outcomes = outcomes.map_err(|e| self.unreachable("delete a group", &e))?;
-        let refused = outcomes.into_iter().find_map(Result::err);
-        refused.map_or(Ok(()), |(_, code)| {
-            let failure = Failure { code: code as i32, text: code.to_string() };
-            Err(Error::of("delete a group", &failure))
-        })
+        self.0.watermarks(topic).await
     }
 
     /// The topic's settings, defaults included.
     pub async fn config(&self, topic: &TopicName) -> Result<BTreeMap<String, String>> {
-        // Asked first: the library passes the error of a resource over and returns no settings.
-        if self.describe(topic).await?.is_none() {
-            return Err(Error::NoTopic { topic: topic.clone() });
-        }
-        let asked = [ResourceSpecifier::Topic(topic.as_str())];
-        let outcomes = self
-            .client
-            .describe_configs(&asked, &options())
-            .await
-            .map_err(|e| self.unreachable("describe the settings of a topic", &e))?;
-        let mut config = BTreeMap::new();
-        for outcome in outcomes {
-            match outcome {
-                Ok(resource) => {
-                    let set = resource.entries.into_iter().filter_map(|e| Some((e.name, e.value?)));
-                    config.extend(set);
-                }
-                Err(code) => return Err(refused(topic.as_str(), "describe", code)),
-            }
-        }
-        if config.is_empty() {
-            let (topic, reason) = (topic.clone(), "the broker told none".to_owned());
-            return Err(Error::Topic { topic, action: "read the settings of", reason });
-        }
-        Ok(config)
+        self.0.config(topic).await
     }
 
-    fn of(&self, action: &'static str, failure: Failure) -> Error {
-        let client = self.client.inner();
-        ffi::told(client).into_iter().for_each(|told| client.context().take(told));
-        Error::of(action, &client.context().behind(failure))
+    /// Deletes the topic and all its records. One that does not exist is fine.
+    pub async fn delete(&self, topic: &TopicName) -> Result<()> {
+        self.0.delete(topic).await
     }
-    fn unreachable(&self, action: &'static str, error: &rdkafka::error::KafkaError) -> Error {
-        self.of(action, logs::of(error, &error.to_string()))
-    }
-}
 
-fn backoff() -> Backoff {
-    Backoff::new(Duration::from_millis(20), Duration::from_millis(500))
-}
-
-fn options() -> AdminOptions {
-    AdminOptions::new().request_timeout(Some(PATIENCE)).operation_timeout(Some(PATIENCE))
-}
-
-fn refused(topic: &str, action: &'static str, code: RDKafkaErrorCode) -> Error {
-    let failure = Failure { code: code as i32, text: code.to_string() };
-    match topic.parse() {
-        Ok(topic) if !failure.is_denied() => Error::Topic { topic, action, reason: failure.to_string() },
-        _ => Error::of("change a topic", &failure),
+    /// Forgets a group that nobody is in.
+    pub async fn delete_group(&self, group: &str) -> Result<()> {
+        self.0.delete_group(group).await
     }
 }
 

@@ -19,19 +19,17 @@
 //! (a checksum that does not match, an unknown codec): it is fetched again from the same offset.
 
 mod check;
+pub(crate) mod client;
 mod part;
 mod shared;
 mod worker;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use model::{Offset, TopicId, TopicName};
-use tokio::sync::{mpsc, oneshot};
 
+use crate::cluster::Reader;
 use crate::{Error, Kafka, Records, Result};
-use shared::{Command, Queued, Shared};
-use worker::Worker;
 
 /// How much a consumer takes at once and holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -130,15 +128,8 @@ pub trait Start: Send + Sync {
     }
 }
 
-/// How long leaving a group may take.
-const LEAVE: Duration = Duration::from_secs(5);
-
 /// Reads partitions. Dropping it leaves the group, too, without waiting for that.
-pub struct Consumer {
-    shared: Arc<Shared>,
-    events: mpsc::UnboundedReceiver<Queued>,
-    ended: Option<oneshot::Receiver<()>>,
-}
+pub struct Consumer(Box<dyn Reader>);
 
 impl Consumer {
     /// Shares the topics' partitions with the other members of `group`. Returns at once, also while
@@ -150,80 +141,39 @@ impl Consumer {
         start: Arc<dyn Start>,
         limits: Limits,
     ) -> Result<Self> {
-        Self::run(kafka, group, limits, |worker| worker.subscribe(topics, start))
+        kafka.cluster().subscribe(group, topics, start, limits).map(Self)
     }
 
     /// Reads these partitions, without a group. Returns at once, also while no broker answers.
     pub fn assign(kafka: &Kafka, partitions: Vec<(TopicName, i32, Offset)>, limits: Limits) -> Result<Self> {
-        let group = kafka.settings().config.get("group.id").map_or("lakepulse", model::Secret::reveal);
-        Self::run(kafka, group, limits, |worker| worker.assign(partitions))
-    }
-
-    fn run(
-        kafka: &Kafka,
-        group: &str,
-        limits: Limits,
-        begin: impl FnOnce(&mut Worker) -> Result<()>,
-    ) -> Result<Self> {
-        let shared = Arc::<Shared>::default();
-        // Bounded by `queue_bytes`: the thread takes nothing more while that many wait.
-        let (sender, events) = mpsc::unbounded_channel();
-        let config = kafka.consumer(group, limits.queue_bytes.min(64 << 20));
-        let mut worker = Worker::try_new(&config, limits, shared.clone(), sender)?;
-        begin(&mut worker)?;
-        let (done, ended) = oneshot::channel();
-        std::thread::Builder::new()
-            .name(format!("consume-{group}"))
-            .spawn(move || {
-                worker.run();
-                let _unheard = done.send(());
-            })
-            .map_err(|error| Error::NoThread { reason: error.to_string() })?;
-        Ok(Self { shared, events, ended: Some(ended) })
+        kafka.cluster().assign(partitions, limits).map(Self)
     }
 
     /// The next event. `None` once the client has given up, which an [`Event::Error`] told before.
     /// Cancel safe.
     pub async fn next(&mut self) -> Option<Event> {
-        loop {
-            let queued = self.events.recv().await?;
-            self.shared.took(queued.bytes);
-            if queued.is_current() {
-                return Some(queued.event);
-            }
-        }
+        self.0.next().await
     }
 
     /// Reads the partition from `offset` on. Batches of it that wait already are dropped. Nothing
     /// happens when the partition is not ours: its next assignment asks [`Start`].
     pub fn seek(&self, topic: &TopicName, partition: i32, offset: Offset) {
-        self.shared.seek(topic, partition, offset);
+        self.0.seek(topic, partition, offset);
     }
 
-    /// Reads the partition no more, until [`Consumer::seek`] or its next assignment. Batches of it that
-    /// wait already are dropped.
-    pub fn hold(&self, topic: &TopicName, partition: i32) {
-        self.shared.hold(topic, partition);
+    /// Pauses the partition until [`Consumer::seek`] or its next assignment. Waiting batches of it are dropped.
+    pub fn pause(&self, topic: &TopicName, partition: i32) {
+        self.0.pause(topic, partition);
     }
 
     /// Stores where the output stands with the group, for tools that show lag. Never read back.
     pub fn show_lag(&self, topic: &TopicName, partition: i32, offset: Offset) {
-        self.shared.send(Command::ShowLag(topic.clone(), partition, offset));
+        self.0.show_lag(topic, partition, offset);
     }
 
     /// Leaves the group and returns once it is left, or could not be within a few seconds.
-    pub async fn stop(mut self) {
-        self.shared.stop();
-        if let Some(ended) = self.ended.take() {
-            // The thread bounds itself; should it hang in the library, we do not hang with it.
-            drop(tokio::time::timeout(LEAVE * 2, ended).await);
-        }
-    }
-}
-
-impl Drop for Consumer {
-    fn drop(&mut self) {
-        self.shared.stop();
+    pub async fn stop(self) {
+        self.0.stop().await;
     }
 }
 

@@ -5,11 +5,16 @@
 
 /// The partition of `key` among `partitions`, as Kafka's default partitioner has it.
 pub fn partition_of(key: &[u8], partitions: i32) -> i32 {
-    let positive = (murmur2(key) & 0x7fff_ffff).cast_signed();
-    positive % partitions.max(1)
+    partition(murmur2(key), partitions)
+}
+
+/// The partition of a key with that hash.
+pub fn partition(hash: u32, partitions: i32) -> i32 {
+    (hash & 0x7fff_ffff).cast_signed() % partitions.max(1)
 }
 
 /// The hash of Kafka's `Utils.murmur2`.
+#[inline]
 pub fn murmur2(data: &[u8]) -> u32 {
     const M: u32 = 0x5bd1_e995;
     const SEED: u32 = 0x9747_b28c;

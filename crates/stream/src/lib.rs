@@ -3,6 +3,7 @@
 //! | module | words |
 //! | --- | --- |
 //! | [`settings`] | `Kafka`: how to reach a cluster; what no operator may change |
+//! | [`cluster`] | the seam: what a cluster has to do, for Kafka and for a model of it |
 //! | [`admin`] | topics: create, describe, watermarks, configuration, delete |
 //! | [`consumer`] | `Consumer`: batches of records in offset order, `Loss` instead of a silent reset |
 //! | [`records`] | `Records`: one batch of one partition, in one arena |
@@ -12,7 +13,7 @@
 //! | [`commits`] | announcements of new table versions, and who owns which table |
 //! | [`internal`] | our own topics |
 //! | [`hash`] | Kafka's murmur2: which partition a key goes to |
-//! | [`registry`] | schema registry client and wire framing |
+//! | [`registry`] | schema registry client |
 //! | [`trial`] | what a cluster really does, tried on a topic made for that |
 //!
 //! The rules kept here: a consumer group says who has a partition and never where to read from; the
@@ -24,6 +25,7 @@
 
 pub mod admin;
 mod aside;
+pub mod cluster;
 pub mod commits;
 pub mod consumer;
 pub mod error;
@@ -50,5 +52,5 @@ pub use logs::hosts;
 pub use producer::{Outgoing, Producer};
 pub use reclaims::Reclaims;
 pub use records::{Record, Records};
-pub use registry::{Registry, RegistrySettings, frame, unframe};
+pub use registry::{Registry, RegistrySettings};
 pub use settings::{Kafka, KafkaSettings};

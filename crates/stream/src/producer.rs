@@ -12,31 +12,18 @@
 //!
 //! The library's queue holds up to 128 MiB; when it is full the sender waits.
 
+pub(crate) mod client;
 mod tally;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use model::TopicName;
-use rdkafka::config::FromClientConfigAndContext as _;
-use rdkafka::error::KafkaError;
-use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::{BaseRecord, Producer as _, ThreadedProducer};
-use rdkafka::types::RDKafkaErrorCode;
 
-use crate::aside::{self, Parked};
-use crate::error::Failure;
-use crate::{Error, Kafka, Result};
-use tally::{Reports, Tally};
+use crate::cluster::Writer;
+use crate::{Kafka, Result};
 
 /// How long a record may wait for room in the queue.
 const QUEUE_PATIENCE: Duration = Duration::from_secs(60);
-/// How long a flush may take: beyond the library's own delivery timeout.
-const FLUSH_PATIENCE: Duration = Duration::from_secs(130);
-/// How long one step of a transaction may take.
-const STEP_PATIENCE: Duration = Duration::from_secs(60);
-/// How long finding the coordinator may take, also while no broker answers.
-const INIT_PATIENCE: Duration = Duration::from_secs(if cfg!(test) { 5 } else { 30 });
 
 /// A record to be sent.
 #[derive(Debug, Clone, Copy)]
@@ -56,38 +43,20 @@ pub struct Outgoing<'a> {
 }
 
 /// Sends records.
-pub struct Producer {
-    client: Arc<Parked<ThreadedProducer<Reports>>>,
-    tally: Arc<Tally>,
-    /// `None`: idempotent only.
-    transactional_id: Option<String>,
-}
+pub struct Producer(Box<dyn Writer>);
 
 impl Producer {
     /// A producer of transactions under `id`. Returns once the broker has ended whatever an earlier
     /// producer of this id left open, and has shut that one out; what is read from then on is all it
     /// ever committed. Without transactions (see [`crate::KafkaSettings`]) this is [`Self::idempotent`].
     pub async fn transactional(kafka: &Kafka, id: &str) -> Result<Self> {
-        if !kafka.settings().transactions {
-            return Self::idempotent(kafka).await;
-        }
-        let made = Self::make(kafka, Some(id))?;
-        made.step(INIT, INIT_PATIENCE, |client| client.init_transactions(INIT_PATIENCE)).await?;
-        Ok(made)
+        kafka.cluster().transactional(id).await.map(Self)
     }
 
     /// A producer whose records arrive once and in order, each visible at once.
     #[expect(clippy::unused_async, reason = "the transactional twin waits for a broker")]
     pub async fn idempotent(kafka: &Kafka) -> Result<Self> {
-        Self::make(kafka, None)
-    }
-
-    pub(crate) fn make(kafka: &Kafka, id: Option<&str>) -> Result<Self> {
-        let tally = Arc::<Tally>::default();
-        let reports = Reports::new(tally.clone());
-        let client = ThreadedProducer::from_config_and_context(&kafka.producer(id), reports)
-            .map_err(|error| Error::settings(&error))?;
-        Ok(Self { client: Arc::new(Parked::new(client)), tally, transactional_id: id.map(str::to_owned) })
+        kafka.cluster().idempotent().map(Self)
     }
 
     /// Queues a record. Blocks while the queue is full, for a minute at most; then the record was not
@@ -97,164 +66,30 @@ impl Producer {
     }
 
     pub(crate) fn send_within(&self, record: Outgoing<'_>, patience: Duration) -> Result<()> {
-        let mut queued = BaseRecord::<[u8], [u8]>::to(record.topic.as_str());
-        queued.partition = record.partition;
-        queued.key = record.key;
-        queued.payload = record.value;
-        queued.timestamp = record.timestamp;
-        if !record.headers.is_empty() {
-            let headers = OwnedHeaders::new_with_capacity(record.headers.len());
-            queued.headers =
-                Some(record.headers.iter().fold(headers, |headers, (key, value)| {
-                    headers.insert(Header { key, value: Some(*value) })
-                }));
-        }
-        let deadline = std::time::Instant::now() + patience;
-        loop {
-            let reported = self.tally.reported();
-            // Counted before it is queued: its report may be back before `send` returns.
-            self.tally.sent();
-            match self.client.send(queued) {
-                Ok(()) => return Ok(()),
-                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
-                    self.tally.unsent();
-                    if !self.tally.wait_for_report(reported, deadline) {
-                        return Err(Error::QueueFull { waited: patience });
-                    }
-                    queued = back;
-                }
-                Err((error, _)) => {
-                    self.tally.unsent();
-                    return Err(self.refused(&record, &error));
-                }
-            }
-        }
+        self.0.send(record, patience)
     }
 
     /// Waits until every record sent was acknowledged or given up. Errs when any was given up since
     /// the last flush.
     pub async fn flush(&self) -> Result<()> {
-        if tokio::time::timeout(FLUSH_PATIENCE, self.tally.settled()).await.is_err() {
-            return Err(Error::Indefinite {
-                action: "flush",
-                reason: format!("{} records are still on their way", self.tally.pending()),
-            });
-        }
-        // A producer that was shut out must not come back under its id, so that goes first.
-        self.tally.take_failures().map_err(|error| self.verdict("flush").unwrap_or(error))
+        self.0.flush().await
     }
 
     /// Begins a transaction.
     pub async fn begin(&self) -> Result<()> {
-        if self.transactional_id.is_none() {
-            return Ok(());
-        }
-        self.step("begin", STEP_PATIENCE, |client| client.begin_transaction()).await
+        self.0.begin().await
     }
 
     /// Makes the records since `begin` visible, all at once. Without transactions they are already,
     /// and this is [`Self::flush`].
     pub async fn commit(&self) -> Result<()> {
-        self.flush().await?;
-        if self.transactional_id.is_none() {
-            return Ok(());
-        }
-        self.step("commit", STEP_PATIENCE, |client| client.commit_transaction(STEP_PATIENCE)).await
-    }
-
-    /// Commits the transaction with a record about all the others in it, such as how far their source is.
-    /// It is sent once they have arrived: where transactions hide nothing, it must not be seen before them.
-    pub async fn commit_with(&self, about: Outgoing<'_>) -> Result<()> {
-        self.flush().await?;
-        self.send(about)?;
-        self.commit().await
+        self.0.commit().await
     }
 
     /// Drops the records since `begin`. Without transactions those that were sent stay.
     pub async fn abort(&self) -> Result<()> {
-        if self.transactional_id.is_some() {
-            self.step("abort", STEP_PATIENCE, |client| client.abort_transaction(STEP_PATIENCE)).await?;
-        }
-        self.tally.settled().await;
-        // What was given up was to be given up.
-        drop(self.tally.take_failures());
-        Ok(())
+        self.0.abort().await
     }
-
-    /// One blocking call of the library, on a thread of its own. Retriable errors are tried again
-    /// within `patience`: the library resumes the same step.
-    async fn step(
-        &self,
-        action: &'static str,
-        patience: Duration,
-        call: impl Fn(&ThreadedProducer<Reports>) -> Result<(), KafkaError> + Send + 'static,
-    ) -> Result<()> {
-        let client = self.client.clone();
-        let outcome = aside::run("kafka-transaction", move || {
-            let deadline = std::time::Instant::now() + patience;
-            loop {
-                match call(&client) {
-                    Err(KafkaError::Transaction(error))
-                        if error.is_retriable() && std::time::Instant::now() < deadline => {}
-                    outcome => return outcome,
-                }
-            }
-        })
-        .await?;
-        outcome.map_err(|error| self.failed(action, &error))
-    }
-
-    /// What the client says of itself once it has given up.
-    fn verdict(&self, action: &'static str) -> Option<Error> {
-        let (code, reason) = self.client.client().fatal_error()?;
-        Some(if is_fenced(code) { self.fenced() } else { Error::Indefinite { action, reason } })
-    }
-    fn fenced(&self) -> Error {
-        Error::Fenced { id: self.transactional_id.clone().unwrap_or_default() }
-    }
-
-    fn failed(&self, action: &'static str, error: &KafkaError) -> Error {
-        let (code, reason) = match error {
-            KafkaError::Transaction(error) => (Some(error.code()), error.string()),
-            error => (error.rdkafka_error_code(), error.to_string()),
-        };
-        let failure = Failure { code: code.map_or(0, |code| code as i32), text: reason.clone() };
-        match code {
-            Some(code) if is_fenced(code) => self.fenced(),
-            Some(RDKafkaErrorCode::TransactionalIdAuthorizationFailed) => {
-                Error::Denied { action: "use a transactional id", reason }
-            }
-            _ if failure.is_denied() => Error::of("write in transactions", &failure),
-            // Nothing was sent yet: asking again is safe, and with a new producer all the same.
-            _ if action == INIT => Error::Unreachable { action: "begin to write in transactions", reason },
-            _ => self.verdict(action).unwrap_or(Error::Indefinite { action, reason }),
-        }
-    }
-
-    fn refused(&self, record: &Outgoing<'_>, error: &KafkaError) -> Error {
-        if let Some(verdict) = self.verdict("send") {
-            return verdict;
-        }
-        let (topic, reason) = (record.topic.clone(), error.to_string());
-        match error.rdkafka_error_code() {
-            // Outside of a transaction, or in one that must be aborted.
-            Some(RDKafkaErrorCode::State) => Error::Indefinite { action: "send", reason },
-            Some(RDKafkaErrorCode::UnknownTopic | RDKafkaErrorCode::UnknownTopicOrPartition) => {
-                Error::NoTopic { topic }
-            }
-            _ => {
-                let bytes = record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len);
-                Error::Unsendable { topic, bytes, reason }
-            }
-        }
-    }
-}
-
-const INIT: &str = "init";
-
-fn is_fenced(code: RDKafkaErrorCode) -> bool {
-    use RDKafkaErrorCode::{Fenced, InvalidProducerEpoch, ProducerFenced};
-    matches!(code, Fenced | ProducerFenced | InvalidProducerEpoch)
 }
 
 #[cfg(test)]

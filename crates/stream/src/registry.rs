@@ -1,4 +1,4 @@
-//! Client of a schema registry that speaks Confluent's REST API, and the framing of its messages.
+//! Client of a schema registry that speaks Confluent's REST API.
 //!
 //! Bronze asks for a schema by the id in a record, gold and the sources register theirs. What is
 //! kept: a schema by its id, for ever, because an id never comes to mean another schema. What is
@@ -7,9 +7,14 @@
 //! ([`Error::UnknownSchema`]), and that too may change, so the caller decides when to ask again.
 //!
 //! A schema with references is resolved here, once: callers get one text that needs no other.
-//! The HTTP client is the one of `object_store`, which this workspace carries anyway.
+//!
+//! Schemas and subjects are asked for through `schema_registry_converter` (`converter`), its plain calls
+//! alone: its own cache keeps failures as well. What it has no call for goes over HTTP (`http`):
+//! levels of compatibility, the registry's mode, and the reasons why a schema is incompatible.
 
-mod frame;
+mod connect;
+mod converter;
+mod error;
 mod http;
 mod resolve;
 #[cfg(test)]
@@ -19,12 +24,15 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use model::{Reaction, Secret};
+use model::Secret;
 use parking_lot::RwLock;
+use reqwest::Method;
+use schema_registry_converter::schema_registry_common::RegisteredSchema;
 use serde::Deserialize;
 use serde_json::json;
 
-pub use frame::{FrameError, frame, unframe};
+use converter::Converter;
+pub use error::Error;
 use http::Http;
 
 /// Where the registry is and who asks.
@@ -40,100 +48,6 @@ pub struct RegistrySettings {
     pub ca: Option<PathBuf>,
     /// Files of the client's own certificate and its private key.
     pub identity: Option<(PathBuf, PathBuf)>,
-}
-
-/// What can go wrong between us and a registry.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The settings do not make a client.
-    #[error("`{url}` is no address of a schema registry: {reason}")]
-    Address {
-        /// What was configured.
-        url: String,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// No answer came.
-    #[error(
-        "cannot reach the schema registry at `{url}`; check that it runs, and `registry.url` of the target"
-    )]
-    Unreachable {
-        /// The address asked.
-        url: String,
-        /// What the connection said.
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
-    /// It does not know us, or does not let us (401, 403).
-    #[error(
-        "the schema registry at `{url}` refuses us ({status}): {message}; check `registry.user` and `registry.password` of the target"
-    )]
-    Denied {
-        /// The address asked.
-        url: String,
-        /// HTTP status.
-        status: u16,
-        /// Its words.
-        message: String,
-    },
-    /// It answered that it cannot answer now (429 or 5xx).
-    #[error("the schema registry at `{url}` answered {status}: {message}")]
-    Busy {
-        /// The address asked.
-        url: String,
-        /// HTTP status.
-        status: u16,
-        /// Its words.
-        message: String,
-    },
-    /// The registry knows no schema of this id. It may tomorrow.
-    #[error("the schema registry knows no schema with id {id}")]
-    UnknownSchema {
-        /// The id asked for.
-        id: u32,
-    },
-    /// The schema was refused as incompatible with an earlier version.
-    #[error("the schema is incompatible with subject `{subject}`: {reason}")]
-    Incompatible {
-        /// The subject it was meant for.
-        subject: String,
-        /// The registry's reason.
-        reason: String,
-    },
-    /// Any other refusal: an invalid schema, an operation it does not offer.
-    #[error("the schema registry refused `{what}` with {status} (code {code}): {message}")]
-    Refused {
-        /// What was asked.
-        what: String,
-        /// HTTP status.
-        status: u16,
-        /// Confluent's error code, 0 if none was sent.
-        code: u32,
-        /// Its words.
-        message: String,
-    },
-    /// The answer is not what the API promises.
-    #[error("the answer of the schema registry to `{what}` cannot be read: {reason}")]
-    Answer {
-        /// What was asked.
-        what: String,
-        /// What is wrong with the answer.
-        reason: String,
-    },
-}
-
-impl Error {
-    /// What a loop does next.
-    pub fn reaction(&self) -> Reaction {
-        match self {
-            Self::Unreachable { .. } | Self::Busy { .. } => Reaction::Retry,
-            Self::Address { .. }
-            | Self::Denied { .. }
-            | Self::UnknownSchema { .. }
-            | Self::Incompatible { .. }
-            | Self::Refused { .. }
-            | Self::Answer { .. } => Reaction::Halt,
-        }
-    }
 }
 
 /// A version of a subject.
@@ -163,28 +77,10 @@ impl Compat {
     }
 }
 
-/// A schema as the API sends it.
-#[derive(Debug, Deserialize)]
-struct RawSchema {
-    #[serde(default)]
-    id: Option<u32>,
-    #[serde(default)]
-    version: Option<u32>,
-    schema: String,
-    #[serde(default)]
-    references: Option<Vec<RawReference>>,
-}
-
-/// A name in one schema that is the schema of another subject.
-#[derive(Debug, Deserialize)]
-struct RawReference {
-    subject: String,
-    version: u32,
-}
-
 /// The client. Cheap to clone; clones share what they learned.
 #[derive(Clone)]
 pub struct Registry {
+    converter: Arc<Converter>,
     http: Arc<Http>,
     schemas: Arc<RwLock<HashMap<u32, Arc<str>>>>,
 }
@@ -193,7 +89,11 @@ impl Registry {
     /// A client of the registry at `settings.url`. Connects to nothing; a bad address is reported
     /// by the first question.
     pub fn new(settings: RegistrySettings) -> Self {
-        Self { http: Arc::new(Http::new(settings)), schemas: Arc::default() }
+        Self {
+            converter: Arc::new(Converter::new(settings.clone())),
+            http: Arc::new(Http::new(settings)),
+            schemas: Arc::default(),
+        }
     }
 
     /// The address asked.
@@ -203,18 +103,11 @@ impl Registry {
 
     /// Registers `schema` under `subject`; its id. The same schema again gives the same id.
     pub async fn register(&self, subject: &str, schema: &str) -> Result<u32, Error> {
-        #[derive(Deserialize)]
-        struct Id {
-            id: u32,
-        }
-        let path = ["subjects", subject, "versions"];
-        let body = json!({ "schema": schema, "schemaType": "AVRO" });
-        match self.http.send::<Id>("POST", &path, &[], Some(&body)).await {
-            Ok(answer) => Ok(answer.id),
+        match self.converter.register(subject, schema).await {
             Err(Error::Refused { status: 409, message: reason, .. }) => {
                 Err(Error::Incompatible { subject: subject.to_owned(), reason })
             }
-            Err(error) => Err(error),
+            answer => answer,
         }
     }
 
@@ -223,13 +116,12 @@ impl Registry {
         if let Some(known) = self.schemas.read().get(&id) {
             return Ok(Arc::clone(known));
         }
-        let raw: RawSchema =
-            match self.http.send("GET", &["schemas", "ids", &id.to_string()], &[], None).await {
-                Err(Error::Refused { status: 404, code: 40402 | 40403 | 404, .. }) => {
-                    return Err(Error::UnknownSchema { id });
-                }
-                answer => answer?,
-            };
+        let raw = match self.converter.schema(id).await {
+            Err(Error::Refused { status: 404, code: 40402 | 40403 | 404, .. }) => {
+                return Err(Error::UnknownSchema { id });
+            }
+            answer => answer?,
+        };
         let schema = self.resolved(raw).await.map_err(|error| match error {
             // Of a schema that is there, but leads to one that is not.
             Error::Refused { what, message, .. } => Error::Answer {
@@ -244,19 +136,18 @@ impl Registry {
 
     /// The newest version of `subject`; nothing if there is no such subject.
     pub async fn latest(&self, subject: &str) -> Result<Option<Registered>, Error> {
-        self.version(subject, "latest").await
+        self.version(subject, None).await
     }
 
     /// All versions of `subject`, oldest first; none if there is no such subject.
     pub async fn versions(&self, subject: &str) -> Result<Vec<Registered>, Error> {
-        let path = ["subjects", subject, "versions"];
-        let Some(numbers) = found(self.http.send::<Vec<u32>>("GET", &path, &[], None).await)? else {
+        let Some(numbers) = found(self.converter.versions(subject).await)? else {
             return Ok(Vec::new());
         };
         let mut versions = Vec::with_capacity(numbers.len());
         for number in numbers {
             // A version deleted since it was listed is simply gone.
-            versions.extend(self.version(subject, &number.to_string()).await?);
+            versions.extend(self.version(subject, Some(number)).await?);
         }
         Ok(versions)
     }
@@ -271,7 +162,8 @@ impl Registry {
         }
         let path = ["compatibility", "subjects", subject, "versions"];
         let body = json!({ "schema": schema, "schemaType": "AVRO" });
-        let answer = self.http.send::<Verdict>("POST", &path, &[("verbose", "true")], Some(&body)).await;
+        let answer =
+            self.http.send::<Verdict>(Method::POST, &path, &[("verbose", "true")], Some(&body)).await;
         Ok(match found(answer)? {
             Some(Verdict { is_compatible: false, messages }) if messages.is_empty() => {
                 Compat::Incompatible(vec!["the registry gave no reason".to_owned()])
@@ -284,7 +176,10 @@ impl Registry {
     /// Sets the compatibility level of `subject`: `BACKWARD_TRANSITIVE` and the like, in any case.
     pub async fn set_compatibility(&self, subject: &str, level: &str) -> Result<(), Error> {
         let body = json!({ "compatibility": level.to_uppercase() });
-        self.http.send::<serde_json::Value>("PUT", &["config", subject], &[], Some(&body)).await.map(drop)
+        self.http
+            .send::<serde_json::Value>(Method::PUT, &["config", subject], &[], Some(&body))
+            .await
+            .map(drop)
     }
 
     /// The compatibility level set for `subject`; nothing if it follows the registry's own.
@@ -303,7 +198,7 @@ impl Registry {
             #[serde(rename = "compatibilityLevel")]
             level: String,
         }
-        let answer = self.http.send::<Level>("GET", path, &[], None).await;
+        let answer = self.http.send::<Level>(Method::GET, path, &[], None).await;
         Ok(found(answer)?.map(|answer| answer.level))
     }
 
@@ -313,40 +208,41 @@ impl Registry {
         struct Mode {
             mode: String,
         }
-        Ok(found(self.http.send::<Mode>("GET", &["mode"], &[], None).await)?.map(|answer| answer.mode))
+        Ok(found(self.http.send::<Mode>(Method::GET, &["mode"], &[], None).await)?.map(|answer| answer.mode))
     }
 
     /// All subjects.
     pub async fn subjects(&self) -> Result<Vec<String>, Error> {
-        self.http.send("GET", &["subjects"], &[], None).await
+        self.converter.subjects().await
     }
 
-    async fn version(&self, subject: &str, version: &str) -> Result<Option<Registered>, Error> {
-        let path = ["subjects", subject, "versions", version];
-        let Some(raw) = found(self.http.send::<RawSchema>("GET", &path, &[], None).await)? else {
+    /// One version of `subject`. `None`: the newest.
+    async fn version(&self, subject: &str, version: Option<u32>) -> Result<Option<Registered>, Error> {
+        let Some(raw) = found(self.converter.version(subject, version).await)? else {
             return Ok(None);
         };
-        let (Some(id), Some(version)) = (raw.id, raw.version) else {
-            let reason = "`id` or `version` is missing".to_owned();
-            return Err(Error::Answer { what: path.join("/"), reason });
+        let id = raw.id;
+        let Some(version) = raw.version else {
+            let what = format!("subjects/{subject}/versions");
+            return Err(Error::Answer { what, reason: "`version` is missing".to_owned() });
         };
         Ok(Some(Registered { id, version, schema: self.resolved(raw).await? }))
     }
 
     /// The text of `raw` with every schema it references, at any depth, put in its place.
-    async fn resolved(&self, raw: RawSchema) -> Result<Arc<str>, Error> {
-        let mut pending = raw.references.unwrap_or_default();
+    async fn resolved(&self, raw: RegisteredSchema) -> Result<Arc<str>, Error> {
+        let mut pending = raw.references;
         if pending.is_empty() {
             return Ok(raw.schema.into());
         }
         let mut seen = HashMap::new();
-        while let Some(RawReference { subject, version }) = pending.pop() {
+        while let Some(reference) = pending.pop() {
+            let (subject, version) = (reference.subject, reference.version);
             if seen.contains_key(&(subject.clone(), version)) {
                 continue;
             }
-            let path = ["subjects", &subject, "versions", &version.to_string()];
-            let part: RawSchema = self.http.send("GET", &path, &[], None).await?;
-            pending.extend(part.references.unwrap_or_default());
+            let part = self.converter.version(&subject, Some(version)).await?;
+            pending.extend(part.references);
             seen.insert((subject, version), part.schema);
         }
         let parts: Vec<String> = seen.into_values().collect();

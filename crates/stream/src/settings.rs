@@ -7,8 +7,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use model::Secret;
+use async_trait::async_trait;
+use model::{Offset, Secret, TopicName};
 use rdkafka::ClientConfig;
+
+use crate::cluster::{Cluster, Reader, Topics, Writer};
+use crate::{Limits, Result, Start, admin, consumer, producer};
 
 /// A cluster as the operator described it.
 #[derive(Clone, Default)]
@@ -34,19 +38,78 @@ impl std::fmt::Debug for KafkaSettings {
 }
 
 /// How to reach a cluster. Cheap to clone; holds no connection.
-#[derive(Debug, Clone)]
-pub struct Kafka(Arc<KafkaSettings>);
+#[derive(Clone)]
+pub struct Kafka {
+    settings: Arc<KafkaSettings>,
+    cluster: Arc<dyn Cluster>,
+}
+
+impl std::fmt::Debug for Kafka {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Kafka").field(&self.settings).finish()
+    }
+}
 
 impl Kafka {
     /// Takes the settings as they are; a client made from them finds out whether they work.
     pub fn new(settings: KafkaSettings) -> Self {
-        Self(Arc::new(settings))
+        let settings = Arc::new(settings);
+        Self { cluster: Arc::new(Brokers(Arc::clone(&settings))), settings }
+    }
+    /// A cluster that is not reached by settings.
+    pub fn over(cluster: Arc<dyn Cluster>) -> Self {
+        let settings = KafkaSettings { transactions: true, ..KafkaSettings::default() };
+        Self { settings: Arc::new(settings), cluster }
+    }
+    /// The same cluster with one more setting, by librdkafka's name. A cluster that is not reached by settings has none.
+    #[must_use]
+    pub fn with(&self, name: &str, value: &str) -> Self {
+        let mut settings = (*self.settings).clone();
+        settings.config.insert(name.to_owned(), value.into());
+        let settings = Arc::new(settings);
+        let cluster = self.cluster.with(&settings).unwrap_or_else(|| Arc::clone(&self.cluster));
+        Self { settings, cluster }
     }
     /// The settings.
     pub fn settings(&self) -> &KafkaSettings {
-        &self.0
+        &self.settings
     }
+    pub(crate) fn cluster(&self) -> &dyn Cluster {
+        &*self.cluster
+    }
+}
 
+/// librdkafka's clients.
+struct Brokers(Arc<KafkaSettings>);
+#[async_trait]
+impl Cluster for Brokers {
+    fn with(&self, settings: &Arc<KafkaSettings>) -> Option<Arc<dyn Cluster>> {
+        Some(Arc::new(Self(Arc::clone(settings))))
+    }
+    fn topics(&self) -> Result<Arc<dyn Topics>> {
+        Ok(Arc::new(admin::client::Client::try_new(&self.0)?))
+    }
+    fn subscribe(
+        &self,
+        group: &str,
+        topics: &[TopicName],
+        start: Arc<dyn Start>,
+        limits: Limits,
+    ) -> Result<Box<dyn Reader>> {
+        Ok(Box::new(consumer::client::Client::subscribe(&self.0, group, topics, start, limits)?))
+    }
+    fn assign(&self, partitions: Vec<(TopicName, i32, Offset)>, limits: Limits) -> Result<Box<dyn Reader>> {
+        Ok(Box::new(consumer::client::Client::assign(&self.0, partitions, limits)?))
+    }
+    async fn transactional(&self, id: &str) -> Result<Box<dyn Writer>> {
+        Ok(Box::new(producer::client::Client::transactional(&self.0, id).await?))
+    }
+    fn idempotent(&self) -> Result<Box<dyn Writer>> {
+        Ok(Box::new(producer::client::Client::make(&self.0, None)?))
+    }
+}
+
+impl KafkaSettings {
     fn client(&self, defaults: &[(&str, &str)], fixed: &[(&str, &str)]) -> ClientConfig {
         let mut config = ClientConfig::new();
         config.set("client.id", "lakepulse");
@@ -56,13 +119,13 @@ impl Kafka {
             config.set(*name, *value);
         }
         // OpenSSL comes with the binary and knows no system's folder of authorities: it is looked for.
-        if !self.0.config.keys().any(|name| name.starts_with("ssl.ca.")) {
+        if !self.config.keys().any(|name| name.starts_with("ssl.ca.")) {
             config.set("ssl.ca.location", "probe");
         }
-        for (name, value) in &self.0.config {
+        for (name, value) in &self.config {
             config.set(name, value.reveal());
         }
-        config.set("bootstrap.servers", &self.0.bootstrap);
+        config.set("bootstrap.servers", &self.bootstrap);
         for (name, value) in fixed {
             config.set(*name, *value);
         }
@@ -127,7 +190,7 @@ mod tests {
         let config = [("auto.offset.reset", "latest"), ("check.crcs", "false"), ("fetch.wait.max.ms", "7")]
             .map(|(name, value)| (name.to_owned(), Secret::new(value)));
         let settings = KafkaSettings { config: config.into_iter().collect(), ..KafkaSettings::default() };
-        let made = Kafka::new(settings).consumer("g", 1 << 20);
+        let made = settings.consumer("g", 1 << 20);
         assert_eq!(made.get("auto.offset.reset"), Some("error"));
         assert_eq!(made.get("check.crcs"), Some("true"));
         assert_eq!(made.get("fetch.wait.max.ms"), Some("7"));
@@ -144,7 +207,7 @@ mod tests {
     fn authorities_are_those_of_the_system_unless_some_are_given() {
         let made = |config: &[(&str, &str)]| {
             let config = config.iter().map(|(k, v)| ((*k).to_owned(), Secret::new(*v))).collect();
-            Kafka::new(KafkaSettings { config, ..KafkaSettings::default() }).admin()
+            KafkaSettings { config, ..KafkaSettings::default() }.admin()
         };
         assert_eq!(made(&[]).get("ssl.ca.location"), Some("probe"));
         assert_eq!(made(&[("ssl.ca.location", "/my.pem")]).get("ssl.ca.location"), Some("/my.pem"));

@@ -85,7 +85,8 @@ impl Bench {
     }
     /// Drops the records of a partition below `offset`, as retention does.
     pub async fn forget_below(&self, topic: &TopicName, partition: i32, offset: i64) {
-        let client: AdminClient<DefaultClientContext> = self.kafka.admin().create().expect("valid settings");
+        let client: AdminClient<DefaultClientContext> =
+            self.kafka.settings().admin().create().expect("valid settings");
         let mut places = TopicPartitionList::new();
         let offset = rdkafka::Offset::Offset(offset);
         places.add_partition_offset(topic.as_str(), partition, offset).expect("valid");
@@ -180,7 +181,7 @@ pub fn numbers(range: std::ops::Range<usize>) -> Vec<String> {
 
 /// The offset a group stored.
 pub fn stored(kafka: &Kafka, group: &str, topic: &str, partition: i32) -> Option<i64> {
-    let consumer: BaseConsumer = kafka.consumer(group, 1 << 20).create().expect("valid settings");
+    let consumer: BaseConsumer = kafka.settings().consumer(group, 1 << 20).create().expect("valid settings");
     let mut asked = TopicPartitionList::new();
     asked.add_partition(topic, partition);
     let stored = consumer.committed_offsets(asked, PATIENCE).expect("reachable");

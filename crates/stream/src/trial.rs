@@ -47,7 +47,7 @@ pub struct Copies {
 
 /// Asks any broker about the cluster.
 pub async fn cluster(kafka: &Kafka) -> Result<Cluster> {
-    let mut config = kafka.admin();
+    let mut config = kafka.settings().admin();
     // The library says what a broker understands only in its log.
     config.set("debug", "feature").set_log_level(RDKafkaLogLevel::Debug);
     let client = AdminClient::from_config_and_context(&config, Logged::default())

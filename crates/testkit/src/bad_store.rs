@@ -1,4 +1,4 @@
-//! An object store over HTTP that does not keep what S3 promises: what `doctor` is for.
+//! An object store over HTTP that breaks S3's promises, for tests of `doctor`.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,18 +12,18 @@ use axum::response::{IntoResponse as _, Response};
 
 use crate::front::serve;
 
-/// What it does not do.
+/// The broken promise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Flaw {
-    /// `If-None-Match: *` is not looked at: the last of many creates wins.
+    /// It ignores `If-None-Match: *`: the last of many creates wins.
     IgnoresConditions,
-    /// What was just written is not in a listing.
+    /// New objects are missing in listings.
     ListsLate,
-    /// It knows nobody, and says in its answer who asked.
+    /// It refuses all access, and its answer repeats the client's identity.
     Denies,
 }
 
-/// Starts it; its address, as an endpoint of S3. Any bucket and any key will do.
+/// Starts the store. Returns its address as an S3 endpoint. Any bucket and any key work.
 pub fn start(flaw: Flaw) -> Result<String> {
     let state = Arc::new(Store { flaw, objects: Mutex::default() });
     let app = Router::new()
@@ -71,7 +71,7 @@ async fn object(
     }
 }
 
-/// As S3 answers to a key it does not know.
+/// S3's answer to an unknown access key.
 fn denied(headers: &HeaderMap) -> Response {
     let signed = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let key = signed.split("Credential=").nth(1).and_then(|rest| rest.split('/').next()).unwrap_or_default();
@@ -80,7 +80,7 @@ fn denied(headers: &HeaderMap) -> Response {
     (StatusCode::FORBIDDEN, [(header::CONTENT_TYPE, "application/xml")], body).into_response()
 }
 
-/// Listings and deletes of many: neither finds anything.
+/// Listings and bulk deletes: both find nothing.
 async fn bucket(method: Method) -> Response {
     let answer = if method == Method::GET {
         "<ListBucketResult><IsTruncated>false</IsTruncated><KeyCount>0</KeyCount></ListBucketResult>"

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 
-/// An authority of its own in a folder. What it issues is valid for two days.
+/// A certificate authority in a folder. Its certificates are valid for two days.
 pub struct Authority {
     dir: PathBuf,
 }
@@ -20,7 +20,7 @@ pub struct Issued {
 }
 
 impl Authority {
-    /// Makes one in `dir`.
+    /// Makes an authority in `dir`.
     pub fn make(dir: &Path) -> Result<Self> {
         std::fs::create_dir_all(dir)?;
         let authority = Self { dir: dir.to_owned() };
@@ -44,7 +44,7 @@ impl Authority {
         Ok(authority)
     }
 
-    /// Its own certificate, to be trusted.
+    /// The authority's own certificate, for clients to trust.
     pub fn certificate(&self) -> PathBuf {
         self.dir.join("ca.pem")
     }

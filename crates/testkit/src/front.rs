@@ -1,4 +1,4 @@
-//! A door before an HTTP service that has none: TLS, a client's certificate, a name and a password.
+//! A proxy for an HTTP service without protection of its own: TLS, client certificates, name and password.
 
 use std::io;
 use std::net::SocketAddr;
@@ -23,24 +23,24 @@ use tokio_rustls::server::TlsStream;
 
 use crate::certificates::Issued;
 
-/// Who is let in.
+/// The conditions for access.
 #[derive(Debug, Clone, Default)]
 pub struct Guard {
-    /// The door's own certificate. `None`: it speaks plain HTTP.
+    /// The proxy's own certificate. `None`: plain HTTP.
     pub identity: Option<Issued>,
-    /// Clients show a certificate of this authority.
+    /// Clients must have a certificate of this authority.
     pub clients_of: Option<std::path::PathBuf>,
-    /// Clients give this name and password.
+    /// Clients must send this name and password.
     pub basic: Option<(String, String)>,
 }
 
-/// Serves on a thread of its own until the process ends.
+/// A running proxy. It serves on a thread of its own until the process ends.
 pub struct Front {
     address: SocketAddr,
     secure: bool,
 }
 impl Front {
-    /// Opens the door before `backend`, an `http://host:port`.
+    /// Starts the proxy for `backend`, an `http://host:port`.
     pub fn open(backend: &str, guard: Guard) -> Result<Self> {
         let acceptor =
             guard.identity.as_ref().map(|own| acceptor(own, guard.clients_of.as_deref())).transpose()?;
@@ -63,13 +63,13 @@ impl Front {
         Ok(Self { address, secure })
     }
 
-    /// Where it is.
+    /// The proxy's URL.
     pub fn url(&self) -> String {
         format!("{}://localhost:{}", if self.secure { "https" } else { "http" }, self.address.port())
     }
 }
 
-/// Runs a server on a free port, on a thread and runtime of its own; returns its address.
+/// Runs a server on a free port, with a thread and runtime of its own. Returns its address.
 pub(crate) fn serve<F>(run: impl FnOnce(TcpListener) -> F + Send + 'static) -> Result<SocketAddr>
 where
     F: Future<Output = io::Result<()>>,
@@ -119,7 +119,7 @@ impl Listener for Tls {
     async fn accept(&mut self) -> (Self::Io, Self::Addr) {
         loop {
             let Ok((stream, address)) = self.listener.accept().await else { continue };
-            // Who is not let in is told by the handshake; the next may come.
+            // The handshake reports a refusal to the client; the next client may come.
             if let Ok(stream) = self.acceptor.accept(stream).await {
                 return (stream, address);
             }

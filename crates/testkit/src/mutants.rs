@@ -1,8 +1,8 @@
-//! Tables and topics as a faulty stage would have left them: every commit looks like the stage's own, counts
-//! and digests fit, and one thing is wrong. `verify` has to find each of them.
+//! Tables and topics as a faulty stage would have left them. Every commit looks like the stage's own, counts
+//! and digests match, and one thing is wrong. `verify` must find each of them.
 //!
-//! They are made for the project that `e2e` calls `proof`: bronze `items`, silver `items` (current),
-//! `history` (versions) and `log` (every event), gold `totals`, published on `p.totals`.
+//! They are made from the project that `e2e` calls `proof`: bronze `items`, silver `items` (current), `history`
+//! (versions) and `log` (every event), gold `totals`, published on `p.totals`.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -23,12 +23,12 @@ use stream::{Admin, Kafka, KafkaSettings, Outgoing, Producer};
 
 use crate::sabotage::{self, ulid};
 
-/// One of them.
+/// One defect.
 #[derive(Debug, Clone, Copy)]
 pub struct Mutant {
-    /// Its name: the stage, then what it does wrong.
+    /// Its name: the stage, then the defect.
     pub name: &'static str,
-    /// What `verify` must name.
+    /// The text that `verify` must report.
     pub named: &'static str,
 }
 
@@ -36,7 +36,7 @@ const fn mutant(name: &'static str, named: &'static str) -> Mutant {
     Mutant { name, named }
 }
 
-/// All of them.
+/// All mutants.
 pub const ALL: &[Mutant] = &[
     mutant("bronze loses a record", "bronze.items"),
     mutant("bronze keeps a record twice", "bronze.items"),
@@ -80,10 +80,10 @@ pub const ALL: &[Mutant] = &[
     mutant("the publisher sends a record without a key", "p.totals"),
 ];
 
-/// The state of the embedded services and the lake of a project.
+/// The folder with the state of a project's embedded services and its lake.
 const STATE: &str = ".lakepulse";
 
-/// Makes `name` of a finished project in `project`.
+/// Applies the mutant `name` to the finished project in `project`.
 pub fn make(project: &Path, name: &str) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async {
@@ -119,7 +119,7 @@ async fn open(root: &Path, name: &str) -> Result<Table> {
     lake.table(&name.parse()?).await?.with_context(|| format!("no table `{name}`"))
 }
 
-/// The columns that tell the rows of a table from each other.
+/// The columns that identify a table's rows.
 fn keys(table: &str) -> &'static [&'static str] {
     match table {
         "silver.items" => &["id"],
@@ -130,7 +130,7 @@ fn keys(table: &str) -> &'static [&'static str] {
     }
 }
 
-/// Puts others in the place of the rows that are picked, by a commit that looks like the stage's.
+/// Replaces the selected rows, by a commit that looks like the stage's.
 async fn edit(
     root: &Path,
     name: &str,
@@ -178,7 +178,7 @@ fn number(batch: &RecordBatch, row: usize, name: &str) -> Option<i64> {
     column.is_valid(row).then(|| column.as_primitive::<Int64Type>().value(row))
 }
 
-/// The rows with another column.
+/// The rows with one column replaced.
 fn with(rows: &RecordBatch, name: &str, column: ArrayRef) -> Result<RecordBatch> {
     let mut columns = rows.columns().to_vec();
     columns[rows.schema().index_of(name)?] = column;
@@ -199,13 +199,13 @@ fn add(rows: &RecordBatch, name: &str, by: i64) -> Result<RecordBatch> {
     with(rows, name, Arc::new(column.iter().map(|n| n.map(|n| n + by)).collect::<Int64Array>()))
 }
 
-/// A double's next neighbour.
+/// Replaces doubles by their next neighbours.
 fn nudge(rows: &RecordBatch, name: &str) -> Result<RecordBatch> {
     let column = rows.column(rows.schema().index_of(name)?).as_primitive::<Float64Type>();
     with(rows, name, Arc::new(column.iter().map(|d| d.map(f64::next_up)).collect::<Float64Array>()))
 }
 
-/// Without the last digit behind the point.
+/// Removes the last decimal digit.
 fn cut(rows: &RecordBatch, name: &str) -> Result<RecordBatch> {
     let column = rows.column(rows.schema().index_of(name)?);
     let digits = column.as_primitive::<Decimal128Type>();
@@ -336,7 +336,7 @@ async fn gold(root: &Path, name: &str) -> Result<()> {
             edit(root, totals, of("b"), |row| Ok(vec![add(&row, "n", -1)?])).await
         }
         "gold does not refresh" => {
-            // An hour ago silver went on, and gold is where it was before.
+            // Silver committed an hour ago, and gold is at an older pin.
             let table = open(root, totals).await?;
             let newest = table.version();
             let before = table.changes(None, newest).await?;
@@ -363,7 +363,7 @@ async fn gold(root: &Path, name: &str) -> Result<()> {
     }
 }
 
-/// A record as it is on a topic.
+/// A record as sent to a topic.
 #[derive(Debug, Clone)]
 struct Sent {
     key: Option<Vec<u8>>,
@@ -414,7 +414,7 @@ async fn topic(state: &Path, name: &str) -> Result<()> {
     Ok(())
 }
 
-/// Puts bytes that are no record of ours on a topic of a project.
+/// Sends bytes that are not a record of ours to a topic of a project.
 pub fn poison(project: &Path, topic: &str, value: &[u8]) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async {

@@ -1,8 +1,8 @@
-//! A network that fails, between a client and a server that do not know of it.
+//! A faulty network between a client and a server that do not know of it.
 //!
-//! It passes bytes on as they come. Switched to another [`Fault`], it does so to connections that are
-//! open and to new ones. It can also lose answers to HTTP requests: the request arrives whole and takes
-//! effect, and the connection breaks before the client hears of it.
+//! It forwards bytes as they arrive. A change of the [`Fault`] affects open and new connections. It can also
+//! lose answers to HTTP requests: the request arrives completely and takes effect, and the connection breaks
+//! before the client gets the answer.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -16,33 +16,33 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
-/// What is wrong with the network.
+/// The fault of the network.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Fault {
-    /// Nothing.
+    /// No fault.
     #[default]
     None,
     /// Everything arrives this much later.
     Delay(Duration),
-    /// Connections are made and stay open, and nothing arrives.
+    /// Connections open and stay open, but no bytes arrive.
     Stall,
-    /// Connections break, new ones too.
+    /// All connections break, new ones too.
     Cut,
-    /// Of the requests whose first line begins so, one in `every` is answered by a broken connection.
+    /// Of the requests that begin with `begins`, one in `every` is answered by a broken connection.
     LoseAnswers {
-        /// Such as `PUT /`.
+        /// For example `PUT /`.
         begins: &'static str,
-        /// 1 is all of them.
+        /// 1 means all of them.
         every: usize,
     },
 }
 
-/// A proxy. It ends when it is dropped, and so do its connections.
+/// A proxy. Dropping it ends it and its connections.
 pub struct Proxy {
     address: SocketAddr,
     faults: watch::Sender<Fault>,
     counts: Arc<Counts>,
-    /// Ends every task of the proxy when it is dropped.
+    /// Ends all tasks of the proxy when it is dropped.
     _runtime: Runtime,
 }
 
@@ -54,7 +54,7 @@ struct Counts {
 }
 
 impl Proxy {
-    /// Listens on `port`, 0 for a free one, in front of the server at `target`, which need not be up.
+    /// Listens on `port`, 0 for a free one, for the server at `target`, which need not be running yet.
     pub fn start(port: u16, target: &str) -> Result<Self> {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
         let listener = runtime
@@ -69,19 +69,19 @@ impl Proxy {
         });
         Ok(Self { address, faults, counts, _runtime: runtime })
     }
-    /// Where clients connect.
+    /// The address for clients.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
-    /// From now on this is wrong.
+    /// Sets the current fault.
     pub fn switch(&self, fault: Fault) {
         self.faults.send_replace(fault);
     }
-    /// How many answers were lost.
+    /// The number of lost answers.
     pub fn lost(&self) -> usize {
         self.counts.lost.load(Ordering::Relaxed)
     }
-    /// How many connections were cut, or not let in.
+    /// The number of connections that were cut or refused.
     pub fn cut(&self) -> usize {
         self.counts.cut.load(Ordering::Relaxed)
     }
@@ -94,7 +94,7 @@ async fn accept(listener: TcpListener, target: String, switch: watch::Receiver<F
             continue;
         }
         let (target, switch, counts) = (target.clone(), switch.clone(), counts.clone());
-        // Ends with the proxy's runtime.
+        // It ends with the proxy's runtime.
         drop(tasks::spawn("proxy-connection", async move {
             if let Ok(server) = TcpStream::connect(&target).await {
                 connection(client, server, switch, counts).await;
@@ -103,14 +103,14 @@ async fn accept(listener: TcpListener, target: String, switch: watch::Receiver<F
     }
 }
 
-/// Passes on both ways until one end closes or the network is cut; then both ends are closed.
+/// Forwards in both directions until one end closes or the network is cut; then closes both ends.
 async fn connection(
     mut client: TcpStream,
     mut server: TcpStream,
     mut switch: watch::Receiver<Fault>,
     counts: Arc<Counts>,
 ) {
-    // An answer is awaited that the client shall not see.
+    // True while the pending answer is to be lost.
     let losing = Arc::new(AtomicBool::new(false));
     let (from_client, to_client) = client.split();
     let (from_server, to_server) = server.split();
@@ -131,7 +131,7 @@ struct Way {
     switch: watch::Receiver<Fault>,
     counts: Arc<Counts>,
     losing: Arc<AtomicBool>,
-    /// Towards the server.
+    /// True if it goes to the server.
     request: bool,
 }
 impl Way {
@@ -145,8 +145,7 @@ impl Way {
             let fault = self.switch.borrow().clone();
             match fault {
                 Fault::Delay(time) => tokio::time::sleep(time).await,
-                // A client without pipelining sends nothing before it has its answer, so a request is at
-                // the start of what was read.
+                // A client without pipelining waits for its answer, so a request begins at the start of a read.
                 Fault::LoseAnswers { begins, every }
                     if self.request && buffer[..bytes].starts_with(begins.as_bytes()) =>
                 {

@@ -1,22 +1,22 @@
-//! The reference project in another folder, and under other names.
+//! Copies of the reference project, in other folders and with other names.
 
 use std::fs;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
 
-/// What the project is made of.
+/// The files and folders of the project.
 const PARTS: [&str; 5] = ["lakepulse.yaml", "topics.yaml", "sources", "models", "schemas"];
 
-/// Copies it into a folder, without any data.
+/// Copies the project into a folder, without data.
 pub fn copy(to: &Path) -> Result<()> {
     let mut above = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors();
     let root = above.find(|folder| folder.join(PARTS[0]).is_file()).context("the workspace's folder")?;
     PARTS.iter().try_for_each(|part| copy_all(&root.join(part), &to.join(part)))
 }
 
-/// Gives a project on services that it shares with others names that are its own: `id` becomes its name,
-/// and the first part of its topics' names instead of `prefix`.
+/// Renames a project that shares its services with others: `id` becomes its name, and the first part of its
+/// topics' names instead of `prefix`.
 pub fn rename(project: &Path, prefix: &str, id: &str) -> Result<()> {
     let settings = project.join("lakepulse.yaml");
     let text =
@@ -31,7 +31,7 @@ pub fn rename(project: &Path, prefix: &str, id: &str) -> Result<()> {
     Ok(())
 }
 
-/// Replaces a text in a file, or in every file of a folder. What is not there has none.
+/// Replaces a text in a file, or in every file of a folder. A missing path is ignored.
 fn replace(path: &Path, text: &str, by: &str) -> Result<()> {
     if path.is_dir() {
         return entries(path)?.try_for_each(|entry| replace(&entry?.path(), text, by));
@@ -43,7 +43,7 @@ fn replace(path: &Path, text: &str, by: &str) -> Result<()> {
     Ok(())
 }
 
-/// Copies a file or folder; a folder that is there gains what it lacks.
+/// Copies a file or folder. An existing folder gains the missing files.
 pub fn copy_all(from: &Path, to: &Path) -> Result<()> {
     if !from.is_dir() {
         fs::copy(from, to).with_context(|| format!("cannot copy `{}`", from.display()))?;

@@ -1,12 +1,12 @@
-//! Breaks a finished lake as a foreign hand would: through valid commits, or by editing the log.
+//! Damages a finished lake as an outsider would: through valid commits, or by editing the log.
 //!
-//! | kind | what is done |
+//! | kind | damage |
 //! | --- | --- |
-//! | `delete-row` | one row is removed by a commit of no stage |
+//! | `delete-row` | a commit of no stage removes one row |
 //! | `double-row` | one row is appended a second time |
-//! | `change-value` | one row gets another value in a column that is no key |
-//! | `drop-commit` | a commit is taken out of the log and the later ones move down |
-//! | `skip-record` | a record is left out of a bronze table, and of what its commit states |
+//! | `change-value` | one row gets another value in a column that is not a key |
+//! | `drop-commit` | a commit is removed from the log, and later ones move down |
+//! | `skip-record` | a record is removed from a bronze table and from its commit's info |
 //! | `lower-pin` | a position is set back without its rows |
 
 use std::collections::BTreeMap;
@@ -25,7 +25,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use runtime::RandomIds;
 use serde_json::{Value, json};
 
-/// Breaks `table` of the lake at `root` in the way `kind` names.
+/// Damages `table` of the lake at `root`, as `kind` says.
 pub fn run(root: &Path, kind: &str, table: &str) -> Result<()> {
     let name: TableName = table.parse()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
@@ -46,7 +46,7 @@ pub fn run(root: &Path, kind: &str, table: &str) -> Result<()> {
     })
 }
 
-/// Columns that tell one row from another, by layer.
+/// Columns that identify a row, by layer.
 fn key_columns(table: &Table) -> Vec<String> {
     if table.name().schema() == "bronze" {
         return vec!["_partition".to_owned(), "_offset".to_owned()];
@@ -82,12 +82,12 @@ async fn double(table: &mut Table) -> Result<()> {
     land(table, append, Remove::Nothing).await
 }
 
-/// The entry of the log at a version.
+/// Path of the log entry of a version.
 pub(crate) fn entry(root: &Path, table: &Table, version: u64) -> PathBuf {
     root.join(table.name().path()).join(format!("_delta_log/{version:020}.json"))
 }
 
-/// The newest version that added a file, and the lines of its entry.
+/// The newest version that added a file, with the lines of its entry.
 fn last_added(root: &Path, table: &Table) -> Result<(u64, Vec<Value>)> {
     for version in (1..=table.version().0).rev() {
         let text = std::fs::read_to_string(entry(root, table, version))?;
@@ -99,8 +99,8 @@ fn last_added(root: &Path, table: &Table) -> Result<(u64, Vec<Value>)> {
     bail!("no file was ever added")
 }
 
-/// Writes the file of `add` again with another row in its middle, or none, and makes `add` name it.
-/// Returns the row that is gone.
+/// Rewrites the file of `add` without the row in its middle, or with a replacement, and makes `add` refer to
+/// the new file. Returns the old row.
 fn rewrite_file(
     folder: &Path,
     add: &mut Value,
@@ -126,8 +126,8 @@ fn rewrite_file(
     Ok(rows.slice(at, 1))
 }
 
-/// Puts another file in the place of the last one that was added, by an entry of the log that says so.
-/// No commit of ours takes rows out of a table that is only appended to.
+/// Replaces the file that was added last, by a correct log entry. No commit of ours removes rows from an
+/// append-only table.
 fn rewrite(
     root: &Path,
     table: &Table,
@@ -146,7 +146,7 @@ fn rewrite(
     Ok(())
 }
 
-/// What a reader leaves behind that was never given a record: no row, and a commit that states none.
+/// What a reader leaves that never received a record: no row, and no trace in the commit's info.
 async fn skip_record(root: &Path, table: &Table) -> Result<()> {
     let (version, mut lines) = last_added(root, table)?;
     let add = lines.iter_mut().find_map(|line| line.get_mut("add")).context("the entry adds a file")?;
@@ -185,8 +185,8 @@ async fn skip_record(root: &Path, table: &Table) -> Result<()> {
     Ok(())
 }
 
-/// Puts others in the place of the row of a bronze table that is picked, as if the commit that brought it had
-/// brought them: file, counts and digest are made to fit.
+/// Replaces the selected row of a bronze table as if its own commit had contained the others: file, counts and
+/// digest match.
 pub(crate) async fn restate(
     root: &Path,
     table: &Table,
@@ -224,7 +224,7 @@ pub(crate) async fn restate(
     bail!("no row of `{}` is picked", table.name())
 }
 
-/// Makes the range of a commit's info fit: without the row that is gone, with those that came.
+/// Adjusts the range in a commit's info: without the old row, with the new rows.
 async fn restate_range(
     table: &Table,
     lines: &mut [Value],
@@ -259,7 +259,7 @@ async fn restate_range(
     let mut sum: Sum = stated["digest"].as_str().context("a range has a digest")?.parse()?;
     sum.remove(&[hash]);
     for row in came {
-        // The columns that a file does not have, its partition's, come from the row as it was.
+        // The columns that a file lacks, those of its partition, come from the old row.
         let column =
             |name: &String| row.column_by_name(name).or_else(|| stored.column_by_name(name)).cloned();
         let whole: Vec<ArrayRef> = columns.iter().filter_map(column).collect();
@@ -274,7 +274,7 @@ async fn restate_range(
     Ok(())
 }
 
-/// The row with another value in its first column of text or whole numbers that is no key.
+/// The row with another value in its first column of strings or integers that is not a key.
 fn change(row: &RecordBatch) -> Result<RecordBatch> {
     let schema = row.schema();
     let is_key = |name: &str| matches!(name, "_partition" | "_offset" | "_topic_id");
@@ -299,7 +299,7 @@ fn change(row: &RecordBatch) -> Result<RecordBatch> {
     bail!("no column to change")
 }
 
-/// No commit of ours sets a position back: the entry is written by hand.
+/// No commit of ours lowers a position, so this writes the entry directly.
 fn lower_pin(root: &Path, table: &Table) -> Result<()> {
     let own = [AppId::plan(), AppId::as_of(), AppId::compaction()];
     let mut lines = vec![json!({"commitInfo": {"timestamp": 0, "operation": "WRITE"}}).to_string()];
@@ -334,7 +334,7 @@ pub(crate) fn ulid() -> String {
     RandomIds.ulid()
 }
 
-/// Takes a commit that added rows out of the middle of the log.
+/// Removes a commit that added rows from the middle of the log.
 fn drop_commit(root: &Path, table: &Table) -> Result<()> {
     let log = root.join(table.name().path()).join("_delta_log");
     let last = table.version().0;

@@ -102,6 +102,8 @@ fn every_variable_is_documented_and_every_secret_has_to_be_given() {
         .lines()
         .filter(|line| !line.starts_with('#'))
         .filter_map(|line| line.split_once('='))
+        // Compose's own settings are not named in its file.
+        .filter(|(name, _)| !name.starts_with("COMPOSE_"))
         .collect();
     let names: BTreeSet<&str> = used.keys().map(String::as_str).collect();
     assert_eq!(names, documented.keys().copied().collect(), "docker-compose.yaml and .env.example");
@@ -312,10 +314,10 @@ fn services_are_asked_what_the_native_stack_asks_them() {
                 assert_eq!(same(&check[1..]), same(&native));
             }
             // The profiles' own services are not what LakePulse waits for, and these end by themselves.
-            "notebook" | "tracing" | "bucket" | "apply" | "sim" => {}
+            "notebook" | "tracing" | "bucket" | "registry-data" | "apply" | "sim" => {}
             stage => assert_eq!(check, ["CMD", "lakepulse", "health"], "{stage}"),
         }
-        let ends = matches!(service.as_str(), "apply" | "bucket" | "sim");
+        let ends = matches!(service.as_str(), "apply" | "bucket" | "registry-data" | "sim");
         let profile = !yaml["profiles"].is_badvalue();
         assert!(ends || profile || !check.is_empty(), "`{service}` has no health check");
     }
@@ -355,6 +357,44 @@ fn trino_has_the_settings_that_the_native_one_is_run_with() {
     let flags: BTreeSet<String> = self::native("trino", "starts").into_iter().collect();
     for flag in read("trino/jvm.config").lines() {
         assert!(flags.contains(flag), "{flag} is not among {flags:?}");
+    }
+}
+
+/// Run as they come: they only look.
+const LOOKING: [&str; 4] = ["grafana", "trino", "notebook", "tracing"];
+
+#[test]
+fn whoever_moves_or_keeps_data_is_confined() {
+    for (service, yaml) in services().into_iter().filter(|(name, _)| !LOOKING.contains(&name.as_str())) {
+        assert_eq!(yaml["read_only"], Yaml::Boolean(true), "`{service}` writes to its root file system");
+        assert_eq!(list(&yaml["cap_drop"]), ["ALL"], "{service}");
+        assert!(yaml["cap_add"].is_badvalue() && yaml["privileged"].is_badvalue(), "{service}");
+        assert_eq!(list(&yaml["security_opt"]), ["no-new-privileges:true"], "{service}");
+        let user = &yaml["user"];
+        assert!(user.is_badvalue() || text(user) == "postgres", "`{service}` is not its image's user");
+    }
+}
+
+#[test]
+fn every_foreign_image_of_theirs_has_a_stand_in() {
+    let script = read("images");
+    let recipes = ["../Dockerfile", "kafka/Dockerfile", "minio/Dockerfile", "registry/Dockerfile"].map(read);
+    let bases =
+        recipes.iter().flat_map(|recipe| recipe.lines()).filter_map(|line| line.strip_prefix("FROM "));
+    let mut images: BTreeSet<String> =
+        bases.filter_map(|base| base.split(' ').next()).map(str::to_owned).collect();
+    for (service, yaml) in services() {
+        if !LOOKING.contains(&service.as_str()) {
+            images.insert(text(&yaml["image"]));
+        }
+    }
+    // Stages of a Dockerfile have no tag; what we build ourselves needs none.
+    images.retain(|image| image.contains(':') && !image.starts_with("lakepulse"));
+    assert!(images.len() > 7, "{images:?}");
+    for image in images {
+        let repository = image.split(':').next().and_then(|path| path.rsplit('/').next()).expect("a name");
+        let name = repository.trim_start_matches("apicurio-");
+        assert!(script.contains(&format!("\nmake_{name}() {{\n")), "compose/images makes no `{image}`");
     }
 }
 

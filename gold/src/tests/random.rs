@@ -1,5 +1,5 @@
 //! Models put together at random, over random changes, refreshed and killed at random: at every version
-//! the table is its SQL over its pins, and the topic folds to the table.
+//! the table is its SQL over its pins, and so is what its log folds to for whoever follows it.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -7,17 +7,16 @@ use std::pin::Pin;
 use std::sync::LazyLock;
 use std::task::{Context, Poll};
 
+use arrow::array::RecordBatch;
 use catalog::Kind as ModelKind;
 use lake::Table;
 use model::Version;
 use proptest::prelude::*;
 use tokio::runtime::Runtime;
 
-use super::broker::{FakeWire, Kind};
 use super::world::*;
+use crate::difference::converter;
 use crate::pipeline::Keeper;
-use crate::publish::Publisher;
-use crate::publish::encode::{Encoders, Registered};
 
 static RUNTIME: LazyLock<Runtime> =
     LazyLock::new(|| tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime"));
@@ -140,7 +139,7 @@ enum Event {
     Refresh,
     /// The refresh is dropped after so many polls, with everything it held.
     Killed(u8),
-    Publish,
+    Follow,
 }
 
 fn event() -> impl Strategy<Value = Event> {
@@ -148,7 +147,7 @@ fn event() -> impl Strategy<Value = Event> {
         4 => prop::collection::vec(edit(), 1..4).prop_map(Event::Edits),
         3 => Just(Event::Refresh),
         2 => (0..30u8).prop_map(Event::Killed),
-        1 => Just(Event::Publish),
+        1 => Just(Event::Follow),
     ]
 }
 
@@ -165,12 +164,40 @@ impl<F: Future + Unpin> Future for Mortal<F> {
     }
 }
 
-fn encoders(table: &Table, keys: &[String]) -> Encoders {
-    let avro = |id, keys: &[String]| {
-        let json = catalog::avro::avro_from_arrow("t", "gold", table.schema(), keys).expect("a schema");
-        Registered { id, json: json.into() }
-    };
-    Encoders::try_new(table.schema(), keys, &avro(1, keys), &avro(2, &[])).expect("encoders")
+/// Rows of a table as bytes, by their keys as bytes.
+type State = BTreeMap<Vec<u8>, Vec<u8>>;
+
+/// Keys and rows of a batch.
+fn bytes(batch: &RecordBatch, keys: &[String]) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let keys: Vec<usize> = keys.iter().map(|k| batch.schema().index_of(k).expect("a column")).collect();
+    let rows = [&batch.project(&keys).expect("columns"), batch].map(|batch| {
+        let converter = converter(batch.schema_ref()).expect("columns that have a row format");
+        let rows = converter.convert_columns(batch.columns()).expect("converted");
+        rows.iter().map(|row| row.data().to_vec()).collect::<Vec<_>>()
+    });
+    let [keys, rows] = rows;
+    keys.into_iter().zip(rows).collect()
+}
+
+/// Whoever follows the table's log, version by version.
+#[derive(Default)]
+struct Follower {
+    seen: Option<Version>,
+    rows: State,
+}
+impl Follower {
+    async fn step(&mut self, table: &Table, keys: &[String]) {
+        for changed in table.changes(self.seen, table.version()).await.expect("readable") {
+            let change = table.read_change(&changed).await.expect("readable");
+            for (key, row) in change.removed.iter().flat_map(|batch| bytes(batch, keys)) {
+                assert_eq!(self.rows.remove(&key), Some(row), "what went was there");
+            }
+            for (key, row) in change.added.iter().flat_map(|batch| bytes(batch, keys)) {
+                assert_eq!(self.rows.insert(key, row), None, "a key has one row");
+            }
+        }
+        self.seen = Some(table.version());
+    }
 }
 
 async fn lives(asked: Asked, events: Vec<Event>) {
@@ -178,9 +205,8 @@ async fn lives(asked: Asked, events: Vec<Event>) {
     let world = World::new(project(&[(ModelKind::Table, "gold.t", keys, sql, 7)])).await;
     let keys: Vec<String> = keys.iter().map(|k| (*k).to_owned()).collect();
     let mut keeper: Option<Keeper> = None;
-    let wire = FakeWire::new(Kind::Hides, None);
-    let mut publisher: Option<Publisher<FakeWire>> = None;
-    let events = events.into_iter().chain([Event::Refresh, Event::Publish]);
+    let mut follower = Follower::default();
+    let events = events.into_iter().chain([Event::Refresh, Event::Follow]);
     for event in events {
         match event {
             Event::Edits(edits) => {
@@ -196,23 +222,15 @@ async fn lives(asked: Asked, events: Vec<Event>) {
             Event::Killed(polls) => {
                 let mut dying = keeper.take().unwrap_or_else(|| world.keeper("gold.t"));
                 drop(Mortal(dying.step(), polls).await);
-                publisher = None;
             }
-            Event::Publish => {
+            Event::Follow => {
                 let Some(table) = world.lake.table(&name("gold.t")).await.expect("looked") else { continue };
-                let publisher = publisher.get_or_insert_with(|| {
-                    let topic = "gold.t.v1".parse().expect("a topic");
-                    Publisher::new(name("gold.t"), topic, encoders(&table, &keys), wire.clone(), 3)
-                });
-                publisher.step(&table).await.expect("published");
-                let encoders = encoders(&table, &keys);
-                let mut wanted = BTreeMap::new();
+                follower.step(&table, &keys).await;
+                let mut wanted = State::new();
                 for batch in table.scan(None).await.expect("scanned") {
-                    let (keys, values) =
-                        (encoders.keys(&batch).expect("keys"), encoders.values(&batch).expect("values"));
-                    wanted.extend(keys.iter().map(|k| k.to_vec()).zip(values.iter().map(|v| v.to_vec())));
+                    wanted.extend(bytes(&batch, &keys));
                 }
-                assert_eq!(wire.compacted(), wanted, "{sql}");
+                assert_eq!(follower.rows, wanted, "{sql}");
                 assert_eq!(wanted.len() as u64, table.rows().unwrap_or_default(), "a key a row: {sql}");
             }
         }
@@ -234,7 +252,7 @@ async fn lives(asked: Asked, events: Vec<Event>) {
 proptest! {
     #![proptest_config(ProptestConfig { max_shrink_iters: 300, ..cases::few(32) })]
     #[test]
-    fn a_table_and_its_topic_are_its_sql_whatever_is_asked_and_killed(
+    fn a_table_and_what_its_log_folds_to_are_its_sql_whatever_is_asked_and_killed(
         asked in asked(),
         events in prop::collection::vec(event(), 4..14),
     ) {

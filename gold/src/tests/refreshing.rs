@@ -138,7 +138,7 @@ async fn the_pinned_time_moves_by_ticks_and_recomputes_what_asks_for_it() {
 async fn a_clock_that_follows_events_is_the_newest_of_its_inputs() {
     let sql = "SELECT id, current_date AS day FROM silver.a";
     let mut project = project(&[(Kind::Table, "gold.t", &["id"], sql, 7)]);
-    project.clock = catalog::project::ClockKind::Events;
+    project.clock = catalog::ClockKind::Events;
     let world = World::new(project).await;
     let mut keeper = world.keeper("gold.t");
     let day = |n: i64| world.event.store(n * 86_400_000 + 1, std::sync::atomic::Ordering::Relaxed);
@@ -157,6 +157,25 @@ async fn a_clock_that_follows_events_is_the_newest_of_its_inputs() {
     settle(&mut keeper).await.expect("refreshed");
     assert_eq!(rows().await.last().map(String::as_str), Some("3|1970-01-13"));
     world.assert_kept("gold.t").await;
+}
+
+#[tokio::test]
+async fn a_clock_that_follows_events_does_not_pass_over_a_commit_that_cannot_be_read() {
+    let sql = "SELECT id, current_date AS day FROM silver.a";
+    let mut project = project(&[(Kind::Table, "gold.t", &["id"], sql, 7)]);
+    project.clock = catalog::ClockKind::Events;
+    let world = World::new(project).await;
+    world.event.store(86_400_000, std::sync::atomic::Ordering::Relaxed);
+    world.edit(&put(0, &[(1, None, "x", 1)])).await;
+    let mut keeper = world.keeper("gold.t");
+    settle(&mut keeper).await.expect("filled");
+    world.say("silver.a", serde_json::json!({ "stage": "silver", "input": "of a later release" })).await;
+    let halted = keeper.step().await.expect_err("its rows may be newer");
+    assert!(
+        matches!(&halted, Error::InputUnreadable { input, .. } if *input == name("silver.a")),
+        "{halted}"
+    );
+    assert_eq!(halted.reaction(), model::Reaction::Halt);
 }
 
 #[tokio::test]
@@ -210,4 +229,23 @@ async fn two_owners_of_a_table_leave_what_one_would() {
         settle(&mut one).await.expect("refreshed");
         world.assert_kept("gold.t").await;
     }
+}
+
+#[tokio::test]
+async fn a_compaction_between_two_commits_changes_no_row() {
+    let mut world =
+        World::new(project(&[(Kind::Table, "gold.t", &["id"], "SELECT id, kind, amount FROM silver.a", 7)]))
+            .await;
+    world.settings.compact_every = 20;
+    let mut keeper = world.keeper("gold.t");
+    let mut most = 0;
+    for id in 0..24 {
+        world.edit(&put(0, &[(id, None, "x", id)])).await;
+        settle(&mut keeper).await.expect("refreshed");
+        keeper.keep_up().await.expect("kept up");
+        most = most.max(world.table("gold.t").await.files().0);
+    }
+    let table = world.table("gold.t").await;
+    assert!(most >= 16 && table.files().0 < 8, "{most} files became {}", table.files().0);
+    world.assert_kept("gold.t").await;
 }

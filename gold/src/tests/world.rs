@@ -11,13 +11,12 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use catalog::{Catalog, Kind, Location, Model, Project};
 use lake::{Commit, Expect, Keys, Lake, LakeSettings, Landing, Remove, Table, TableSpec};
-use model::{AppId, ClockMs, Positions, TableName};
+use model::{AppId, ClockMs, Millis, Positions, TableName};
 use object_store::ObjectStore;
 use object_store::memory::InMemory;
 use proptest::prelude::*;
 use runtime::{CancellationToken, ManualClock, Meters, SeededIds};
-use stage::{CommitInfo, Control, info};
-use stream::{Kafka, KafkaSettings, Registry, RegistrySettings};
+use stage::{CommitInfo, Control, Followers, info};
 
 use crate::Settings;
 use crate::pipeline::{Keeper, Outcome};
@@ -207,11 +206,6 @@ impl World {
     }
 
     pub fn context(&self, lake: Lake) -> Arc<Context> {
-        let kafka = KafkaSettings {
-            bootstrap: "127.0.0.1:1".to_owned(),
-            config: BTreeMap::new(),
-            transactions: true,
-        };
         let stage = stage::Context {
             project: Arc::clone(&self.project),
             lake,
@@ -224,11 +218,7 @@ impl World {
             select: vec![],
             draining: CancellationToken::new(),
         };
-        Arc::new(Context {
-            stage,
-            kafka: Kafka::new(kafka),
-            registry: Registry::new(RegistrySettings::default()),
-        })
+        Arc::new(Context { stage, followers: Followers::default() })
     }
 
     /// A keeper of a table, as after a start.
@@ -256,7 +246,7 @@ impl World {
             false => table.stage(vec![rows(&edit.puts, version)]).await.expect("staged"),
         };
         let position = AppId::table(&"bronze".parse().expect("valid"));
-        let at = |time: &AtomicI64| Some(time.load(Ordering::Relaxed)).filter(|at| *at != 0);
+        let at = |time: &AtomicI64| Some(time.load(Ordering::Relaxed)).filter(|at| *at != 0).map(Millis);
         let commit = Commit {
             operation: "MERGE",
             op: runtime::Ids::ulid(self.ids.as_ref()),
@@ -266,9 +256,9 @@ impl World {
             remove: Remove::Keys(Keys { columns: vec!["id".to_owned()], rows: key_rows }),
             schema: None,
             properties: BTreeMap::new(),
-            info: CommitInfo::Silver(info::Silver {
+            info: CommitInfo::Silver(info::SilverCommit {
                 project: self.project.name.to_string(),
-                input: info::Span { table: "bronze.t".to_owned(), from: None, to: 0 },
+                input: info::VersionRange { table: "bronze.t".to_owned(), from: None, to: 0 },
                 outcomes: None,
                 newest_event_ms: at(&self.event),
                 newest_arrival_ms: at(&self.arrival),
@@ -276,6 +266,16 @@ impl World {
             })
             .stored(),
         };
+        assert!(matches!(table.commit(&commit).await, Ok(Landing::Landed(_))));
+    }
+
+    /// Commits to a silver table without rows, saying this of itself.
+    pub async fn say(&self, table: &str, info: serde_json::Value) {
+        let mut table = self.lake.table(&name(table)).await.expect("open").expect("exists");
+        let op = runtime::Ids::ulid(self.ids.as_ref());
+        let positions = table.positions().clone();
+        let mut commit = crate::commit::base(op, positions.clone(), Expect::All(positions));
+        commit.info = info.as_object().expect("an object").clone();
         assert!(matches!(table.commit(&commit).await, Ok(Landing::Landed(_))));
     }
 

@@ -254,6 +254,18 @@ mod tests {
     }
 
     #[test]
+    fn key_and_bytes_of_version_2_stay_as_they_are() {
+        let golden = concat!(
+            r#"{"version":2,"topic_id":"one","identity":"a.csv@1","name":"a.csv","round":1,"inodes":[[1,2]],"#,
+            r#""aim":{"bytes":9,"digest":"d9"},"end":{"bytes":9,"digest":"d9","line":7,"next":8},"#,
+            r#""records":0,"bad_lines":0,"done":true,"published":[{"whole":{"bytes":9,"digest":"d9"},"#,
+            r#""end":{"bytes":9,"digest":"d9","line":7,"next":8}}]}"#
+        );
+        assert_eq!(key(&topic(), &cursor()), "files/shop.orders/one/a.csv@1");
+        assert_eq!(String::from_utf8(value(&cursor())).expect("JSON"), golden);
+    }
+
+    #[test]
     fn the_format_of_version_1_is_read_and_to_be_written_anew() {
         let golden = br#"{"version":1,"line":7,"records":5,"bad_lines":1,"done":false}"#;
         let key = b"files/shop.orders/below/x.csv@d9".to_vec();

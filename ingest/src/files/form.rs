@@ -1,13 +1,14 @@
 //! How the rows of files become records of a topic.
 
-use apache_avro::Schema;
+use avro::Frame;
+use avro::text::Literal;
 use catalog::{Envelope, Topic, ValueFormat};
 use model::TopicId;
 use serde_json::Value as Json;
+use source::Context;
+use stream::Admin;
 use stream::hash::partition_of;
-use stream::{Admin, frame};
 
-use super::Context;
 use super::lines::{BadLine, Row};
 use crate::Error;
 use crate::shape::{Row as Given, Shape};
@@ -70,8 +71,8 @@ impl Form {
             (ValueFormat::Avro, None) => return Err(bad("it declares no schema")),
             (ValueFormat::Json, schema) => {
                 let declared = schema.as_deref().filter(|_| topic.declared);
-                let columns = declared.map(|schema| Columns::try_new(schema, Shape::try_new(schema, topic)?));
-                Value::Json(columns.transpose().map_err(|why| bad(&why))?)
+                let shape = declared.map(|schema| Shape::try_new(schema, topic)).transpose();
+                Value::Json(shape.map_err(|why| bad(&why))?.map(Columns::new))
             }
             (ValueFormat::Bytes, _) => Value::Bytes,
         };
@@ -84,8 +85,8 @@ impl Form {
 
     pub fn encode(&self, raw: &[u8], row: &Row) -> Result<Encoded, BadLine> {
         let framed = |written: &Written, body: &[u8]| {
-            let mut out = Vec::with_capacity(body.len() + 5);
-            frame(written.id, body, &mut out);
+            let mut out = Vec::new();
+            Frame { id: written.id, body }.encode(&mut out);
             out
         };
         let given = row.given();
@@ -129,52 +130,39 @@ async fn written(context: &Context, topic: &Topic, subject: &str, schema: &str) 
     Ok(Written { id, shape })
 }
 
-/// What a field of CSV is in JSON.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Text,
-    Number,
-    Boolean,
-}
-
 /// The declared columns of a topic whose values are JSON.
 #[derive(Debug)]
 struct Columns {
     shape: Shape,
-    /// Name, kind, and whether an empty field is null.
-    kinds: Vec<(String, Kind, bool)>,
+    /// Name, form in JSON, and whether an empty field is null.
+    literals: Vec<(String, Literal, bool)>,
 }
 impl Columns {
-    fn try_new(schema: &str, shape: Shape) -> Result<Self, String> {
-        let parsed = Schema::parse_str(schema).map_err(|error| error.to_string())?;
-        let Schema::Record(record) = &parsed else { return Err("its schema is no record".to_owned()) };
-        let kinds = record.fields.iter().map(|field| {
-            let (kind, empty_is_null) = kind(&field.schema);
-            (field.name.clone(), kind, empty_is_null)
-        });
-        Ok(Self { kinds: kinds.collect(), shape })
+    fn new(shape: Shape) -> Self {
+        let owned = |(name, literal, empty_is_null): (&str, _, _)| (name.to_owned(), literal, empty_is_null);
+        Self { literals: shape.literals().map(owned).collect(), shape }
     }
     /// Fields as the types have them, digits as they stand. What is no value of its type is a bad line, by
     /// the rules that the same fields have on a topic of Avro; so is what JSON would be read otherwise of.
     fn json(&self, row: &Row) -> Result<Vec<u8>, BadLine> {
         let meant = self.shape.encode(Given::Cells(&row.columns))?;
         let mut out = String::from("{");
-        for (name, kind, empty_is_null) in &self.kinds {
+        for (name, literal, empty_is_null) in &self.literals {
             let Some(Json::String(text)) = row.columns.get(name) else { continue };
             if out.len() > 1 {
                 out.push(',');
             }
             out.push_str(&Json::from(name.as_str()).to_string());
             out.push(':');
-            match kind {
+            match literal {
                 _ if text.is_empty() && *empty_is_null => out.push_str("null"),
-                Kind::Boolean => out.push_str(text),
-                Kind::Number => match number(text) {
+                Literal::Boolean => out.push_str(text),
+                Literal::Number => match number(text) {
                     Some(number) => out.push_str(&number),
                     // What is no number has a word.
                     None => out.push_str(&Json::from(text.as_str()).to_string()),
                 },
-                Kind::Text => out.push_str(&Json::from(text.as_str()).to_string()),
+                Literal::Text => out.push_str(&Json::from(text.as_str()).to_string()),
             }
         }
         out.push('}');
@@ -182,24 +170,6 @@ impl Columns {
             Ok(read) if read == meant => Ok(out.into_bytes()),
             _ => Err(BadLine::Json("a field has no form in JSON that is read as the same value".to_owned())),
         }
-    }
-}
-
-fn kind(schema: &Schema) -> (Kind, bool) {
-    match schema {
-        Schema::Int | Schema::Long | Schema::Float | Schema::Double | Schema::Decimal(_) => {
-            (Kind::Number, false)
-        }
-        Schema::Boolean => (Kind::Boolean, false),
-        Schema::Union(union) => {
-            let mut others = union.variants().iter().filter(|branch| **branch != Schema::Null);
-            let is_text = union.variants().iter().any(|branch| matches!(branch, Schema::String));
-            match (others.next(), others.next()) {
-                (Some(only), None) => (kind(only).0, union.is_nullable() && !is_text),
-                _ => (Kind::Text, union.is_nullable() && !is_text),
-            }
-        }
-        _ => (Kind::Text, false),
     }
 }
 
@@ -235,8 +205,8 @@ mod tests {
         {"name":"paid","type":"boolean"},{"name":"share","type":["null","double"],"default":null}]}"#;
 
     fn columns() -> Columns {
-        let shape = Shape::with(SCHEMA, datum::Encodings::TEXT).expect("a record");
-        Columns::try_new(SCHEMA, shape).expect("a record")
+        let shape = Shape::with(SCHEMA, avro::text::Encodings::TEXT).expect("a record");
+        Columns::new(shape)
     }
     fn row(columns: &[(&str, &str)]) -> Row {
         let columns = columns.iter().map(|(name, text)| ((*name).to_owned(), Json::from(*text)));
@@ -290,7 +260,7 @@ mod tests {
             share in prop_oneof!["[+-]?[0-9.e]{1,8}", Just("inf".to_owned()), Just(String::new())],
         ) {
             let row = row(&[("id", &id), ("note", &note), ("amount", &amount), ("paid", "true"), ("share", &share)]);
-            let shape = Shape::with(SCHEMA, datum::Encodings::TEXT).expect("a record");
+            let shape = Shape::with(SCHEMA, avro::text::Encodings::TEXT).expect("a record");
             match (shape.encode(Given::Cells(&row.columns)), columns().json(&row)) {
                 (Ok(avro), Ok(json)) => {
                     let json = String::from_utf8(json).expect("JSON");

@@ -124,6 +124,20 @@ mod tests {
     }
 
     #[test]
+    fn key_and_bytes_of_version_1_stay_as_they_are() {
+        let incarnation = Incarnation { system: "7".to_owned(), timeline: 1, database: "shop".to_owned() };
+        let mut cursor = Cursor::begin(incarnation, 2);
+        (cursor.lsn, cursor.tables) = (77, ["public.orders".to_owned()].into());
+        let written = |cursor: &Cursor| String::from_utf8(cursor.value()).expect("JSON");
+        let golden = r#"{"version":1,"incarnation":{"system":"7","timeline":1,"database":"shop"},"epoch":2,"lsn":77,"tables":["public.orders"]}"#;
+        assert_eq!(key("shop"), "postgres/shop");
+        assert_eq!(written(&cursor), golden);
+        cursor.topics.insert("public.orders".to_owned(), "id1".to_owned());
+        let golden = golden.replace("]}", r#"],"topics":{"public.orders":"id1"}}"#);
+        assert_eq!(written(&cursor), golden);
+    }
+
+    #[test]
     fn the_format_of_version_1_is_read_and_a_later_one_is_not_guessed_at() {
         let golden = r#"{"version":1,"incarnation":{"system":"7","timeline":1,"database":"shop"},"epoch":1,"lsn":9,"tables":["public.orders"]}"#;
         let read = Cursor::find("shop", &records(golden.as_bytes())).expect("read").expect("there");

@@ -10,13 +10,11 @@
 
 use std::sync::Arc;
 
-use apache_avro::Schema;
-use apache_avro::schema::{RecordField, RecordSchema, UnionSchema};
-use apache_avro::types::Value;
-use apache_avro::writer::datum::GenericDatumWriter;
+use avro::Frame;
+use avro::text::{Field, Kind as Avro, Shape, Type, Unit};
+use avro::wire;
 use model::TopicName;
 use serde_json::{Map, Value as Json, json};
-use stream::frame;
 use stream::hash::partition_of;
 
 use super::kind::{self, Kind};
@@ -26,7 +24,15 @@ use super::pgoutput::{Cell, Old, Tuple};
 #[derive(Debug)]
 pub struct Written {
     pub id: u32,
-    pub schema: Schema,
+    pub shape: Shape,
+}
+impl Written {
+    /// What a message begins with.
+    fn begin(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        Frame::begin(self.id).encode(&mut out);
+        out
+    }
 }
 
 /// How the rows of one table become records, as of some place in the log.
@@ -138,9 +144,8 @@ pub fn records(event: &Event, now_ms: i64) -> Vec<Record> {
     let partition = match identity {
         // A truncate has no row; where it stands in the log orders it.
         None => Some(0),
-        Some(row) => form.partition(row, key.as_ref().map(|(_, body)| body.as_slice())),
+        Some(row) => form.partition(row, key.as_deref().map(|framed| &framed[Frame::LEN..])),
     };
-    let key = key.map(|(framed, _)| framed);
     let tombstone = matches!(event.change, Change::Delete { .. }) && key.is_some();
     let behind = tombstone.then(|| Record {
         key: key.clone(),
@@ -156,28 +161,19 @@ pub fn records(event: &Event, now_ms: i64) -> Vec<Record> {
 type Bad = String;
 
 impl Form {
-    fn written(written: &Written, value: Value) -> Result<(Vec<u8>, Vec<u8>), Bad> {
-        let writer =
-            GenericDatumWriter::builder(&written.schema).build().map_err(|error| error.to_string())?;
-        let body = writer.write_value_to_vec(value).map_err(|error| error.to_string())?;
-        let mut framed = Vec::with_capacity(body.len() + 5);
-        frame(written.id, &body, &mut framed);
-        Ok((framed, body))
-    }
-
-    /// The framed key, and without its frame.
-    #[allow(clippy::type_complexity, reason = "two byte strings, named by the caller")]
-    fn key(&self, row: &Tuple) -> Result<Option<(Vec<u8>, Vec<u8>)>, Bad> {
+    /// The framed key.
+    fn key(&self, row: &Tuple) -> Result<Option<Vec<u8>>, Bad> {
         let Some(written) = &self.key_form else { return Ok(None) };
-        let Schema::Record(schema) = &written.schema else {
+        let (root, mut out) = (written.shape.root(), written.begin());
+        if written.shape.is_record() {
+            self.row(root, row, None, false, &mut out)?;
+        } else {
             // A bare key is its one column.
             let at = self.key.first().copied().ok_or("the table has no key")?;
             let text = row.get(at).and_then(Cell::text).ok_or("the key is null")?;
-            let value = self.columns[at].1.value(&written.schema, text)?;
-            return Self::written(written, value).map(Some);
-        };
-        let value = self.row(schema, row, None, false)?;
-        Self::written(written, value).map(Some)
+            self.columns[at].1.write(root, text, &mut out)?;
+        }
+        Ok(Some(out))
     }
 
     /// By the key without its frame, so that a new version of its schema moves no key.
@@ -200,178 +196,142 @@ impl Form {
         Json::Object(self.key.iter().map(entry).collect::<Map<_, _>>()).to_string()
     }
 
+    /// The framed value.
     fn value(&self, event: &Event, now_ms: i64) -> Result<Vec<u8>, Bad> {
-        let Schema::Record(root) = &self.value_form.schema else {
+        let written = &self.value_form;
+        if !written.shape.is_record() {
             return Err("its schema is no record".to_owned());
-        };
-        let mut fields = Vec::with_capacity(root.fields.len());
-        for field in &root.fields {
-            let value = match field.name.as_str() {
-                "before" => match &event.change {
-                    Change::Update { old: Some(Old::Full(old)), .. }
-                    | Change::Delete { old: Old::Full(old), .. } => {
-                        self.image(root, field, old, None, false)?
-                    }
-                    Change::Delete { old: Old::Key(old), .. } => self.image(root, field, old, None, true)?,
-                    _ => absent(field)?,
-                },
-                "after" => match &event.change {
-                    Change::Insert { new, moved_from: old } | Change::Update { old, new } => {
-                        let held = match old {
-                            Some(Old::Full(old)) => Some(old),
-                            Some(Old::Key(_)) | None => None,
-                        };
-                        self.image(root, field, new, held, false)?
-                    }
-                    _ => absent(field)?,
-                },
-                "source" => self.nested(field, |inner| self.source(inner, &event.place))?,
-                "transaction" => match &event.place.origin {
-                    Origin::Transaction { xid, total, of_table } => self.nested(field, |inner| {
-                        Ok(match inner.name.as_str() {
-                            "id" => text(&inner.schema, &format!("{xid}:{}", event.place.lsn)),
-                            "total_order" => long(&inner.schema, *total),
-                            "data_collection_order" => long(&inner.schema, *of_table),
-                            _ => None,
-                        })
-                    })?,
-                    Origin::Snapshot(_) => absent(field)?,
-                },
-                "op" => text(&field.schema, event.op()).ok_or("`op` is no text")?,
-                "ts_ms" => long(&field.schema, now_ms).ok_or("`ts_ms` is no number")?,
-                "ts_us" => long(&field.schema, now_ms.saturating_mul(1_000)).ok_or("`ts_us` is no number")?,
-                "ts_ns" => {
-                    long(&field.schema, now_ms.saturating_mul(1_000_000)).ok_or("`ts_ns` is no number")?
+        }
+        let mut out = written.begin();
+        for field in written.shape.root().fields() {
+            self.part(field, event, now_ms, &mut out)?;
+        }
+        Ok(out)
+    }
+
+    /// A field of the envelope.
+    fn part(&self, field: Field<'_>, event: &Event, now_ms: i64, out: &mut Vec<u8>) -> Result<(), Bad> {
+        match field.name() {
+            "before" => match &event.change {
+                Change::Update { old: Some(Old::Full(old)), .. }
+                | Change::Delete { old: Old::Full(old), .. } => {
+                    self.row(image(field, out)?, old, None, true, out)
                 }
-                _ => absent(field)?,
-            };
-            fields.push((field.name.clone(), value));
-        }
-        Self::written(&self.value_form, Value::Record(fields)).map(|(framed, _)| framed)
-    }
-
-    fn source(&self, field: &RecordField, place: &Place) -> Result<Option<Value>, Bad> {
-        let lsn = place.lsn.cast_signed();
-        Ok(match (field.name.as_str(), &place.origin) {
-            ("version", _) => text(&field.schema, env!("CARGO_PKG_VERSION")),
-            ("connector", _) => text(&field.schema, "lakepulse-postgres"),
-            ("name", _) => text(&field.schema, &self.server),
-            ("db", _) => text(&field.schema, &self.database),
-            ("schema", _) => text(&field.schema, &self.schema),
-            ("table", _) => text(&field.schema, &self.table),
-            ("ts_ms", _) => long(&field.schema, place.at_ms),
-            ("ts_us", _) => long(&field.schema, place.at_ms.saturating_mul(1_000)),
-            ("ts_ns", _) => long(&field.schema, place.at_ms.saturating_mul(1_000_000)),
-            ("lsn", _) => long(&field.schema, lsn),
-            ("txId", Origin::Transaction { xid, .. }) => long(&field.schema, i64::from(*xid)),
-            ("snapshot", Origin::Transaction { .. }) => text(&field.schema, "false"),
-            ("snapshot", Origin::Snapshot(word)) => text(&field.schema, word),
-            _ => None,
-        })
-    }
-
-    /// A record below a field, through null; what `of` does not name is absent.
-    fn nested(
-        &self,
-        field: &RecordField,
-        of: impl Fn(&RecordField) -> Result<Option<Value>, Bad>,
-    ) -> Result<Value, Bad> {
-        let record = |record: &RecordSchema| {
-            let named =
-                |inner: &RecordField| Ok((inner.name.clone(), of(inner)?.map_or_else(|| absent(inner), Ok)?));
-            record.fields.iter().map(named).collect::<Result<Vec<_>, Bad>>().map(Value::Record)
-        };
-        match &field.schema {
-            Schema::Record(inner) => record(inner),
-            Schema::Union(union) => {
-                let mut branches = union.variants().iter().enumerate();
-                let found = branches.find_map(|(at, branch)| match branch {
-                    Schema::Record(inner) => Some((at, inner)),
-                    _ => None,
-                });
-                let (at, inner) = found.ok_or_else(|| format!("`{}` is no record", field.name))?;
-                Ok(Value::Union(at as u32, Box::new(record(inner)?)))
+                Change::Delete { old: Old::Key(old), .. } => self.key_row(image(field, out)?, old, out),
+                _ => absent(field, out),
+            },
+            "after" => match &event.change {
+                Change::Insert { new, moved_from: old } | Change::Update { old, new } => {
+                    let held = match old {
+                        Some(Old::Full(old)) => Some(old),
+                        Some(Old::Key(_)) | None => None,
+                    };
+                    self.row(image(field, out)?, new, held, true, out)
+                }
+                _ => absent(field, out),
+            },
+            "source" => nested(field, out, |inner, out| self.source(inner, &event.place, out)),
+            "transaction" => match &event.place.origin {
+                Origin::Transaction { xid, total, of_table } => {
+                    nested(field, out, |inner, out| match inner.name() {
+                        "id" => text(inner.kind(), &format!("{xid}:{}", event.place.lsn), out),
+                        "total_order" => long(inner.kind(), *total, out),
+                        "data_collection_order" => long(inner.kind(), *of_table, out),
+                        _ => false,
+                    })
+                }
+                Origin::Snapshot(_) => absent(field, out),
+            },
+            "op" => known(text(field.kind(), event.op(), out), "`op` is no text"),
+            "ts_ms" => known(long(field.kind(), now_ms, out), "`ts_ms` is no number"),
+            "ts_us" => known(long(field.kind(), now_ms.saturating_mul(1_000), out), "`ts_us` is no number"),
+            "ts_ns" => {
+                known(long(field.kind(), now_ms.saturating_mul(1_000_000), out), "`ts_ns` is no number")
             }
-            _ => Err(format!("`{}` is no record", field.name)),
+            _ => absent(field, out),
         }
     }
 
-    /// `before` or `after`: one of the two defines the row, the other names it.
-    fn image(
-        &self,
-        root: &RecordSchema,
-        field: &RecordField,
-        row: &Tuple,
-        held: Option<&Tuple>,
-        key_only: bool,
-    ) -> Result<Value, Bad> {
-        let images = root.fields.iter().filter(|field| matches!(field.name.as_str(), "before" | "after"));
-        let schema = images.filter_map(|field| defined(&field.schema)).next();
-        let schema = schema.ok_or("`before` and `after` hold no record")?;
-        let value = if key_only { self.key_row(schema, row)? } else { self.row(schema, row, held, true)? };
-        match &field.schema {
-            Schema::Union(union) => {
-                let at = branch(union).ok_or_else(|| format!("`{}` is no record", field.name))?;
-                Ok(Value::Union(at as u32, Box::new(value)))
-            }
-            _ => Ok(value),
+    /// A field of `source`. `false`: nothing is said of it.
+    fn source(&self, field: Field<'_>, place: &Place, out: &mut Vec<u8>) -> bool {
+        let of = field.kind();
+        match (field.name(), &place.origin) {
+            ("version", _) => text(of, env!("CARGO_PKG_VERSION"), out),
+            ("connector", _) => text(of, "lakepulse-postgres", out),
+            ("name", _) => text(of, &self.server, out),
+            ("db", _) => text(of, &self.database, out),
+            ("schema", _) => text(of, &self.schema, out),
+            ("table", _) => text(of, &self.table, out),
+            ("ts_ms", _) => long(of, place.at_ms, out),
+            ("ts_us", _) => long(of, place.at_ms.saturating_mul(1_000), out),
+            ("ts_ns", _) => long(of, place.at_ms.saturating_mul(1_000_000), out),
+            ("lsn", _) => long(of, place.lsn.cast_signed(), out),
+            ("txId", Origin::Transaction { xid, .. }) => long(of, i64::from(*xid), out),
+            ("snapshot", Origin::Transaction { .. }) => text(of, "false", out),
+            ("snapshot", Origin::Snapshot(word)) => text(of, word, out),
+            _ => false,
         }
     }
 
     /// A row; `held` has the values that the log left out as unchanged.
     fn row(
         &self,
-        schema: &RecordSchema,
+        record: Type<'_>,
         row: &Tuple,
         held: Option<&Tuple>,
         may_lack: bool,
-    ) -> Result<Value, Bad> {
-        let mut fields = Vec::with_capacity(schema.fields.len());
-        for field in &schema.fields {
-            let column = self.columns.iter().position(|(name, _)| *name == field.name);
-            let value = match column.and_then(|at| Some((at, row.get(at)?))) {
-                None if may_lack => absent(field)?,
-                None => return Err(format!("the table has no column `{}`", field.name)),
+        out: &mut Vec<u8>,
+    ) -> Result<(), Bad> {
+        for field in record.fields() {
+            match self.column(field, row) {
+                None if may_lack => absent(field, out)?,
+                None => return Err(format!("the table has no column `{}`", field.name())),
                 Some((at, cell)) => {
                     let cell = match (cell, held.and_then(|held| held.get(at))) {
                         (Cell::Unchanged, Some(held)) => held,
                         _ => cell,
                     };
-                    self.cell(at, field, cell)?
+                    self.cell(at, field, cell, out)?;
                 }
-            };
-            fields.push((field.name.clone(), value));
+            }
         }
-        Ok(Value::Record(fields))
+        Ok(())
     }
 
     /// What the log holds of a deleted row: its key. The rest is null, or made up where there is no null.
-    fn key_row(&self, schema: &RecordSchema, row: &Tuple) -> Result<Value, Bad> {
-        let field = |field: &RecordField| {
-            let column = self.columns.iter().position(|(name, _)| *name == field.name);
-            let value = match column.and_then(|at| Some((at, row.get(at)?))) {
-                Some((at, cell @ Cell::Text(_))) => self.cell(at, field, cell)?,
-                _ => kind::filler(&field.schema).map_or_else(|| absent(field), Ok)?,
-            };
-            Ok((field.name.clone(), value))
-        };
-        schema.fields.iter().map(field).collect::<Result<_, Bad>>().map(Value::Record)
+    fn key_row(&self, record: Type<'_>, row: &Tuple, out: &mut Vec<u8>) -> Result<(), Bad> {
+        for field in record.fields() {
+            match self.column(field, row) {
+                Some((at, cell @ Cell::Text(_))) => self.cell(at, field, cell, out)?,
+                _ if kind::filler(field.kind(), out) => {}
+                _ => absent(field, out)?,
+            }
+        }
+        Ok(())
     }
 
-    fn cell(&self, at: usize, field: &RecordField, cell: &Cell) -> Result<Value, Bad> {
-        let column = &field.name;
+    /// The column of a field, by its name, and its value.
+    fn column<'r>(&self, field: Field<'_>, row: &'r Tuple) -> Option<(usize, &'r Cell)> {
+        let at = self.columns.iter().position(|(name, _)| name == field.name())?;
+        Some((at, row.get(at)?))
+    }
+
+    fn cell(&self, at: usize, field: Field<'_>, cell: &Cell, out: &mut Vec<u8>) -> Result<(), Bad> {
+        let (column, of) = (field.name(), field.kind());
         match cell {
-            Cell::Null => kind::null(&field.schema).ok_or_else(|| format!("column `{column}` is null")),
-            Cell::Unchanged => kind::unavailable(&field.schema).ok_or_else(|| {
-                format!("column `{column}` is TOASTed and unchanged: give the table REPLICA IDENTITY FULL")
-            }),
+            Cell::Null if of.null(out) => Ok(()),
+            Cell::Null => Err(format!("column `{column}` is null")),
+            Cell::Unchanged if kind::unavailable(of, out) => Ok(()),
+            Cell::Unchanged => Err(format!(
+                "column `{column}` is TOASTed and unchanged: give the table REPLICA IDENTITY FULL"
+            )),
             Cell::Text(_) => {
                 let text = cell.text().unwrap_or_default();
                 let refused = |wanted: String| {
                     let shown: String = text.chars().take(80).collect();
                     format!("column `{column}`: `{shown}` is no {wanted}")
                 };
-                self.columns[at].1.value(&field.schema, text).map_err(refused)
+                self.columns[at].1.write(of, text, out).map_err(refused)
             }
         }
     }
@@ -420,44 +380,67 @@ impl Event {
     }
 }
 
-/// The record a schema defines, through null.
-fn defined(schema: &Schema) -> Option<&RecordSchema> {
-    match schema {
-        Schema::Record(record) => Some(record),
-        Schema::Union(union) => union.variants().iter().find_map(defined),
-        _ => None,
-    }
+/// The record that `before` or `after` is, through null.
+fn image<'a>(field: Field<'a>, out: &mut Vec<u8>) -> Result<Type<'a>, Bad> {
+    field.kind().record(out).ok_or_else(|| format!("`{}` is no record", field.name()))
 }
 
-/// The branch of a union that is a record, or the name of one.
-fn branch(union: &UnionSchema) -> Option<usize> {
-    union.variants().iter().position(|branch| matches!(branch, Schema::Record(_) | Schema::Ref { .. }))
+/// A record below a field, through null; what `of` does not know is absent.
+fn nested(
+    field: Field<'_>,
+    out: &mut Vec<u8>,
+    of: impl Fn(Field<'_>, &mut Vec<u8>) -> bool,
+) -> Result<(), Bad> {
+    for inner in image(field, out)?.fields() {
+        if !of(inner, out) {
+            absent(inner, out)?;
+        }
+    }
+    Ok(())
 }
 
 /// Null, or the default, for a field that nothing is said of.
-fn absent(field: &RecordField) -> Result<Value, Bad> {
-    if let Some(null) = kind::null(&field.schema) {
-        return Ok(null);
+fn absent(field: Field<'_>, out: &mut Vec<u8>) -> Result<(), Bad> {
+    if !field.kind().null(out) {
+        let default = field.absent().ok_or_else(|| format!("nothing is known of `{}`", field.name()))?;
+        out.extend_from_slice(default);
     }
-    let default = field.default.as_ref().ok_or_else(|| format!("nothing is known of `{}`", field.name))?;
-    crate::shape::default(&field.schema, default)
+    Ok(())
 }
 
-fn text(schema: &Schema, text: &str) -> Option<Value> {
-    Kind::Text(None).value(schema, text).ok()
+fn known(is_written: bool, why: &str) -> Result<(), Bad> {
+    if is_written { Ok(()) } else { Err(why.to_owned()) }
 }
 
-fn long(schema: &Schema, number: i64) -> Option<Value> {
-    match schema {
-        Schema::Long => Some(Value::Long(number)),
-        Schema::TimestampMillis => Some(Value::TimestampMillis(number)),
-        Schema::Union(union) => {
-            let mut branches = union.variants().iter().enumerate();
-            let (at, value) = branches.find_map(|(at, branch)| Some((at, long(branch, number)?)))?;
-            Some(Value::Union(at as u32, Box::new(value)))
+/// Appends a text. `false`: it is no value of the type.
+fn text(of: Type<'_>, text: &str, out: &mut Vec<u8>) -> bool {
+    let start = out.len();
+    let written = Kind::Text(None).write(of, text, out);
+    if written.is_err() {
+        out.truncate(start);
+    }
+    written.is_ok()
+}
+
+/// Appends a number. `false`: it is no value of the type.
+fn long(of: Type<'_>, number: i64, out: &mut Vec<u8>) -> bool {
+    match of.kind() {
+        Avro::Long | Avro::Instant(Unit::Millis) => wire::long(number, out),
+        Avro::Union => {
+            let start = out.len();
+            return of.branches().any(|(at, branch)| {
+                out.truncate(start);
+                wire::long(at, out);
+                let is_written = long(branch, number, out);
+                if !is_written {
+                    out.truncate(start);
+                }
+                is_written
+            });
         }
-        _ => None,
+        _ => return false,
     }
+    true
 }
 
 #[cfg(test)]

@@ -1,223 +1,229 @@
-//! The loop from the replication stream to the topics.
+//! What of a database is published next: the cursor that begins its history, rows, and then every change.
+
+mod open;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use pgwire_replication::{Lsn, ReplicationClient, ReplicationEvent};
-use runtime::{Meter, State};
+use runtime::Meter;
+use source::{CursorRecord, Reader, Sent, Step, Wait};
 use tokio::time::Instant;
 
+use super::Postgres;
 use super::changes::{Changes, Transaction};
-use super::cursor::Cursor;
+use super::cursor::{self, Cursor};
 use super::encode::Event;
 use super::pgoutput::{self, Message};
-use super::preflight::{self, Server, Slot};
-use super::publish::{Publisher, Sent};
+use super::preflight;
+use super::publish::Pending;
 use super::session::{self, Address, Session};
 use super::snapshot::Snapshot;
 use super::tables::Tables;
-use super::{Asked, Context, Feed, Summary};
 use crate::Error;
 
 /// Records of one Kafka transaction, unless a transaction of the database has more.
 const RECORDS: usize = 5_000;
+/// Rows of one Kafka transaction.
+const ROWS: usize = 20_000;
 /// How long a change may wait for others to be committed with.
 const LINGER: Duration = Duration::from_millis(100);
 /// From 1970 to 2000, where PostgreSQL's time begins, in microseconds.
 const ERA: i64 = 946_684_800_000_000;
 
-/// What one attempt works with.
+/// Reads a database, from one error to the next.
 pub struct Follower<'a> {
-    context: &'a Context,
-    feed: &'a Feed,
-    meter: &'a Meter,
+    postgres: &'a mut Postgres,
+    meter: Meter,
     address: Address,
     /// Asks the catalogue.
     session: Session,
     tables: Tables,
-    publisher: Publisher,
+    /// How far the database is read.
     cursor: Cursor,
+    /// What the cursors topic says of that.
+    on_topic: Option<Cursor>,
+    /// What the loop was given to commit.
+    given: Option<Cursor>,
+    pending: Pending,
+    /// Since when the open Kafka transaction is being ended.
+    ending: Option<Instant>,
     /// Where the log ended when this began.
     target: u64,
+    phase: Phase,
 }
 
-impl<'a> Follower<'a> {
-    /// Shuts out whoever read the source before, and checks that going on is right. What was `asked` is
-    /// done here, once.
-    pub async fn open(
-        context: &'a Context,
-        feed: &'a Feed,
-        meter: &'a Meter,
-        asked: &mut Asked,
-        summary: &mut Summary,
-    ) -> Result<Self, Error> {
-        let source = feed.source.as_str();
-        let refused = |why, help: &str| preflight::refused(source, why, help);
-        let address = Address::parse(&feed.url).map_err(|why| refused(why, "see `url` of the source"))?;
-        let mut session = Session::open(&address, source).await?;
-        let server = preflight::server(&mut session, source).await?;
-        let wanted: BTreeSet<String> = feed.tables.keys().cloned().collect();
-        preflight::tables(&mut session, source, &feed.publication, &wanted, server.version).await?;
-        if let Some(unknown) = asked.snapshot.difference(&wanted).next() {
-            let known = wanted.iter().cloned().collect::<Vec<_>>().join(", ");
-            let why = format!("table `{unknown}` is none of its streams");
-            return Err(refused(why, &format!("its streams are {known}")));
-        }
-        let slot = preflight::slot(&mut session, &feed.slot, server.version).await?;
-        if let Some(slot) = &slot {
-            let help = "give the source a slot of its own with `slot:`";
-            preflight::usable(slot, &server).map_err(|why| refused(why, help))?;
-            // Asked before anybody is shut out: who reads well is let be.
-            if let Some(pid) = slot.active_pid.clone() {
-                return Err(Error::SlotInUse { name: source.to_owned(), slot: feed.slot.clone(), pid });
+/// Each comes once, in this order.
+enum Phase {
+    /// The cursor is put on its topic, and the slot made.
+    Begin { has_slot: bool },
+    /// Tables are read that were never read, or are to be read again.
+    Rows(Box<Snapshot>),
+    /// All rows are on the topics.
+    Connect,
+    /// Changes are read as they come.
+    Follow(Box<Changing>),
+}
+
+/// The stream of changes.
+struct Changing {
+    client: ReplicationClient,
+    changes: Changes,
+    /// Behind the last transaction that was read, or that the server says there was none.
+    reached: u64,
+    /// When what is held is committed.
+    due: Instant,
+    /// When the cursor is moved though nothing came.
+    heartbeat: Instant,
+}
+
+impl Follower<'_> {
+    async fn step(&mut self) -> Result<Step, Error> {
+        loop {
+            if let Some(batch) = self.pending.chunk(self.postgres.context.clock.now().0) {
+                return Ok(Step::Send(batch));
+            }
+            match std::mem::replace(&mut self.phase, Phase::Connect) {
+                Phase::Begin { has_slot } => {
+                    // Said before there is anything of it, so that no other history is ever taken for this one.
+                    if self.on_topic.as_ref() != Some(&self.cursor) {
+                        self.phase = Phase::Begin { has_slot };
+                        return Ok(self.commit(self.cursor.clone()));
+                    }
+                    self.postgres.asked.new_epoch = false;
+                    if !has_slot {
+                        let feed = &self.postgres.feed;
+                        preflight::create_slot(&mut self.session, &feed.source, &feed.slot).await?;
+                    }
+                    self.begin_rows().await?;
+                }
+                Phase::Rows(snapshot) => {
+                    if let Some(step) = self.rows(snapshot).await? {
+                        return Ok(step);
+                    }
+                }
+                Phase::Connect => {
+                    self.postgres.asked.snapshot.clear();
+                    self.phase = Phase::Follow(Box::new(self.connect().await?));
+                    return Ok(Step::Wait(Wait::poll(Duration::ZERO)));
+                }
+                Phase::Follow(changing) => return self.follow(changing).await,
             }
         }
-        let publisher = Publisher::open(context, source).await?;
-        let cursor = publisher.cursor.clone();
-        let incarnation = server.incarnation.clone();
-        let tables = Tables::new(
-            source.to_owned(),
-            incarnation.database.clone(),
-            context.registry.clone(),
-            context.kafka.clone(),
-            feed.tables.clone(),
-        );
-        let mut cursor = cursor.unwrap_or_else(|| Cursor::begin(incarnation.clone(), 1));
-        for table in cursor.hold_against(&tables.topic_ids().await?) {
-            tracing::warn!(source, table, "its topic was deleted and made again: the table is read again");
-        }
-        let target = server.end;
-        let mut this = Self { context, feed, meter, address, session, tables, publisher, cursor, target };
-        this.claim(&server, slot, asked).await?;
-        this.snapshot(&wanted, asked, summary).await?;
-        Ok(this)
     }
 
-    /// Makes sure that what the slot gives goes on where the cursor is.
-    async fn claim(&mut self, server: &Server, slot: Option<Slot>, asked: &mut Asked) -> Result<(), Error> {
-        let (source, name) = (self.feed.source.as_str(), self.feed.slot.as_str());
-        let mut has_slot = slot.is_some();
-        if let Err(why) = preflight::history(&self.cursor, server, slot.as_ref()) {
-            if !asked.new_epoch {
-                return Err(Error::NewEpoch { name: source.to_owned(), why });
-            }
-            let topics = std::mem::take(&mut self.cursor.topics);
-            self.cursor = Cursor::begin(server.incarnation.clone(), self.cursor.epoch + 1);
-            self.cursor.topics = topics;
-            tracing::warn!(source, why, epoch = self.cursor.epoch, "a new epoch begins, as asked");
-            if slot.is_some_and(|slot| slot.wal_status == "lost") {
-                let drop = format!("SELECT pg_drop_replication_slot({})", session::literal(name));
-                self.session.rows(&drop).await?;
-                has_slot = false;
-            }
-        }
-        // Said before there is anything of it, so that no other history is ever taken for this one.
-        if self.publisher.cursor.as_ref() != Some(&self.cursor) {
-            self.publisher.commit(self.cursor.clone(), &mut Sent::default()).await?;
-        }
-        asked.new_epoch = false;
-        if !has_slot {
-            preflight::create_slot(&mut self.session, source, name).await?;
-        }
-        Ok(())
+    /// Ends the Kafka transaction with the cursor.
+    fn commit(&mut self, cursor: Cursor) -> Step {
+        let key = cursor::key(&self.postgres.feed.source).into_bytes();
+        let record = CursorRecord { key, value: Some(cursor.value()) };
+        self.given = Some(cursor);
+        Step::Commit(vec![record])
     }
 
-    /// Reads the tables that were never read, and those asked for.
-    async fn snapshot(
-        &mut self,
-        wanted: &BTreeSet<String>,
-        asked: &mut Asked,
-        summary: &mut Summary,
-    ) -> Result<(), Error> {
-        let is_new = self.cursor.lsn == 0;
-        let unread = wanted.iter().filter(|table| is_new || !self.cursor.tables.contains(*table));
-        let names: BTreeSet<String> = unread.chain(&asked.snapshot).cloned().collect();
+    /// Begins to read the tables that were never read, and those asked for.
+    async fn begin_rows(&mut self) -> Result<(), Error> {
+        let names = self.unread();
         if names.is_empty() {
             return Ok(());
         }
-        let snapshot = Snapshot {
-            address: &self.address,
-            source: &self.feed.source,
-            epoch: self.cursor.epoch,
-            at_ms: self.context.clock.now().0,
-        };
-        let mut sent = Sent::default();
-        let (tables, publisher) = (&mut self.tables, &mut self.publisher);
-        let lsn = snapshot.take(&names, tables, &mut self.session, publisher, &mut sent).await?;
+        let Postgres { context, feed, .. } = &*self.postgres;
+        let (source, now_ms) = (&feed.source, context.clock.now().0);
+        let snapshot = Snapshot::begin(&self.address, source, self.cursor.epoch, now_ms, &names).await?;
+        self.phase = Phase::Rows(Box::new(snapshot));
+        Ok(())
+    }
+
+    fn unread(&self) -> BTreeSet<String> {
+        let Postgres { feed, asked, .. } = &*self.postgres;
+        let is_read = |table: &&String| self.cursor.lsn > 0 && self.cursor.tables.contains(*table);
+        let unread = feed.tables.keys().filter(|table| !is_read(table));
+        unread.chain(&asked.snapshot).cloned().collect()
+    }
+
+    /// Goes on with the rows. The last of them are committed with the cursor.
+    async fn rows(&mut self, mut snapshot: Box<Snapshot>) -> Result<Option<Step>, Error> {
+        let now_ms = self.postgres.context.clock.now().0;
+        if self.pending.held().is_some_and(|held| held >= ROWS) {
+            self.phase = Phase::Rows(snapshot);
+            // Without a word on how far the source is: the snapshot is not whole.
+            return Ok(Some(self.pending.rest(now_ms).map_or(Step::Commit(Vec::new()), Step::Send)));
+        }
+        if let Some(events) = snapshot.next(&mut self.tables, &mut self.session).await? {
+            self.pending.take(events);
+            self.phase = Phase::Rows(snapshot);
+            return Ok(None);
+        }
+        self.ending.get_or_insert_with(Instant::now);
+        if let Some(batch) = self.pending.rest(now_ms) {
+            self.phase = Phase::Rows(snapshot);
+            return Ok(Some(Step::Send(batch)));
+        }
         let mut cursor = self.cursor.clone();
-        cursor.tables.extend(names);
-        if is_new {
+        cursor.tables.extend(self.unread());
+        if cursor.lsn == 0 {
             // Everything that committed before is in the rows.
-            cursor.lsn = lsn;
+            cursor.lsn = snapshot.lsn;
         }
-        self.commit(cursor, &mut sent, summary).await?;
-        asked.snapshot.clear();
-        Ok(())
+        Ok(Some(self.commit(cursor)))
     }
 
-    async fn commit(&mut self, cursor: Cursor, sent: &mut Sent, summary: &mut Summary) -> Result<(), Error> {
-        let begun = Instant::now();
-        let had_records = self.publisher.held().is_some();
-        self.publisher.commit(cursor.clone(), sent).await?;
-        self.cursor = cursor;
-        if had_records {
-            self.meter.commit(begun.elapsed().as_secs_f64());
-        }
-        let Sent { records, bad } = std::mem::take(sent);
-        self.meter.records_out(records);
-        self.meter.quarantined(bad);
-        if bad > 0 {
-            tracing::warn!(
-                source = self.feed.source,
-                changes = bad,
-                "changes that their schema cannot hold went out as JSON; bronze keeps them with the reason"
-            );
-        }
-        (summary.records, summary.bad) = (summary.records + records, summary.bad + bad);
-        Ok(())
+    async fn connect(&mut self) -> Result<Changing, Error> {
+        let feed = &self.postgres.feed;
+        let (slot, publication, from) = (&*feed.slot, &*feed.publication, self.cursor.lsn());
+        let client = session::stream(&self.address, &feed.source, slot, publication, from).await?;
+        Ok(Changing {
+            client,
+            changes: Changes::new(self.cursor.epoch),
+            reached: self.cursor.lsn,
+            due: Instant::now() + LINGER,
+            heartbeat: Instant::now(),
+        })
     }
 
-    /// Follows the stream; ends only when once is enough.
-    pub async fn run(&mut self, summary: &mut Summary) -> Result<(), Error> {
-        let feed = self.feed;
-        let (slot, publication) = (&*feed.slot, &*feed.publication);
-        let mut client =
-            session::stream(&self.address, &feed.source, slot, publication, self.cursor.lsn()).await?;
-        self.meter.state(State::Running);
-        let mut changes = Changes::new(self.cursor.epoch);
-        let (mut sent, mut reached) = (Sent::default(), self.cursor.lsn);
-        // When what is held is committed, and when the cursor is moved though nothing came.
-        let mut due = Instant::now() + LINGER;
-        let mut heartbeat = Instant::now();
+    /// Goes on with the changes.
+    async fn follow(&mut self, mut changing: Box<Changing>) -> Result<Step, Error> {
+        let once = self.postgres.context.once;
         loop {
-            let held = self.publisher.held();
+            let now_ms = self.postgres.context.clock.now().0;
+            let held = self.pending.held();
+            let Changing { client, changes, reached, due, heartbeat } = &mut *changing;
             let whole = !changes.is_open();
             let full = held.is_some_and(|held| held >= RECORDS);
             let now = Instant::now();
-            let beats =
-                now >= heartbeat || feed.once && self.cursor.lsn < self.target && reached >= self.target;
-            if whole && (held.is_some() && (full || now >= due) || reached > self.cursor.lsn && beats) {
+            let beats = now >= *heartbeat || once && self.cursor.lsn < self.target && *reached >= self.target;
+            let ends = held.is_some() && (full || now >= *due) || *reached > self.cursor.lsn && beats;
+            let step = if whole && ends {
+                self.ending.get_or_insert(now);
                 let mut cursor = self.cursor.clone();
-                cursor.lsn = reached;
-                self.commit(cursor, &mut sent, summary).await?;
-                client.update_applied_lsn(Lsn(reached));
+                cursor.lsn = *reached;
+                let rest = self.pending.rest(now_ms).map(Step::Send);
+                Some(rest.unwrap_or_else(|| self.commit(cursor)))
+            } else {
+                self.pending.chunk(now_ms).map(Step::Send)
+            };
+            if let Some(step) = step {
+                self.phase = Phase::Follow(changing);
+                return Ok(step);
             }
-            if feed.once && whole && self.publisher.held().is_none() && self.cursor.lsn >= self.target {
-                client.shutdown().await.map_err(|error| session::failed(&feed.source, error))?;
-                return Ok(());
+            if once && whole && held.is_none() && self.cursor.lsn >= self.target {
+                let source = &self.postgres.feed.source;
+                client.shutdown().await.map_err(|error| session::failed(source, error))?;
+                return Ok(Step::Done);
             }
-            if now >= heartbeat {
-                self.gauge(&client).await?;
-                heartbeat = now + feed.heartbeat;
+            if now >= *heartbeat {
+                self.gauge(client.metrics().last_wal_end().as_u64()).await?;
+                *heartbeat = now + self.postgres.feed.heartbeat;
             }
-            let wake = if self.publisher.held().is_some() && whole { due.min(heartbeat) } else { heartbeat };
+            let wake = if held.is_some() && whole { (*due).min(*heartbeat) } else { *heartbeat };
+            let source = &self.postgres.feed.source;
             let event = tokio::select! {
                 biased;
-                event = client.recv() => event.map_err(|error| session::failed(&feed.source, error))?,
+                event = client.recv() => event.map_err(|error| session::failed(source, error))?,
                 () = tokio::time::sleep_until(wake) => continue,
             };
             let Some(event) = event else {
-                return Err(Error::StreamEnded { name: feed.source.clone() });
+                return Err(Error::StreamEnded { name: source.clone() });
             };
             match event {
                 ReplicationEvent::Begin { final_lsn, xid, commit_time_micros } => {
@@ -226,17 +232,17 @@ impl<'a> Follower<'a> {
                 }
                 ReplicationEvent::Commit { end_lsn, .. } => {
                     changes.commit();
-                    reached = reached.max(end_lsn.as_u64());
+                    *reached = (*reached).max(end_lsn.as_u64());
                 }
                 ReplicationEvent::KeepAlive { wal_end, .. } if !changes.is_open() => {
-                    reached = reached.max(wal_end.as_u64());
+                    *reached = (*reached).max(wal_end.as_u64());
                 }
                 ReplicationEvent::XLogData { data, .. } => {
-                    let events = self.read(&mut changes, &data).await?;
-                    if !events.is_empty() && self.publisher.held().is_none() {
-                        due = Instant::now() + LINGER;
+                    let events = self.read(changes, &data).await?;
+                    if !events.is_empty() && held.is_none() {
+                        *due = Instant::now() + LINGER;
                     }
-                    self.publisher.take(events, &mut sent).await?;
+                    self.pending.take(events);
                 }
                 _ => {}
             }
@@ -244,7 +250,7 @@ impl<'a> Follower<'a> {
     }
 
     async fn read(&mut self, changes: &mut Changes, data: &bytes::Bytes) -> Result<Vec<Event>, Error> {
-        let name = &self.feed.source;
+        let name = &self.postgres.feed.source;
         let broken = |source: Box<dyn std::error::Error + Send + Sync>| Error::BadStream {
             name: name.clone(),
             source,
@@ -262,16 +268,53 @@ impl<'a> Follower<'a> {
     }
 
     /// How far behind the source is, and how much log its slot holds back.
-    async fn gauge(&mut self, client: &ReplicationClient) -> Result<(), Error> {
-        let end = client.metrics().last_wal_end().as_u64();
+    async fn gauge(&mut self, end: u64) -> Result<(), Error> {
         self.meter.source_lag(end.saturating_sub(self.cursor.lsn));
         let sql = format!(
             "SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn)::bigint FROM pg_replication_slots \
              WHERE slot_name = {}",
-            session::literal(&self.feed.slot)
+            session::literal(&self.postgres.feed.slot)
         );
         let held = self.session.text(&sql).await?;
         self.meter.slot_size(held.and_then(|text| text.parse().ok()).unwrap_or(0));
         Ok(())
+    }
+}
+
+#[async_trait]
+impl Reader for Follower<'_> {
+    async fn next(&mut self) -> Result<Step, source::Error> {
+        Ok(self.step().await?)
+    }
+
+    fn sent(&mut self, sent: Sent) {
+        self.pending.sent(sent);
+    }
+
+    async fn committed(&mut self, sent: Sent) -> Result<(), source::Error> {
+        let begun = self.ending.take();
+        if let Some(begun) = begun.filter(|_| self.pending.held().is_some()) {
+            self.meter.commit(begun.elapsed().as_secs_f64());
+        }
+        self.pending.committed();
+        if sent.bad > 0 {
+            tracing::warn!(
+                source = self.postgres.feed.source,
+                changes = sent.bad,
+                "changes that their schema cannot hold went out as JSON; bronze keeps them with the reason"
+            );
+        }
+        if let Some(cursor) = self.given.take() {
+            if let Phase::Follow(changing) = &self.phase {
+                changing.client.update_applied_lsn(Lsn(cursor.lsn));
+            }
+            self.on_topic = Some(cursor.clone());
+            self.cursor = cursor;
+        }
+        Ok(())
+    }
+
+    fn is_ready(&self) -> bool {
+        matches!(self.phase, Phase::Follow(_))
     }
 }

@@ -6,12 +6,10 @@
 
 use std::collections::HashMap;
 
-use apache_avro::Schema;
-use apache_avro::schema::UnionSchema;
-use apache_avro::types::Value;
+use avro::text::{Kind as Avro, Reason, Type, Unfit, Unit};
+use avro::wire;
+use model::text;
 use serde_json::{Value as Json, json};
-
-use crate::shape::scalar;
 
 /// What stands for a TOASTed value that did not change, as Debezium has it.
 pub const UNAVAILABLE: &str = "__debezium_unavailable_value";
@@ -115,123 +113,162 @@ impl Kind {
         }
     }
 
-    /// The value that `text` is, as `schema`; or what the schema wants instead.
-    pub fn value(&self, schema: &Schema, text: &str) -> Result<Value, String> {
-        match (schema, self) {
-            (Schema::Union(union), _) => self.in_union(union, text),
-            (Schema::Boolean, _) => match text {
-                "t" | "true" => Ok(Value::Boolean(true)),
-                "f" | "false" => Ok(Value::Boolean(false)),
-                _ => Err("boolean".to_owned()),
+    /// Appends the value that `text` is, as a value of the type; or says what the type wants instead. What was
+    /// appended before that is worth nothing.
+    pub fn write(&self, of: Type<'_>, text: &str, out: &mut Vec<u8>) -> Result<(), String> {
+        match (of.kind(), self) {
+            (Avro::Union, _) => return self.in_union(of, text, out),
+            (Avro::Boolean, _) => match text {
+                "t" | "true" => out.push(1),
+                "f" | "false" => out.push(0),
+                _ => return Err("boolean".to_owned()),
             },
-            (Schema::Bytes, Self::Bytes) => {
+            (Avro::Bytes, Self::Bytes) => {
                 let digits = text.strip_prefix("\\x").ok_or("bytea in hexadecimal")?;
-                hex::decode(digits).map(Value::Bytes).map_err(|_| "bytea in hexadecimal".to_owned())
+                wire::bytes(&hex::decode(digits).map_err(|_| "bytea in hexadecimal")?, out);
             }
-            (Schema::String, Self::Zoned) => Ok(Value::String(iso(text))),
-            (Schema::Int, Self::Date) => match self.value(&Schema::Date, text)? {
-                Value::Date(days) => Ok(Value::Int(days)),
-                _ => Err("date".to_owned()),
-            },
-            (Schema::Long, Self::Timestamp | Self::Zoned) => {
-                match self.value(&Schema::TimestampMicros, text)? {
-                    Value::TimestampMicros(micros) => Ok(Value::Long(micros)),
-                    _ => Err("timestamp".to_owned()),
-                }
+            (Avro::Text, Self::Zoned) => wire::text(&iso(text), out),
+            (Avro::Date, _) | (Avro::Int, Self::Date) if infinite(text).is_some() => {
+                let day = if infinite(text) == Some(true) { i32::MAX } else { i32::MIN };
+                wire::long(day.into(), out);
             }
-            (Schema::Long, Self::Time) => match scalar(&Schema::TimeMicros, text)? {
-                Value::TimeMicros(micros) => Ok(Value::Long(micros)),
-                _ => Err("time".to_owned()),
-            },
-            (Schema::Date, _) if infinite(text).is_some() => {
-                Ok(Value::Date(if infinite(text) == Some(true) { i32::MAX } else { i32::MIN }))
+            (Avro::Int, Self::Date) => {
+                let days = text::date(text).map_err(|_| wanted(Avro::Date, Unfit::Unlike))?;
+                wire::long(days.into(), out);
             }
-            (Schema::TimestampMicros, _) if infinite(text).is_some() => Ok(Value::TimestampMicros(end(text))),
-            (Schema::LocalTimestampMicros, _) if infinite(text).is_some() => {
-                Ok(Value::LocalTimestampMicros(end(text)))
+            (Avro::Instant(Unit::Micros), _) | (Avro::Long, Self::Timestamp | Self::Zoned)
+                if infinite(text).is_some() =>
+            {
+                wire::long(if infinite(text) == Some(true) { i64::MAX } else { i64::MIN }, out);
             }
-            (
-                Schema::TimestampMicros
-                | Schema::TimestampMillis
-                | Schema::LocalTimestampMicros
-                | Schema::LocalTimestampMillis,
-                _,
-            ) => scalar(schema, text.strip_suffix("+00").unwrap_or(text)),
-            (Schema::Array(array), Self::Array(inner)) => {
+            (Avro::Long, Self::Timestamp | Self::Zoned) => {
+                let micros = text::instant(utc(text));
+                wire::long(micros.map_err(|_| wanted(Avro::Instant(Unit::Micros), Unfit::Unlike))?, out);
+            }
+            (Avro::Long, Self::Time) => {
+                let micros = text::time(text);
+                wire::long(micros.map_err(|_| wanted(Avro::Time(Unit::Micros), Unfit::Unlike))?, out);
+            }
+            (Avro::Instant(_), _) => plain(of, utc(text), out)?,
+            (Avro::List(item), Self::Array(inner)) => {
                 let items = elements(text).ok_or("array of one dimension")?;
-                let item = |item: Option<String>| match item {
-                    Some(text) => inner.value(&array.items, &text),
-                    None => null(&array.items).ok_or_else(|| "array without nulls".to_owned()),
-                };
-                Ok(Value::Array(items.into_iter().map(item).collect::<Result<_, _>>()?))
-            }
-            _ => scalar(schema, text),
-        }
-    }
-
-    fn in_union(&self, union: &UnionSchema, text: &str) -> Result<Value, String> {
-        let mut wanted = Err("null".to_owned());
-        for (at, branch) in union.variants().iter().enumerate() {
-            if *branch != Schema::Null {
-                match self.value(branch, text) {
-                    Ok(value) => return Ok(Value::Union(at as u32, Box::new(value))),
-                    Err(other) => wanted = Err(other),
+                if !items.is_empty() {
+                    wire::long(items.len() as i64, out);
                 }
+                for text in items {
+                    match text {
+                        Some(text) => inner.write(item, &text, out)?,
+                        None if item.null(out) => {}
+                        None => return Err("array without nulls".to_owned()),
+                    }
+                }
+                wire::long(0, out);
             }
+            _ => plain(of, text, out)?,
         }
-        wanted
+        Ok(())
+    }
+
+    /// The first branch that takes the text.
+    fn in_union(&self, of: Type<'_>, text: &str, out: &mut Vec<u8>) -> Result<(), String> {
+        let (start, mut refused) = (out.len(), "null".to_owned());
+        for (at, branch) in of.branches() {
+            wire::long(at, out);
+            match self.write(branch, text, out) {
+                Ok(()) => return Ok(()),
+                Err(other) => refused = other,
+            }
+            out.truncate(start);
+        }
+        Err(refused)
     }
 }
 
-/// Null, where the schema has it.
-pub fn null(schema: &Schema) -> Option<Value> {
-    match schema {
-        Schema::Null => Some(Value::Null),
-        Schema::Union(union) => {
-            let at = union.variants().iter().position(|branch| *branch == Schema::Null)?;
-            Some(Value::Union(at as u32, Box::new(Value::Null)))
+/// What stands for a value that the log does not hold. `false`: the type has no room for it.
+pub fn unavailable(of: Type<'_>, out: &mut Vec<u8>) -> bool {
+    let start = out.len();
+    match of.kind() {
+        Avro::Text | Avro::Bytes => wire::text(UNAVAILABLE, out),
+        Avro::List(item) => {
+            wire::long(1, out);
+            if !unavailable(item, out) {
+                out.truncate(start);
+                return false;
+            }
+            wire::long(0, out);
         }
-        _ => None,
+        Avro::Union => {
+            return of.branches().any(|(at, branch)| {
+                out.truncate(start);
+                wire::long(at, out);
+                let has_room = unavailable(branch, out);
+                if !has_room {
+                    out.truncate(start);
+                }
+                has_room
+            });
+        }
+        _ => return false,
     }
+    true
 }
 
-/// What stands for a value that the log does not hold, where the type has room for it.
-pub fn unavailable(schema: &Schema) -> Option<Value> {
-    match schema {
-        Schema::String => Some(Value::String(UNAVAILABLE.to_owned())),
-        Schema::Bytes => Some(Value::Bytes(UNAVAILABLE.as_bytes().to_vec())),
-        Schema::Array(array) => Some(Value::Array(vec![unavailable(&array.items)?])),
-        Schema::Union(union) => {
-            let found = union.variants().iter().enumerate().find_map(|(at, s)| Some((at, unavailable(s)?)));
-            found.map(|(at, value)| Value::Union(at as u32, Box::new(value)))
+/// What Debezium makes up where a delete holds nothing and the schema has no null. `false`: nothing.
+pub fn filler(of: Type<'_>, out: &mut Vec<u8>) -> bool {
+    let text = match of.kind() {
+        _ if of.null(out) => return true,
+        Avro::Bytes | Avro::List(_) => {
+            wire::long(0, out);
+            return true;
         }
-        _ => None,
-    }
-}
-
-/// What Debezium makes up where a delete holds nothing and the schema has no null.
-pub fn filler(schema: &Schema) -> Option<Value> {
-    if let Some(null) = null(schema) {
-        return Some(null);
-    }
-    let text = match schema {
-        Schema::String => "",
-        Schema::Boolean => "f",
-        Schema::Date => "1970-01-01",
-        Schema::TimeMillis | Schema::TimeMicros => "00:00:00",
-        Schema::TimestampMillis
-        | Schema::TimestampMicros
-        | Schema::LocalTimestampMillis
-        | Schema::LocalTimestampMicros => "1970-01-01 00:00:00",
-        Schema::Bytes => return Some(Value::Bytes(Vec::new())),
-        Schema::Array(_) => return Some(Value::Array(Vec::new())),
+        Avro::Text => "",
+        Avro::Boolean => "f",
+        Avro::Date => "1970-01-01",
+        Avro::Time(_) => "00:00:00",
+        Avro::Instant(_) => "1970-01-01 00:00:00",
         _ => "0",
     };
-    Kind::Text(None).value(schema, text).ok()
+    let start = out.len();
+    let written = Kind::Text(None).write(of, text, out);
+    if written.is_err() {
+        out.truncate(start);
+    }
+    written.is_ok()
 }
 
-fn scalar(schema: &Schema, text: &str) -> Result<Value, String> {
-    scalar::value(schema, text)
+/// A text as the strict reader of cells has it.
+fn plain(of: Type<'_>, text: &str, out: &mut Vec<u8>) -> Result<(), String> {
+    of.cell(text, out).map_err(|unfit| wanted(of.kind(), unfit))
+}
+
+/// What the type wants, in words.
+fn wanted(kind: Avro<'_>, unfit: Unfit) -> String {
+    let is_too_fine = unfit == Unfit::Misfit(Reason::FinerTime);
+    let words = match kind {
+        Avro::Fixed(size) => return format!("text of {size} bytes"),
+        Avro::Symbols(symbols) => return format!("one of {}", symbols.join(", ")),
+        Avro::Decimal { precision, scale } => {
+            return format!("decimal of {precision} digits, {scale} of them behind the point");
+        }
+        Avro::Boolean => "boolean",
+        Avro::Int => "int of 32 bits",
+        Avro::Long => "long",
+        Avro::Float => "number that a float holds",
+        Avro::Double => "number that a double holds",
+        Avro::Uuid => "uuid",
+        Avro::Date => "date like 2026-01-31",
+        Avro::Time(Unit::Millis) if is_too_fine => "time",
+        Avro::Time(Unit::Millis) => "time like 23:59:59.999",
+        Avro::Time(_) => "time like 23:59:59.999999",
+        Avro::Instant(_) if is_too_fine => "timestamp as coarse as its type",
+        Avro::Instant(_) => "timestamp like 2026-01-31T12:00:00Z",
+        Avro::Null => "Null that a text can hold",
+        Avro::List(_) => "Array that a text can hold",
+        Avro::Map(_) => "Map that a text can hold",
+        Avro::Record => "Record that a text can hold",
+        Avro::Text | Avro::Bytes | Avro::Union | Avro::Foreign(_) => "value that a text can hold",
+    };
+    words.to_owned()
 }
 
 /// `numeric(p, s)`; without one, of a negative scale or too long for a table: text.
@@ -253,8 +290,9 @@ fn infinite(text: &str) -> Option<bool> {
     }
 }
 
-fn end(text: &str) -> i64 {
-    if infinite(text) == Some(true) { i64::MAX } else { i64::MIN }
+/// A timestamp of a session whose zone is UTC, without the zone.
+fn utc(text: &str) -> &str {
+    text.strip_suffix("+00").unwrap_or(text)
 }
 
 /// `2013-01-01 00:00:00.5+00` as `2013-01-01T00:00:00.5Z`.
@@ -298,15 +336,31 @@ fn elements(text: &str) -> Option<Vec<Option<String>>> {
 
 #[cfg(test)]
 mod tests {
+    use apache_avro::Schema;
+    use apache_avro::reader::datum::GenericDatumReader;
+    use apache_avro::types::Value;
+    use avro::text::Shape;
+    use proptest::prelude::*;
     use rstest::rstest;
 
     use super::*;
 
-    fn schema(json: &Json) -> Schema {
-        Schema::parse(json).expect("an Avro type")
+    fn shape(json: &Json) -> Shape {
+        Shape::lenient(&json.to_string()).expect("an Avro type")
+    }
+    /// The value of a type that a text is, as the other library reads it.
+    fn read_as(kind: &Kind, declared: &Json, text: &str) -> Result<Value, String> {
+        let mut datum = Vec::new();
+        kind.write(shape(declared).root(), text, &mut datum)?;
+        let schema = Schema::parse(declared).expect("an Avro type");
+        let reader = GenericDatumReader::builder(&schema).build().expect("a reader");
+        let mut rest = datum.as_slice();
+        let value = reader.read_value(&mut rest).expect("a datum of its type");
+        assert!(rest.is_empty(), "bytes are left over");
+        Ok(value)
     }
     fn read(kind: &Kind, text: &str) -> Result<Value, String> {
-        kind.value(&schema(&kind.avro()), text)
+        read_as(kind, &kind.avro(), text)
     }
     fn decimal(precision: u32, scale: u32) -> Kind {
         Kind::Decimal { precision, scale }
@@ -351,8 +405,8 @@ mod tests {
 
     #[test]
     fn a_timestamp_with_a_zone_goes_into_a_declared_timestamp() {
-        let declared = schema(&json!({ "type": "long", "logicalType": "timestamp-micros" }));
-        let read = Kind::Zoned.value(&declared, "1970-01-01 00:00:01+00");
+        let declared = json!({ "type": "long", "logicalType": "timestamp-micros" });
+        let read = read_as(&Kind::Zoned, &declared, "1970-01-01 00:00:01+00");
         assert_eq!(read, Ok(Value::TimestampMicros(1_000_000)));
     }
 
@@ -377,9 +431,41 @@ mod tests {
 
     #[test]
     fn only_text_and_bytes_have_room_for_a_placeholder() {
-        let of = |kind: Kind| unavailable(&schema(&json!(["null", kind.avro()])));
+        let of = |kind: Kind| {
+            let mut out = Vec::new();
+            let shape = shape(&json!(["null", kind.avro()]));
+            unavailable(shape.root(), &mut out).then_some(out)
+        };
         assert!(of(Kind::Text(None)).is_some() && of(Kind::Bytes).is_some());
         assert!(of(Kind::Array(Box::new(Kind::Text(None)))).is_some());
         assert!(of(decimal(38, 2)).is_none() && of(Kind::Array(Box::new(Kind::Long))).is_none());
+    }
+
+    proptest! {
+        /// The text of a value of PostgreSQL is the same value in a cell.
+        #[test]
+        fn a_text_means_the_same_in_a_cell_and_from_a_database(
+            unscaled in -(10_i128.pow(38) - 1)..10_i128.pow(38), scale in 0_i8..=38, double: f64, float: f32,
+            long: i64, micros in -62_135_596_800_000_000_i64..253_402_300_800_000_000,
+        ) {
+            let decimal = json!({ "type": "bytes", "logicalType": "decimal", "precision": 38, "scale": scale });
+            let (seconds, part) = (micros.div_euclid(1_000_000), micros.rem_euclid(1_000_000));
+            let at = text::print_instant(seconds, part as u32 * 1_000, false).replace('T', " ");
+            for (kind, text) in [
+                (decimal, text::print_decimal(unscaled, scale)),
+                (json!("double"), text::print_double(double)),
+                (json!("float"), text::print_float(float)),
+                (json!("long"), long.to_string()),
+                (json!({ "type": "long", "logicalType": "timestamp-micros" }), at),
+            ] {
+                let mut body = Vec::new();
+                Kind::Text(None).write(shape(&kind).root(), &text, &mut body).expect("its own print");
+                let record = json!({ "type": "record", "name": "R", "fields": [{ "name": "f", "type": kind }] });
+                let shape = crate::shape::Shape::with(&record.to_string(), avro::text::Encodings::TEXT);
+                let cells = serde_json::Map::from_iter([("f".to_owned(), json!(text))]);
+                let encoded = shape.expect("a schema").encode(crate::shape::Row::Cells(&cells));
+                prop_assert_eq!(encoded, Ok(body), "{}", text);
+            }
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use apache_avro::Schema;
+use avro::text::Shape;
 use bytes::Bytes;
 
 use super::changes::{Changes, Transaction};
@@ -41,7 +41,8 @@ fn form(relation: &Relation) -> Option<Arc<Form>> {
     let is_key = |at: &usize| relation.columns.get(*at).is_some_and(|column| column.is_identity);
     let key: Vec<usize> = (0..columns.len()).filter(is_key).collect();
     let names: Vec<String> = key.iter().filter_map(|at| Some(columns.get(*at)?.name.clone())).collect();
-    let written = |schema: serde_json::Value| Some(Written { id: 1, schema: Schema::parse(&schema).ok()? });
+    let written =
+        |schema: serde_json::Value| Some(Written { id: 1, shape: Shape::lenient(&schema.to_string()).ok()? });
     let key_columns: Vec<&Column> = key.iter().filter_map(|at| columns.get(*at)).collect();
     Some(Arc::new(Form {
         topic: "replay".parse().ok()?,

@@ -1,8 +1,6 @@
 //! Avro schemas of a table's topic: made from the table, or those at hand with what they lack.
 //!
-//! Every change here is one that a reader of older records can follow: a column more, with null as its
-//! default; a wider number; null where it was not allowed. A column that is gone from the table stays in
-//! the schema and is null from then on.
+//! A column that is gone from the table stays in the schema and is null from then on.
 
 use serde_json::{Value as Json, json};
 
@@ -31,11 +29,11 @@ pub fn value(server: &str, table: &str, columns: &[Column], key: &[String]) -> J
         .iter()
         .map(|column| match key.contains(&column.name) {
             true => json!({ "name": column.name, "type": column.kind.avro() }),
-            false => nullable(column),
+            false => avro::nullable_field(&column.name, column.kind.avro()),
         })
         .collect();
     let plain = |name: &str, kind: &str| json!({ "name": name, "type": kind });
-    let optional = |name: &str, kind: Json| json!({ "name": name, "type": ["null", kind], "default": null });
+    let optional = avro::nullable_field;
     json!({
         "type": "record", "name": "Envelope", "namespace": namespace(server, table),
         "fields": [
@@ -65,93 +63,27 @@ pub fn value(server: &str, table: &str, columns: &[Column], key: &[String]) -> J
 /// Brings the schema of a value up to what the table is now. Says whether it changed; an error, where it
 /// has no record of rows at all.
 pub fn follow(value: &mut Json, columns: &[Column]) -> Result<bool, String> {
-    let fields = row_fields(value).ok_or("its `before` and `after` hold no record")?;
-    let mut changed = false;
-    for column in columns {
-        let found = fields.iter_mut().find(|field| field["name"] == column.name.as_str());
-        let Some(field) = found else {
-            fields.push(nullable(column));
-            changed = true;
-            continue;
-        };
-        changed |= widen(&mut field["type"], &column.kind);
-        if column.nullable && !has_null(&field["type"]) {
-            let kind = field["type"].take();
-            *field = json!({ "name": column.name, "type": ["null", kind], "default": null });
-            changed = true;
-        }
-    }
-    Ok(changed)
+    let grown = avro::grow_rows(value, &avro_columns(columns));
+    grown.ok_or_else(|| "its `before` and `after` hold no record".to_owned())
 }
 
 /// Widens the columns of a key's schema to what the table's are now. Says whether it changed.
 pub fn follow_key(key: &mut Json, columns: &[Column]) -> bool {
-    let mut changed = false;
-    for field in key["fields"].as_array_mut().into_iter().flatten() {
-        if let Some(column) = columns.iter().find(|column| field["name"] == column.name.as_str()) {
-            changed |= widen(&mut field["type"], &column.kind);
-        }
-    }
-    changed
+    avro::grow_key(key, &avro_columns(columns))
+}
+
+fn avro_columns(columns: &[Column]) -> Vec<avro::Column> {
+    let column = |column: &Column| avro::Column {
+        name: column.name.clone(),
+        kind: column.kind.avro(),
+        nullable: column.nullable,
+    };
+    columns.iter().map(column).collect()
 }
 
 fn namespace(server: &str, table: &str) -> String {
     let legal = |c: char| if c.is_ascii_alphanumeric() || c == '.' { c } else { '_' };
     format!("{server}.{table}").chars().map(legal).collect()
-}
-
-fn nullable(column: &Column) -> Json {
-    json!({ "name": column.name, "type": ["null", column.kind.avro()], "default": null })
-}
-
-fn has_null(kind: &Json) -> bool {
-    *kind == "null" || kind.as_array().is_some_and(|branches| branches.iter().any(|b| b == "null"))
-}
-
-/// The fields of the one record that `before` and `after` are.
-fn row_fields(value: &mut Json) -> Option<&mut Vec<Json>> {
-    let fields = value["fields"].as_array_mut()?;
-    let images = fields.iter_mut().filter(|field| field["name"] == "before" || field["name"] == "after");
-    let record = images.flat_map(|field| match &mut field["type"] {
-        Json::Array(branches) => branches.iter_mut().collect::<Vec<_>>(),
-        one => vec![one],
-    });
-    let mut records = record.filter(|branch| branch["type"] == "record");
-    records.next()?["fields"].as_array_mut()
-}
-
-/// Makes a number wide enough for a column that has grown.
-fn widen(field: &mut Json, kind: &Kind) -> bool {
-    let kinds: Vec<&mut Json> = match field {
-        Json::Array(branches) => branches.iter_mut().collect(),
-        one => vec![one],
-    };
-    let mut changed = false;
-    for one in kinds {
-        let wider = match (kind, one.as_str()) {
-            (Kind::Long, Some("int")) => Some("long"),
-            (Kind::Float, Some("int" | "long")) => Some("float"),
-            (Kind::Double, Some("int" | "long" | "float")) => Some("double"),
-            _ => None,
-        };
-        if let Some(wider) = wider {
-            *one = json!(wider);
-            changed = true;
-        }
-        if let (Kind::Decimal { precision, scale }, true) = (kind, one["logicalType"] == "decimal") {
-            let of = |name: &str| one[name].as_u64().and_then(|n| u32::try_from(n).ok()).unwrap_or(0);
-            let (old_precision, old_scale) = (of("precision"), of("scale"));
-            let behind = old_scale.max(*scale);
-            let before = old_precision.saturating_sub(old_scale).max(precision.saturating_sub(*scale));
-            let digits = before.saturating_add(behind);
-            if (digits, behind) != (old_precision, old_scale) && digits <= 38 {
-                one["precision"] = json!(digits);
-                one["scale"] = json!(behind);
-                changed = true;
-            }
-        }
-    }
-    changed
 }
 
 #[cfg(test)]

@@ -6,43 +6,51 @@
 //! too. A table without rows is a truncate itself. Cut short, a snapshot is begun again: what it has sent
 //! is true, of its own position.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use super::encode::{Change, Event, Form, Origin, Place};
-use super::pgoutput::{Cell, Relation, Tuple};
+use super::pgoutput::{Cell, Tuple};
 use super::preflight::{quoted_table, refused};
-use super::publish::{Publisher, Sent};
 use super::session::{Address, Session, quoted};
 use super::tables::Tables;
 use crate::Error;
 
 /// Rows fetched at once.
 const FETCH: usize = 2_000;
-/// Rows of a Kafka transaction.
-const ROWS: usize = 20_000;
 
-/// What a snapshot works with.
-pub struct Snapshot<'a> {
-    pub address: &'a Address,
-    pub source: &'a str,
-    pub epoch: i64,
-    /// When it was taken.
-    pub at_ms: i64,
+/// The rows of tables, being read.
+pub struct Snapshot {
+    source: String,
+    epoch: i64,
+    at_ms: i64,
+    /// Sees the database as of `lsn`.
+    session: Session,
+    /// The position that all rows are of.
+    pub lsn: u64,
+    left: VecDeque<String>,
+    table: Option<Table>,
 }
 
-impl Snapshot<'_> {
-    /// Publishes the rows of `names`, all of one position, which it returns. The last of them are left to
-    /// be committed with the cursor.
-    pub async fn take(
-        &self,
+/// The table that is being read.
+struct Table {
+    name: String,
+    form: Arc<Form>,
+    /// The last row says that it is the last: the newest one is kept back until there is another.
+    newest: Option<Tuple>,
+    rows: u64,
+}
+
+impl Snapshot {
+    /// Begins to read the tables `names`, at `at_ms`.
+    pub async fn begin(
+        address: &Address,
+        source: &str,
+        epoch: i64,
+        at_ms: i64,
         names: &BTreeSet<String>,
-        tables: &mut Tables,
-        catalogue: &mut Session,
-        publisher: &mut Publisher,
-        sent: &mut Sent,
-    ) -> Result<u64, Error> {
-        let mut session = Session::open(self.address, self.source).await?;
+    ) -> Result<Self, Error> {
+        let mut session = Session::open(address, source).await?;
         let pid = session.text("SELECT pg_backend_pid()").await?.unwrap_or_default();
         let slot = format!("lakepulse_snapshot_{pid}");
         session.rows("BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
@@ -51,64 +59,80 @@ impl Snapshot<'_> {
         let made = session.texts(&sql).await?.into_iter().next().unwrap_or_default();
         let position = made.get(1).and_then(|text| pgwire_replication::Lsn::parse(text).ok());
         let lsn = position.map(pgwire_replication::Lsn::as_u64).ok_or_else(|| {
-            refused(self.source, "the server gave a snapshot no position".to_owned(), "read its log")
+            refused(source, "the server gave a snapshot no position".to_owned(), "read its log")
         })?;
-        for name in names {
-            let relation = tables.relation(&mut session, name).await?;
-            let Some(form) = tables.form(catalogue, &relation).await? else { continue };
-            let rows = self.table(&mut session, &relation, &form, lsn, publisher, sent).await?;
-            tracing::info!(source = self.source, table = name.as_str(), rows, lsn, "table read");
-        }
-        Ok(lsn)
+        let left = names.iter().cloned().collect();
+        Ok(Self { source: source.to_owned(), epoch, at_ms, session, lsn, left, table: None })
     }
 
-    async fn table(
-        &self,
-        session: &mut Session,
-        relation: &Relation,
-        form: &Arc<Form>,
-        lsn: u64,
-        publisher: &mut Publisher,
-        sent: &mut Sent,
-    ) -> Result<u64, Error> {
-        let columns =
-            relation.columns.iter().map(|column| quoted(&column.name)).collect::<Vec<_>>().join(", ");
-        let table = quoted_table(&format!("{}.{}", relation.schema, relation.table));
-        session.rows(&format!("DECLARE snapshot NO SCROLL CURSOR FOR SELECT {columns} FROM {table}")).await?;
-        let event = |change: Change, word: &'static str| Event {
-            form: form.clone(),
-            change,
-            place: Place { epoch: self.epoch, lsn, at_ms: self.at_ms, origin: Origin::Snapshot(word) },
-        };
-        let mut rows = 0;
-        // The last row says so: the newest one is kept back until there is another.
-        let mut newest: Option<Tuple> = None;
+    /// The next rows. `None`: all tables are read.
+    pub async fn next(
+        &mut self,
+        tables: &mut Tables,
+        catalogue: &mut Session,
+    ) -> Result<Option<Vec<Event>>, Error> {
         loop {
-            let fetched = session.rows(&format!("FETCH {FETCH} FROM snapshot")).await?;
+            let Some(mut table) = self.table.take() else {
+                let Some(name) = self.left.pop_front() else { return Ok(None) };
+                self.table = self.begin_table(name, tables, catalogue).await?;
+                continue;
+            };
+            let fetched = self.session.rows(&format!("FETCH {FETCH} FROM snapshot")).await?;
             if fetched.is_empty() {
-                break;
+                return self.end_table(table).await.map(|last| Some(vec![last]));
             }
             let mut events = Vec::with_capacity(fetched.len());
             for row in fetched {
                 let row: Tuple = row.into_iter().map(|cell| cell.map_or(Cell::Null, Cell::Text)).collect();
-                if let Some(new) = newest.replace(row) {
-                    let word = if rows == 0 { "first_in_data_collection" } else { "true" };
-                    events.push(event(Change::Insert { new, moved_from: None }, word));
-                    rows += 1;
+                if let Some(new) = table.newest.replace(row) {
+                    let word = if table.rows == 0 { "first_in_data_collection" } else { "true" };
+                    events.push(self.event(&table.form, Change::Insert { new, moved_from: None }, word));
+                    table.rows += 1;
                 }
             }
-            publisher.take(events, sent).await?;
-            if publisher.held().is_some_and(|held| held >= ROWS) {
-                publisher.commit_rows(sent).await?;
-            }
+            self.table = Some(table);
+            return Ok(Some(events));
         }
-        let last = match newest {
-            Some(new) => event(Change::Insert { new, moved_from: None }, "last_in_data_collection"),
-            None => event(Change::Truncate, "last_in_data_collection"),
+    }
+
+    /// `None`: no topic takes its rows.
+    async fn begin_table(
+        &mut self,
+        name: String,
+        tables: &mut Tables,
+        catalogue: &mut Session,
+    ) -> Result<Option<Table>, Error> {
+        let relation = tables.relation(&mut self.session, &name).await?;
+        let Some(form) = tables.form(catalogue, &relation).await? else { return Ok(None) };
+        let columns =
+            relation.columns.iter().map(|column| quoted(&column.name)).collect::<Vec<_>>().join(", ");
+        let table = quoted_table(&format!("{}.{}", relation.schema, relation.table));
+        let declare = format!("DECLARE snapshot NO SCROLL CURSOR FOR SELECT {columns} FROM {table}");
+        self.session.rows(&declare).await?;
+        Ok(Some(Table { name, form, newest: None, rows: 0 }))
+    }
+
+    /// The last event of a table.
+    async fn end_table(&mut self, table: Table) -> Result<Event, Error> {
+        let Table { name, form, newest, mut rows } = table;
+        let change = match newest {
+            Some(new) => {
+                rows += 1;
+                Change::Insert { new, moved_from: None }
+            }
+            None => Change::Truncate,
         };
-        rows += u64::from(matches!(last.change, Change::Insert { .. }));
-        publisher.take(vec![last], sent).await?;
-        session.rows("CLOSE snapshot").await?;
-        Ok(rows)
+        self.session.rows("CLOSE snapshot").await?;
+        tracing::info!(source = self.source, table = name, rows, lsn = self.lsn, "table read");
+        Ok(self.event(&form, change, "last_in_data_collection"))
+    }
+
+    fn event(&self, form: &Arc<Form>, change: Change, word: &'static str) -> Event {
+        let (epoch, lsn, at_ms) = (self.epoch, self.lsn, self.at_ms);
+        Event {
+            form: form.clone(),
+            change,
+            place: Place { epoch, lsn, at_ms, origin: Origin::Snapshot(word) },
+        }
     }
 }

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use apache_avro::Schema;
+use avro::text::Shape;
 use catalog::{Envelope, Topic, ValueFormat};
 use model::TopicId;
 use serde_json::Value as Json;
@@ -219,8 +219,8 @@ impl Tables {
 
     async fn written(&self, topic: &Topic, subject: &str, held: Held) -> Result<Written, Error> {
         let bad = |why: String| Error::BadTopic { topic: topic.name.clone(), why };
-        let schema = Schema::parse_str(&held.text);
-        let schema = schema.map_err(|error| bad(format!("its schema is not usable: {error}")))?;
+        let shape = Shape::lenient(&held.text);
+        let shape = shape.map_err(|error| bad(format!("its schema is not usable: {error}")))?;
         let id = match held.id {
             Some(id) => id,
             None => {
@@ -228,7 +228,7 @@ impl Tables {
                 id.map_err(|source| Error::Registry { topic: topic.name.clone(), source })?
             }
         };
-        Ok(Written { id, schema })
+        Ok(Written { id, shape })
     }
 }
 

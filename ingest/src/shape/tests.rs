@@ -1,6 +1,6 @@
+use apache_avro::Schema;
 use apache_avro::reader::datum::GenericDatumReader;
 use apache_avro::types::Value;
-use proptest::prelude::*;
 use rstest::rstest;
 use serde_json::json;
 
@@ -110,45 +110,4 @@ fn columns_are_neither_dropped_nor_made_up() {
     let cells = Map::from_iter([("a".to_owned(), json!("1")), ("z".to_owned(), json!("1"))]);
     assert_eq!(shape.encode(Row::Cells(&cells)), unknown("z"));
     assert!(shape.encode_part(Row::Cells(&cells)).is_ok());
-}
-
-#[rstest]
-#[case::text(r#""string""#, json!("x"), Value::String("x".to_owned()))]
-#[case::bytes(r#""bytes""#, json!("\u{ff}"), Value::Bytes(vec![0xff]))]
-#[case::first_branch(r#"["int","null"]"#, json!(7), Value::Union(0, Box::new(Value::Int(7))))]
-#[case::date(r#"{"type":"int","logicalType":"date"}"#, json!(10), Value::Date(10))]
-fn a_default_is_read_as_avro_writes_it(#[case] kind: &str, #[case] json: Json, #[case] expected: Value) {
-    let schema = Schema::parse_str(kind).expect("a schema");
-    assert_eq!(default(&schema, &json), Ok(expected));
-}
-
-proptest! {
-    /// The text of a value of PostgreSQL is the same value in a cell.
-    #[test]
-    fn a_text_means_the_same_in_a_cell_and_from_a_database(
-        unscaled in -(10_i128.pow(38) - 1)..10_i128.pow(38), scale in 0_i8..=38, double: f64, float: f32,
-        long: i64, micros in -62_135_596_800_000_000_i64..253_402_300_800_000_000,
-    ) {
-        let decimal = format!(r#"{{"type":"bytes","logicalType":"decimal","precision":38,"scale":{scale}}}"#);
-        let (seconds, part) = (micros.div_euclid(1_000_000), micros.rem_euclid(1_000_000));
-        let at = model::text::print_instant(seconds, part as u32 * 1_000, false).replace('T', " ");
-        for (kind, text) in [
-            (decimal.as_str(), model::text::print_decimal(unscaled, scale)),
-            (r#""double""#, model::text::print_double(double)),
-            (r#""float""#, model::text::print_float(float)),
-            (r#""long""#, long.to_string()),
-            (r#"{"type":"long","logicalType":"timestamp-micros"}"#, at),
-        ] {
-            let schema = Schema::parse_str(kind).expect("a schema");
-            let database = scalar::value(&schema, &text).expect("its own print");
-            let body = apache_avro::writer::datum::GenericDatumWriter::builder(&schema)
-                .build()
-                .expect("a writer")
-                .write_value_to_vec(database)
-                .expect("a value of the schema");
-            let shape = Shape::with(&one(kind), Encodings::TEXT).expect("a schema");
-            let cells = Map::from_iter([("f".to_owned(), json!(text))]);
-            prop_assert_eq!(shape.encode(Row::Cells(&cells)), Ok(body), "{}", text);
-        }
-    }
 }

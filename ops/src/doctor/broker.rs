@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result as Anyhow};
-use apache_avro::reader::datum::GenericDatumReader;
-use apache_avro::types::Value;
+use arrow::array::Array as _;
+use avro::{BadSchema, Decoder, Frame};
 use catalog::{Envelope, Project, ValueFormat};
 use model::TopicName;
 use runtime::Clock;
@@ -175,16 +175,17 @@ async fn has_transaction(
             Ok(Some(envelope.get("transaction").is_some_and(|part| !part.is_null())))
         }
         ValueFormat::Avro => {
-            let (id, body) = stream::unframe(newest).context("the newest record is not framed")?;
-            let schema = apache_avro::Schema::parse_str(&registry.schema(id).await?)?;
-            let reader = GenericDatumReader::builder(&schema).build()?;
-            let Value::Record(fields) = reader.read_value(&mut &*body)? else { return Ok(None) };
-            let part = fields.into_iter().find(|(name, _)| name == "transaction").map(|(_, value)| value);
-            Ok(Some(match part {
-                Some(Value::Union(_, inner)) => *inner != Value::Null,
-                Some(value) => value != Value::Null,
-                None => false,
-            }))
+            let frame = Frame::decode(newest).context("the newest record is not framed")?;
+            let mut decoder = match Decoder::try_new(frame.id, registry.schema(frame.id).await?) {
+                // No envelope.
+                Err(BadSchema::Shape(_)) => return Ok(None),
+                decoder => decoder?,
+            };
+            if !decoder.check(newest)? {
+                return Ok(Some(false));
+            }
+            let record = decoder.decode(std::iter::once(newest)).context("the newest record is refused")?;
+            Ok(Some(record.column_by_name("transaction").is_some_and(|part| part.is_valid(0))))
         }
     }
 }

@@ -136,9 +136,9 @@ fn ranges(log: &[LogEntry], finding: &mut Finding) -> (BTreeMap<Partition, Vec<R
     let mut all: BTreeMap<Partition, Vec<Range>> = BTreeMap::new();
     let mut accepted = 0;
     for entry in log {
-        let info = match CommitInfo::of(entry) {
+        let info = match CommitInfo::parse(entry) {
             Ok(Some(CommitInfo::Bronze(info))) => info,
-            Ok(_) => info::Bronze::default(),
+            Ok(_) => info::BronzeCommit::default(),
             Err(error) => {
                 finding.fault(format!("{error}: {}", error.source));
                 continue;

@@ -12,6 +12,7 @@ use anyhow::Result;
 use arrow::array::{Array, ArrayRef, AsArray as _, BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
+use avro::{Frame, FrameError};
 use catalog::{Envelope, Topic, ValueFormat};
 use stream::{Records, Registry};
 
@@ -246,7 +247,7 @@ async fn accepted(
     };
     let of_value = match topic.value {
         ValueFormat::Avro => {
-            let Ok((id, body)) = stream::unframe(value) else {
+            let Ok(Frame { id, body }) = Frame::decode(value) else {
                 return Ok(Agrees::No("its value has no registry frame, and yet it was decoded".to_owned()));
             };
             let stored = rows.column_by_name("_schema_id").filter(|c| c.is_valid(row));
@@ -279,13 +280,13 @@ async fn key(record: &Record, writers: &mut Writers<'_>, rows: &RecordBatch, row
     let Some(column) = rows.column_by_name("_keys").filter(|column| column.is_valid(row)) else {
         return Ok(Agrees::Yes);
     };
-    let Some(framed) = record.key.as_deref().filter(|key| key.first() == Some(&0)) else {
+    let Some(framed) = record.key.as_deref().filter(|key| Frame::is_begun_by(key)) else {
         return Ok(match &record.key {
             None => Agrees::No("`_keys` has a value, and the record has no key".to_owned()),
             Some(_) => Agrees::Yes,
         });
     };
-    let Ok((id, body)) = stream::unframe(framed) else { return Ok(Agrees::Yes) };
+    let Ok(Frame { id, body }) = Frame::decode(framed) else { return Ok(Agrees::Yes) };
     Ok(match writers.of(id).await? {
         None => Agrees::Unknown(format!("key schema {id} cannot be read by another library")),
         Some(writer) => match writer.datum(body) {
@@ -311,11 +312,11 @@ async fn refused(
     let value = record.value.as_deref().unwrap_or_default();
     let holds = match label {
         "empty" => value.is_empty(),
-        "wrong_magic_byte" => value.first().is_some_and(|first| *first != 0),
-        "short_frame" => value.first() == Some(&0) && value.len() < 5,
+        "wrong_magic_byte" => matches!(Frame::decode(value), Err(FrameError::Magic(_))),
+        "short_frame" => matches!(Frame::decode(value), Err(FrameError::Short)),
         "bad_json" => json::parse(value).is_none(),
-        _ if OF_BYTES.contains(&label) && topic.value == ValueFormat::Avro => match stream::unframe(value) {
-            Ok((id, body)) => match writers.of(id).await? {
+        _ if OF_BYTES.contains(&label) && topic.value == ValueFormat::Avro => match Frame::decode(value) {
+            Ok(Frame { id, body }) => match writers.of(id).await? {
                 Some(writer) => writer.datum(body).is_err(),
                 None => return Ok(Agrees::Unknown(format!("schema {id} cannot be read by another library"))),
             },
@@ -328,7 +329,7 @@ async fn refused(
 }
 
 fn is_own(name: &str) -> bool {
-    !catalog::avro::meta_names().iter().any(|meta| meta == name) && name != "_keys"
+    !catalog::columns::meta_names().iter().any(|meta| meta == name) && name != "_keys"
 }
 
 fn text(rows: &RecordBatch, name: &str, row: usize) -> Option<String> {

@@ -213,7 +213,7 @@ async fn never_falls(table: &lake::Table, finding: &mut Finding) -> Result<Vec<l
                 }
             }
         }
-        let is_ours = !matches!(stage::CommitInfo::of(entry), Ok(None));
+        let is_ours = !matches!(stage::CommitInfo::parse(entry), Ok(None));
         if entry.data_change && entry.version.0 > 0 && !is_ours {
             finding.fault(format!("version {} changed rows and is no stage's", entry.version));
         }

@@ -5,7 +5,7 @@ use anyhow::{Context as _, Result};
 use catalog::{Kind, Model};
 use lake::{LogEntry, Table};
 use model::{AppId, TableName, Version};
-use stage::info::Silver;
+use stage::info::SilverCommit;
 use stage::{CommitInfo, Outcomes};
 
 use super::follow::{self, Standing};
@@ -137,7 +137,7 @@ async fn fold_again(
 /// all of them where it replaced the table.
 fn accounts(log: &[LogEntry], input: &AppId, bronze: &[LogEntry], all: u64, finding: &mut Finding) {
     let complete = bronze.first().is_some_and(|entry| entry.version.0 == 0);
-    let brought = |entry: &LogEntry| CommitInfo::said(entry).map_or(0, |info| info.records());
+    let brought = |entry: &LogEntry| CommitInfo::parse_lossy(entry).map_or(0, |info| info.records());
     let between = |from: Option<i64>, to: i64| -> u64 {
         let within = |entry: &&LogEntry| {
             let version = entry.version.position();
@@ -148,14 +148,14 @@ fn accounts(log: &[LogEntry], input: &AppId, bronze: &[LogEntry], all: u64, find
     let mut held: Option<i64> = None;
     for entry in log {
         let position = entry.positions.get(input);
-        let info = match CommitInfo::of(entry) {
+        let info = match CommitInfo::parse(entry) {
             Ok(info) => info,
             Err(error) => {
                 finding.fault(format!("{error}: {}", error.source));
                 None
             }
         };
-        if let Some(CommitInfo::Silver(Silver { input: span, outcomes: Some(outcomes), .. })) = info {
+        if let Some(CommitInfo::Silver(SilverCommit { input: span, outcomes: Some(outcomes), .. })) = info {
             let (from, to) = (span.from, Version(span.to).position());
             let stated = outcomes.total();
             if from != held && held.is_some() {

@@ -34,7 +34,7 @@ pub async fn check(scope: &Scope<'_>, model: &Model, topic: &TopicName) -> Resul
         return Ok(finding);
     };
     let project = &scope.project.name;
-    let Some(progress) = gold::publish::progress(scope.kafka, project, table.id()).await? else {
+    let Some(progress) = sink::kafka::progress(scope.kafka, project, table.id()).await? else {
         let standing = Standing::of(&table, None).await?;
         if follow::rows(&table).await? == 0 {
             finding.leave_out(format!("nothing was published yet: `{}` holds no row", model.name));
@@ -43,8 +43,8 @@ pub async fn check(scope: &Scope<'_>, model: &Model, topic: &TopicName) -> Resul
         }
         return Ok(finding);
     };
-    if progress.topic != *topic {
-        finding.leave_out(format!("the table was published on `{}` until now", progress.topic));
+    if progress.destination != topic.as_str() {
+        finding.leave_out(format!("the table was published on `{}` until now", progress.destination));
         return Ok(finding);
     }
     if progress.version > table.version() {
@@ -172,8 +172,8 @@ async fn decode(
     type Pair<'a> = (&'a [u8], &'a [u8]);
     let mut by_schema: BTreeMap<(u32, u32), Vec<Pair<'_>>> = BTreeMap::new();
     for (key, value) in records {
-        let key_id = stream::unframe(key).context("a key of the topic")?.0;
-        let value_id = stream::unframe(value).context("a value of the topic")?.0;
+        let key_id = avro::Frame::decode(key).context("a key of the topic")?.id;
+        let value_id = avro::Frame::decode(value).context("a value of the topic")?.id;
         by_schema.entry((key_id, value_id)).or_default().push((key, value));
     }
     let at: Vec<usize> = model.keys.iter().map(|key| model.schema.index_of(key)).collect::<Result<_, _>>()?;

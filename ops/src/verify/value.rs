@@ -68,7 +68,7 @@ pub struct Writer {
 impl Writer {
     /// Reads a schema; what Kafka Connect says of its types is a logical type here.
     pub fn parse(json: &str) -> Result<Self> {
-        let root = Avro::parse_str(&catalog::avro::in_form(json, catalog::avro::Form::Wire))?;
+        let root = Avro::parse_str(&avro::in_form(json, avro::Form::Wire))?;
         let mut named = HashMap::new();
         collect(&root, &mut named);
         Ok(Self { root, named })

@@ -35,19 +35,17 @@ impl Column {
 
 impl Absent {
     /// Of a bronze table's property.
-    pub fn of(property: Option<&str>) -> Result<Self, serde_json::Error> {
-        let columns = lake::defaults::parse(property)?.into_iter().map(|(path, default)| {
-            let from = default.from.iter().filter_map(|(app, position)| {
-                let (topic, partition) = app.strip_prefix("lp/")?.rsplit_once('/')?;
-                Some(((topic.to_owned(), partition.parse().ok()?), *position))
-            });
-            Column {
+    pub fn of(property: Option<&str>) -> Result<Self, String> {
+        let known = lake::defaults::parse(property).map_err(|e| e.to_string())?;
+        let columns = known.into_iter().map(|(path, default)| {
+            let from = default.from.iter().map(|(app, position)| Ok((partition_of(app)?, *position)));
+            Ok::<_, String>(Column {
                 path: path.split('.').map(str::to_owned).collect(),
                 value: default.value,
-                from: from.collect(),
-            }
+                from: from.collect::<Result<_, String>>()?,
+            })
         });
-        Ok(Self(columns.collect()))
+        Ok(Self(columns.collect::<Result<_, _>>()?))
     }
 
     /// The rows with defaults in them. What has no value, is an error or was put in again later lacks nothing.
@@ -103,6 +101,16 @@ impl Absent {
     }
 }
 
+/// Topic and partition of an app id. Rows of one that is not known would all be taken for rows that lack the
+/// column.
+fn partition_of(app: &str) -> Result<(String, i64), String> {
+    let parts = || {
+        let (topic, partition) = app.strip_prefix("lp/")?.rsplit_once('/')?;
+        Some((topic.to_owned(), partition.parse().ok()?))
+    };
+    parts().ok_or_else(|| format!("`{app}` is no partition of a topic"))
+}
+
 /// The column with the value in those rows where it stands for nothing.
 fn put(
     column: &ArrayRef,
@@ -124,4 +132,20 @@ fn put(
     columns[at] = put(&columns[at], path, value, &there)?;
     let nulls: Option<NullBuffer> = record.nulls().cloned();
     Ok(Arc::new(StructArray::try_new(record.fields().clone(), columns, nulls)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_first_row_of_no_known_partition_is_an_error_and_not_a_column_that_no_row_has() {
+        let property = |app: &str| format!(r#"{{"price":{{"value":"7","from":{{"{app}":12}}}}}}"#);
+        let absent = Absent::of(Some(&property("lp/topic/3"))).expect("a partition");
+        assert_eq!(absent.0[0].first("topic", 3), 12);
+        for app in ["lp/topic", "lp/topic/three", "kafka/topic/3", ""] {
+            let error = Absent::of(Some(&property(app))).expect_err("no partition");
+            assert!(error.contains("no partition of a topic"), "{error}");
+        }
+    }
 }

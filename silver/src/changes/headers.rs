@@ -24,7 +24,9 @@ struct Headers {
 impl Headers {
     fn of(bronze: &RecordBatch) -> Option<Self> {
         let column = bronze.column_by_name("_headers")?;
-        let starts = |offsets: &[i32]| offsets.iter().map(|&o| usize::try_from(o).unwrap_or(0)).collect();
+        let start =
+            |&offset: &i32| usize::try_from(offset).expect("arrow checks that offsets are not negative");
+        let starts = |offsets: &[i32]| offsets.iter().map(start).collect();
         let (entries, offsets): (StructArray, Vec<usize>) = if let Some(map) = column.as_map_opt() {
             (map.entries().clone(), starts(map.value_offsets()))
         } else {

@@ -77,7 +77,7 @@ impl Marker {
     }
 
     fn is_list(&self, list: &ListArray, row: usize) -> Result<bool, ArrowError> {
-        let length = usize::try_from(list.value_length(row)).unwrap_or(0);
+        let length = usize::try_from(list.value_length(row)).expect("arrow checks that offsets rise");
         if list.is_null(row) || (length != 1 && length != self.bytes.len()) {
             return Ok(false);
         }

@@ -10,10 +10,13 @@ use std::sync::Arc;
 
 use arrow::array::{Array as _, ArrayRef, AsArray as _, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Int64Type};
+use arrow::error::ArrowError;
 use catalog::Envelope;
+use model::Sequence;
 
 use super::{Op, Reader, flat, headers, path};
-use crate::event::{Name, Seq};
+use crate::event::Name;
+use crate::table::partition_of;
 
 /// Header that records of our own sources have: the incarnation of the source database.
 pub(super) const OWN: &str = "lp.epoch";
@@ -48,7 +51,7 @@ impl Order {
         (0..ops.len()).map(name).collect()
     }
 
-    pub fn seqs(&self) -> Vec<Seq> {
+    pub fn seqs(&self) -> Result<Vec<Sequence>, ArrowError> {
         let part = |column: &Int64Array, row: usize| column.is_valid(row).then(|| column.value(row));
         let mut topic_id: Arc<str> = Arc::from("");
         let mut all = Vec::with_capacity(self.offset.len());
@@ -57,17 +60,17 @@ impl Order {
             if *topic_id != *topic {
                 topic_id = Arc::from(topic);
             }
-            all.push(Seq {
+            all.push(Sequence {
                 epoch: part(&self.epoch, row),
                 lsn: part(&self.lsn, row),
                 tx_order: part(&self.tx_order, row),
                 by_offset: self.by_offset[row],
                 offset: part(&self.offset, row).unwrap_or_default(),
-                partition: i32::try_from(part(&self.partition, row).unwrap_or_default()).unwrap_or(i32::MAX),
+                partition: partition_of(part(&self.partition, row))?,
                 topic_id: Arc::clone(&topic_id),
             });
         }
-        all
+        Ok(all)
     }
 }
 

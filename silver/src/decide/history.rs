@@ -143,7 +143,7 @@ impl Folding<'_, '_> {
         let moved = event.moved_from.map(|_| self.left.remove(&at).unwrap_or(Before::Nothing));
         let state = self.states.entry(event.key).or_insert_with(State::empty);
         let applied = self.fold.apply(state, event, moved.as_ref(), at, &mut self.outcomes);
-        debug_assert!(applied.is_ok(), "a fold from the first event knows everything");
+        applied.expect("a fold from the first event knows everything");
     }
 
     /// A key that has come to `at`: whoever takes its values from there takes them.

@@ -3,14 +3,15 @@
 use std::collections::BTreeSet;
 
 use ahash::AHashMap;
+use model::Sequence;
 
-use super::Decider;
-use crate::event::{KeyId, Seq};
+use super::collect::Batch;
+use crate::event::KeyId;
 
-impl Decider {
+impl Batch {
     /// Adds the keys that a late event concerns through a key change, and closes over all of them.
     pub(super) fn follow_links(&mut self, again: &mut BTreeSet<KeyId>) {
-        let mut new: AHashMap<KeyId, Vec<(KeyId, Seq)>> = AHashMap::new();
+        let mut new: AHashMap<KeyId, Vec<(KeyId, Sequence)>> = AHashMap::new();
         let mut old: AHashMap<KeyId, Vec<KeyId>> = AHashMap::new();
         for event in &self.events {
             if let (Some(from), Some(_)) = (event.moved_from, &event.unchanged) {
@@ -23,7 +24,7 @@ impl Decider {
             return;
         }
         for event in &self.events {
-            let concerns = |seq: &Seq| event.seq.is_behind(seq) != Some(true);
+            let concerns = |seq: &Sequence| event.seq.is_behind(seq) != Some(true);
             let here = new.get(&event.key).is_some_and(|links| links.iter().any(|(_, seq)| concerns(seq)));
             let bytes = self.desk.keys.bytes(event.key);
             if here || self.memory.links.from(bytes).any(|link| concerns(&link.seq)) {

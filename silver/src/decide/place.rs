@@ -5,28 +5,26 @@
 //! comes later with a lower sequence stays behind the delete, one with a higher makes the key again.
 
 use ahash::{AHashMap, AHashSet};
+use model::Sequence;
 
-use super::{Decider, Hand};
-use crate::event::{Event, KeyId, Seq};
+use super::collect::Batch;
+use super::current::Current;
+use crate::event::{Event, KeyId};
 use crate::judge::Times;
 
-impl Decider {
+impl Batch {
     /// Gives every delete of the batch that has none its sequence. Keys for which what is at hand does
     /// not tell it come back.
-    pub(super) fn place_deletes(&mut self) -> AHashSet<KeyId> {
+    pub(super) fn place_deletes(&mut self, current: &Current) -> AHashSet<KeyId> {
         if self.events.iter().all(|e| !e.unplaced) {
             return AHashSet::new();
         }
         let mut unclear = AHashSet::new();
         let truncated = !self.memory.truncates.is_empty();
-        let empty = Hand::default();
-        let mut known: AHashMap<KeyId, Vec<Seq>> = AHashMap::new();
+        let mut known: AHashMap<KeyId, Vec<Sequence>> = AHashMap::new();
         for event in self.events.iter().filter(|e| e.unplaced) {
-            let hand = self.hand.get(&event.key).unwrap_or(&empty);
-            let held = hand.rows.iter().map(|row| &row.seq);
-            let held = held.chain(hand.gone.as_ref().map(|g| &g.seq)).chain(&hand.skipped);
-            let held: Vec<Seq> = held.cloned().collect();
-            let before = |seq: &Seq| {
+            let held: Vec<Sequence> = current.of(event.key).sequences().cloned().collect();
+            let before = |seq: &Sequence| {
                 seq.shares_partition(&event.seq)
                     && seq.epoch <= event.seq.epoch
                     && seq.offset < event.seq.offset
@@ -46,12 +44,12 @@ impl Decider {
 pub(super) fn place(
     events: &mut [Event],
     replaced: &AHashSet<usize>,
-    held: &AHashMap<KeyId, Vec<Seq>>,
+    held: &AHashMap<KeyId, Vec<Sequence>>,
     times: Times,
 ) {
     let keys: AHashSet<KeyId> = events.iter().filter(|e| e.unplaced).map(|e| e.key).collect();
     let mut order: Vec<usize> = (0..events.len()).filter(|at| keys.contains(&events[*at].key)).collect();
-    let track = |seq: &Seq| (seq.topic_id.clone(), seq.partition, seq.epoch);
+    let track = |seq: &Sequence| (seq.topic_id.clone(), seq.partition, seq.epoch);
     order.sort_unstable_by(|&a, &b| {
         let place = |at: usize| (events[at].key, track(&events[at].seq), events[at].seq.offset);
         place(a).cmp(&place(b))

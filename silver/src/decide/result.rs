@@ -8,10 +8,12 @@ use arrow::datatypes::{DataType, Field, Schema};
 use arrow::error::ArrowError;
 use catalog::Kind;
 
-use super::{Decider, Hand};
+use super::Tally;
+use super::collect::Batch;
+use super::current::Current;
 use crate::error::{Fitting as _, Result};
-use crate::event::{KeyId, Outcomes};
-use crate::fold::{Mark, State, Version as Row};
+use crate::event::{KeyId, Outcome, Outcomes};
+use crate::fold::{Mark, NeedsHistory, State, Version as Row};
 use crate::judge::{Asked, Desk, Rules};
 use crate::memory::{self, KIND, Link, Memory, Note};
 use crate::table::{START, seq_columns, table_schema, time_column};
@@ -47,35 +49,38 @@ impl Decision {
     }
 }
 
+/// What the keys of a batch were folded to.
+pub(super) struct Folds {
+    /// What became of each key.
+    pub states: Vec<(KeyId, State)>,
+    /// What became of each event.
+    pub outcomes: Vec<Outcome>,
+    /// Keys that are folded from their first event.
+    pub again: BTreeSet<KeyId>,
+}
+impl Folds {
+    /// What one key was folded to, if the rows at hand were enough.
+    pub fn add(&mut self, key: KeyId, folded: Result<State, NeedsHistory>) {
+        match folded {
+            Ok(state) => self.states.push((key, state)),
+            Err(NeedsHistory) => drop(self.again.insert(key)),
+        }
+    }
+}
+
 /// Compares every folded key with what is at hand.
-pub(super) fn assemble(
-    decider: Decider,
-    states: Vec<(KeyId, State)>,
-    again: &BTreeSet<KeyId>,
-) -> Result<Decision> {
-    let Decider {
-        rules,
-        desk,
-        mut memory,
-        truncates,
-        snapshots,
-        mut outcomes,
-        no_event,
-        events,
-        event_outcomes,
-        hand,
-        ..
-    } = decider;
-    let (quarantine, asked) = (decider.quarantine, decider.asked);
-    for outcome in event_outcomes {
+pub(super) fn assemble(batch: Batch, current: &Current, folds: Folds) -> Result<Decision> {
+    let Batch { rules, desk, mut memory, truncates, snapshots, tally, events, .. } = batch;
+    let Tally { mut outcomes, no_event, quarantine, asked } = tally;
+    let Folds { states, outcomes: of_events, again } = folds;
+    for outcome in of_events {
         outcomes.count(outcome);
     }
     let history = rules.kind == Kind::Scd2;
-    let empty = Hand::default();
     let (mut removed, mut written): (Vec<(KeyId, Mark)>, Vec<&Row>) = (Vec::new(), Vec::new());
     let (mut notes, mut forgotten): (Vec<Note>, Vec<Note>) = (Vec::new(), Vec::new());
     for (key, state) in &states {
-        let held = hand.get(key).unwrap_or(&empty);
+        let held = current.of(*key);
         let all = again.contains(key);
         let goes = |row: &&Row| {
             all || !state.versions.iter().any(|v| v.held.is_some() && v.held == row.held && !v.changed)

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use ahash::AHashSet;
+use model::{Micros, Sequence};
 
-use crate::event::{Event, Name, RowRef, Seq, Truncate};
+use crate::event::{Event, Name, RowRef, Truncate};
 
 /// Where one value of a folded row stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,9 +51,9 @@ pub trait Cells {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Mark {
     /// From an event or truncate of this decision.
-    New(Seq, Option<i64>),
+    New(Sequence, Option<Micros>),
     /// As the table holds it.
-    Held(Arc<str>, Option<i64>),
+    Held(Arc<str>, Option<Micros>),
 }
 impl Mark {
     /// What `__START_AT` and `__END_AT` hold.
@@ -64,15 +65,15 @@ impl Mark {
     }
     /// The same, and no earlier than what comes before it. A source's clock is not its order: a version
     /// that is overtaken by an earlier time lasts for no time at all, and none ends before it begins.
-    pub fn not_before(self, floor: Option<i64>) -> Self {
-        let later = |at: Option<i64>| at.map(|at| floor.map_or(at, |floor| at.max(floor)));
+    pub fn not_before(self, floor: Option<Micros>) -> Self {
+        let later = |at: Option<Micros>| at.map(|at| floor.map_or(at, |floor| at.max(floor)));
         match self {
             Self::New(seq, at) => Self::New(seq, later(at)),
             Self::Held(text, at) => Self::Held(text, later(at)),
         }
     }
     /// What `valid_from` and `valid_to` hold.
-    pub fn at(&self) -> Option<i64> {
+    pub fn at(&self) -> Option<Micros> {
         match self {
             Self::New(_, at) | Self::Held(_, at) => *at,
         }
@@ -85,7 +86,7 @@ pub struct Version {
     /// Its values.
     pub image: Image,
     /// The last event that made it what it is.
-    pub seq: Seq,
+    pub seq: Sequence,
     /// Whether it rests on events before that one.
     pub carried: bool,
     /// What opened it.
@@ -111,9 +112,9 @@ pub enum Absence {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Gone {
     /// That event.
-    pub seq: Seq,
+    pub seq: Sequence,
     /// When it happened.
-    pub at: Option<i64>,
+    pub at: Option<Micros>,
     /// Why.
     pub why: Absence,
     /// Whether it rests on events before it: the WHERE read only unchanged columns.
@@ -151,14 +152,14 @@ pub struct State {
     /// The newest event, when it left no row.
     pub gone: Option<Gone>,
     /// The newest event that was put aside or left out.
-    pub skipped: Option<Seq>,
+    pub skipped: Option<Sequence>,
     pub(super) before: Before,
     /// The source's row before its last delete: where a changed key takes its values from.
     pub(super) departed: Before,
     /// Started from the table: everything up to `top` is known only by its result.
     pub(super) partial: bool,
-    pub(super) top: Option<Seq>,
-    pub(super) last: Option<Seq>,
+    pub(super) top: Option<Sequence>,
+    pub(super) last: Option<Sequence>,
     /// Which truncates the key has met, and up to where it has met all.
     pub(super) swept: Vec<bool>,
     pub(super) swept_all: usize,
@@ -191,7 +192,7 @@ impl State {
     }
 
     /// A key as the table and its memory have it. `versions` oldest first.
-    pub fn at_hand(versions: Vec<Version>, gone: Option<Gone>, skipped: Option<Seq>) -> Self {
+    pub fn at_hand(versions: Vec<Version>, gone: Option<Gone>, skipped: Option<Sequence>) -> Self {
         let newest = versions.iter().map(|v| &v.seq).max();
         let top = newest.max(gone.as_ref().map(|g| &g.seq)).cloned();
         let gone = gone.filter(|g| Some(&g.seq) == top.as_ref());
@@ -228,7 +229,7 @@ impl State {
     }
 
     /// The place of an event as the table holds it.
-    pub(super) fn place(&mut self, event: &Event) -> Seq {
+    pub(super) fn place(&mut self, event: &Event) -> Sequence {
         let mut seq = event.seq.clone();
         if seq.by_offset {
             self.high = self.high.max(seq.lsn.map(|lsn| (seq.epoch, lsn)));
@@ -264,7 +265,7 @@ impl State {
 
     /// A remembered event that was kept out of the table comes behind this one: what the source's row
     /// looks like after it is not known.
-    pub(super) fn forget_image_before(&mut self, seq: &Seq) {
+    pub(super) fn forget_image_before(&mut self, seq: &Sequence) {
         if self.partial && self.skipped.as_ref() > Some(seq) {
             self.before = Before::Unknown;
         }

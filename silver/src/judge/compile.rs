@@ -16,7 +16,7 @@ use crate::pool::Pool;
 impl Rules {
     /// As they are, for a bronze table that says what stands for columns in rows that lack them.
     pub fn over(mut self, bronze: &lake::Table) -> Result<Self> {
-        let unfit = |error: serde_json::Error| Error::Unfit {
+        let unfit = |error: String| Error::Unfit {
             table: self.table.clone(),
             bronze: bronze.name().clone(),
             fault: format!("its property `{}`: {error}", lake::DEFAULTS).into(),
@@ -61,14 +61,14 @@ impl Rules {
         let rules = model.expectations.iter().map(|e| (e.name.as_str(), e.predicate.as_str()));
         let expectations = Expectations::compile(&ctx, rules, &columns).of(&model.name)?;
         let view = reader.schema();
-        let at = |name: &&str| view.index_of(name).ok();
+        let at = |name: &&str| view.index_of(name).expect("compiled for the columns of `changes(…)`");
         let made_of = columns.fields().iter().map(|f| {
             let reads = projection.dependencies(f.name());
             let reads = reads.ok_or_else(|| unfit(format!("its SQL gives no column `{}`", f.name())))?;
-            Ok(reads.iter().filter_map(at).collect())
+            Ok(reads.iter().map(at).collect())
         });
         let made_of = made_of.collect::<Result<Arc<[Vec<usize>]>>>()?;
-        let where_reads = projection.filter_dependencies().iter().filter_map(at).collect();
+        let where_reads = projection.filter_dependencies().iter().map(at).collect();
         let condition = |text: &Option<String>| {
             let compiled = text.as_deref().map(|text| Condition::compile(&ctx, text, view));
             Ok::<_, Error>(compiled.transpose().of(&model.name)?.map(Arc::new))

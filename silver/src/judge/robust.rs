@@ -5,15 +5,20 @@ use std::sync::Arc;
 use arrow::array::{Array as _, ArrayRef, AsArray as _, BooleanArray, RecordBatch, new_null_array};
 use arrow::compute::{CastOptions, cast_with_options, concat, prep_null_mask_filter};
 use arrow::datatypes::DataType;
+use arrow::error::ArrowError;
 use query::Error;
 
 /// A column of `kind`; null, and reported with its row and message, where it cannot be computed.
+///
+/// # Errors
+/// The parts that were computed are too large for one column. That is no fault of a row, and a smaller batch
+/// may hold the same rows.
 pub fn column(
     batch: &RecordBatch,
     kind: &DataType,
     compute: impl Fn(&RecordBatch) -> Result<ArrayRef, Error>,
     mut failed: impl FnMut(usize, String),
-) -> ArrayRef {
+) -> Result<ArrayRef, ArrowError> {
     let options = CastOptions { safe: false, ..CastOptions::default() };
     let typed = |batch: &RecordBatch| {
         let column = compute(batch).map_err(|e| reason(&e))?;
@@ -25,27 +30,20 @@ pub fn column(
     let mut parts = Vec::new();
     halve(batch, 0, kind, &typed, &mut parts, &mut failed);
     match parts.as_slice() {
-        [one] => Arc::clone(one),
-        _ => {
-            let parts: Vec<_> = parts.iter().map(AsRef::as_ref).collect();
-            concat(&parts).unwrap_or_else(|error| {
-                // No row keeps a value that is not its own: they are all put aside with the reason.
-                (0..batch.num_rows()).for_each(|row| failed(row, error.to_string()));
-                new_null_array(kind, batch.num_rows())
-            })
-        }
+        [one] => Ok(Arc::clone(one)),
+        _ => concat(&parts.iter().map(AsRef::as_ref).collect::<Vec<_>>()),
     }
 }
 
-/// A mask; false, and reported, where it cannot be computed.
+/// A mask; false, and reported, where it cannot be computed. Errs as [`column`] does.
 pub fn mask(
     batch: &RecordBatch,
     compute: impl Fn(&RecordBatch) -> Result<BooleanArray, Error>,
     failed: impl FnMut(usize, String),
-) -> BooleanArray {
-    let mask = column(batch, &DataType::Boolean, |b| Ok(Arc::new(compute(b)?)), failed);
+) -> Result<BooleanArray, ArrowError> {
+    let mask = column(batch, &DataType::Boolean, |b| Ok(Arc::new(compute(b)?)), failed)?;
     let mask = mask.as_boolean();
-    if mask.null_count() == 0 { mask.clone() } else { prep_null_mask_filter(mask) }
+    Ok(if mask.null_count() == 0 { mask.clone() } else { prep_null_mask_filter(mask) })
 }
 
 /// Whole if it can be, else each half by itself, down to the rows that fail.
@@ -96,9 +94,28 @@ mod tests {
         let batch = RecordBatch::try_new(schema, vec![Arc::new(texts)]).expect("fits");
         let mut bad = Vec::new();
         let compute = |b: &RecordBatch| Ok(Arc::clone(b.column(0)));
-        let numbers = column(&batch, &DataType::Int64, compute, |row, why| bad.push((row, why)));
+        let numbers =
+            column(&batch, &DataType::Int64, compute, |row, why| bad.push((row, why))).expect("small");
         let numbers: &Int64Array = numbers.as_primitive::<Int64Type>();
         assert_eq!((numbers.len(), numbers.null_count(), numbers.value(99)), (100, 1, 99));
         assert!(bad.len() == 1 && bad[0].0 == 41 && bad[0].1.contains("'x'"), "{bad:?}");
+    }
+
+    /// A dictionary of few places stands in for a column of two gigabytes.
+    #[test]
+    fn parts_that_are_too_large_together_are_an_error_and_no_column_of_nulls() {
+        let schema = Arc::new(Schema::new(vec![Field::new("n", DataType::Int64, true)]));
+        let numbers = Int64Array::from_iter_values(0..200);
+        let batch = RecordBatch::try_new(schema, vec![Arc::new(numbers)]).expect("fits");
+        let kind = DataType::Dictionary(Box::new(DataType::Int8), Box::new(DataType::Utf8));
+        let strict = CastOptions { safe: false, ..CastOptions::default() };
+        let compute = |b: &RecordBatch| {
+            let texts = cast_with_options(b.column(0), &DataType::Utf8, &strict);
+            let fits = texts.and_then(|texts| cast_with_options(&texts, &kind, &strict));
+            fits.map_err(|source| Error::Shape { what: "a part".to_owned(), source })
+        };
+        let mut failed = 0;
+        column(&batch, &kind, compute, |_, _| failed += 1).expect_err("200 texts, 128 places");
+        assert_eq!(failed, 0, "it is no fault of a row");
     }
 }

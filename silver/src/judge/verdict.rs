@@ -8,7 +8,7 @@ use catalog::{Kind, Otherwise};
 
 use super::{Rules, robust};
 use crate::changes::Changes;
-use crate::error::{Error, Result};
+use crate::error::{Error, Fitting as _, Result};
 use crate::event::{KeyId, Unchanged, Verdict};
 
 /// What an expectation said of rows. Not exact after a crash: rows that are read again are counted again.
@@ -204,8 +204,8 @@ impl Rules {
         let all = |name: &str, reads: &[usize]| {
             let missing = reads.iter().filter(|at| left_out.contains(at)).count();
             if missing > 0 && missing < reads.len() {
-                let unchanged = left_out.iter().find(|at| reads.contains(at)).copied().unwrap_or_default();
-                let unchanged = self.reader.schema().field(unchanged).name().clone();
+                let unchanged = left_out.iter().find(|at| reads.contains(at)).expect("one is missing");
+                let unchanged = self.reader.schema().field(*unchanged).name().clone();
                 return Err(Error::MixesUnchanged {
                     table: self.table.clone(),
                     column: name.to_owned(),
@@ -231,12 +231,12 @@ impl Rules {
     ) -> Result<(Vec<BooleanArray>, Vec<u64>)> {
         let (mut all, mut passed) = (Vec::new(), Vec::new());
         for rule in 0..self.expectations.len() {
-            let mut failed = Vec::new();
-            let holds =
-                robust::mask(projected, |b| self.expectations.holds(b, rule), |row, _| failed.push(row));
-            let reads = self.expectations.dependencies(rule);
-            let reads: Vec<usize> =
-                reads.iter().filter_map(|name| self.columns.index_of(name).ok()).collect();
+            // What cannot be computed does not hold.
+            let holds = robust::mask(projected, |b| self.expectations.holds(b, rule), |_, _| {});
+            let holds = holds.fitting(&self.table, "an expectation of the model")?;
+            let column =
+                |name: &&str| self.columns.index_of(name).expect("compiled for the columns of the model");
+            let reads: Vec<usize> = self.expectations.dependencies(rule).iter().map(column).collect();
             let judged = |row: usize| {
                 let left_out = left_out.rows.get(&row);
                 changes.ops[row].is_row()

@@ -3,7 +3,7 @@
 use arrow::array::{ArrayRef, AsArray as _, RecordBatch};
 use arrow::datatypes::TimestampMicrosecondType;
 use lake::ChangedVersion;
-use model::Version;
+use model::{Micros, Version};
 use runtime::traces::Cause;
 use stage::CommitInfo;
 
@@ -20,18 +20,18 @@ pub(super) struct Batch {
 }
 
 impl Batch {
-    /// The newest event time, microseconds.
-    pub fn newest_event(&self, rules: &Rules) -> Result<Option<i64>> {
+    /// The newest event time.
+    pub fn newest_event(&self, rules: &Rules) -> Result<Option<Micros>> {
         let newest =
             self.batches().map(|rows| rules.reader.newest_event(rows)).collect::<Result<Vec<_>, _>>();
         Ok(newest.fitting(&rules.table, "event times")?.into_iter().flatten().max())
     }
-    /// The newest Kafka timestamp, microseconds.
-    pub fn arrived(&self) -> Option<i64> {
+    /// The newest Kafka timestamp.
+    pub fn arrived(&self) -> Option<Micros> {
         let column = |rows: &RecordBatch| rows.column_by_name("_timestamp").cloned();
         let newest =
             |column: ArrayRef| arrow::compute::max(column.as_primitive_opt::<TimestampMicrosecondType>()?);
-        self.batches().filter_map(column).filter_map(newest).max()
+        self.batches().filter_map(column).filter_map(newest).max().map(Micros)
     }
     /// How many rows there are.
     pub fn records(&self) -> usize {
@@ -60,7 +60,7 @@ impl Pipeline {
         position: Option<i64>,
         floor: Option<i64>,
     ) -> Result<Batch> {
-        let consumed = position.map(|p| Version(p.max(0).cast_unsigned()));
+        let consumed = position.and_then(Version::of_position);
         if open.pending.is_empty() {
             let newest = open.bronze.version();
             open.pending = open.bronze.changes(consumed, newest).await.of(&self.name)?.into();
@@ -76,7 +76,7 @@ impl Pipeline {
         while let Some(version) = open.pending.pop_front() {
             let added = open.bronze.read_added(&version, &columns).await.of(&self.name)?;
             let at = version.entry().version;
-            let cause = CommitInfo::said(version.entry()).and_then(|info| info.cause());
+            let cause = CommitInfo::parse_lossy(version.entry()).and_then(|info| info.cause());
             cause.into_iter().for_each(|cause| cause.add_to(&mut batch.causes));
             rows += added.iter().map(RecordBatch::num_rows).sum::<usize>();
             batch.rows.push((at, added));
@@ -86,14 +86,13 @@ impl Pipeline {
                 break;
             }
         }
-        let waiting: i64 = open.pending.iter().map(rows_of).sum();
-        self.meter.lag(waiting + i64::try_from(rows).unwrap_or(i64::MAX));
+        let waiting = open.pending.iter().map(rows_of).fold(rows as u64, u64::saturating_add);
+        self.meter.lag(i64::try_from(waiting).unwrap_or(i64::MAX));
         Ok(batch)
     }
 }
 
 /// How many rows bronze says a version added.
-fn rows_of(version: &ChangedVersion) -> i64 {
-    let rows = CommitInfo::said(version.entry()).map_or(0, |info| info.records());
-    i64::try_from(rows).unwrap_or(i64::MAX)
+fn rows_of(version: &ChangedVersion) -> u64 {
+    CommitInfo::parse_lossy(version.entry()).map_or(0, |info| info.records())
 }

@@ -331,7 +331,8 @@ fn sequence(order: Order) -> String {
         epoch: order.0,
         lsn: order.1,
         tx_order: order.2,
-        topic_id: "t".to_owned(),
+        by_offset: false,
+        topic_id: "t".into(),
         partition: i32::try_from(order.4).expect("small"),
         offset: order.3,
     };

@@ -9,7 +9,7 @@ use catalog::Kind;
 use model::Version;
 
 use crate::append::Appender;
-use crate::decide::{Decider, Decision, Wanted};
+use crate::decide::{Collected, Decision, Settled, Wanted};
 use crate::event::Outcomes;
 use crate::judge::Rules;
 use crate::memory::Memory;
@@ -79,9 +79,24 @@ impl Shelf {
             }
             return appender.decide().expect("decided");
         }
-        let mut decider = Decider::try_new(self.rules.clone(), self.memory.clone(), torn).expect("rules");
-        decider.take(batch, Version(0), true).expect("judged");
-        let columns = decider.columns();
+        let mut events = Collected::try_new(self.rules.clone(), self.memory.clone(), torn).expect("rules");
+        events.take(batch, Version(0), true).expect("judged");
+        let lookup = events.close().expect("keys");
+        let (rows, notes) = self.look_up(lookup.wanted(), lookup.columns());
+        let refold = match lookup.fold(&rows, &notes).expect("settled") {
+            Settled::Decided(decision) => return *decision,
+            Settled::NeedsHistory(refold) => refold,
+        };
+        let (rows, notes) = self.look_up(refold.wanted(), refold.columns());
+        let mut recall = refold.hold(&rows, &notes).expect("held");
+        for rows in &self.bronze {
+            recall.take(rows).expect("recalled");
+        }
+        recall.decide().expect("decided")
+    }
+
+    /// Rows of the table, with these columns alone, and notes.
+    fn look_up(&self, wanted: &Wanted, columns: &[String]) -> (Vec<RecordBatch>, Vec<RecordBatch>) {
         let only = |rows: Vec<RecordBatch>| {
             let project = |b: RecordBatch| {
                 let at: Vec<usize> =
@@ -90,26 +105,11 @@ impl Shelf {
             };
             rows.into_iter().map(project).collect::<Vec<_>>()
         };
-        match decider.wanted().expect("keys") {
-            Wanted::Nothing => {}
-            Wanted::Keys(keys) => {
-                decider
-                    .hold(&only(pick(&self.table, &keys, true)), &pick(&self.notes, &keys, true))
-                    .expect("held");
-            }
-            Wanted::Everything => decider.hold(&only(self.table.clone()), &self.notes).expect("held"),
+        match wanted {
+            Wanted::Nothing => (Vec::new(), Vec::new()),
+            Wanted::Keys(keys) => (only(pick(&self.table, keys, true)), pick(&self.notes, keys, true)),
+            Wanted::Everything => (only(self.table.clone()), self.notes.clone()),
         }
-        if let Some(unheld) = decider.settle().expect("settled") {
-            if unheld.num_rows() > 0 {
-                decider
-                    .hold(&only(pick(&self.table, &unheld, true)), &pick(&self.notes, &unheld, true))
-                    .expect("held");
-            }
-            for rows in &self.bronze {
-                decider.recall(rows).expect("recalled");
-            }
-        }
-        decider.decide().expect("decided")
     }
 
     fn apply(&mut self, decision: Decision, _landed: bool) {

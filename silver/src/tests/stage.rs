@@ -226,7 +226,7 @@ async fn the_table_is_the_fold_of_bronze_after_every_version(#[case] kind: Kind)
     }
     let table = world.open(&world.model.name).await;
     let log = table.log(None, table.version()).await.expect("a log");
-    let outcomes = |entry| match CommitInfo::of(entry).expect("readable") {
+    let outcomes = |entry| match CommitInfo::parse(entry).expect("readable") {
         Some(CommitInfo::Silver(silver)) => silver.outcomes,
         _ => None,
     };

@@ -1,14 +1,13 @@
-//! `schemas/**/*.avsc`: every file is an Avro schema, whether a topic names it or not.
+//! `schemas/**/*.avsc`: every file must be an Avro schema, even if no topic names it.
 
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
 use super::files::Found;
 use super::{Context, line_holding};
-use crate::avro::{self, AvroSchema};
 use crate::fault::did_you_mean;
 
-/// Texts of schema files that are Avro, and names of those that are not.
+/// The texts of valid schema files, and the names of invalid ones.
 pub(super) struct Schemas(BTreeMap<PathBuf, Option<String>>);
 
 pub(super) fn read(cx: &mut Context<'_>, found: &Found) -> Schemas {
@@ -17,7 +16,7 @@ pub(super) fn read(cx: &mut Context<'_>, found: &Found) -> Schemas {
 }
 
 impl Schemas {
-    /// The schema at `path`, named in `line` of `from`. `None` after a fault.
+    /// The schema at `path`, named in `line` of `from`. `None` if there is a fault.
     pub fn get(&mut self, cx: &mut Context<'_>, path: &str, from: &Path, line: usize) -> Option<String> {
         let plain: PathBuf =
             Path::new(path).components().filter(|part| !matches!(part, Component::CurDir)).collect();
@@ -43,14 +42,14 @@ fn one(cx: &mut Context<'_>, file: &Path) -> Option<String> {
         cx.faults.add_at(file, error.line(), format!("not JSON: {error}"), help);
         return None;
     }
-    match AvroSchema::parse(&text) {
+    match avro::Schema::parse(&text) {
         Ok(_) => Some(text),
         Err(error) => {
             let cause = match &error {
                 avro::Error::NotAvro { source } => source.to_string(),
                 other => other.to_string(),
             };
-            // The parser says no place; a name it quotes is the nearest to one.
+            // The parser gives no position, so the fault points to a name that its message quotes.
             let quoted = cause.split(['`', '\'', '"']).nth(1).filter(|word| !word.is_empty());
             let line = quoted.map_or(1, |word| line_holding(&text, &format!("\"{word}\"")));
             let help = "see the Avro specification of the type, or take the schema from the registry";

@@ -27,7 +27,7 @@ pub(super) fn read(cx: &mut Context<'_>, found: &Found, planned: &PlannedModels)
             );
             continue;
         }
-        // A model with faults is told by those.
+        // The faults of a model are reported where the model is read.
         let model = planned.all.values().find(|(_, draft)| draft.file == Path::new(&sql));
         let (Some((model, _)), Some(all)) = (model, object.object("cases")) else { continue };
         for (name, line, case) in all.objects() {
@@ -65,7 +65,7 @@ fn given(
         match inputs.iter().find(|input| input.to_string() == *table) {
             Some(input) => {
                 let rows = rows(faults, &at.file, list);
-                // Change events have the columns of their topic and others that say what they are.
+                // Change events have the columns of their topic, and additional ones that describe the change.
                 if let Some((model, _)) = planned.all.get(input) {
                     rows.iter().for_each(|(line, row)| check_columns(faults, &at.file, *line, row, model));
                 }

@@ -1,4 +1,4 @@
-//! What `topics.yaml` declares, and what is known of topics whose declaration has faults.
+//! The contracts in `topics.yaml`, and the names of topics whose contracts have faults.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -12,35 +12,36 @@ use super::settings::topic_defaults;
 use crate::shape::object::Object;
 use crate::{Fault, KeyFormat, Source, Topic, TopicDefaults, TopicPattern};
 
-/// Partitions of a topic unless anyone says otherwise.
+/// The default number of partitions.
 pub(super) const PARTITIONS: i32 = 6;
 
-/// What `topics.yaml` declares.
+/// The contracts in `topics.yaml`.
 #[derive(Default)]
 pub(super) struct Contracts {
     pub topics: IndexMap<TopicName, Topic>,
-    /// Topics whose own entry says how many partitions.
+    /// Topics whose own entry sets the number of partitions.
     pub sized: BTreeSet<TopicName>,
     pub patterns: Vec<TopicPattern>,
     pub defaults: Defaults,
-    /// Topics that say their table themselves, with the line.
+    /// Topics whose entry names a table, with the line.
     pub tables_at: BTreeMap<TopicName, usize>,
-    /// Topics with faults, and the tables of those: known, so that nobody misses them on top.
+    /// Topics with faults, and their tables. Their names are known, so references to them give no further
+    /// faults.
     pub broken: BTreeMap<TopicName, Option<TableName>>,
-    /// Whether there are topics of which not even name and table can be told: nobody misses any.
+    /// Whether a topic has faults and even its name or table is unknown. Then no name is reported as unknown.
     pub vague: bool,
-    /// What was learned and fits no topic.
+    /// Learned schemas that fit no topic.
     pub notices: Vec<Fault>,
 }
 impl Contracts {
-    /// Whether someone may write to the topic.
+    /// Whether the topic is declared, even with faults or only by a pattern.
     pub fn knows(&self, topic: &TopicName) -> bool {
         self.vague
             || self.topics.contains_key(topic)
             || self.broken.contains_key(topic)
             || self.patterns.iter().any(|pattern| pattern.topic(topic).is_some())
     }
-    /// Our own sources write keys in Avro: a contract that says otherwise of their topics is wrong.
+    /// Our own sources write Avro keys, so a contract of their topics with another key format is wrong.
     pub fn check_keys(&self, cx: &mut Context<'_>, sources: &IndexMap<String, Source>) {
         for (source, stream) in sources.values().flat_map(|s| s.streams.values().map(move |t| (s, t))) {
             let Some(topic) = self.topics.get(stream) else { continue };
@@ -58,11 +59,11 @@ impl Contracts {
         let pattern = || self.patterns.iter().find_map(|pattern| pattern.topic(topic));
         self.topics.get(topic).cloned().or_else(pattern)
     }
-    /// Names of all declared topics.
+    /// Names of all declared topics, with and without faults.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.topics.keys().chain(self.broken.keys()).map(TopicName::as_str)
     }
-    /// The topic that a bronze table keeps.
+    /// The topic that a bronze table stores.
     pub fn topic_of(&self, table: &TableName) -> Option<&Topic> {
         self.topics.values().find(|topic| topic.table == *table)
     }
@@ -71,13 +72,13 @@ impl Contracts {
         (self.vague && self.topic_of(table).is_none())
             || self.broken.values().any(|broken| broken.as_ref() == Some(table))
     }
-    /// Whether a pattern may stand for the topic that this table keeps.
+    /// Whether a topic that a pattern matches may be stored in this table.
     pub fn may_become(&self, table: &TableName) -> bool {
         self.patterns.iter().any(|pattern| pattern.may_fill(table))
     }
 }
 
-/// What every topic gets unless it says otherwise.
+/// The defaults for every topic.
 #[derive(Debug, Default)]
 pub(super) struct Defaults {
     pub topic: TopicDefaults,

@@ -1,13 +1,13 @@
-//! Which files a project has.
+//! Finds the files of a project.
 
 use std::path::{Path, PathBuf};
 
 use crate::fault::Faults;
 
-/// A folder in a folder in a folder: deeper is a loop of links.
+/// The most nested folders. Deeper nesting is a loop of links.
 const MAX_DEPTH: usize = 12;
 
-/// Files of a project by what they are, as paths below its folder, sorted.
+/// The files of a project by kind, as sorted paths relative to its folder.
 #[derive(Debug, Default)]
 pub(super) struct Found {
     pub topics: bool,
@@ -62,7 +62,7 @@ fn ending(file: &Path) -> &str {
     file.extension().and_then(|ending| ending.to_str()).unwrap_or_default()
 }
 
-/// Every file below `dir/folder`, as a path below `dir`; hidden ones left out.
+/// All files below `dir/folder`, as paths relative to `dir`, without hidden ones.
 fn walk(dir: &Path, folder: &str, faults: &mut Faults) -> Vec<PathBuf> {
     let mut files = Vec::new();
     let mut open = vec![(PathBuf::from(folder), 0)];

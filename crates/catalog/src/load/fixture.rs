@@ -1,4 +1,4 @@
-//! Tiny projects, valid unless a test says otherwise.
+//! Small projects for tests, valid by default.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ impl Files {
         self.0.entry(name.to_owned()).or_default().push_str(text);
         self
     }
-    /// With `was` replaced in a file; it must be there.
+    /// Replaces `was` in a file, which must contain it.
     pub fn replace(&self, name: &str, was: &str, is: &str) -> Self {
         assert!(self.0[name].contains(was), "`{was}` is not in {name}");
         self.clone().with(name, &self.0[name].replacen(was, is, 1))

@@ -1,4 +1,4 @@
-//! Who reads whom: unknown tables, cycles, and an order with every upstream first.
+//! Dependencies between models: unknown tables, cycles, and an order with every upstream first.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,18 +10,17 @@ use super::header::Draft;
 use crate::Kind;
 use crate::fault::did_you_mean;
 
-/// A model and what it rests on.
+/// A model and its inputs.
 #[derive(Debug)]
 pub(super) struct Ordered {
     pub draft: Draft,
-    /// Tables it reads, each once, the one under `changes(…)` first.
+    /// Tables it reads, each once; the one in `changes(…)` is first.
     pub inputs: Vec<TableName>,
-    /// Whether every input is known and sound so far.
+    /// Whether every input is known and has no fault so far.
     pub sound: bool,
 }
 
-/// Models upstream first, by name where nothing says otherwise. Those in a cycle, or behind one, are
-/// left out.
+/// Models ordered upstream first, then by name. Models in a cycle, or downstream of one, are left out.
 pub(super) fn order(
     cx: &mut Context<'_>,
     drafts: Vec<Draft>,
@@ -81,7 +80,7 @@ impl Names<'_> {
         Ordered { draft, inputs, sound }
     }
 
-    /// False where the table is unknown or broken; a fault only for the first.
+    /// Returns false if the table is unknown or has faults. Adds a fault only if it is unknown.
     fn check_changes(&self, cx: &mut Context<'_>, draft: &Draft, bronze: &TableName) -> bool {
         let at = draft.sql_at(place(&draft.sql, draft.sql_line, bronze));
         if !draft.kind.is_silver() {
@@ -140,7 +139,7 @@ impl Names<'_> {
     }
 }
 
-/// Line of the file on which a table's name first stands in the SQL.
+/// The line of the file where a table's name first occurs in the SQL.
 fn place(sql: &str, first_line: usize, table: &TableName) -> usize {
     let line = sql.lines().position(|line| {
         let line = line.to_lowercase();
@@ -149,14 +148,14 @@ fn place(sql: &str, first_line: usize, table: &TableName) -> usize {
     first_line + line.unwrap_or(0)
 }
 
-/// A fault for each cycle among models that could not be ordered.
+/// Adds a fault for each cycle among the models that could not be ordered.
 fn cycles(cx: &mut Context<'_>, rest: &[Ordered]) {
     let by_name: BTreeMap<&TableName, &Ordered> = rest.iter().map(|m| (&m.draft.name, m)).collect();
     let mut told: BTreeSet<&TableName> = BTreeSet::new();
     for start in rest {
         let mut path: Vec<&TableName> = Vec::new();
         let mut current = &start.draft.name;
-        // Each model that waits has an input that waits: following it must come round.
+        // Each remaining model has a remaining input, so following inputs must reach a cycle.
         let ring = loop {
             if let Some(at) = path.iter().position(|name| *name == current) {
                 break path.split_off(at);

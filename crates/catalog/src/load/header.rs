@@ -13,7 +13,7 @@ use crate::shape::files::MODEL;
 use crate::shape::object::Object;
 use crate::{Kind, Location};
 
-/// A model whose header and SQL are read, and nothing of it is looked up yet.
+/// A model whose header and SQL are parsed, but not resolved.
 #[derive(Debug)]
 pub(super) struct Draft {
     pub name: TableName,
@@ -23,7 +23,7 @@ pub(super) struct Draft {
     pub sql: String,
     /// Line of the file on which the SQL begins.
     pub sql_line: usize,
-    /// `None` after a fault in the SQL.
+    /// `None` if the SQL has a fault.
     pub parsed: Option<Parsed>,
     pub file: PathBuf,
 }
@@ -31,13 +31,13 @@ impl Draft {
     pub fn at(&self, line: usize) -> Location {
         Location::new(&self.file, line)
     }
-    /// A place in the SQL; its beginning where the place is unknown.
+    /// A place in the SQL; its beginning if the place is unknown.
     pub fn sql_at(&self, line: usize) -> Location {
         self.at(if line == 0 { self.sql_line } else { line })
     }
 }
 
-/// Reads every model; those with a fault in their header are named in the second list.
+/// Reads all models. The second list has the names of models with a fault in the header.
 pub(super) fn read(cx: &mut Context<'_>, found: &Found) -> (Vec<Draft>, Vec<TableName>) {
     let (mut drafts, mut broken): (Vec<Draft>, Vec<TableName>) = (Vec::new(), Vec::new());
     for file in &found.models {
@@ -97,7 +97,7 @@ fn draft(cx: &mut Context<'_>, file: &Path, name: &TableName) -> Option<Draft> {
         "view" => Kind::View,
         _ => Kind::Table,
     };
-    // Lines of the padded text are those of the file.
+    // The padding makes lines of the SQL equal to lines of the file.
     let padded = "\n".repeat(split.sql_line - 1) + split.sql;
     let parsed = match query::sql::parse(&padded) {
         Ok(parsed) => Some(parsed),
@@ -122,7 +122,7 @@ fn draft(cx: &mut Context<'_>, file: &Path, name: &TableName) -> Option<Draft> {
     })
 }
 
-/// What the query crate says against a text, as line (0: unknown), message and help.
+/// An error of the query crate as line (0: unknown), message and help.
 pub(super) fn explain(error: &query::Error) -> Vec<(usize, String, String)> {
     let help = || "see the SQL reference of DataFusion".to_owned();
     match error {
@@ -131,7 +131,7 @@ pub(super) fn explain(error: &query::Error) -> Vec<(usize, String, String)> {
             vec![(fault.line, fault.message.clone(), help)]
         }
         query::Error::Refused(refusal) => {
-            // A reason that says what to do says it behind a colon or semicolon.
+            // A reason with advice has it after a colon or semicolon.
             let split = |reason: &String| match reason.split_once("; ").or_else(|| reason.split_once(": ")) {
                 Some((what, help)) => (0, what.to_owned(), help.to_owned()),
                 None => (
@@ -150,7 +150,7 @@ pub(super) fn explain(error: &query::Error) -> Vec<(usize, String, String)> {
     }
 }
 
-/// Refuses keys that mean nothing for the kind.
+/// Refuses keys that have no effect on this kind of model.
 fn fitting(cx: &mut Context<'_>, file: &Path, name: &TableName, kind: Kind, mut header: Object) -> Object {
     const STORED: &[Kind] = &[Kind::Scd1, Kind::Scd2, Kind::Append, Kind::Table];
     const SILVER: &[Kind] = &[Kind::Scd1, Kind::Scd2, Kind::Append];
@@ -188,7 +188,7 @@ struct Split<'a> {
     sql_line: usize,
 }
 
-/// Header and SQL of a file, with the lines on which they begin.
+/// Header and SQL of a file, each with its first line.
 fn split(text: &str) -> Result<Split<'_>, (usize, String)> {
     let lines_before = |at: usize| 1 + text[..at].bytes().filter(|byte| *byte == b'\n').count();
     let start = text.find(|c: char| !c.is_whitespace()).ok_or((1, "the file is empty".to_owned()))?;

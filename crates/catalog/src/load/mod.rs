@@ -1,9 +1,9 @@
-//! Reads a project's files and collects what is wrong with them.
+//! Reads a project's files and collects their faults.
 //!
-//! In this order, each step going on with what the steps before it found sound: `settings`, `avsc` and
-//! `topics`, `header` (headers and SQL of models), `sources`, `graph` (who reads whom), `models` (the SQL
-//! planned upstream first), `rules` on rows and tables, `publish` (gold topics), `cases` (tests). What
-//! rests on something with a fault is left out in silence: one mistake gives one fault.
+//! The order is `settings`, `avsc` and `topics`, `header` (headers and SQL of models), `sources`, `graph`
+//! (which model reads which), `models` (plans the SQL, upstream first), `rules` on rows and tables, `publish`
+//! (gold topics), `cases` (tests). Each step uses only what the earlier steps found sound. What depends on
+//! something with a fault is skipped silently, so one mistake gives one fault.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -31,27 +31,27 @@ mod targets;
 mod tests;
 mod topics;
 
-/// Avro schemas that only the registry knew, by topic.
+/// Avro schemas that were looked up in the registry, by topic.
 pub type Learned = BTreeMap<TopicName, LearnedSchemas>;
 
-/// The schemas of a topic's records as the registry has them.
+/// The schemas of a topic's records in the registry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LearnedSchemas {
     /// Avro schema of the value as JSON.
     pub value: String,
-    /// Avro schema of the key as JSON, where the registry has one.
+    /// Avro schema of the key as JSON, if the registry has one.
     pub key: Option<String>,
 }
 
-/// Loads the project in `dir` for `target` (`embedded` is always one). Every fault at once, in order of
-/// file and line. Asks nobody: models on topics whose schema only the registry knows come back
-/// `unlearned`; [`load_with`] takes those schemas.
+/// Loads the project in `dir` for `target` (`embedded` always exists). Returns all faults at once, in order of
+/// file and line. It contacts no service: models on topics whose schema only the registry has come back
+/// `unlearned`. [`load_with`] takes those schemas.
 pub async fn load(dir: &Path, target: &str) -> Result<Project, Vec<Fault>> {
     load_with(dir, target, &Learned::new()).await
 }
 
-/// As [`load`], with the schemas of topics that declare none. A topic that only a pattern declares
-/// becomes part of the catalog when it is among `learned`.
+/// As [`load`], with the schemas of topics that declare none. A topic that only a pattern matches joins the
+/// catalog if it is among `learned`.
 pub async fn load_with(dir: &Path, target: &str, learned: &Learned) -> Result<Project, Vec<Fault>> {
     match read(dir, target, learned) {
         Ok((project, faults)) if faults.is_empty() => Ok(project),
@@ -59,8 +59,8 @@ pub async fn load_with(dir: &Path, target: &str, learned: &Learned) -> Result<Pr
     }
 }
 
-/// As [`load_with`], for those who only look: the project without models that have a fault, and without
-/// what rests on them; and the faults. Settings and topics have to be sound, they are what models mean.
+/// As [`load_with`], for callers that only look: returns the project without the models that have a fault or
+/// depend on one, and the faults. Settings and topics must be sound, because models depend on them.
 pub async fn load_sound(
     dir: &Path,
     target: &str,
@@ -98,7 +98,7 @@ pub async fn load_sound(
     Ok((project, faults))
 }
 
-/// The project as far as it is sound, and every fault. No project at all where there is nothing to read.
+/// The sound part of the project, and all faults. An error if there is nothing to load.
 fn read(dir: &Path, target: &str, learned: &Learned) -> Result<(Project, Vec<Fault>), Vec<Fault>> {
     let mut faults = Faults::default();
     let found = files::find(dir, &mut faults);
@@ -140,15 +140,15 @@ fn read(dir: &Path, target: &str, learned: &Learned) -> Result<(Project, Vec<Fau
     Ok((Project { dir, name, clock, commit, stages, lag_budget, target, catalog, notices }, faults))
 }
 
-/// What every step reads and adds to.
+/// State that all steps read and extend.
 struct Context<'a> {
     dir: &'a Path,
     faults: Faults,
-    /// Functions and settings that expressions are compiled with.
+    /// Functions and settings for compiling expressions.
     session: datafusion::prelude::SessionContext,
 }
 impl Context<'_> {
-    /// The text of a file below the project's folder. A fault at line 1 of it when there is none.
+    /// The text of a file below the project's folder. Adds a fault at line 1 if it cannot be read.
     fn text(&mut self, file: &Path) -> Option<String> {
         match std::fs::read(self.dir.join(file)) {
             Ok(bytes) => match String::from_utf8(bytes) {
@@ -169,7 +169,7 @@ impl Context<'_> {
     fn has(&self, file: &str) -> bool {
         self.dir.join(file).is_file()
     }
-    /// A file of YAML against its shape.
+    /// Reads a YAML file with its shape.
     fn object(
         &mut self,
         file: &Path,
@@ -180,7 +180,7 @@ impl Context<'_> {
     }
 }
 
-/// Line of `text` on which `what` first stands.
+/// The first line of `text` that contains `what`.
 fn line_holding(text: &str, what: &str) -> usize {
     text.lines().position(|line| line.contains(what)).map_or(1, |line| line + 1)
 }

@@ -1,4 +1,4 @@
-//! The SQL of every model planned over what its inputs give, upstream first, and judged.
+//! Plans the SQL of every model over the schemas of its inputs, upstream first, and checks it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use super::Context;
 use super::contracts::Contracts;
 use super::graph::Ordered;
 use super::header::{Draft, explain};
-use crate::avro;
+use crate::columns::{bronze_schema_of, changes_schema, storable};
 use crate::fingerprint::{fingerprint, former};
 use crate::shape::object::Object;
 use crate::{ColumnNote, Fault, Kind, Model, Source, Topic};
@@ -26,7 +26,7 @@ mod keys;
 
 const DAY: Duration = Duration::from_secs(86_400);
 
-/// Models that planned, upstream first, and the drafts behind them.
+/// The models that could be planned, upstream first, with their drafts.
 pub(super) struct PlannedModels {
     pub planner: Planner,
     pub all: IndexMap<TableName, (Model, Draft)>,
@@ -35,7 +35,7 @@ impl PlannedModels {
     pub fn into_models(self) -> IndexMap<TableName, Model> {
         self.all.into_iter().map(|(name, (model, _))| (name, model)).collect()
     }
-    /// What was given another meaning than its author may expect.
+    /// Remarks on constructs whose meaning may surprise their author.
     pub fn notices(&self) -> Vec<Fault> {
         let of = |draft: &Draft| {
             let notices = draft.parsed.iter().flat_map(|parsed| parsed.notices.clone());
@@ -94,7 +94,7 @@ pub(super) fn plan(
 }
 
 impl PlannedModels {
-    /// Plans and judges; `None` after a fault.
+    /// Plans and checks a model; `None` if it has a fault.
     fn plan_one(
         &self,
         cx: &mut Context<'_>,
@@ -111,7 +111,7 @@ impl PlannedModels {
         };
         for input in &model.inputs {
             let topic = contracts.topic_of(input);
-            let Some(bronze) = topic.and_then(|topic| avro::bronze_schema_of(topic).ok().flatten()) else {
+            let Some(bronze) = topic.and_then(|topic| bronze_schema_of(topic).ok().flatten()) else {
                 continue;
             };
             if let Err(error) = self.planner.declare(input, &bronze, &[]) {
@@ -139,7 +139,7 @@ impl PlannedModels {
                 return None;
             }
         };
-        let schema = match avro::storable(&plan.schema) {
+        let schema = match storable(&plan.schema) {
             Ok(schema) => schema,
             Err(error) => {
                 let help = "cast it or give it another alias";
@@ -196,7 +196,7 @@ impl PlannedModels {
         Some(schema)
     }
 
-    /// Makes the model readable for those downstream.
+    /// Makes the model's table known to downstream models.
     fn declare(&self, cx: &mut Context<'_>, draft: &Draft, parsed: &Parsed, model: &Model) {
         let declared = match model.kind {
             Kind::View => self.planner.declare_view(&model.name, parsed),
@@ -204,7 +204,7 @@ impl PlannedModels {
                 let keys: Vec<String> = model.keys.iter().cloned().chain(["__START_AT".to_owned()]).collect();
                 self.planner.declare(&model.name, &model.visible(), &keys)
             }
-            // Every event is a row: no key tells them apart.
+            // Every event is a row, so there is no key.
             Kind::Append => self.planner.declare(&model.name, &model.visible(), &[]),
             Kind::Scd1 | Kind::Table => self.planner.declare(&model.name, &model.visible(), &model.keys),
         };
@@ -213,7 +213,7 @@ impl PlannedModels {
         }
     }
 
-    /// Schemas of what a model reads, and fingerprints of the views among it.
+    /// The schemas of a model's inputs, and the fingerprints of the views among them.
     fn inputs_of(
         &self,
         model: &Model,
@@ -234,13 +234,13 @@ impl PlannedModels {
 }
 
 fn changes_of(topic: &Topic) -> Result<SchemaRef, avro::Error> {
-    match avro::bronze_schema_of(topic)? {
-        Some(bronze) => avro::changes_schema(topic, &bronze),
+    match bronze_schema_of(topic)? {
+        Some(bronze) => changes_schema(topic, &bronze),
         None => Ok(Arc::new(Schema::empty())),
     }
 }
 
-/// The model as its header says it.
+/// The model with what its header alone gives.
 fn unplanned(draft: &Draft, parsed: &Parsed, inputs: Vec<TableName>) -> Model {
     let header = &draft.header;
     Model {

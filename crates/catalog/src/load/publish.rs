@@ -1,11 +1,12 @@
-//! Topics on which gold tables are published: one table a topic, and nobody else writes there.
+//! Topics on which gold tables are published. Each belongs to one table, and no other writer may use it.
 //!
-//! Such a topic may stand in `topics.yaml` for its partitions, settings or schema. It is then no topic
-//! that bronze reads.
+//! Such a topic may have an entry in `topics.yaml` for its partitions, settings or schema. Bronze then does not
+//! read it.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use avro::Compat;
 use indexmap::IndexMap;
 use model::{TableName, TopicName};
 
@@ -13,10 +14,9 @@ use super::Context;
 use super::contracts::Contracts;
 use super::header::Draft;
 use super::models::PlannedModels;
-use crate::avro::{self, Compat};
 use crate::{Envelope, Published, Topic, TopicDefaults, ValueFormat};
 
-/// Who publishes on a topic.
+/// The table that is published on a topic.
 #[derive(Debug)]
 pub(super) struct Claim {
     table: TableName,
@@ -27,7 +27,7 @@ pub(super) struct Claim {
 }
 pub(super) type Claims = BTreeMap<TopicName, Claim>;
 
-/// Takes published topics out of those that bronze reads.
+/// Removes the published topics from those that bronze reads.
 pub(super) fn claim(cx: &mut Context<'_>, drafts: &[Draft], contracts: &mut Contracts) -> Claims {
     let mut claims = Claims::new();
     for draft in drafts {
@@ -56,7 +56,7 @@ pub(super) fn claim(cx: &mut Context<'_>, drafts: &[Draft], contracts: &mut Cont
     claims
 }
 
-/// Schemas and settings of the published topics, checked against what `topics.yaml` says of them.
+/// Schemas and settings of the published topics, checked against `topics.yaml`.
 pub(super) fn check(
     cx: &mut Context<'_>,
     claims: Claims,
@@ -70,8 +70,8 @@ pub(super) fn check(
             continue;
         };
         let namespace = avro::legal_namespace(name.as_str());
-        let schemas = avro::avro_from_arrow("Key", &namespace, &model.schema, &model.keys)
-            .and_then(|key| Ok((key, avro::avro_from_arrow("Value", &namespace, &model.schema, &[])?)));
+        let schemas = avro::from_arrow("Key", &namespace, &model.schema, &model.keys)
+            .and_then(|key| Ok((key, avro::from_arrow("Value", &namespace, &model.schema, &[])?)));
         let (key, value) = match schemas {
             Ok(schemas) => schemas,
             Err(error) => {
@@ -149,7 +149,7 @@ fn topic(
             )
         }
     };
-    // The state of a table is never too old to keep.
+    // The topic holds the current state of a table, which never expires.
     config.remove("retention.ms");
     config.insert("cleanup.policy".to_owned(), "compact".to_owned());
     Published {

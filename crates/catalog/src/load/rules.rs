@@ -1,4 +1,4 @@
-//! `expect:` of a header: what is valid of rows, and of a table.
+//! `expect:` of a header: rules on rows and on the table.
 
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 use datafusion::logical_expr::LogicalPlan;
@@ -12,7 +12,7 @@ use crate::fault::did_you_mean;
 use crate::shape::object::Object;
 use crate::{Expectation, Kind, Location, Measure, Otherwise};
 
-/// Rules as the header says them, nothing of their SQL looked at.
+/// The rules of a header. Their SQL is not parsed yet.
 pub(super) fn read(cx: &mut Context<'_>, draft: &Draft) -> (Vec<Expectation>, Vec<Measure>) {
     let (mut expectations, mut measures) = (Vec::new(), Vec::new());
     let Some(rules) = draft.header.object("expect") else { return (expectations, measures) };
@@ -23,7 +23,7 @@ pub(super) fn read(cx: &mut Context<'_>, draft: &Draft) -> (Vec<Expectation>, Ve
             Some("fail") => Otherwise::Fail,
             _ => Otherwise::Warn,
         };
-        let reader = Reader { draft, name, line, rule, otherwise };
+        let reader = RuleReader { draft, name, line, rule, otherwise };
         match reader.read(cx) {
             Some(Rule::Row(expectation)) => expectations.push(expectation),
             Some(Rule::Table(measure)) => measures.push(measure),
@@ -38,14 +38,14 @@ enum Rule {
     Table(Measure),
 }
 
-struct Reader<'a> {
+struct RuleReader<'a> {
     draft: &'a Draft,
     name: &'a str,
     line: usize,
     rule: &'a Object,
     otherwise: Otherwise,
 }
-impl Reader<'_> {
+impl RuleReader<'_> {
     fn fault(&self, cx: &mut Context<'_>, key: &str, message: impl Into<String>, help: &str) {
         let line = self.rule.entries.get(key).map_or(self.line, |entry| entry.line);
         cx.faults.add(&self.draft.at(line), message, help);
@@ -146,7 +146,7 @@ impl Reader<'_> {
         })
     }
 
-    /// How many rows have a value that the other table has not.
+    /// Counts rows with a value that the other table lacks.
     fn relationship(&self, related: &Object) -> Option<Rule> {
         let column = related.text("column")?;
         let to: TableName = related.text("to")?.parse().ok()?;
@@ -172,7 +172,7 @@ impl Reader<'_> {
         }))
     }
 
-    /// Only a row of silver can be left out or put aside.
+    /// Only silver rows can be dropped or quarantined.
     fn check_otherwise(&self, cx: &mut Context<'_>, rule: &Rule) {
         if !matches!(self.otherwise, Otherwise::Drop | Otherwise::Quarantine) {
             return;
@@ -190,8 +190,8 @@ impl Reader<'_> {
     }
 }
 
-/// Makes `accepted_values` compare values once the types of the columns are known. Of texts, flags and
-/// whole numbers the text is the value, and the predicate stays as it was read.
+/// Makes `accepted_values` compare values, now that the types of the columns are known. For strings, flags and
+/// integers the text is the value, and the predicate stays as it is.
 pub(super) fn type_values(cx: &mut Context<'_>, draft: &Draft, model: &mut crate::Model, schema: &Schema) {
     let Some(rules) = draft.header.object("expect") else { return };
     for (name, line, rule) in rules.objects() {
@@ -219,7 +219,7 @@ pub(super) fn type_values(cx: &mut Context<'_>, draft: &Draft, model: &mut crate
     }
 }
 
-/// A literal of a column's type. `None`: its text is as good. An error says what the text should be.
+/// A literal of a column's type. `None`: the text itself works. An error says what the text should be.
 fn accepted_value(text: &str, data_type: &DataType) -> Result<Option<String>, String> {
     let canonical = |is: bool, wanted: &str| if is { Ok(None) } else { Err(wanted.to_owned()) };
     let literal = |sql: &str| format!("CAST('{}' AS {sql})", text.replace('\'', "''"));
@@ -255,7 +255,7 @@ fn accepted_value(text: &str, data_type: &DataType) -> Result<Option<String>, St
                 DataType::Float32 => ("number", literal("REAL")),
                 DataType::Float64 => ("number", literal("DOUBLE")),
                 DataType::Date32 => ("date, as in `2024-12-31`", literal("DATE")),
-                // SQL's own word has nanoseconds, which end in 2262.
+                // SQL's own literal has nanoseconds, which end in 2262.
                 _ => (
                     "time, as in `2024-12-31T23:59:59Z`",
                     format!(
@@ -273,7 +273,7 @@ fn accepted_value(text: &str, data_type: &DataType) -> Result<Option<String>, St
     }
 }
 
-/// Plans the SQL of every rule over the table it is about.
+/// Plans the SQL of every rule over its table.
 pub(super) fn check(cx: &mut Context<'_>, planned: &PlannedModels) {
     for (model, draft) in planned.all.values().filter(|(model, _)| !model.unlearned) {
         let Some(rules) = draft.header.object("expect") else { continue };
@@ -288,7 +288,7 @@ pub(super) fn check(cx: &mut Context<'_>, planned: &PlannedModels) {
     }
 }
 
-/// A fault where `predicate` is no condition on one row of `schema`.
+/// Adds a fault if `predicate` is not a condition on one row of `schema`.
 pub(super) fn check_predicate(
     cx: &mut Context<'_>,
     at: &Location,
@@ -363,7 +363,7 @@ fn check_measure(cx: &mut Context<'_>, at: &Location, measure: &Measure, planned
     }
 }
 
-/// What is wrong with a relationship whose columns are of kinds that only their texts have in common.
+/// Describes a relationship between columns of types that can only be compared as text.
 fn unlike(measure: &Measure, planned: &PlannedModels) -> Option<String> {
     let related = measure.related.as_ref()?;
     let kind = |table: &TableName, column: &str| {
@@ -386,7 +386,7 @@ fn unlike(measure: &Measure, planned: &PlannedModels) -> Option<String> {
         .then(|| format!("`{column}` is of type {} and `{}` of type {}", of.1, related.field, its.1))
 }
 
-/// Whether a plan is a single aggregate over everything.
+/// Whether a plan is a single aggregate over all rows.
 fn is_one_row(plan: &LogicalPlan) -> bool {
     match plan {
         LogicalPlan::Projection(projection) => is_one_row(&projection.input),
@@ -396,7 +396,7 @@ fn is_one_row(plan: &LogicalPlan) -> bool {
     }
 }
 
-/// That a text is one expression, and not the end of one and the beginning of something else.
+/// Checks that a text is exactly one expression, and cannot close one and open another.
 fn one_expression(text: &str) -> Result<(), query::Error> {
     use datafusion::sql::sqlparser::dialect::GenericDialect;
     use datafusion::sql::sqlparser::parser::Parser;
@@ -416,7 +416,7 @@ fn one_expression(text: &str) -> Result<(), query::Error> {
 
 fn told(cx: &mut Context<'_>, at: &Location, name: &str, error: &query::Error, schema: &Schema) {
     for (_, message, help) in explain(error) {
-        // The engine quotes a column it does not know; near ones are among ours.
+        // The engine's message quotes the unknown column; the suggestion comes from our own columns.
         let unknown = message.split('\'').nth(1).or_else(|| message.split("field named ").nth(1));
         let columns = schema.fields().iter().map(|field| field.name().as_str());
         let near = unknown.map(|word| did_you_mean(word.trim_matches(['.', ' ', '"']), columns));

@@ -46,7 +46,7 @@ pub(super) fn read(cx: &mut Context<'_>, target: &str) -> Settings {
     Settings { name, clock, commit: commit(&root), stages, lag_budget, target: choose(cx, &root, target) }
 }
 
-/// The folder's own name as a project name.
+/// The folder's name as a project name.
 fn folder_name(dir: &Path) -> ProjectName {
     let dir = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
     let name = dir.file_name().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default();
@@ -66,10 +66,10 @@ fn commit(root: &Object) -> CommitLimits {
     }
 }
 
-/// The shortest time after which a loop may look again: less would keep a core busy with looking.
+/// The shortest polling interval: less would keep a core busy.
 const LEAST_PAUSE: Duration = Duration::from_millis(10);
 
-/// Less holds no batch worth a request.
+/// The smallest byte limit: a smaller batch is not worth a request.
 const LEAST_BYTES: u64 = 64 << 10;
 
 fn stages(cx: &mut Context<'_>, root: &Object) -> Stages {
@@ -145,7 +145,7 @@ fn commits(stage: &Object) -> Option<u32> {
     stage.count("compact_every").and_then(|n| u32::try_from(n).ok())
 }
 
-/// Checks every target and gives the one asked for.
+/// Checks all targets and returns the chosen one.
 fn choose(cx: &mut Context<'_>, root: &Object, wanted: &str) -> Target {
     let mut found = BTreeMap::new();
     if let Some(all) = root.object("targets") {
@@ -157,7 +157,7 @@ fn choose(cx: &mut Context<'_>, root: &Object, wanted: &str) -> Target {
     match found.remove(wanted) {
         Some(target) => target,
         None if wanted == EMBEDDED => embedded(),
-        // A target with faults of its own is told by those.
+        // The faults of the target itself are already reported.
         None if root.object("targets").is_some_and(|all| all.entries.contains_key(wanted)) => embedded(),
         None => {
             let known = found.keys().map(String::as_str).chain([EMBEDDED]);
@@ -169,7 +169,7 @@ fn choose(cx: &mut Context<'_>, root: &Object, wanted: &str) -> Target {
     }
 }
 
-/// `partitions`, `replication` and `config` of a mapping that has them.
+/// `partitions`, `replication` and `config` of a mapping.
 pub(super) fn topic_defaults(object: &Object) -> TopicDefaults {
     TopicDefaults {
         partitions: object.small("partitions"),

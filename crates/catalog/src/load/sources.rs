@@ -110,7 +110,7 @@ fn connection(
         "wwi-sim" => &WWI_SIM,
         "files" => &FILES,
         "postgres" => &POSTGRES,
-        // Not one of CONNECTORS: the shape says so.
+        // The shape has reported a name that is not among CONNECTORS.
         _ => return None,
     };
     let before = cx.faults.len();
@@ -210,7 +210,7 @@ fn files(
     }))
 }
 
-/// The topic of bad lines takes bytes as they are, from files that may be meant for any topic.
+/// The topic for bad lines takes plain bytes, because the lines may come from files for any topic.
 fn dead_letters(
     cx: &mut Context<'_>,
     file: &Path,
@@ -231,7 +231,7 @@ fn dead_letters(
     }
 }
 
-/// Each stream is a pattern that can match, and a topic that rows can go to.
+/// Checks that each stream is a pattern that can match, and that its topic can take rows.
 fn file_streams(
     cx: &mut Context<'_>,
     file: &Path,

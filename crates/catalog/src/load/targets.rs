@@ -1,7 +1,7 @@
-//! `targets:` of `lakepulse.yaml`: where the services are, and who we are to them.
+//! `targets:` of `lakepulse.yaml`: where the services are, and our credentials.
 //!
-//! What would fail only when a service is asked, or would succeed without the protection that was meant
-//! (a certificate to trust on a connection without TLS), is a fault here.
+//! A setting is a fault here if it would fail only when a service is contacted, or would work without the
+//! intended protection (a trusted certificate for a connection without TLS).
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -47,7 +47,7 @@ fn kafka(cx: &mut Context<'_>, kafka: &Object) -> Option<KafkaTarget> {
                 config.insert(theirs.to_owned(), setting.clone());
             }
         }
-        // Who knows librdkafka's own names is not second-guessed.
+        // A user who sets librdkafka's own security options is not second-guessed.
         if !given.keys().any(|name| name.starts_with("sasl.") || name.starts_with("security.")) {
             secured(cx, security);
         }
@@ -56,7 +56,7 @@ fn kafka(cx: &mut Context<'_>, kafka: &Object) -> Option<KafkaTarget> {
     Some(KafkaTarget { bootstrap: kafka.setting("bootstrap")?.clone(), config })
 }
 
-/// Whether the parts of a security block belong together.
+/// Whether the parts of a security block fit together.
 fn secured(cx: &mut Context<'_>, security: &Object) {
     let protocol = security.text("protocol").unwrap_or("plaintext");
     let (sasl, tls) = (protocol.starts_with("sasl_"), protocol.ends_with("ssl"));
@@ -149,7 +149,7 @@ fn lake(cx: &mut Context<'_>, lake: &Object) -> Option<LakeTarget> {
     Some(LakeTarget { url, options })
 }
 
-/// Two keys of which one says nothing without the other.
+/// Adds a fault if only one of two keys is present that need each other.
 fn both(cx: &mut Context<'_>, object: &Object, one: &str, other: &str) {
     for (here, missing) in [(one, other), (other, one)] {
         if object.has(here) && !object.has(missing) && !object.is_faulty(missing) {
@@ -159,7 +159,7 @@ fn both(cx: &mut Context<'_>, object: &Object, one: &str, other: &str) {
     }
 }
 
-/// A URL is shown wherever its service is named, so it must not hold a password.
+/// A URL is shown in messages about its service, so it must not contain a password.
 fn no_password_in(cx: &mut Context<'_>, object: &Object, key: &str, help: &str) -> Option<()> {
     let literal = object.setting(key).and_then(Setting::as_literal);
     if literal.and_then(|text| url::Url::parse(text).ok()).is_some_and(|url| url.password().is_some()) {

@@ -345,7 +345,7 @@ async fn json_has_the_columns_of_its_schema_or_one_text_or_is_learned() {
         project.catalog.topics[&topic("shop.notes")].clone()
     };
     let columns = |topic: &crate::Topic| {
-        let schema = crate::avro::bronze_schema_of(topic).expect("storable")?;
+        let schema = crate::columns::bronze_schema_of(topic).expect("storable")?;
         Some(schema.fields()[..2].iter().map(|f| f.name().clone()).collect::<Vec<_>>())
     };
     let declared = load_topic("{ value: json, schema: schemas/orders.avsc, key: [order_id] }").await;
@@ -406,9 +406,9 @@ async fn a_debezium_topic_gives_the_columns_of_after() {
     let items = &project.catalog.topics[&topic("lakepulse.cdc.items")];
     assert_eq!(items.table.to_string(), "bronze.cdc_items");
     assert_eq!(items.event_time.as_deref(), Some("source.ts_ms"));
-    let changes = crate::avro::changes_schema(
+    let changes = crate::columns::changes_schema(
         items,
-        &crate::avro::bronze_schema_of(items).expect("storable").expect("declared"),
+        &crate::columns::bronze_schema_of(items).expect("storable").expect("declared"),
     )
     .expect("an envelope");
     let names: Vec<&str> = changes.fields().iter().map(|field| field.name().as_str()).collect();

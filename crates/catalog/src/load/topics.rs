@@ -1,4 +1,4 @@
-//! `topics.yaml`: contracts of topics, each with the schemas it names.
+//! `topics.yaml`: contracts of topics, with the schemas they name.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -12,7 +12,7 @@ use super::contracts::{Contracts, Defaults, PARTITIONS};
 use super::files::Found;
 use super::settings::topic_defaults;
 use super::{Context, Learned, LearnedSchemas};
-use crate::avro::{self, AvroSchema};
+use crate::columns::{bronze_schema_of, record_columns, value_rows};
 use crate::fault::{Fault, did_you_mean};
 use crate::shape::files::TOPICS;
 use crate::shape::object::Object;
@@ -36,7 +36,7 @@ pub(super) fn read(
         defaults: root.object("defaults").map(Defaults::read).unwrap_or_default(),
         ..Contracts::default()
     };
-    let mut reader = Reader { cx, target, schemas, learned, contracts };
+    let mut reader = ContractReader { cx, target, schemas, learned, contracts };
     if let Some(topics) = root.object("topics") {
         for (name, line, object) in topics.objects() {
             if name.contains('*') {
@@ -55,14 +55,14 @@ pub(super) fn read(
     reader.contracts
 }
 
-struct Reader<'a, 'c> {
+struct ContractReader<'a, 'c> {
     cx: &'a mut Context<'c>,
     target: &'a TopicDefaults,
     schemas: Schemas,
     learned: &'a Learned,
     contracts: Contracts,
 }
-impl Reader<'_, '_> {
+impl ContractReader<'_, '_> {
     fn fault(&mut self, line: usize, message: impl Into<String>, help: impl Into<String>) {
         self.cx.faults.add_at(Path::new(FILE), line, message, help);
     }
@@ -130,7 +130,7 @@ impl Reader<'_, '_> {
         }
     }
 
-    /// What the keys say, before any schema is looked at.
+    /// The contract from the keys alone, without its schemas.
     fn contract(&self, name: TopicName, table: TableName, line: usize, object: &Object) -> Topic {
         let defaults = &self.contracts.defaults;
         let envelope = match object.text("envelope").or(defaults.envelope.as_deref()) {
@@ -143,7 +143,7 @@ impl Reader<'_, '_> {
             Some("bytes") => ValueFormat::Bytes,
             _ => ValueFormat::Avro,
         };
-        // What Kafka Connect's JSON converter writes, which is what Debezium runs in.
+        // The defaults of Kafka Connect's JSON converter, which Debezium uses.
         let is_connect = envelope != Envelope::None;
         let decimals = match object.text("decimals").or(defaults.decimals.as_deref()) {
             Some("base64") => DecimalForm::Base64,
@@ -201,7 +201,7 @@ impl Reader<'_, '_> {
                 .unwrap_or(PARTITIONS),
             replication: first(own.replication, self.target.replication, defaults.topic.replication)
                 .unwrap_or(1),
-            // Kafka's own default.
+            // Kafka's default.
             retention: retention.unwrap_or(Some(WEEK)),
             compatibility: compatibility.unwrap_or("backward_transitive").to_uppercase(),
             config,
@@ -209,7 +209,7 @@ impl Reader<'_, '_> {
         }
     }
 
-    /// The topic with the schemas it names or that were learned, and everything checked against them.
+    /// Adds the declared or learned schemas to a topic, and checks everything against them.
     fn with_schemas(&mut self, mut topic: Topic, line: usize, object: &Object) -> Option<Topic> {
         let value_at = object.text("schema").map(|path| (path, object.line_of("schema")));
         let key_at = object.text("key_schema").map(|path| (path, object.line_of("key_schema")));
@@ -247,8 +247,8 @@ impl Reader<'_, '_> {
         is_sound.then_some(learned)
     }
 
-    /// The topic with what others registered or sent. That is no part of the project: where it does not fit
-    /// what the project says of the topic, the topic stays unlearned and nothing else is touched.
+    /// Adds learned schemas to a topic. They are not part of the project: if they do not fit the contract, the
+    /// topic stays unlearned, and nothing else changes.
     fn with_learned(
         &mut self,
         topic: Topic,
@@ -282,7 +282,7 @@ impl Reader<'_, '_> {
         });
     }
 
-    /// Whether what is said of encodings can be true of such a topic.
+    /// Checks that the declared encodings are possible for such a topic.
     fn check_forms(&mut self, topic: &Topic, line: usize, object: &Object) -> bool {
         let before = self.cx.faults.len();
         if let Some(format) = topic.key_format.filter(|format| format.is_bare()) {
@@ -309,7 +309,7 @@ impl Reader<'_, '_> {
         self.cx.faults.len() == before
     }
 
-    /// A topic of which only the key's schema is known, or none.
+    /// A topic without a value schema; the key's schema may be known.
     fn without_value(
         &mut self,
         mut topic: Topic,
@@ -319,12 +319,12 @@ impl Reader<'_, '_> {
     ) -> Option<Topic> {
         if let Some(key) = key {
             if topic.key.is_empty() {
-                topic.key = avro::record_columns(&key).unwrap_or_default();
+                topic.key = record_columns(&key).unwrap_or_default();
             }
             topic.key_schema = Some(key.into());
         }
         if !topic.is_unlearned()
-            && let Err(error) = avro::bronze_schema_of(&topic)
+            && let Err(error) = bronze_schema_of(&topic)
         {
             self.explain(&error, &topic, "", line, object);
             return None;
@@ -348,7 +348,7 @@ impl Reader<'_, '_> {
         }
     }
 
-    /// Learned topics that only a pattern declares.
+    /// Adds learned topics that only a pattern matches.
     fn learn_patterns(&mut self) {
         for (name, schemas) in self.learned {
             if self.contracts.topics.contains_key(name) || self.contracts.broken.contains_key(name) {
@@ -357,7 +357,7 @@ impl Reader<'_, '_> {
             let Some(topic) = self.contracts.patterns.iter().find_map(|pattern| pattern.topic(name)) else {
                 continue;
             };
-            // Who makes topics on the broker knows nothing of each other's tables.
+            // Topics are created on the broker without regard to each other's tables.
             let taken = self.contracts.topics.values().find(|other| other.table == topic.table);
             if let Some(other) = taken {
                 let why = format!("topic `{}` has table `{}` already", other.name, topic.table);
@@ -395,7 +395,7 @@ impl Reader<'_, '_> {
     }
 }
 
-/// What a topic says of its columns that its schema does not bear out: line, fault and help.
+/// Columns in the contract that contradict the schema: line, fault and help.
 fn check_columns(topic: &Topic, value: &str, line: usize, object: &Object) -> Vec<(usize, String, String)> {
     let mut faults = Vec::new();
     let known = columns(topic, value);
@@ -404,17 +404,17 @@ fn check_columns(topic: &Topic, value: &str, line: usize, object: &Object) -> Ve
         let message = format!("column `{column}` of `partition_by` is not in the schema");
         faults.push((object.line_of("partition_by").max(line), message, help));
     }
-    if let (Some(path), Ok(schema)) = (&topic.event_time, AvroSchema::parse(value)) {
+    if let (Some(path), Ok(schema)) = (&topic.event_time, avro::Schema::parse(value)) {
         use arrow::datatypes::DataType::{Date32, Int64, Timestamp};
         let line = object.line_of("event_time").max(line);
-        match avro::type_at(&schema, path) {
+        match schema.type_at(path) {
             Some(Int64 | Date32 | Timestamp(..)) => {}
             Some(other) => {
                 let help = "name a timestamp, a date, or milliseconds since 1970".to_owned();
                 faults.push((line, format!("`event_time` `{path}` is of type {other}"), help));
             }
             None => {
-                let top = avro::record_columns(value).unwrap_or_default();
+                let top = record_columns(value).unwrap_or_default();
                 let first = path.split('.').next().unwrap_or_default();
                 let help = match top.iter().any(|column| column == first) {
                     true => format!("look for it in `{first}`"),
@@ -429,7 +429,7 @@ fn check_columns(topic: &Topic, value: &str, line: usize, object: &Object) -> Ve
 
 /// Names of the row's columns.
 fn columns(topic: &Topic, value: &str) -> Vec<String> {
-    let Ok(schema) = AvroSchema::parse(value) else { return Vec::new() };
-    let rows = avro::value_rows(topic, &schema);
-    rows.map(|record| record.fields.iter().map(|f| f.name.clone()).collect()).unwrap_or_default()
+    let Ok(schema) = avro::Schema::parse(value) else { return Vec::new() };
+    let rows = value_rows(topic, &schema);
+    rows.map(|record| record.names().map(str::to_owned).collect()).unwrap_or_default()
 }

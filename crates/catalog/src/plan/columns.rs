@@ -1,8 +1,8 @@
-//! What changed between two lists of columns.
+//! The differences between two lists of columns.
 
 use arrow::datatypes::{DataType, Field, Fields};
 
-/// Changes in words, by what they mean for a reader.
+/// Differences as phrases, by their meaning for a reader.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Columns {
     pub added: Vec<String>,
@@ -43,12 +43,12 @@ fn data_type(name: &str, from: &DataType, to: &DataType, found: &mut Columns) {
             let (DataType::Struct(from), DataType::Struct(to)) = (from.data_type(), to.data_type()) else {
                 return;
             };
-            // Key and value may be called otherwise in a file; their places say which is which.
+            // The fields of a map's entries may have other names in a file, so they are matched by position.
             for (from, to) in from.iter().zip(to) {
                 data_type(&format!("{name}{{}}"), from.data_type(), to.data_type(), found);
             }
         }
-        // A table may give texts and bytes back in another layout.
+        // A table may return strings and bytes in another layout.
         (DataType::Utf8View | DataType::LargeUtf8 | DataType::Utf8, DataType::Utf8)
         | (DataType::BinaryView | DataType::LargeBinary | DataType::Binary, DataType::Binary)
         | (DataType::Timestamp(..), DataType::Timestamp(..)) => {}

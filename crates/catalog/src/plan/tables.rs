@@ -6,11 +6,12 @@ use arrow::datatypes::Fields;
 
 use super::columns::compare;
 use super::{Class, Existing, ExistingTable, Object, Step, reached};
+use crate::columns::{bronze_schema_of, history_fields};
 use crate::models::HIDDEN;
 use crate::{KEEPS, READING};
-use crate::{Kind, Model, Project, Topic, avro};
+use crate::{Kind, Model, Project, Topic};
 
-/// Delta's property of a table whose changes other engines may read.
+/// Delta's property that lets other engines read the changes of a table.
 pub(super) const FEED: &str = "delta.enableChangeDataFeed";
 
 pub(super) fn steps(project: &Project, existing: &Existing) -> Vec<Step> {
@@ -26,7 +27,7 @@ fn foreign(project: &Project, table: &ExistingTable) -> Option<String> {
 }
 
 fn bronze_step(project: &Project, existing: &Existing, topic: &Topic) -> Option<Step> {
-    let wanted = avro::bronze_schema_of(topic).ok().flatten()?;
+    let wanted = bronze_schema_of(topic).ok().flatten()?;
     let step = |class, rebuild, changes, instead| Step {
         object: Object::Table(topic.table.clone()),
         class,
@@ -57,7 +58,7 @@ fn bronze_step(project: &Project, existing: &Existing, topic: &Topic) -> Option<
         let instead = Some("or name another table with `table:` in topics.yaml".to_owned());
         return Some(step(Class::Handover, false, changes, instead));
     }
-    // A column that is there and not declared came from a newer schema of the registry: it stays.
+    // An undeclared column in the table came from a newer schema of the registry, so it stays.
     let found = compare(there.schema.fields(), wanted.fields());
     if !found.altered.is_empty() {
         return Some(step(
@@ -73,7 +74,7 @@ fn bronze_step(project: &Project, existing: &Existing, topic: &Topic) -> Option<
     (!changes.is_empty()).then(|| step(class, false, changes, None))
 }
 
-/// What an edit of the contract means for records to come, and not for rows that are there.
+/// An edit of the contract that changes how future records are read, but not the existing rows.
 fn read_otherwise(topic: &Topic, there: &ExistingTable) -> Option<String> {
     let reading = topic.reading();
     let Some(before) = there.properties.get(READING) else {
@@ -135,7 +136,7 @@ fn model_step(project: &Project, existing: &Existing, model: &Model) -> Option<S
         return (!changes.is_empty()).then(|| step(Class::Metadata, false, changes, None));
     }
     let own = |fields: &Fields| -> Fields {
-        let history = avro::history_fields();
+        let history = history_fields();
         let hidden = |name: &str| {
             model.kind.is_silver()
                 && (HIDDEN.contains(&name) || history.iter().any(|field| field.name() == name))
@@ -163,7 +164,7 @@ fn model_step(project: &Project, existing: &Existing, model: &Model) -> Option<S
     Some(step(class, true, changes, None))
 }
 
-/// What is said about a table and not yet in it.
+/// Properties and descriptions that the table does not have yet.
 fn said(model: &Model, there: &ExistingTable) -> Vec<String> {
     let mut changes = Vec::new();
     if model.description.is_some() && model.description != there.description {

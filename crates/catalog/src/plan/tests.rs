@@ -5,7 +5,7 @@ use arrow::datatypes::{DataType, Field, Schema};
 use super::tables::FEED;
 use super::*;
 use crate::load::fixture::{self, Files, valid};
-use crate::{Kind, avro};
+use crate::{Kind, columns};
 
 async fn project(files: &Files) -> Project {
     let dir = files.write();
@@ -51,7 +51,7 @@ fn applied(project: &Project) -> Existing {
         bytes: None,
     };
     for topic in project.catalog.topics.values() {
-        let schema = avro::bronze_schema_of(topic).expect("storable").expect("declared");
+        let schema = columns::bronze_schema_of(topic).expect("storable").expect("declared");
         let mut made = table(schema, None);
         made.properties.insert(crate::READING.to_owned(), topic.reading());
         made.properties.insert(crate::KEEPS.to_owned(), topic.name.to_string());

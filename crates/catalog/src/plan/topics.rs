@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use avro::Compat;
 use model::TopicName;
 
 use super::{Class, Existing, ExistingTopic, Object, Reached, Step, reached};
-use crate::avro::{self, Compat};
 use crate::{Envelope, KeyFormat, Project, Topic, ValueFormat};
 
 pub(super) fn steps(project: &Project, existing: &Existing) -> Vec<Step> {
-    let wanted: Vec<Wanted<'_>> = wanted(project);
+    let wanted: Vec<DeclaredTopic<'_>> = wanted(project);
     let (mut topics, mut subjects) = (Vec::new(), Vec::new());
     for wanted in &wanted {
         let downstream = || wanted.downstream(project, existing);
@@ -24,13 +24,13 @@ pub(super) fn steps(project: &Project, existing: &Existing) -> Vec<Step> {
     topics
 }
 
-/// What bronze reads and what gold publishes, alike.
-struct Wanted<'a> {
+/// A topic that should exist: read by bronze, or published by gold.
+struct DeclaredTopic<'a> {
     name: &'a TopicName,
     partitions: i32,
     /// Whether the number of partitions may be raised to the declared one.
     declared: bool,
-    /// Whether a key's records keep their order when it moves to another partition.
+    /// Whether the records of a key keep their order if the key moves to another partition.
     ordered: bool,
     replication: i32,
     config: &'a BTreeMap<String, String>,
@@ -41,7 +41,7 @@ struct Wanted<'a> {
     /// Whether this project writes its records.
     is_ours: bool,
 }
-impl Wanted<'_> {
+impl DeclaredTopic<'_> {
     fn downstream(&self, project: &Project, existing: &Existing) -> Vec<Reached> {
         let Some(topic) = self.read else { return Vec::new() };
         let there = existing.tables.get(&topic.table);
@@ -51,7 +51,7 @@ impl Wanted<'_> {
     }
 }
 
-fn wanted(project: &Project) -> Vec<Wanted<'_>> {
+fn wanted(project: &Project) -> Vec<DeclaredTopic<'_>> {
     let sequenced = |topic: &Topic| {
         let mut readers = project.catalog.models.values().filter(|m| m.source.as_ref() == Some(&topic.table));
         readers.all(|model| model.sequence_by.is_some())
@@ -60,12 +60,13 @@ fn wanted(project: &Project) -> Vec<Wanted<'_>> {
         let mut streams = project.catalog.sources.values().flat_map(|source| source.streams.values());
         streams.any(|stream| *stream == topic.name)
     };
-    // A position of the commit orders over partitions; that of another Debezium is the row's and does not.
+    // The position of a commit orders events across partitions. A foreign Debezium sends the position of the
+    // row, which does not.
     let by_commit = |topic: &Topic| {
         let mut ours = project.catalog.sources.values().filter(|source| source.gives_commits());
         topic.envelope == Envelope::Debezium && ours.any(|s| s.streams.values().any(|fed| *fed == topic.name))
     };
-    let read = project.catalog.topics.values().map(|topic| Wanted {
+    let read = project.catalog.topics.values().map(|topic| DeclaredTopic {
         name: &topic.name,
         partitions: topic.partitions,
         declared: project.catalog.sized.contains(&topic.name),
@@ -73,7 +74,7 @@ fn wanted(project: &Project) -> Vec<Wanted<'_>> {
         replication: topic.replication,
         config: &topic.config,
         compatibility: &topic.compatibility,
-        // What was learned of others' records is theirs to register.
+        // A schema that was learned from the records of others is not ours to register.
         key_schema: topic.key_schema.as_deref().filter(|_| topic.declared).filter(|_| {
             match topic.key_format {
                 None => topic.value == ValueFormat::Avro,
@@ -87,7 +88,7 @@ fn wanted(project: &Project) -> Vec<Wanted<'_>> {
         read: Some(topic),
         is_ours: is_fed(topic),
     });
-    let published = project.catalog.published.values().map(|topic| Wanted {
+    let published = project.catalog.published.values().map(|topic| DeclaredTopic {
         name: &topic.name,
         partitions: topic.partitions,
         declared: false,
@@ -104,7 +105,7 @@ fn wanted(project: &Project) -> Vec<Wanted<'_>> {
 }
 
 fn topic_step(
-    wanted: &Wanted<'_>,
+    wanted: &DeclaredTopic<'_>,
     existing: Option<&ExistingTopic>,
     downstream: impl Fn() -> Vec<Reached>,
 ) -> Option<Step> {
@@ -145,7 +146,7 @@ fn topic_step(
 }
 
 fn subject_step(
-    wanted: &Wanted<'_>,
+    wanted: &DeclaredTopic<'_>,
     subject: String,
     is_key: bool,
     schema: &str,
@@ -168,8 +169,8 @@ fn subject_step(
     if let Some(level) = existing.compatibility.as_deref().filter(|level| *level != wanted.compatibility) {
         changes.push(format!("compatibility from {level} to {}", wanted.compatibility));
     }
-    // Records of others come by their schema. Where the declared one is another way to read them, it holds
-    // for the table and says nothing of the topic.
+    // The records of others come in their own schema. If the declared one is only another way to read them, it
+    // applies to the table and does not change the topic.
     let difference = avro::compatibility(&existing.schema, schema);
     if !wanted.is_ours
         && matches!(difference, Ok(Compat::Incompatible(_)))

@@ -12,7 +12,7 @@ use super::{Shape, Type, yaml};
 use crate::fault::{Faults, did_you_mean};
 use crate::setting::{Nature, Setting};
 
-/// Reads the mapping that `text` is, `first_line` of `file` on. `dir` is the project's folder.
+/// Reads the mapping in `text`, which begins on `first_line` of `file`. `dir` is the project's folder.
 pub(crate) fn read(
     text: &str,
     shape: &'static Shape,
@@ -26,7 +26,7 @@ pub(crate) fn read(
     Some(checker.object(&node, shape, 1))
 }
 
-/// Reads a mapping that was kept as [`Type::Any`] against a shape that another key chose.
+/// Reads a mapping that was kept as [`Type::Any`], with a shape that another key chose.
 pub(crate) fn reread(
     text: &str,
     under: &str,
@@ -35,7 +35,7 @@ pub(crate) fn reread(
     dir: &Path,
     faults: &mut Faults,
 ) -> Option<Object> {
-    // The text was parsed before, so whatever is wrong with it as YAML is told already.
+    // The text was parsed before, so its YAML faults are already reported.
     let node = yaml::parse(text, file, 1, &mut Faults::default())?;
     let mut checker = Checker { file, shift: 0, dir, faults };
     match node.get_node(under) {
@@ -57,7 +57,7 @@ pub(crate) fn reread(
     }
 }
 
-/// Lines of nodes count from the text's first; `shift` makes them those of the file.
+/// Lines of nodes count from the text's first line; `shift` converts them to lines of the file.
 struct Checker<'a> {
     file: &'a Path,
     shift: usize,
@@ -134,7 +134,7 @@ impl Checker<'_> {
                 }
                 Some(Value::List(list))
             }
-            // An empty block: `topics:` with everything below it commented out.
+            // An empty block: for example `topics:` with all entries commented out.
             (Type::Object(shape), Node::Scalar(scalar)) if is_null(scalar) => {
                 let empty = MarkedMappingNode::new_empty(*scalar.span());
                 Some(Value::Object(self.object(&empty, shape, at)))
@@ -178,7 +178,7 @@ impl Checker<'_> {
             return None;
         }
         let text = match kind {
-            // A tab or a space is a character too.
+            // A tab or a space is a character, too.
             Type::Character => scalar.as_str(),
             _ => scalar.as_str().trim(),
         };
@@ -195,7 +195,7 @@ impl Checker<'_> {
         read.map_err(|(message, help)| self.fault(at, message, help)).ok()
     }
 
-    /// A setting, or what is wrong with it and what to write.
+    /// Parses a setting. The error has the fault and the help.
     fn setting(&self, text: &str, kind: &Type, name: &str) -> Result<Setting, (String, String)> {
         let nature = match kind {
             Type::Secret if is_secret(name) => Nature::Secret,
@@ -225,13 +225,13 @@ fn word(node: &Node) -> &'static str {
     }
 }
 
-/// A text of YAML as JSON.
+/// YAML text as JSON.
 #[cfg(test)]
 pub(crate) fn as_json(text: &str) -> Option<serde_json::Value> {
     marked_yaml::parse_yaml(0, text).ok().map(|node| json(&node))
 }
 
-/// A node as JSON: plain scalars by what they look like, quoted ones as text.
+/// A node as JSON. Plain scalars are converted by their form, quoted ones are strings.
 fn json(node: &Node) -> serde_json::Value {
     match node {
         Node::Mapping(mapping) => {

@@ -1,16 +1,16 @@
 //! The keys of `lakepulse.yaml`, `topics.yaml`, `sources/*.yaml`, a model's header and
 //! `<table>.test.yaml`.
 
-use super::{Key, Shape, Type, key, required};
+use super::{KeySpec, Shape, Type, key, required};
 
-const VERSION: Key = key("version", Type::Whole(1, 1), "Version of the file's format: 1.");
-const PARTITIONS: Key = key("partitions", Type::Whole(1, 10_000), "Number of partitions. Default: 6.");
-const REPLICATION: Key = key("replication", Type::Whole(1, 32), "Number of copies. Default: 1.");
-const CONFIG: Key =
+const VERSION: KeySpec = key("version", Type::Whole(1, 1), "Version of the file's format: 1.");
+const PARTITIONS: KeySpec = key("partitions", Type::Whole(1, 10_000), "Number of partitions. Default: 6.");
+const REPLICATION: KeySpec = key("replication", Type::Whole(1, 32), "Number of copies. Default: 1.");
+const CONFIG: KeySpec =
     key("config", Type::Map(&Type::Text), "Settings by Kafka's own names, such as `min.insync.replicas`.");
-const DESCRIPTION: Key = key("description", Type::Text, "What it is about.");
-const OWNER: Key = key("owner", Type::Text, "Whom to ask.");
-const TAGS: Key = key("tags", Type::List(&Type::Text), "Labels to select by.");
+const DESCRIPTION: KeySpec = key("description", Type::Text, "What it is about.");
+const OWNER: KeySpec = key("owner", Type::Text, "Whom to ask.");
+const TAGS: KeySpec = key("tags", Type::List(&Type::Text), "Labels to select by.");
 const NAMES: Type = Type::List(&Type::Text);
 
 /// `lakepulse.yaml`.
@@ -130,14 +130,14 @@ static GOLD: Shape = Shape {
     ],
 };
 const MANY: Type = Type::Whole(1, 1_000_000_000);
-const POLL: Key = key("poll", Type::Duration, "Look for new versions at least this often. Default: 1s.");
-const MEASURE: Key = key("measure", Type::Duration, "Take measures at most this often. Default: 10s.");
-const COMPACT_EVERY: Key = key(
+const POLL: KeySpec = key("poll", Type::Duration, "Look for new versions at least this often. Default: 1s.");
+const MEASURE: KeySpec = key("measure", Type::Duration, "Take measures at most this often. Default: 10s.");
+const COMPACT_EVERY: KeySpec = key(
     "compact_every",
     Type::Whole(1, 1_000_000),
     "Compact a table once in this many of its commits. Default: 32, bronze 64.",
 );
-const MAINTAIN: Key = key(
+const MAINTAIN: KeySpec = key(
     "maintain",
     Type::Duration,
     "Delete files and log entries that nothing needs this often. Default: 6h.",
@@ -181,9 +181,9 @@ static SECURITY: Shape = Shape {
         key("key_password", Type::Secret, "Password of the private key."),
     ],
 };
-const CA: Key = key("ca", Type::Path, "File of certificates to trust. Default: those of the system.");
-const CERTIFICATE: Key = key("certificate", Type::Path, "File of the client's certificate.");
-const KEY: Key = key("key", Type::Path, "File of the client's private key.");
+const CA: KeySpec = key("ca", Type::Path, "File of certificates to trust. Default: those of the system.");
+const CERTIFICATE: KeySpec = key("certificate", Type::Path, "File of the client's certificate.");
+const KEY: KeySpec = key("key", Type::Path, "File of the client's private key.");
 static REGISTRY: Shape = Shape {
     title: "schema registry",
     keys: &[
@@ -225,34 +225,34 @@ pub static TOPICS: Shape = Shape {
         ),
     ],
 };
-const ENVELOPE: Key = key(
+const ENVELOPE: KeySpec = key(
     "envelope",
     Type::Choice(&["none", "debezium", "debezium_flat"]),
     "What a value wraps around the row. Default: none.",
 );
-const VALUE: Key =
+const VALUE: KeySpec =
     key("value", Type::Choice(&["avro", "json", "bytes"]), "How a value is encoded. Default: avro.");
-const DECIMALS: Key = key(
+const DECIMALS: KeySpec = key(
     "decimals",
     Type::Choice(&["text", "base64"]),
     "What a text of JSON is where a decimal should stand: its digits, or base64 of its unscaled number. \
      Numbers are taken either way. Default: base64 in an envelope of Debezium, else text.",
 );
-const BYTES: Key = key(
+const BYTES: KeySpec = key(
     "bytes",
     Type::Choice(&["base64", "hex", "text"]),
     "How JSON and files hold bytes; as `text`, they are the text's own in UTF-8. Default: base64 in an \
      envelope of Debezium, else text.",
 );
-const KEY_FORMAT: Key = key(
+const KEY_FORMAT: KeySpec = key(
     "key_format",
     Type::Choice(&["avro", "json", "text", "long", "int", "uuid", "bytes"]),
     "How a key is encoded; all but avro and json hold one column. Default: avro where the registry's frame \
      says so, else json.",
 );
-const RETENTION: Key =
+const RETENTION: KeySpec =
     key("retention", Type::Retention, "How long Kafka keeps a record, or `forever`. Default: 7d.");
-const COMPATIBILITY: Key = key(
+const COMPATIBILITY: KeySpec = key(
     "compatibility",
     Type::Choice(&[
         "none",
@@ -350,7 +350,7 @@ pub static SOURCE: Shape = Shape {
         ),
     ],
 };
-/// Connectors that a source may name.
+/// The connectors that a source may name.
 pub const CONNECTORS: &[&str] = &["wwi-sim", "files", "postgres"];
 /// `settings:` of a `wwi-sim` source.
 pub static WWI_SIM: Shape = Shape {
@@ -410,7 +410,7 @@ pub static FILES: Shape = Shape {
         key("max_line_bytes", Type::Size, "A longer line, or CSV record, is a bad one. Default: 8MiB."),
     ],
 };
-/// Encodings that a file's text may have.
+/// The encodings of text files.
 pub const ENCODINGS: &[&str] =
     &["utf-8", "latin1", "iso-8859-1", "windows-1252", "utf-16", "utf-16le", "utf-16be"];
 /// `settings:` of a `postgres` source. Its streams are tables, `schema.table`.
@@ -517,6 +517,6 @@ static CASE: Shape = Shape {
     ],
 };
 
-/// Every shape that a file has as a whole, with the name its JSON Schema is saved under.
+/// The shape of every kind of file, with the name of its JSON Schema.
 pub const ALL: &[(&str, &Shape)] =
     &[("lakepulse", &PROJECT), ("topics", &TOPICS), ("source", &SOURCE), ("model", &MODEL), ("test", &TEST)];

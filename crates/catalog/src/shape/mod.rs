@@ -1,9 +1,9 @@
-//! The keys of every file, once: what may be written ([`files`]), how it is read, and (through
-//! [`crate::json_schema`]) what editors are told.
+//! The keys of every file, defined once: the allowed keys ([`files`]), how they are read, and, through
+//! [`crate::json_schema`], what editors show.
 //!
-//! A file's text becomes marked nodes, and the nodes, checked against their [`Shape`], an [`Object`] of
-//! typed values that remember their lines. Whatever is wrong becomes a fault and is left out of the
-//! object, so the rest of the file is still read and its faults are found in the same run.
+//! A file's text becomes nodes with lines. Checked against their [`Shape`], the nodes become an [`Object`] of
+//! typed values that remember their lines. Anything wrong becomes a fault and is left out of the object, so the
+//! rest of the file is still read and its faults are found in the same run.
 
 pub(crate) mod check;
 pub mod files;
@@ -14,46 +14,46 @@ pub(crate) mod yaml;
 /// A mapping with known keys.
 #[derive(Debug)]
 pub struct Shape {
-    /// What it describes: title of its JSON Schema.
+    /// The title of its JSON Schema.
     pub title: &'static str,
     /// Its keys.
-    pub keys: &'static [Key],
+    pub keys: &'static [KeySpec],
 }
 impl Shape {
-    /// The key of that name.
-    pub fn key(&self, name: &str) -> Option<&'static Key> {
+    /// The key with this name.
+    pub fn key(&self, name: &str) -> Option<&'static KeySpec> {
         self.keys.iter().find(|key| key.name == name)
     }
 }
 
 /// One key of a mapping.
 #[derive(Debug)]
-pub struct Key {
+pub struct KeySpec {
     /// As written.
     pub name: &'static str,
-    /// What may stand behind it.
+    /// The type of its value.
     pub kind: Type,
-    /// Whether it must be there.
+    /// Whether the key is required.
     pub required: bool,
-    /// What it says, in a sentence; the default among it.
+    /// What it does, in one sentence, with the default.
     pub doc: &'static str,
 }
 
-/// What a value may be.
+/// The type of a value.
 #[derive(Debug)]
 pub enum Type {
     /// Any text.
     Text,
-    /// A text that may hold `${env:X}` and `${file:…}`.
+    /// A text that may contain `${env:X}` and `${file:…}`.
     Setting,
-    /// A setting that is never shown, and never stands in the file itself. In a map, those whose names
-    /// say so are.
+    /// A setting that is never shown, and whose value is never in the file itself. In a map, the entries whose
+    /// names look like secrets.
     Secret,
-    /// A setting that is a path, below the project's folder unless absolute.
+    /// A setting that is a path, relative to the project's folder.
     Path,
-    /// true or false; `on` and `off` too.
+    /// true or false; also `on` and `off`.
     Flag,
-    /// A whole number between two bounds.
+    /// An integer between two bounds.
     Whole(i64, i64),
     /// Any number.
     Number,
@@ -65,7 +65,7 @@ pub enum Type {
     Retention,
     /// `128MiB`.
     Size,
-    /// One ASCII character other than a letter, a digit or the end of a line; `tab` and `none` too.
+    /// One ASCII character other than a letter, a digit or a line break; also `tab` and `none`.
     Character,
     /// One of these words.
     Choice(&'static [&'static str]),
@@ -73,17 +73,17 @@ pub enum Type {
     Topic,
     /// `schema.table`.
     Table,
-    /// A list; a single value stands for a list of one.
+    /// A list; a single value counts as a list of one.
     List(&'static Type),
     /// A mapping with free keys.
     Map(&'static Type),
     /// A mapping with known keys.
     Object(&'static Shape),
-    /// Whatever YAML can say.
+    /// Any YAML.
     Any,
 }
 
-/// What is wrong with a file's text as far as its own keys say; whatever else it names is not looked at.
+/// The faults of a file's text that its own keys show. References to other files are not checked.
 pub fn faults_of(text: &str, shape: &'static Shape) -> Vec<crate::Fault> {
     let mut faults = crate::fault::Faults::default();
     let nowhere = std::path::Path::new("");
@@ -92,9 +92,9 @@ pub fn faults_of(text: &str, shape: &'static Shape) -> Vec<crate::Fault> {
 }
 
 /// Shorthand for a table of keys.
-pub(crate) const fn key(name: &'static str, kind: Type, doc: &'static str) -> Key {
-    Key { name, kind, required: false, doc }
+pub(crate) const fn key(name: &'static str, kind: Type, doc: &'static str) -> KeySpec {
+    KeySpec { name, kind, required: false, doc }
 }
-pub(crate) const fn required(name: &'static str, kind: Type, doc: &'static str) -> Key {
-    Key { name, kind, required: true, doc }
+pub(crate) const fn required(name: &'static str, kind: Type, doc: &'static str) -> KeySpec {
+    KeySpec { name, kind, required: true, doc }
 }

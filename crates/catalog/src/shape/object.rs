@@ -7,10 +7,10 @@ use indexmap::IndexMap;
 use super::Shape;
 use crate::Setting;
 
-/// A checked mapping. Keys that had a fault are absent.
+/// A checked mapping. Keys with a fault are absent.
 #[derive(Debug, Clone)]
 pub(crate) struct Object {
-    /// `None` where keys are free.
+    /// `None` if keys are free.
     pub shape: Option<&'static Shape>,
     /// Line it begins on.
     pub line: usize,
@@ -54,11 +54,11 @@ impl Object {
     pub fn has(&self, key: &str) -> bool {
         self.value(key).is_some()
     }
-    /// Whether the key is there with a value that had a fault.
+    /// Whether the key exists with a value that had a fault.
     pub fn is_faulty(&self, key: &str) -> bool {
         self.faulty.iter().any(|faulty| faulty == key)
     }
-    /// Line of a key, or of the mapping where the key is absent.
+    /// Line of a key, or of the mapping if the key is absent.
     pub fn line_of(&self, key: &str) -> usize {
         self.entries.get(key).map_or(self.line, |entry| entry.line)
     }
@@ -89,11 +89,11 @@ impl Object {
             _ => None,
         }
     }
-    /// A whole number whose bounds, in the table of keys, are those of `i32`.
+    /// An integer whose bounds, in the table of keys, are those of `i32`.
     pub fn small(&self, key: &str) -> Option<i32> {
         self.whole(key).and_then(|whole| i32::try_from(whole).ok())
     }
-    /// A whole number whose least value, in the table of keys, is not negative.
+    /// An integer whose minimum, in the table of keys, is not negative.
     pub fn count(&self, key: &str) -> Option<u64> {
         self.whole(key).and_then(|whole| u64::try_from(whole).ok())
     }
@@ -141,11 +141,11 @@ impl Object {
             _ => &[],
         }
     }
-    /// The texts of a list.
+    /// The strings of a list.
     pub fn texts(&self, key: &str) -> Vec<String> {
         self.list(key).iter().filter_map(|entry| entry.text().map(str::to_owned)).collect()
     }
-    /// Keys, their lines and the mappings behind them.
+    /// Keys with their lines, and the mappings they hold.
     pub fn objects(&self) -> impl Iterator<Item = (&String, usize, &Self)> {
         self.entries.iter().filter_map(|(key, entry)| match &entry.value {
             Value::Object(object) => Some((key, entry.line, object)),

@@ -1,4 +1,4 @@
-//! One value: what its text means, and how its type is called in a fault.
+//! Single values: parsing them, and naming their types in faults.
 
 use std::time::Duration;
 
@@ -8,8 +8,8 @@ use super::Type;
 use super::object::Value;
 use crate::fault::listed;
 
-/// Whether a setting of this name holds a secret, by the words of librdkafka's and object_store's names.
-/// What only says where one is found may be shown.
+/// Whether a setting of this name holds a secret, judged by the words in librdkafka's and object_store's names.
+/// Settings that only say where a secret is may be shown.
 pub(super) fn is_secret(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     let words: Vec<&str> = name.split(|c: char| !c.is_ascii_alphanumeric()).collect();
@@ -65,13 +65,13 @@ pub(super) fn parse(text: &str, kind: &Type) -> Option<Value> {
     })
 }
 
-/// Longer than nothing, at most a thousand years: sums of two never overflow.
+/// A positive duration of at most a thousand years, so that the sum of two never overflows.
 fn duration(text: &str) -> Option<Duration> {
     let most = Duration::from_secs(1000 * 366 * 86_400);
     humantime::parse_duration(text).ok().filter(|duration| !duration.is_zero() && *duration <= most)
 }
 
-/// A tab may be written as such, by its word, or as YAML's `\t`.
+/// A tab may be written as a tab, as `tab`, or as YAML's `\t`.
 fn character(text: &str) -> Option<&str> {
     match text {
         "none" => Some(text),

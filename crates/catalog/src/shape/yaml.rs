@@ -1,4 +1,5 @@
-//! Text to marked nodes. The parser stops at its first error, so broken YAML is one fault a file.
+//! Parses text into nodes with lines. The parser stops at its first error, so broken YAML gives one fault per
+//! file.
 
 use std::path::Path;
 
@@ -7,11 +8,12 @@ use marked_yaml::{LoadError, LoaderOptions, Marker, Node};
 
 use crate::fault::Faults;
 
-/// A longer file is a mistake, and a deeper one would exhaust the parser's stack.
+/// A longer file is a mistake. A deeper one would exhaust the parser's stack.
 const MAX_BYTES: usize = 8 << 20;
 const MAX_INDENT: usize = 160;
 
-/// Parses `text`, whose first line is `first_line` of `file`. A fault and `None` when it is no mapping.
+/// Parses `text`, whose first line is `first_line` of `file`. Adds a fault and returns `None` if it is not a
+/// mapping.
 pub(crate) fn parse(
     text: &str,
     file: &Path,
@@ -23,7 +25,7 @@ pub(crate) fn parse(
         faults.add_at(file, first_line, "the file is larger than 8 MiB", "split it");
         return None;
     }
-    // Block nesting is as deep as the run of indents and indicators that opens a line is long.
+    // The depth of block nesting is at most the length of the indents and indicators at the start of a line.
     let indent = |line: &str| line.find(|c: char| !matches!(c, ' ' | '-' | '?' | ':')).unwrap_or(line.len());
     if let Some(line) = text.lines().position(|line| indent(line) > MAX_INDENT) {
         faults.add_at(file, line + first_line, "nested too deeply", "indent by less than 160 columns");

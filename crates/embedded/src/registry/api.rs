@@ -1,5 +1,5 @@
-//! The REST API over the state. What changes it is JSON and says so, and does not come from a web page;
-//! Confluent's content type is returned.
+//! The REST API over the state. A request that changes it must have a JSON content type and must not come from
+//! a web page. Answers have Confluent's content type.
 
 use std::sync::Arc;
 
@@ -14,14 +14,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
 use super::compat::Level;
-use super::refusal::Refusal;
-use super::schemas::{Key, Reference, Value, Version};
+use super::error::ApiError;
+use super::schemas::{Reference, SchemaKey, SchemaValue, SchemaVersion};
 use super::subjects::{Candidate, Registering};
-use super::{Registry, Shared};
+use super::{RegistryState, Shared};
 
 const CONTENT_TYPE: &str = "application/vnd.schemaregistry.v1+json";
 
-type Answer = Result<Response<Body>, Refusal>;
+type Answer = Result<Response<Body>, ApiError>;
 
 /// All routes.
 pub(super) fn router(shared: Shared) -> Router {
@@ -46,24 +46,24 @@ pub(super) fn router(shared: Shared) -> Router {
         .layer(from_fn(guarded))
 }
 
-/// Lets a change through only if no web page can have sent it.
+/// Accepts a change only if no web page can have sent it.
 ///
-/// The registry listens on this machine alone and asks nobody for a password, but a browser on it fetches
-/// what any page says. A browser names the page's origin with every such request, and sends JSON only after
-/// it has asked whether it may, which nobody here answers.
+/// The registry listens on this machine only and has no password, but a browser on it sends whatever requests a
+/// page makes. A browser adds the page's origin to every such request, and it sends JSON only after a preflight
+/// request, which this API never answers.
 async fn guarded(request: Request, next: Next) -> Response<Body> {
-    match judged(request.method(), request.headers()) {
+    match check_origin(request.method(), request.headers()) {
         Ok(()) => next.run(request).await,
-        Err(refusal) => refusal.into_response(),
+        Err(error) => error.into_response(),
     }
 }
 
-fn judged(method: &Method, headers: &HeaderMap) -> Result<(), Refusal> {
+fn check_origin(method: &Method, headers: &HeaderMap) -> Result<(), ApiError> {
     if [Method::GET, Method::HEAD].contains(method) {
         return Ok(());
     }
     if let Some(origin) = headers.get(header::ORIGIN) {
-        return Err(Refusal::WebPage(String::from_utf8_lossy(origin.as_bytes()).into_owned()));
+        return Err(ApiError::WebPage(String::from_utf8_lossy(origin.as_bytes()).into_owned()));
     }
     if method == Method::DELETE {
         return Ok(());
@@ -73,10 +73,10 @@ fn judged(method: &Method, headers: &HeaderMap) -> Result<(), Refusal> {
     let essence = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     let json = essence == "application/json"
         || (essence.starts_with("application/vnd.schemaregistry") && essence.ends_with("+json"));
-    if json { Ok(()) } else { Err(Refusal::NotJson(kind.into_owned())) }
+    if json { Ok(()) } else { Err(ApiError::NotJson(kind.into_owned())) }
 }
 
-/// A response as clients of a schema registry expect it.
+/// A response in the form that clients of a schema registry expect.
 pub(super) fn answer(status: StatusCode, body: &impl Serialize) -> Response<Body> {
     let body = serde_json::to_vec(body).unwrap_or_default();
     let mut response = Response::new(Body::from(body));
@@ -89,7 +89,7 @@ fn ok(body: &impl Serialize) -> Answer {
     Ok(answer(StatusCode::OK, body))
 }
 
-/// Switches in the query string. Unknown ones are ignored, as Confluent's registry does.
+/// Switches in the query string. Unknown ones are ignored, as in Confluent's registry.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct Switches {
@@ -109,29 +109,29 @@ struct Sent {
     references: Option<Vec<Reference>>,
 }
 
-fn read<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Refusal> {
-    serde_json::from_slice(body).map_err(|error| Refusal::BadRequest(error.to_string()))
+fn read<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, ApiError> {
+    serde_json::from_slice(body).map_err(|error| ApiError::BadRequest(error.to_string()))
 }
 
-fn candidate(body: &[u8]) -> Result<Candidate, Refusal> {
+fn candidate(body: &[u8]) -> Result<Candidate, ApiError> {
     let sent: Sent = read(body)?;
     match sent.schema_type.as_deref() {
         None | Some("AVRO" | "avro") => {}
         Some(other) => {
-            return Err(Refusal::BadSchema(format!("type {other} is not served here, only AVRO is")));
+            return Err(ApiError::BadSchema(format!("type {other} is not served here, only AVRO is")));
         }
     }
     let schema = sent.schema.filter(|schema| !schema.is_empty());
-    let schema = schema.ok_or_else(|| Refusal::BadSchema("the request has no `schema`".to_owned()))?;
+    let schema = schema.ok_or_else(|| ApiError::BadSchema("the request has no `schema`".to_owned()))?;
     Ok(Candidate { schema: schema.into(), references: sent.references.unwrap_or_default() })
 }
 
-fn id(text: &str) -> Result<u32, Refusal> {
-    text.parse().map_err(|_| Refusal::NoSchema(text.to_owned()))
+fn id(text: &str) -> Result<u32, ApiError> {
+    text.parse().map_err(|_| ApiError::NoSchema(text.to_owned()))
 }
 
-fn describe(version: &Version) -> Json {
-    let Version { subject, version, id, schema, references, .. } = version;
+fn describe(version: &SchemaVersion) -> Json {
+    let SchemaVersion { subject, version, id, schema, references, .. } = version;
     let mut body = json!({ "subject": subject, "version": version, "id": id, "schema": schema });
     if !references.is_empty() {
         body["references"] = json!(references);
@@ -139,11 +139,11 @@ fn describe(version: &Version) -> Json {
     body
 }
 
-impl Registry {
-    /// Writes, then applies.
-    fn change(&mut self, key: &Key, value: Option<&Value>) -> Result<(), Refusal> {
-        self.topic.append(key, value).map_err(|refusal| Refusal::Store(format!("{refusal:?}")))?;
-        self.subjects.apply(key, value).map_err(Refusal::Store)
+impl RegistryState {
+    /// Writes the change to the topic, then applies it.
+    fn change(&mut self, key: &SchemaKey, value: Option<&SchemaValue>) -> Result<(), ApiError> {
+        self.topic.append(key, value).map_err(|refusal| ApiError::Store(format!("{refusal:?}")))?;
+        self.subjects.apply(key, value).map_err(ApiError::Store)
     }
 
     fn set_level(&mut self, subject: Option<String>, body: &[u8]) -> Answer {
@@ -152,9 +152,9 @@ impl Registry {
             compatibility: String,
         }
         let Wish { compatibility } = read(body)?;
-        let level = Level::parse(&compatibility).ok_or(Refusal::BadLevel(compatibility))?;
-        let value = Value::Config { compatibility_level: level.name().to_owned() };
-        self.change(&Key::Config { subject, magic: 0 }, Some(&value))?;
+        let level = Level::parse(&compatibility).ok_or(ApiError::BadLevel(compatibility))?;
+        let value = SchemaValue::Config { compatibility_level: level.name().to_owned() };
+        self.change(&SchemaKey::Config { subject, magic: 0 }, Some(&value))?;
         ok(&json!({ "compatibility": level.name() }))
     }
 }
@@ -192,8 +192,8 @@ async fn register(State(shared): State<Shared>, Path(subject): Path<String>, bod
         Registering::Known(id) => id,
         Registering::New(version) => {
             let id = version.id;
-            let key = Key::Schema { subject, version: version.version, magic: 1 };
-            registry.change(&key, Some(&Value::Schema(version)))?;
+            let key = SchemaKey::Schema { subject, version: version.version, magic: 1 };
+            registry.change(&key, Some(&SchemaValue::Schema(version)))?;
             id
         }
     };
@@ -213,28 +213,28 @@ async fn delete_subject(
     let mut registry = shared.lock();
     let deleted = registry.subjects.is_deleted(&subject);
     let numbers: Vec<u32> = match (deleted, switches.permanent) {
-        (true, false) => return Err(Refusal::DeletedBefore(subject)),
+        (true, false) => return Err(ApiError::DeletedBefore(subject)),
         (true, true) => registry.subjects.all_numbers(&subject),
         (false, _) => registry.subjects.versions(&subject)?.iter().map(|version| version.version).collect(),
     };
     if switches.permanent && !deleted {
-        return Err(Refusal::NotDeletedFirst(subject));
+        return Err(ApiError::NotDeletedFirst(subject));
     }
     if switches.permanent {
         for version in &numbers {
-            let key = Key::Schema { subject: subject.clone(), version: *version, magic: 1 };
+            let key = SchemaKey::Schema { subject: subject.clone(), version: *version, magic: 1 };
             registry.change(&key, None)?;
         }
     } else if let Some(version) = numbers.last().copied() {
-        let key = Key::DeleteSubject { subject: subject.clone(), magic: 0 };
-        registry.change(&key, Some(&Value::DeleteSubject { subject, version }))?;
+        let key = SchemaKey::DeleteSubject { subject: subject.clone(), magic: 0 };
+        registry.change(&key, Some(&SchemaValue::DeleteSubject { subject, version }))?;
     }
     ok(&numbers)
 }
 
 async fn schema(State(shared): State<Shared>, Path(text): Path<String>) -> Answer {
     let registry = shared.lock();
-    let schema = registry.subjects.schema(id(&text)?).ok_or(Refusal::NoSchema(text))?;
+    let schema = registry.subjects.schema(id(&text)?).ok_or(ApiError::NoSchema(text))?;
     let mut body = json!({ "schema": schema.schema });
     if !schema.references.is_empty() {
         body["references"] = json!(schema.references);
@@ -244,7 +244,7 @@ async fn schema(State(shared): State<Shared>, Path(text): Path<String>) -> Answe
 
 async fn schema_text(State(shared): State<Shared>, Path(text): Path<String>) -> Answer {
     let registry = shared.lock();
-    let schema = registry.subjects.schema(id(&text)?).ok_or(Refusal::NoSchema(text))?;
+    let schema = registry.subjects.schema(id(&text)?).ok_or(ApiError::NoSchema(text))?;
     let mut response = answer(StatusCode::OK, &Json::Null);
     *response.body_mut() = Body::from(schema.schema.to_string());
     Ok(response)
@@ -253,7 +253,7 @@ async fn schema_text(State(shared): State<Shared>, Path(text): Path<String>) -> 
 async fn places(State(shared): State<Shared>, Path(text): Path<String>) -> Answer {
     let registry = shared.lock();
     let id = id(&text)?;
-    registry.subjects.schema(id).ok_or(Refusal::NoSchema(text))?;
+    registry.subjects.schema(id).ok_or(ApiError::NoSchema(text))?;
     let places = registry.subjects.places(id);
     let places = places.iter().map(|place| json!({ "subject": place.subject, "version": place.version }));
     ok(&places.collect::<Vec<_>>())
@@ -262,7 +262,7 @@ async fn places(State(shared): State<Shared>, Path(text): Path<String>) -> Answe
 async fn subjects_of(State(shared): State<Shared>, Path(text): Path<String>) -> Answer {
     let registry = shared.lock();
     let id = id(&text)?;
-    registry.subjects.schema(id).ok_or(Refusal::NoSchema(text))?;
+    registry.subjects.schema(id).ok_or(ApiError::NoSchema(text))?;
     ok(&registry.subjects.places(id).iter().map(|place| &place.subject).collect::<Vec<_>>())
 }
 
@@ -314,7 +314,7 @@ async fn subject_level(
     let registry = shared.lock();
     let level = match registry.subjects.own_level(&subject) {
         None if switches.default_to_global => registry.subjects.level(None),
-        None => return Err(Refusal::NoLevel(subject)),
+        None => return Err(ApiError::NoLevel(subject)),
         Some(level) => level,
     };
     ok(&json!({ "compatibilityLevel": level.name() }))
@@ -326,8 +326,8 @@ async fn set_subject_level(State(shared): State<Shared>, Path(subject): Path<Str
 
 async fn unset_subject_level(State(shared): State<Shared>, Path(subject): Path<String>) -> Answer {
     let mut registry = shared.lock();
-    let level = registry.subjects.own_level(&subject).ok_or_else(|| Refusal::NoLevel(subject.clone()))?;
-    registry.change(&Key::Config { subject: Some(subject), magic: 0 }, None)?;
+    let level = registry.subjects.own_level(&subject).ok_or_else(|| ApiError::NoLevel(subject.clone()))?;
+    registry.change(&SchemaKey::Config { subject: Some(subject), magic: 0 }, None)?;
     ok(&json!({ "compatibilityLevel": level.name() }))
 }
 
@@ -358,7 +358,7 @@ mod tests {
         let headers = headers
             .iter()
             .map(|(name, value)| (header::HeaderName::from_static(name), HeaderValue::from_static(value)));
-        let judged = judged(&method, &headers.collect());
-        assert_eq!(judged.err().map_or(0, |refusal| refusal.code()), code);
+        let checked = check_origin(&method, &headers.collect());
+        assert_eq!(checked.err().map_or(0, |error| error.code()), code);
     }
 }

@@ -1,4 +1,5 @@
-//! May a schema follow others? Avro's resolution rules, asked in the direction the level demands.
+//! Whether a schema may follow others: Avro's resolution rules, applied in the direction that the level
+//! demands.
 
 use apache_avro::Schema;
 use apache_avro::schema_compatibility::{Compatibility, SchemaCompatibility};
@@ -13,9 +14,9 @@ pub(super) struct Level {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Direction {
     None,
-    /// Readers of the new schema read what was written with the old.
+    /// Readers of the new schema can read what was written with the old one.
     Backward,
-    /// Readers of the old read what is written with the new.
+    /// Readers of the old schema can read what is written with the new one.
     Forward,
     Full,
 }
@@ -27,7 +28,7 @@ impl Default for Level {
 }
 
 impl Level {
-    /// Reads Confluent's name of a level, in any case.
+    /// Parses Confluent's name of a level, in any case.
     pub(super) fn parse(name: &str) -> Option<Self> {
         let name = name.to_uppercase();
         let (base, transitive) = match name.strip_suffix("_TRANSITIVE") {
@@ -44,7 +45,7 @@ impl Level {
         Some(Self { direction, transitive })
     }
 
-    /// Its name.
+    /// Confluent's name.
     pub(super) fn name(self) -> &'static str {
         match (self.direction, self.transitive) {
             (Direction::None, _) => "NONE",
@@ -57,7 +58,8 @@ impl Level {
         }
     }
 
-    /// Why `new` may not follow `old`, which are (version, schema), oldest first; empty if it may.
+    /// The reasons why `new` may not follow `old`; empty if it may. `old` has (version, schema) pairs, oldest
+    /// first.
     pub(super) fn check(self, new: &Schema, old: &[(u32, Schema)]) -> Vec<String> {
         let old = if self.transitive { old } else { &old[old.len().saturating_sub(1)..] };
         let mut reasons = Vec::new();
@@ -81,14 +83,14 @@ impl Level {
     }
 }
 
-/// Why data of `writer` cannot all be read as `reader`.
+/// Why `reader` cannot read all data of `writer`.
 fn obstacle(writer: &Schema, reader: &Schema) -> Option<String> {
     match SchemaCompatibility::can_read(writer, reader) {
         Ok(Compatibility::Full) => None,
         Ok(Compatibility::Partial) => Some(
             "an enum symbol or a branch of a union that may be written is unknown to the reader".to_owned(),
         ),
-        // Its debug form is its message with the messages of its causes.
+        // The debug form has the message and the messages of its causes.
         Err(error) => Some(format!("{error:?}")),
     }
 }

@@ -1,13 +1,13 @@
 //! The embedded schema registry: the part of Confluent's REST API that clients and common tools use.
 //!
-//! Its state is a fold of the compacted topic `_schemas` of the embedded broker, in Confluent's own
-//! layout, and is folded again at every start. A change is judged, written to the topic, applied, and
-//! only then answered, one at a time: a registry killed at any point has all it answered, and at most
-//! one change nobody heard of.
+//! Its state is a fold of the compacted topic `_schemas` of the embedded broker, in Confluent's own layout. It
+//! is folded again at every start. A change is checked, written to the topic, applied, and only then answered,
+//! one at a time. So a registry that is killed at any point has everything it answered, and at most one change
+//! that it did not answer.
 
 mod api;
 mod compat;
-mod refusal;
+mod error;
 mod schemas;
 mod subjects;
 
@@ -21,19 +21,19 @@ use tokio_util::sync::CancellationToken;
 
 use super::Error;
 use super::store::Store;
-use schemas::Topic;
+use schemas::SchemaTopic;
 use subjects::Subjects;
 
 /// How long open requests may take when the registry stops.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// What the requests share.
-type Shared = Arc<Mutex<Registry>>;
+/// State that the request handlers share.
+type Shared = Arc<Mutex<RegistryState>>;
 
-/// State and the topic it is kept on.
-struct Registry {
+/// The state and the topic that stores it.
+struct RegistryState {
     subjects: Subjects,
-    topic: Topic,
+    topic: SchemaTopic,
 }
 
 /// A running registry.
@@ -43,14 +43,14 @@ pub(super) struct Server {
 }
 
 impl Server {
-    /// Folds the topic and answers on `listener`.
+    /// Folds the topic, and starts to answer on `listener`.
     pub(super) fn start(listener: TcpListener, store: &Store) -> Result<Self, Error> {
-        let topic = Topic::open(store)?;
+        let topic = SchemaTopic::open(store)?;
         let mut subjects = Subjects::default();
         for (key, value) in topic.records()? {
             subjects.apply(&key, value.as_ref()).map_err(|reason| Error::Schemas { reason })?;
         }
-        let shared = Arc::new(Mutex::new(Registry { subjects, topic }));
+        let shared = Arc::new(Mutex::new(RegistryState { subjects, topic }));
         let stop = CancellationToken::new();
         let stopped = stop.clone().cancelled_owned();
         let task = runtime::tasks::spawn("embedded registry", async move {

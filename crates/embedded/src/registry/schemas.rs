@@ -1,4 +1,4 @@
-//! The topic `_schemas`, written and read in place: broker and registry are one process.
+//! The topic `_schemas`, accessed directly: broker and registry are in one process.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,40 +13,40 @@ use crate::store::{Refusal, Store, now, single};
 const NAME: &str = "_schemas";
 const READ: usize = 1 << 20;
 
-/// Key of a record, as Confluent writes it.
+/// SchemaKey of a record, as Confluent writes it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "keytype")]
-pub(super) enum Key {
+pub(super) enum SchemaKey {
     /// A version of a subject.
     #[serde(rename = "SCHEMA")]
     Schema { subject: String, version: u32, magic: u8 },
-    /// A compatibility level: a subject's, or everyone's.
+    /// A compatibility level: of a subject, or the global one.
     #[serde(rename = "CONFIG")]
     Config { subject: Option<String>, magic: u8 },
-    /// Versions of a subject up to one are gone.
+    /// All versions of a subject up to one are deleted.
     #[serde(rename = "DELETE_SUBJECT")]
     DeleteSubject { subject: String, magic: u8 },
-    /// Anything a real registry writes that means nothing here.
+    /// Any other record of a real registry. It has no effect here.
     #[serde(other, rename = "NOOP")]
     Noop,
 }
 
-/// Value of a record; nothing in the topic means it never was.
+/// SchemaValue of a record. A tombstone removes the record for good.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
-pub(super) enum Value {
-    /// Of [`Key::Schema`].
-    Schema(Version),
-    /// Of [`Key::Config`].
+pub(super) enum SchemaValue {
+    /// Of [`SchemaKey::Schema`].
+    Schema(SchemaVersion),
+    /// Of [`SchemaKey::Config`].
     #[serde(rename_all = "camelCase")]
     Config { compatibility_level: String },
-    /// Of [`Key::DeleteSubject`].
+    /// Of [`SchemaKey::DeleteSubject`].
     DeleteSubject { subject: String, version: u32 },
 }
 
 /// A version of a subject.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Version {
+pub(super) struct SchemaVersion {
     pub subject: String,
     pub version: u32,
     pub id: u32,
@@ -57,7 +57,7 @@ pub(super) struct Version {
     pub deleted: bool,
 }
 
-/// A name in a schema that is the schema of another subject.
+/// A name in a schema that stands for the schema of another subject.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub(super) struct Reference {
     pub name: String,
@@ -65,13 +65,13 @@ pub(super) struct Reference {
     pub version: u32,
 }
 
-/// The topic.
-pub(super) struct Topic {
+/// The topic `_schemas`.
+pub(super) struct SchemaTopic {
     store: Store,
 }
 
-impl Topic {
-    /// The topic of this broker, created if there is none.
+impl SchemaTopic {
+    /// Opens the topic, and creates it if it does not exist.
     pub(super) fn open(store: &Store) -> Result<Self, Error> {
         if store.topic(NAME).is_none() {
             let config = BTreeMap::from([("cleanup.policy".to_owned(), "compact".to_owned())]);
@@ -81,7 +81,7 @@ impl Topic {
     }
 
     /// All records, in order.
-    pub(super) fn records(&self) -> Result<Vec<(Key, Option<Value>)>, Error> {
+    pub(super) fn records(&self) -> Result<Vec<(SchemaKey, Option<SchemaValue>)>, Error> {
         let topic = self.store.topic(NAME).ok_or_else(|| broken("it is gone".to_owned()))?;
         let partition = topic.partition(0).ok_or_else(|| broken("it has no partition".to_owned()))?;
         let mut records = Vec::new();
@@ -101,8 +101,8 @@ impl Topic {
         }
     }
 
-    /// Appends a record; it survives this process from then on.
-    pub(super) fn append(&self, key: &Key, value: Option<&Value>) -> Result<(), Refusal> {
+    /// Appends a record. When it returns, the record survives the death of this process.
+    pub(super) fn append(&self, key: &SchemaKey, value: Option<&SchemaValue>) -> Result<(), Refusal> {
         let json = |error: serde_json::Error| Refusal::Disk(error.into());
         let key = Bytes::from(serde_json::to_vec(key).map_err(json)?);
         let value = value.map(serde_json::to_vec).transpose().map_err(json)?.map(Bytes::from);
@@ -113,10 +113,10 @@ impl Topic {
     }
 }
 
-fn parse(record: Record) -> serde_json::Result<(Key, Option<Value>)> {
+fn parse(record: Record) -> serde_json::Result<(SchemaKey, Option<SchemaValue>)> {
     let key = serde_json::from_slice(record.key.as_deref().unwrap_or(b"null"))?;
     let value = match (&key, record.value) {
-        (Key::Noop, _) | (_, None) => None,
+        (SchemaKey::Noop, _) | (_, None) => None,
         (_, Some(value)) => Some(serde_json::from_slice(&value)?),
     };
     Ok((key, value))
@@ -133,8 +133,8 @@ mod tests {
     /// What a Confluent registry writes, field for field.
     #[test]
     fn records_are_laid_out_as_confluents() {
-        let key = Key::Schema { subject: "s-value".to_owned(), version: 2, magic: 1 };
-        let value = Value::Schema(Version {
+        let key = SchemaKey::Schema { subject: "s-value".to_owned(), version: 2, magic: 1 };
+        let value = SchemaValue::Schema(SchemaVersion {
             subject: "s-value".to_owned(),
             version: 2,
             id: 7,
@@ -151,11 +151,14 @@ mod tests {
             serde_json::json!({"subject": "s-value", "version": 2, "id": 7, "schema": "\"long\"", "deleted": false})
         );
         for (text, expected) in [
-            (r#"{"keytype":"CONFIG","subject":null,"magic":0}"#, Key::Config { subject: None, magic: 0 }),
-            (r#"{"keytype":"NOOP","magic":0}"#, Key::Noop),
-            (r#"{"keytype":"MODE","subject":null,"magic":0}"#, Key::Noop),
+            (
+                r#"{"keytype":"CONFIG","subject":null,"magic":0}"#,
+                SchemaKey::Config { subject: None, magic: 0 },
+            ),
+            (r#"{"keytype":"NOOP","magic":0}"#, SchemaKey::Noop),
+            (r#"{"keytype":"MODE","subject":null,"magic":0}"#, SchemaKey::Noop),
         ] {
-            assert_eq!(serde_json::from_str::<Key>(text).expect("a key"), expected);
+            assert_eq!(serde_json::from_str::<SchemaKey>(text).expect("a key"), expected);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Subjects, versions, ids and levels: the fold of the topic, and what may be added to it. No I/O.
+//! Subjects, versions, ids and levels: the fold of the topic, and the rules for additions. No I/O.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -6,10 +6,10 @@ use std::sync::Arc;
 use apache_avro::Schema;
 
 use super::compat::Level;
-use super::refusal::Refusal;
-use super::schemas::{Key, Reference, Value, Version};
+use super::error::ApiError;
+use super::schemas::{Reference, SchemaKey, SchemaValue, SchemaVersion};
 
-/// What makes two schemas the same: their JSON, however it is laid out, and what they refer to.
+/// Two schemas are the same if this is equal: the normalised JSON and the references.
 type Sameness = (String, Vec<Reference>);
 
 /// A schema as a client sends it.
@@ -19,34 +19,34 @@ pub(super) struct Candidate {
     pub references: Vec<Reference>,
 }
 
-/// The state.
+/// The fold of the topic.
 #[derive(Debug, Default)]
 pub(super) struct Subjects {
-    /// Every version ever, also deleted ones, until deleted for good.
-    versions: BTreeMap<String, BTreeMap<u32, Version>>,
+    /// All versions, including deleted ones unless they were deleted for good.
+    versions: BTreeMap<String, BTreeMap<u32, SchemaVersion>>,
     ids: BTreeMap<u32, Candidate>,
     same: HashMap<Sameness, u32>,
     levels: BTreeMap<String, Level>,
     level: Level,
     last_id: u32,
-    /// Highest version a subject ever had, also one deleted for good.
+    /// The highest version a subject ever had, even if it was deleted for good.
     last_version: BTreeMap<String, u32>,
 }
 
-/// What registering means.
+/// The outcome of a registration.
 #[derive(Debug)]
 pub(super) enum Registering {
-    /// The subject has it.
+    /// The subject has the schema already, under this id.
     Known(u32),
-    /// This is to be written.
-    New(Version),
+    /// A new version, to be written.
+    New(SchemaVersion),
 }
 
 impl Subjects {
     /// Folds one record.
-    pub(super) fn apply(&mut self, key: &Key, value: Option<&Value>) -> Result<(), String> {
+    pub(super) fn apply(&mut self, key: &SchemaKey, value: Option<&SchemaValue>) -> Result<(), String> {
         match (key, value) {
-            (Key::Schema { .. }, Some(Value::Schema(version))) => {
+            (SchemaKey::Schema { .. }, Some(SchemaValue::Schema(version))) => {
                 let candidate =
                     Candidate { schema: Arc::clone(&version.schema), references: version.references.clone() };
                 self.same
@@ -59,7 +59,7 @@ impl Subjects {
                 let versions = self.versions.entry(version.subject.clone()).or_default();
                 versions.insert(version.version, version.clone());
             }
-            (Key::Schema { subject, version, .. }, None) => {
+            (SchemaKey::Schema { subject, version, .. }, None) => {
                 if let Some(versions) = self.versions.get_mut(subject) {
                     versions.remove(version);
                     if versions.is_empty() {
@@ -67,12 +67,12 @@ impl Subjects {
                     }
                 }
             }
-            (Key::DeleteSubject { .. }, Some(Value::DeleteSubject { subject, version })) => {
+            (SchemaKey::DeleteSubject { .. }, Some(SchemaValue::DeleteSubject { subject, version })) => {
                 for gone in self.versions.get_mut(subject).into_iter().flat_map(|v| v.range_mut(..=version)) {
                     gone.1.deleted = true;
                 }
             }
-            (Key::Config { subject, .. }, Some(Value::Config { compatibility_level })) => {
+            (SchemaKey::Config { subject, .. }, Some(SchemaValue::Config { compatibility_level })) => {
                 let level = Level::parse(compatibility_level)
                     .ok_or_else(|| format!("`{compatibility_level}` is no compatibility level"))?;
                 match subject {
@@ -80,34 +80,35 @@ impl Subjects {
                     None => self.level = level,
                 }
             }
-            (Key::Config { subject: Some(subject), .. }, None) => drop(self.levels.remove(subject)),
-            (Key::Config { subject: None, .. }, None) => self.level = Level::default(),
-            (Key::DeleteSubject { .. }, None) | (Key::Noop, _) => {}
+            (SchemaKey::Config { subject: Some(subject), .. }, None) => drop(self.levels.remove(subject)),
+            (SchemaKey::Config { subject: None, .. }, None) => self.level = Level::default(),
+            (SchemaKey::DeleteSubject { .. }, None) | (SchemaKey::Noop, _) => {}
             (key, Some(value)) => return Err(format!("{value:?} under {key:?}")),
         }
         Ok(())
     }
 
-    /// Names of the subjects that have a version.
+    /// Names of the subjects that have at least one version.
     pub(super) fn names(&self) -> Vec<&str> {
-        let alive = |versions: &BTreeMap<u32, Version>| versions.values().any(|version| !version.deleted);
+        let alive =
+            |versions: &BTreeMap<u32, SchemaVersion>| versions.values().any(|version| !version.deleted);
         self.versions.iter().filter(|(_, versions)| alive(versions)).map(|(name, _)| name.as_str()).collect()
     }
 
     /// Versions of a subject, oldest first.
-    pub(super) fn versions(&self, subject: &str) -> Result<Vec<&Version>, Refusal> {
+    pub(super) fn versions(&self, subject: &str) -> Result<Vec<&SchemaVersion>, ApiError> {
         let versions = self.versions.get(subject).into_iter().flat_map(BTreeMap::values);
-        let versions: Vec<&Version> = versions.filter(|version| !version.deleted).collect();
-        if versions.is_empty() { Err(Refusal::NoSubject(subject.to_owned())) } else { Ok(versions) }
+        let versions: Vec<&SchemaVersion> = versions.filter(|version| !version.deleted).collect();
+        if versions.is_empty() { Err(ApiError::NoSubject(subject.to_owned())) } else { Ok(versions) }
     }
 
     /// A version by its number, or `latest` (also written -1).
-    pub(super) fn version(&self, subject: &str, which: &str) -> Result<&Version, Refusal> {
+    pub(super) fn version(&self, subject: &str, which: &str) -> Result<&SchemaVersion, ApiError> {
         let number = match which {
             "latest" | "-1" => None,
             _ => match which.parse::<u32>() {
                 Ok(number) if (1..=i32::MAX as u32).contains(&number) => Some(number),
-                _ => return Err(Refusal::BadVersion(which.to_owned())),
+                _ => return Err(ApiError::BadVersion(which.to_owned())),
             },
         };
         let versions = self.versions(subject)?;
@@ -115,44 +116,44 @@ impl Subjects {
             None => versions.last(),
             Some(number) => versions.iter().find(|version| version.version == number),
         };
-        version.copied().ok_or_else(|| Refusal::NoVersion(which.to_owned()))
+        version.copied().ok_or_else(|| ApiError::NoVersion(which.to_owned()))
     }
 
-    /// A schema by its id, also one whose subjects are deleted: its records are still there.
+    /// A schema by its id, even if its subjects are deleted: records still use it.
     pub(super) fn schema(&self, id: u32) -> Option<&Candidate> {
         self.ids.get(&id)
     }
 
-    /// Where an id is registered.
-    pub(super) fn places(&self, id: u32) -> Vec<&Version> {
+    /// The versions under which an id is registered.
+    pub(super) fn places(&self, id: u32) -> Vec<&SchemaVersion> {
         let versions = self.versions.values().flat_map(BTreeMap::values);
         versions.filter(|version| version.id == id && !version.deleted).collect()
     }
 
-    /// The version of `subject` that has this schema.
-    pub(super) fn lookup(&self, subject: &str, candidate: &Candidate) -> Result<&Version, Refusal> {
+    /// The version of `subject` with this schema.
+    pub(super) fn lookup(&self, subject: &str, candidate: &Candidate) -> Result<&SchemaVersion, ApiError> {
         let versions = self.versions(subject)?;
         let same = sameness(candidate)?;
         let id = self.same.get(&same);
         let found = versions.into_iter().rev().find(|version| Some(&version.id) == id);
-        found.ok_or_else(|| Refusal::NoSchema(String::new()))
+        found.ok_or_else(|| ApiError::NoSchema(String::new()))
     }
 
-    /// What registering a schema means.
-    pub(super) fn register(&self, subject: &str, candidate: &Candidate) -> Result<Registering, Refusal> {
+    /// Decides what a registration does.
+    pub(super) fn register(&self, subject: &str, candidate: &Candidate) -> Result<Registering, ApiError> {
         self.parse(candidate)?;
         match self.lookup(subject, candidate) {
             Ok(version) => return Ok(Registering::Known(version.id)),
-            Err(Refusal::NoSubject(_) | Refusal::NoSchema(_)) => {}
-            Err(refusal) => return Err(refusal),
+            Err(ApiError::NoSubject(_) | ApiError::NoSchema(_)) => {}
+            Err(error) => return Err(error),
         }
         let versions = self.versions(subject).unwrap_or_default();
         let reasons = self.reasons(subject, candidate, &versions)?;
         if !reasons.is_empty() {
-            return Err(Refusal::Incompatible { subject: subject.to_owned(), reasons });
+            return Err(ApiError::Incompatible { subject: subject.to_owned(), reasons });
         }
         let known = self.same.get(&sameness(candidate)?).copied();
-        Ok(Registering::New(Version {
+        Ok(Registering::New(SchemaVersion {
             subject: subject.to_owned(),
             version: self.last_version.get(subject).copied().unwrap_or(0) + 1,
             id: known.unwrap_or(self.last_id + 1),
@@ -162,13 +163,13 @@ impl Subjects {
         }))
     }
 
-    /// Why `candidate` may not follow `versions` at the level of `subject`; empty if it may.
+    /// The reasons why `candidate` may not follow `versions` at the level of `subject`; empty if it may.
     pub(super) fn reasons(
         &self,
         subject: &str,
         candidate: &Candidate,
-        versions: &[&Version],
-    ) -> Result<Vec<String>, Refusal> {
+        versions: &[&SchemaVersion],
+    ) -> Result<Vec<String>, ApiError> {
         let new = self.parse(candidate)?;
         let mut old = Vec::with_capacity(versions.len());
         for version in versions {
@@ -179,12 +180,12 @@ impl Subjects {
         Ok(self.level(Some(subject)).check(&new, &old))
     }
 
-    /// The level of a subject, or everyone's.
+    /// The level of a subject, else the global one.
     pub(super) fn level(&self, subject: Option<&str>) -> Level {
         subject.and_then(|subject| self.own_level(subject)).unwrap_or(self.level)
     }
 
-    /// The level set for a subject itself.
+    /// The level set on the subject itself.
     pub(super) fn own_level(&self, subject: &str) -> Option<Level> {
         self.levels.get(subject).copied()
     }
@@ -194,13 +195,13 @@ impl Subjects {
         self.versions.get(subject).is_some_and(|versions| versions.values().all(|version| version.deleted))
     }
 
-    /// Numbers of all versions of a subject, deleted ones too.
+    /// Numbers of all versions of a subject, including deleted ones.
     pub(super) fn all_numbers(&self, subject: &str) -> Vec<u32> {
         self.versions.get(subject).into_iter().flat_map(BTreeMap::keys).copied().collect()
     }
 
-    fn parse(&self, candidate: &Candidate) -> Result<Schema, Refusal> {
-        let mut parts: BTreeMap<(&str, u32), &Version> = BTreeMap::new();
+    fn parse(&self, candidate: &Candidate) -> Result<Schema, ApiError> {
+        let mut parts: BTreeMap<(&str, u32), &SchemaVersion> = BTreeMap::new();
         let mut pending: Vec<&Reference> = candidate.references.iter().collect();
         while let Some(reference) = pending.pop() {
             let place = (reference.subject.as_str(), reference.version);
@@ -210,14 +211,14 @@ impl Subjects {
             let found = self.versions.get(place.0).and_then(|versions| versions.get(&place.1));
             let found = found.filter(|version| !version.deleted).ok_or_else(|| {
                 let Reference { name, subject, version } = reference;
-                Refusal::BadSchema(format!(
+                ApiError::BadSchema(format!(
                     "`{name}` refers to version {version} of `{subject}`, which is not there"
                 ))
             })?;
             parts.insert(place, found);
             pending.extend(&found.references);
         }
-        let bad = |error: apache_avro::Error| Refusal::BadSchema(error.to_string());
+        let bad = |error: apache_avro::Error| ApiError::BadSchema(error.to_string());
         if parts.is_empty() {
             return Schema::parse_str(&candidate.schema).map_err(bad);
         }
@@ -228,9 +229,9 @@ impl Subjects {
     }
 }
 
-fn sameness(candidate: &Candidate) -> Result<Sameness, Refusal> {
+fn sameness(candidate: &Candidate) -> Result<Sameness, ApiError> {
     let json: serde_json::Value = serde_json::from_str(&candidate.schema)
-        .map_err(|error| Refusal::BadSchema(format!("it is no JSON: {error}")))?;
+        .map_err(|error| ApiError::BadSchema(format!("it is no JSON: {error}")))?;
     let mut references = candidate.references.clone();
     references.sort();
     Ok((json.to_string(), references))

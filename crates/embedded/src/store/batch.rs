@@ -1,4 +1,4 @@
-//! Kafka's record batch as bytes: what the log needs to know of one without unpacking it.
+//! Kafka's record batch as bytes: the fields that the log reads without unpacking a batch.
 
 use bytes::Bytes;
 use tansu_sans_io::record::{Record, deflated, inflated};
@@ -6,7 +6,7 @@ use tansu_sans_io::{BatchAttribute, ControlBatch, EndTransactionMarker};
 
 /// Bytes of a batch before its records.
 pub(super) const HEAD: usize = 61;
-/// Bytes before the part that the batch's own length counts.
+/// Bytes before the part that the batch's length field counts.
 const LENGTH_FIELD_END: usize = 12;
 const TRANSACTIONAL: i16 = 0b01_0000;
 const CONTROL: i16 = 0b10_0000;
@@ -30,7 +30,7 @@ pub(super) struct Head {
 }
 
 impl Head {
-    /// Reads a head; nothing if these bytes are none.
+    /// Parses a head. `None` if these bytes are not one.
     pub(super) fn parse(bytes: &[u8; HEAD]) -> Option<Self> {
         fn at<const N: usize>(bytes: &[u8; HEAD], from: usize) -> [u8; N] {
             std::array::from_fn(|i| bytes[from + i])
@@ -89,7 +89,7 @@ impl Head {
     }
 }
 
-/// Whether a control batch commits; nothing if it is no marker.
+/// Whether a control batch commits. `None` if it is not a marker.
 pub(super) fn commits(batch: &deflated::Batch) -> Option<bool> {
     let records: Vec<Record> = batch.clone().try_into().ok()?;
     let control = ControlBatch::try_from(records.first()?.key.clone()?).ok()?;

@@ -1,4 +1,4 @@
-//! Topics as Kafka's answers show them.
+//! Topics in the form of Kafka's answers.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,21 +12,21 @@ use tansu_sans_io::{ConfigSource, ConfigType, ErrorCode, NULL_TOPIC_ID};
 use tansu_storage::TopicId;
 use uuid::Uuid;
 
-use super::{NODE, Store, Topic};
+use super::{NODE, Store, StoredTopic};
 
-/// "All operations": what an unsecured Kafka answers when not asked to compute them.
+/// "All operations": the answer of an unsecured Kafka to a request that does not ask to compute them.
 const NOT_COMPUTED: i32 = i32::MIN;
 
 impl Store {
-    /// The topic that is meant.
-    pub(crate) fn find(&self, id: &TopicId) -> Option<Arc<Topic>> {
+    /// Finds a topic by name or id.
+    pub(crate) fn find(&self, id: &TopicId) -> Option<Arc<StoredTopic>> {
         match id {
             TopicId::Name(name) => self.topic(name),
             TopicId::Id(id) => self.topic_by_id(*id),
         }
     }
 
-    /// One topic of a metadata answer, also one that does not exist.
+    /// The metadata answer for one topic, which may not exist.
     pub(crate) fn metadata_of(&self, id: &TopicId) -> MetadataResponseTopic {
         match self.find(id) {
             Some(topic) => describe(&topic),
@@ -49,8 +49,8 @@ impl Store {
     }
 }
 
-/// A topic of a metadata answer.
-pub(crate) fn describe(topic: &Topic) -> MetadataResponseTopic {
+/// The metadata answer for a topic.
+pub(crate) fn describe(topic: &StoredTopic) -> MetadataResponseTopic {
     let partitions = indexes(topic).map(|index| {
         MetadataResponsePartition::default()
             .error_code(ErrorCode::None.into())
@@ -70,8 +70,8 @@ pub(crate) fn describe(topic: &Topic) -> MetadataResponseTopic {
         .topic_authorized_operations(Some(NOT_COMPUTED))
 }
 
-/// A topic of a `DescribeTopicPartitions` answer.
-pub(super) fn describe_partitions(topic: &Topic) -> DescribeTopicPartitionsResponseTopic {
+/// The `DescribeTopicPartitions` answer for a topic.
+pub(super) fn describe_partitions(topic: &StoredTopic) -> DescribeTopicPartitionsResponseTopic {
     let partitions = indexes(topic).map(|index| {
         DescribeTopicPartitionsResponsePartition::default()
             .error_code(ErrorCode::None.into())
@@ -88,7 +88,7 @@ pub(super) fn describe_partitions(topic: &Topic) -> DescribeTopicPartitionsRespo
         .partitions(Some(partitions.collect()))
 }
 
-/// The same for a topic that does not exist.
+/// The `DescribeTopicPartitions` answer for a topic that does not exist.
 pub(super) fn unknown_partitions(
     name: Option<String>,
     id: Uuid,
@@ -103,8 +103,11 @@ pub(super) fn unknown_partitions(
         .topic_authorized_operations(NOT_COMPUTED)
 }
 
-/// What is set on a topic, and the defaults that explain how it is kept.
-pub(super) fn configuration(topic: &Topic, keys: Option<&[String]>) -> Vec<DescribeConfigsResourceResult> {
+/// The settings of a topic, and the defaults that affect retention.
+pub(super) fn configuration(
+    topic: &StoredTopic,
+    keys: Option<&[String]>,
+) -> Vec<DescribeConfigsResourceResult> {
     let defaults =
         [("cleanup.policy", "delete"), ("retention.ms", "604800000"), ("max.message.bytes", "67108864")];
     let mut entries: BTreeMap<String, (String, bool)> =
@@ -130,6 +133,6 @@ pub(super) fn configuration(topic: &Topic, keys: Option<&[String]>) -> Vec<Descr
     entries.collect()
 }
 
-fn indexes(topic: &Topic) -> impl Iterator<Item = i32> {
+fn indexes(topic: &StoredTopic) -> impl Iterator<Item = i32> {
     (0_i32..).take(topic.partitions.len())
 }

@@ -1,14 +1,14 @@
-//! The journal's changes as state, and state as changes.
+//! From the journal's changes to state, and back.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
 
 use uuid::Uuid;
 
-use super::journal::{Change, Place};
+use super::journal::{JournalEntry, Place};
 use super::txn::{Phase, Txn};
 
-/// What the journal says, folded.
+/// The state that the journal's changes fold to.
 #[derive(Default)]
 pub(super) struct Folded {
     pub topics: BTreeMap<String, (Uuid, i32, i16, BTreeMap<String, String>)>,
@@ -19,53 +19,53 @@ pub(super) struct Folded {
 }
 
 /// Folds changes, in order.
-pub(super) fn fold(changes: Vec<Change>) -> Folded {
+pub(super) fn fold(changes: Vec<JournalEntry>) -> Folded {
     let mut all = Folded { next_producer: 1, ..Folded::default() };
     for change in changes {
         match change {
-            Change::Topic { name, id, partitions, replication, config } => {
+            JournalEntry::Topic { name, id, partitions, replication, config } => {
                 all.topics.insert(name, (id, partitions, replication, config));
             }
-            Change::Config { name, config } => {
+            JournalEntry::Config { name, config } => {
                 if let Some(topic) = all.topics.get_mut(&name) {
                     topic.3 = config;
                 }
             }
-            Change::Dropped { name } => {
+            JournalEntry::Dropped { name } => {
                 all.topics.remove(&name);
                 all.starts.retain(|place, _| place.0 != name);
                 all.offsets.values_mut().for_each(|offsets| offsets.retain(|place, _| place.0 != name));
                 all.txns.values_mut().for_each(|txn| txn.places.retain(|place| place.0 != name));
             }
-            Change::Start { name, partition, offset } => {
+            JournalEntry::Start { name, partition, offset } => {
                 all.starts.insert((name, partition), offset);
             }
-            Change::Offsets { group, offsets } => all.offsets.entry(group).or_default().extend(offsets),
-            Change::Group { dropped } => {
+            JournalEntry::Offsets { group, offsets } => all.offsets.entry(group).or_default().extend(offsets),
+            JournalEntry::Group { dropped } => {
                 all.offsets.remove(&dropped);
             }
-            Change::Producers { next } => all.next_producer = next,
-            Change::Producer { txn, producer, epoch, timeout_ms } => {
+            JournalEntry::Producers { next } => all.next_producer = next,
+            JournalEntry::Producer { txn, producer, epoch, timeout_ms } => {
                 all.txns.insert(txn, Txn::new(producer, epoch, timeout_ms));
             }
-            Change::Writes { txn, places } => {
+            JournalEntry::Writes { txn, places } => {
                 if let Some(txn) = all.txns.get_mut(&txn) {
                     txn.begin(Instant::now());
                     txn.places.extend(places);
                 }
             }
-            Change::Promises { txn, group, offsets } => {
+            JournalEntry::Promises { txn, group, offsets } => {
                 if let Some(txn) = all.txns.get_mut(&txn) {
                     txn.begin(Instant::now());
                     txn.promises.extend(offsets.into_iter().map(|(place, at)| (group.clone(), place, at)));
                 }
             }
-            Change::Decided { txn, commit } => {
+            JournalEntry::Decided { txn, commit } => {
                 if let Some(txn) = all.txns.get_mut(&txn) {
                     txn.phase = Phase::Ending { commit };
                 }
             }
-            Change::Ended { txn } => {
+            JournalEntry::Ended { txn } => {
                 if let Some(txn) = all.txns.get_mut(&txn)
                     && let Phase::Ending { commit } = txn.phase
                 {
@@ -83,22 +83,22 @@ pub(super) fn fold(changes: Vec<Change>) -> Folded {
 }
 
 /// The changes that fold to `txn`.
-pub(super) fn changes_of(name: &str, txn: &Txn) -> Vec<Change> {
+pub(super) fn changes_of(name: &str, txn: &Txn) -> Vec<JournalEntry> {
     let id = || name.to_owned();
     let Txn { producer, epoch, timeout_ms, .. } = *txn;
-    let mut changes = vec![Change::Producer { txn: id(), producer, epoch, timeout_ms }];
+    let mut changes = vec![JournalEntry::Producer { txn: id(), producer, epoch, timeout_ms }];
     if matches!(txn.phase, Phase::Open(_) | Phase::Ending { .. }) {
-        changes.push(Change::Writes { txn: id(), places: txn.places.iter().cloned().collect() });
+        changes.push(JournalEntry::Writes { txn: id(), places: txn.places.iter().cloned().collect() });
         for (group, place, offset) in &txn.promises {
             let offsets = vec![(place.clone(), *offset)];
-            changes.push(Change::Promises { txn: id(), group: group.clone(), offsets });
+            changes.push(JournalEntry::Promises { txn: id(), group: group.clone(), offsets });
         }
     }
     match txn.phase {
         Phase::Idle | Phase::Open(_) => {}
-        Phase::Ending { commit } => changes.push(Change::Decided { txn: id(), commit }),
+        Phase::Ending { commit } => changes.push(JournalEntry::Decided { txn: id(), commit }),
         Phase::Ended { commit } => {
-            changes.extend([Change::Decided { txn: id(), commit }, Change::Ended { txn: id() }]);
+            changes.extend([JournalEntry::Decided { txn: id(), commit }, JournalEntry::Ended { txn: id() }]);
         }
     }
     changes

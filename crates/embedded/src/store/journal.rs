@@ -1,8 +1,8 @@
-//! What the broker knows beside the records: a file of changes, one JSON line each.
+//! The broker's state beside the records: a file of changes, one JSON line each.
 //!
-//! A change is written before it is acted on or answered, so a restarted broker folds the file and
-//! goes on. A torn last line was never answered and is cut off. The file is rewritten as the state it
-//! folds to when the broker starts and when it has grown: beside, synced, then renamed over.
+//! A change is written before it takes effect or is answered, so a restarted broker folds the file and goes on.
+//! A torn last line was never answered and is cut off. The file is rewritten as the state it folds to, when the
+//! broker starts and when the file has grown: into a file beside, synced, then renamed over.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
@@ -14,36 +14,36 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// A partition by name, as transactions and offsets refer to it.
+/// A partition by topic name and number, as transactions and offsets refer to it.
 pub(super) type Place = (String, i32);
 
 /// One change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Change {
-    /// A topic came into being.
+pub(super) enum JournalEntry {
+    /// A topic was created.
     Topic { name: String, id: Uuid, partitions: i32, replication: i16, config: BTreeMap<String, String> },
-    /// Its configuration is now this.
+    /// The new configuration of a topic.
     Config { name: String, config: BTreeMap<String, String> },
-    /// It is gone.
+    /// A topic was deleted.
     Dropped { name: String },
-    /// Records below this offset are gone.
+    /// Records below this offset were deleted.
     Start { name: String, partition: i32, offset: i64 },
-    /// A group's offsets, added to those it has.
+    /// Offsets of a group, added to those it has.
     Offsets { group: String, offsets: Vec<(Place, i64)> },
-    /// A group is gone.
+    /// A group was deleted.
     Group { dropped: String },
-    /// Producer ids below this one are given away.
+    /// Producer ids below this one may have been assigned.
     Producers { next: i64 },
     /// A transactional id has this producer id and epoch, and no open transaction.
     Producer { txn: String, producer: i64, epoch: i16, timeout_ms: i32 },
-    /// Its transaction may write to these partitions.
+    /// The transaction of an id may write to these partitions.
     Writes { txn: String, places: Vec<Place> },
-    /// Its transaction will commit these offsets.
+    /// The transaction of an id will commit these offsets.
     Promises { txn: String, group: String, offsets: Vec<(Place, i64)> },
-    /// It is decided; markers are being written.
+    /// The transaction's outcome is decided; markers are being written.
     Decided { txn: String, commit: bool },
-    /// Every marker is written.
+    /// All markers of the transaction are written.
     Ended { txn: String },
 }
 
@@ -56,12 +56,12 @@ pub(super) struct Journal {
     rewritten: u64,
 }
 
-/// Rewritten when it has this many bytes, and four times what the last rewriting left.
+/// The journal is rewritten when it has this many bytes and is four times as large as after the last rewrite.
 const GROWN: u64 = 8 << 20;
 
 impl Journal {
-    /// Opens the file, empty if there is none; all changes in it, in order.
-    pub(super) fn open(path: &Path) -> io::Result<(Self, Vec<Change>)> {
+    /// Opens the file, creating it if needed. Also returns all changes in it, in order.
+    pub(super) fn open(path: &Path) -> io::Result<(Self, Vec<JournalEntry>)> {
         let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
         let mut text = Vec::new();
         file.read_to_end(&mut text)?;
@@ -84,7 +84,7 @@ impl Journal {
     }
 
     /// Writes one change.
-    pub(super) fn append(&mut self, change: &Change) -> io::Result<()> {
+    pub(super) fn append(&mut self, change: &JournalEntry) -> io::Result<()> {
         let line = line(change)?;
         if let Err(error) = self.file.write_all_at(&line, self.bytes) {
             self.file.set_len(self.bytes)?;
@@ -94,13 +94,13 @@ impl Journal {
         Ok(())
     }
 
-    /// Whether rewriting is worth it.
+    /// Whether a rewrite is worth it.
     pub(super) fn is_grown(&self) -> bool {
         self.bytes > GROWN && self.bytes / 4 > self.rewritten
     }
 
-    /// Replaces the file by one that holds `changes`.
-    pub(super) fn rewrite(&mut self, changes: &[Change]) -> io::Result<()> {
+    /// Replaces the file's contents by `changes`.
+    pub(super) fn rewrite(&mut self, changes: &[JournalEntry]) -> io::Result<()> {
         let beside = self.path.with_extension("new");
         let mut text = Vec::new();
         for change in changes {
@@ -114,13 +114,13 @@ impl Journal {
         Ok(())
     }
 
-    /// The file, for waiting for the disk without holding up changes.
+    /// A handle for syncing without blocking changes.
     pub(super) fn file(&self) -> io::Result<File> {
         self.file.try_clone()
     }
 }
 
-fn line(change: &Change) -> io::Result<Vec<u8>> {
+fn line(change: &JournalEntry) -> io::Result<Vec<u8>> {
     let mut line = serde_json::to_vec(change)?;
     line.push(b'\n');
     Ok(line)

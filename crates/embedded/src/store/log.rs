@@ -1,15 +1,15 @@
-//! One partition as files: Kafka's record batches, one behind the other, as they came.
+//! One partition as files: Kafka's record batches, one after the other, as they arrived.
 //!
-//! A file is named by the offset it starts at and closed at a size. A batch is appended
-//! with one write and acknowledged after it, so whatever was acknowledged is in the kernel's hands
-//! and survives the death of this process at any moment (a power cut may take the last seconds; it is
-//! synced every few seconds). A process killed within the write leaves a torn batch at the end of the last file:
-//! [`Log::open`] cuts it off, and it was never acknowledged. A write that fails (full disk) is cut
-//! off at once. Everything else a partition knows (which batch lies where, open and aborted
-//! transactions, sequences of producers) is derived from the batches' heads when it is opened.
+//! A file is named by its first offset and closed at a size limit. A batch is appended with one write and
+//! acknowledged after it, so acknowledged batches are in the kernel's page cache and survive the death of this
+//! process at any moment. A power cut may lose the last seconds, because files are synced every few seconds. A
+//! process that is killed during a write leaves a torn batch at the end of the last file: it was never
+//! acknowledged, and [`PartitionLog::open`] cuts it off. A failed write (full disk) is cut off at once. All
+//! other state of a partition (positions of batches, open and aborted transactions, sequences of producers) is
+//! derived from the batches' heads when it is opened.
 //!
-//! Files are opened for each use: a project may have thousands of partitions, a process may not have
-//! as many open files.
+//! Files are opened for each use: a project may have thousands of partitions, more than a process may have open
+//! files.
 
 mod compact;
 mod recover;
@@ -24,12 +24,12 @@ use bytes::Bytes;
 use tansu_sans_io::record::deflated;
 
 use super::batch::{self, HEAD, Head};
-use super::producers::{Producers, Verdict};
+use super::producers::{BatchCheck, Producers};
 
-/// A file is closed when it has this many bytes, where the topic says nothing else.
+/// The size at which a file is closed, unless the topic sets another.
 pub(super) const SEGMENT: u64 = 64 << 20;
 
-/// Where a batch lies.
+/// The place of a batch.
 #[derive(Debug, Clone, Copy)]
 struct Slot {
     base: i64,
@@ -45,7 +45,7 @@ struct Segment {
     base: i64,
     bytes: u64,
     synced: u64,
-    /// Whether compaction has been through it.
+    /// Whether it was compacted.
     clean: bool,
     slots: Vec<Slot>,
 }
@@ -56,7 +56,7 @@ impl Segment {
     }
 }
 
-/// A transaction whose records are to be skipped.
+/// A transaction whose records readers skip.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Aborted {
     pub producer: i64,
@@ -65,14 +65,14 @@ pub(crate) struct Aborted {
     pub last: i64,
 }
 
-/// The files of one partition and what was derived from them.
+/// The files of one partition and the state derived from them.
 #[derive(Debug)]
-pub(super) struct Log {
+pub(super) struct PartitionLog {
     dir: PathBuf,
-    /// A file is closed when it has this many bytes.
+    /// The size at which a file is closed.
     limit: u64,
     segments: Vec<Segment>,
-    /// Offsets below it are gone, or asked to be.
+    /// Offsets below it are deleted or hidden.
     start: i64,
     next: i64,
     producers: Producers,
@@ -81,19 +81,19 @@ pub(super) struct Log {
     aborted: Vec<Aborted>,
 }
 
-/// What became of an append.
+/// The outcome of an append.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Appended {
-    /// It lies at this offset.
+    /// The batch was stored at this offset.
     At(i64),
-    /// It was there before, at this offset.
+    /// The batch was stored before, at this offset.
     Repeat(i64),
-    /// It is refused.
+    /// The batch is refused.
     Refused(tansu_sans_io::ErrorCode),
 }
 
-impl Log {
-    /// First offset that can be read.
+impl PartitionLog {
+    /// First readable offset.
     pub(super) fn start(&self) -> i64 {
         self.start
     }
@@ -103,12 +103,12 @@ impl Log {
         self.next
     }
 
-    /// End of what no open transaction can change.
+    /// End of the records that no open transaction can change.
     pub(super) fn stable(&self) -> i64 {
         self.open.values().min().map_or(self.next, |first| (*first).min(self.next))
     }
 
-    /// Producers with an open transaction here.
+    /// Producers with an open transaction in this partition.
     pub(super) fn open_producers(&self) -> impl Iterator<Item = i64> {
         self.open.keys().copied()
     }
@@ -120,20 +120,20 @@ impl Log {
         batch.batch_length = (HEAD - 12 + batch.record_data.len()) as i32;
         let head = Head::of(&batch);
         if !head.is_control() {
-            match self.producers.judge(&head) {
-                Verdict::New => {}
-                Verdict::Repeat(base) => return Ok(Appended::Repeat(base)),
-                Verdict::Refused(code) => return Ok(Appended::Refused(code)),
+            match self.producers.check(&head) {
+                BatchCheck::New => {}
+                BatchCheck::Repeat(base) => return Ok(Appended::Repeat(base)),
+                BatchCheck::Refused(code) => return Ok(Appended::Refused(code)),
             }
         }
         let commits = if head.is_control() { batch::commits(&batch) } else { None };
         self.write(&head, &Bytes::from(batch))?;
-        self.learn(&head, commits);
+        self.note(&head, commits);
         Ok(Appended::At(head.base))
     }
 
-    /// Whole batches from the one holding `offset`, up to `limit` and `max_bytes`; at least one if
-    /// `at_least_one`, however large. A hole (compaction) is skipped.
+    /// Whole batches from the one with `offset`, up to `limit` and `max_bytes`. With `at_least_one`, the first
+    /// is returned however large it is. Holes (compaction) are skipped.
     pub(super) fn read(
         &self,
         offset: i64,
@@ -159,7 +159,7 @@ impl Log {
                 taken += 1;
             }
             if taken == 0 {
-                // Nothing left in this file of what is asked, or no room for the next batch.
+                // This file has nothing more to return, or there is no room for the next batch.
                 if from == segment.slots.len() {
                     continue;
                 }
@@ -185,7 +185,7 @@ impl Log {
         self.aborted.iter().filter(|txn| txn.last >= from && txn.first <= to).copied().collect()
     }
 
-    /// The first record stamped at or after `timestamp`: its offset and its stamp.
+    /// The first record with a timestamp of at least `timestamp`: its offset and its timestamp.
     pub(super) fn at_time(&self, timestamp: i64) -> io::Result<Option<(i64, i64)>> {
         let slots = self.segments.iter().flat_map(|segment| &segment.slots);
         for slot in slots.filter(|slot| slot.max_timestamp >= timestamp && slot.last >= self.start) {
@@ -204,7 +204,7 @@ impl Log {
         Ok(None)
     }
 
-    /// Hides everything below `offset` and removes the files wholly below it.
+    /// Hides all records below `offset` and removes the files that are wholly below it.
     pub(super) fn forget_below(&mut self, offset: i64) -> io::Result<i64> {
         self.start = self.start.max(offset.min(self.next));
         while self.segments.len() > 1 && self.segments[1].base <= self.start {
@@ -216,8 +216,8 @@ impl Log {
         Ok(start)
     }
 
-    /// Removes files whose every record is stamped before `timestamp`; the one being written is
-    /// closed first when all of it is.
+    /// Removes files with only records before `timestamp`. If all records of the open file are, it is closed
+    /// first.
     pub(super) fn forget_before(&mut self, timestamp: i64) -> io::Result<()> {
         let stable = self.stable();
         let old = |segment: &Segment| {
@@ -235,20 +235,20 @@ impl Log {
         Ok(())
     }
 
-    /// Files the disk may not have yet, and how much of each there is.
+    /// Files that may not be on disk yet, and the size of each.
     pub(super) fn unsynced(&self) -> Vec<(PathBuf, i64, u64)> {
         let behind = self.segments.iter().filter(|segment| segment.synced < segment.bytes);
         behind.map(|segment| (self.path(segment.base), segment.base, segment.bytes)).collect()
     }
 
-    /// The disk has this much of a file.
+    /// Records that this much of a file is on disk.
     pub(super) fn synced(&mut self, base: i64, bytes: u64) {
         if let Some(segment) = self.segments.iter_mut().find(|segment| segment.base == base) {
             segment.synced = segment.synced.max(bytes);
         }
     }
 
-    /// Files are closed at this many bytes from now on.
+    /// Sets the size at which files are closed.
     pub(super) fn set_limit(&mut self, bytes: u64) {
         self.limit = bytes.max(1);
     }
@@ -273,7 +273,7 @@ impl Log {
         let path = self.dir.join(file_name(segment.base));
         let file = OpenOptions::new().write(true).open(path)?;
         if let Err(error) = file.write_all_at(bytes, segment.bytes) {
-            // The next append writes over it; cutting it off frees the space it took.
+            // The next append would overwrite it; cutting it off frees the space.
             file.set_len(segment.bytes)?;
             return Err(error);
         }
@@ -288,8 +288,8 @@ impl Log {
         Ok(())
     }
 
-    /// Takes over what a stored batch means.
-    fn learn(&mut self, head: &Head, commits: Option<bool>) {
+    /// Updates the derived state for a stored batch.
+    fn note(&mut self, head: &Head, commits: Option<bool>) {
         self.next = head.last + 1;
         self.producers.note(head);
         if head.is_control() {

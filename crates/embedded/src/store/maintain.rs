@@ -1,4 +1,4 @@
-//! Periodic work: it may take long, and holds no lock while it does.
+//! Periodic work. It may take long, and holds no lock meanwhile.
 
 use std::fs::File;
 use std::io;
@@ -10,8 +10,8 @@ use super::{Partition, Store, now};
 const RETENTION: i64 = 7 * 24 * 3_600_000;
 
 impl Store {
-    /// Periodic work: overdue transactions, retention, compaction, and asking the disk to keep what was
-    /// written. May take long; one call at a time.
+    /// Ends overdue transactions, applies retention, compacts, and syncs to disk. It may take long; one call at
+    /// a time.
     pub(crate) fn maintain(&self) -> io::Result<()> {
         if let Some(error) = self.0.trouble.lock().take() {
             tracing::error!(%error, dir = %self.0.dir.display(), "the embedded broker cannot use its disk, what is sent waits: free some space there");
@@ -37,7 +37,7 @@ impl Store {
         self.sync()
     }
 
-    /// Asks the disk to keep what was written since the last call.
+    /// Syncs what was written since the last call.
     pub(crate) fn sync(&self) -> io::Result<()> {
         for topic in self.topics() {
             topic.partitions.iter().try_for_each(sync)?;
@@ -54,12 +54,12 @@ fn compact(partition: &Partition, now: i64) -> io::Result<()> {
     partition.with(|log| log.adopt(compaction))
 }
 
-/// Waits for the disk without the partition's lock.
+/// Syncs without the partition's lock.
 fn sync(partition: &Partition) -> io::Result<()> {
     for (path, base, bytes) in partition.with(|log| log.unsynced()) {
         match File::open(path) {
             Ok(file) => file.sync_data()?,
-            // Retention or a deleted topic took it.
+            // Retention or the deletion of the topic removed the file.
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             Err(error) => return Err(error),
         }

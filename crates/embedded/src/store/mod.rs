@@ -1,14 +1,13 @@
 //! The broker's storage: partitions as files, everything else as a journal.
 //!
-//! tansu brings the protocol, the group coordinator and the services; its `Storage` trait is where a
-//! log belongs. Its own sqlite engine is not used: it keeps a row per record and a row per header
-//! without an index on headers, so reading a topic with headers costs the square of its length; a
-//! record above 5 MiB is never delivered; aborted transactions stay visible; nothing is fenced. Here
-//! a batch stays the bytes the producer sent, and `read_committed`, fencing and transaction timeouts
-//! are Kafka's.
+//! tansu provides the protocol, the group coordinator and the services; its `Storage` trait is the interface to
+//! a log. Its own sqlite engine is not used. It keeps one row per record and one per header without an index on
+//! headers, so the time to read a topic with headers is quadratic; it never delivers a record above 5 MiB; it
+//! shows aborted transactions and fences no producer. This store keeps a batch as the bytes the producer sent,
+//! and `read_committed`, fencing and transaction timeouts work as in Kafka.
 //!
-//! Locks are taken in this order: `state`, then a partition. Writes are small and go to the page
-//! cache, so they run where they are asked.
+//! Lock order: `state`, then a partition. Writes are small and go to the page cache, so they run on the thread
+//! that serves the request.
 
 mod batch;
 mod describe;
@@ -31,7 +30,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
-use runtime::clock::{Clock as _, WallClock};
+use runtime::{Clock as _, WallClock};
 use tansu_sans_io::ErrorCode;
 use tansu_storage::{GroupDetail, Version};
 use tokio::sync::watch;
@@ -40,21 +39,21 @@ use uuid::Uuid;
 pub(super) use batch::single;
 pub(super) use describe::describe;
 use fold::{changes_of, fold};
-use journal::{Change, Journal, Place};
-pub(super) use topic::{Partition, Topic};
+use journal::{Journal, JournalEntry, Place};
+pub(super) use topic::{Partition, StoredTopic};
 use txn::Txn;
 
-/// The name this cluster gives itself.
+/// The name of this cluster.
 pub(super) const CLUSTER: &str = "lakepulse";
-/// Its one broker.
+/// The id of its only broker.
 pub(super) const NODE: i32 = 1;
 
-/// Why a request was not done: what to answer, or what the disk said.
+/// Why a request failed.
 #[derive(Debug)]
 pub(super) enum Refusal {
-    /// Kafka has a code for it.
+    /// Kafka has an error code for it.
     Code(ErrorCode),
-    /// The disk refused.
+    /// The disk failed.
     Disk(io::Error),
 }
 
@@ -70,7 +69,7 @@ impl From<ErrorCode> for Refusal {
     }
 }
 
-/// Handle on the storage; clones are the same storage.
+/// A handle to the storage; clones share it.
 #[derive(Clone)]
 pub(super) struct Store(Arc<Inner>);
 
@@ -79,27 +78,27 @@ struct Inner {
     host: String,
     port: u16,
     topics: RwLock<Topics>,
-    state: Mutex<State>,
-    /// What the disk said last, until [`Store::maintain`] tells it.
+    state: Mutex<BrokerState>,
+    /// The last disk error, until [`Store::maintain`] reports it.
     trouble: Mutex<Option<io::Error>>,
-    /// Moves whenever something can be read that could not be before.
+    /// Changes whenever new records become readable.
     moved: watch::Sender<u64>,
 }
 
 #[derive(Default)]
 struct Topics {
-    by_name: BTreeMap<String, Arc<Topic>>,
-    by_id: HashMap<Uuid, Arc<Topic>>,
+    by_name: BTreeMap<String, Arc<StoredTopic>>,
+    by_id: HashMap<Uuid, Arc<StoredTopic>>,
 }
 
-struct State {
+struct BrokerState {
     journal: Journal,
     starts: BTreeMap<Place, i64>,
     offsets: BTreeMap<String, BTreeMap<Place, i64>>,
-    /// Members of groups are not kept over a restart: they join again.
+    /// Members of groups are not stored: after a restart they join again.
     groups: BTreeMap<String, (GroupDetail, Version)>,
     next_producer: i64,
-    /// Ids below it may be given out; the journal says so.
+    /// The journal reserves ids below this one, so they may be assigned.
     reserved_producers: i64,
     txns: BTreeMap<String, Txn>,
 }
@@ -111,8 +110,7 @@ impl std::fmt::Debug for Store {
 }
 
 impl Store {
-    /// Opens the storage in `dir`, new if there is none, for a broker that clients reach at `host`
-    /// and `port`.
+    /// Opens the storage in `dir`, creating it if needed, for a broker that clients reach at `host` and `port`.
     pub(super) fn open(dir: &Path, host: &str, port: u16) -> io::Result<Self> {
         fs::create_dir_all(dir)?;
         let (journal, changes) = Journal::open(&dir.join("journal.jsonl"))?;
@@ -121,11 +119,11 @@ impl Store {
         for (name, (id, partitions, replication, config)) in folded.topics {
             let start = |index| folded.starts.get(&(name.clone(), index)).copied().unwrap_or(0);
             let starts: Vec<i64> = (0..partitions).map(start).collect();
-            let topic = Topic::open(&dir.join("log"), name, id, replication, config, &starts)?;
+            let topic = StoredTopic::open(&dir.join("log"), name, id, replication, config, &starts)?;
             topics.insert(Arc::new(topic));
         }
         remove_strays(&dir.join("log"), &topics)?;
-        let state = State {
+        let state = BrokerState {
             starts: folded.starts,
             offsets: folded.offsets,
             groups: BTreeMap::new(),
@@ -143,37 +141,37 @@ impl Store {
             trouble: Mutex::new(None),
             moved: watch::channel(0).0,
         }));
-        store.settle()?;
+        store.finish_decided()?;
         store.rewrite_journal(&mut store.0.state.lock())?;
         Ok(store)
     }
 
     /// A topic by name.
-    pub(super) fn topic(&self, name: &str) -> Option<Arc<Topic>> {
+    pub(super) fn topic(&self, name: &str) -> Option<Arc<StoredTopic>> {
         self.0.topics.read().by_name.get(name).cloned()
     }
 
     /// A topic by id.
-    pub(super) fn topic_by_id(&self, id: Uuid) -> Option<Arc<Topic>> {
+    pub(super) fn topic_by_id(&self, id: Uuid) -> Option<Arc<StoredTopic>> {
         self.0.topics.read().by_id.get(&id).cloned()
     }
 
     /// All topics, by name.
-    pub(super) fn topics(&self) -> Vec<Arc<Topic>> {
+    pub(super) fn topics(&self) -> Vec<Arc<StoredTopic>> {
         self.0.topics.read().by_name.values().cloned().collect()
     }
 
-    /// Where clients reach this broker.
+    /// The address at which clients reach this broker.
     pub(super) fn address(&self) -> (&str, u16) {
         (&self.0.host, self.0.port)
     }
 
-    /// Changes whenever there may be more to read.
+    /// Changes whenever new records may be readable.
     pub(super) fn moved(&self) -> watch::Receiver<u64> {
         self.0.moved.subscribe()
     }
 
-    /// Creates a topic; its id.
+    /// Creates a topic. Returns its id.
     pub(super) fn create(
         &self,
         name: &str,
@@ -192,8 +190,8 @@ impl Store {
         let id = Uuid::new_v4();
         let starts = vec![0; usize::try_from(partitions).map_err(|_| ErrorCode::InvalidPartitions)?];
         let log = self.0.dir.join("log");
-        let topic = Topic::open(&log, name.to_owned(), id, replication, config.clone(), &starts)?;
-        state.journal.append(&Change::Topic {
+        let topic = StoredTopic::open(&log, name.to_owned(), id, replication, config.clone(), &starts)?;
+        state.journal.append(&JournalEntry::Topic {
             name: name.to_owned(),
             id,
             partitions,
@@ -205,9 +203,9 @@ impl Store {
     }
 
     /// Deletes a topic and its records.
-    pub(super) fn drop_topic(&self, topic: &Topic) -> Result<(), Refusal> {
+    pub(super) fn drop_topic(&self, topic: &StoredTopic) -> Result<(), Refusal> {
         let mut state = self.0.state.lock();
-        state.journal.append(&Change::Dropped { name: topic.name.clone() })?;
+        state.journal.append(&JournalEntry::Dropped { name: topic.name.clone() })?;
         state.starts.retain(|place, _| place.0 != topic.name);
         for offsets in state.offsets.values_mut() {
             offsets.retain(|place, _| place.0 != topic.name);
@@ -223,16 +221,25 @@ impl Store {
     }
 
     /// Replaces a topic's configuration.
-    pub(super) fn configure(&self, topic: &Topic, config: BTreeMap<String, String>) -> Result<(), Refusal> {
+    pub(super) fn configure(
+        &self,
+        topic: &StoredTopic,
+        config: BTreeMap<String, String>,
+    ) -> Result<(), Refusal> {
         let mut state = self.0.state.lock();
-        state.journal.append(&Change::Config { name: topic.name.clone(), config: config.clone() })?;
+        state.journal.append(&JournalEntry::Config { name: topic.name.clone(), config: config.clone() })?;
         *topic.config.write() = config;
         topic.apply_config();
         Ok(())
     }
 
-    /// Hides the records of a partition below `offset`; the first one left.
-    pub(super) fn forget_below(&self, topic: &Topic, partition: i32, offset: i64) -> Result<i64, Refusal> {
+    /// Hides the records of a partition below `offset`. Returns the first offset that is left.
+    pub(super) fn forget_below(
+        &self,
+        topic: &StoredTopic,
+        partition: i32,
+        offset: i64,
+    ) -> Result<i64, Refusal> {
         let mut state = self.0.state.lock();
         let place = topic.partition(partition).ok_or(ErrorCode::UnknownTopicOrPartition)?;
         let end = place.next();
@@ -241,13 +248,12 @@ impl Store {
             return Err(ErrorCode::OffsetOutOfRange.into());
         }
         let name = topic.name.clone();
-        state.journal.append(&Change::Start { name: name.clone(), partition, offset })?;
+        state.journal.append(&JournalEntry::Start { name: name.clone(), partition, offset })?;
         state.starts.insert((name, partition), offset);
         Ok(place.with(|log| log.forget_below(offset))?)
     }
 
-    /// What to answer to a refused request. What the disk said is kept: where requests are answered,
-    /// nothing may be logged.
+    /// The answer to a refused request. A disk error is kept for later, because request handlers must not log.
     pub(super) fn code(&self, refusal: Refusal) -> ErrorCode {
         match refusal {
             Refusal::Code(code) => code,
@@ -262,10 +268,10 @@ impl Store {
         tansu_storage::Error::Api(self.code(refusal))
     }
 
-    fn rewrite_journal(&self, state: &mut State) -> io::Result<()> {
-        let mut changes = vec![Change::Producers { next: state.reserved_producers }];
+    fn rewrite_journal(&self, state: &mut BrokerState) -> io::Result<()> {
+        let mut changes = vec![JournalEntry::Producers { next: state.reserved_producers }];
         for topic in self.topics() {
-            changes.push(Change::Topic {
+            changes.push(JournalEntry::Topic {
                 name: topic.name.clone(),
                 id: topic.id,
                 partitions: i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX),
@@ -274,11 +280,11 @@ impl Store {
             });
         }
         for ((name, partition), offset) in &state.starts {
-            changes.push(Change::Start { name: name.clone(), partition: *partition, offset: *offset });
+            changes.push(JournalEntry::Start { name: name.clone(), partition: *partition, offset: *offset });
         }
         for (group, offsets) in &state.offsets {
             let offsets = offsets.iter().map(|(place, offset)| (place.clone(), *offset)).collect();
-            changes.push(Change::Offsets { group: group.clone(), offsets });
+            changes.push(JournalEntry::Offsets { group: group.clone(), offsets });
         }
         for (name, txn) in &state.txns {
             changes.extend(changes_of(name, txn));
@@ -288,18 +294,18 @@ impl Store {
 }
 
 impl Topics {
-    fn insert(&mut self, topic: Arc<Topic>) {
+    fn insert(&mut self, topic: Arc<StoredTopic>) {
         self.by_id.insert(topic.id, Arc::clone(&topic));
         self.by_name.insert(topic.name.clone(), topic);
     }
 
-    fn remove(&mut self, topic: &Topic) {
+    fn remove(&mut self, topic: &StoredTopic) {
         self.by_id.remove(&topic.id);
         self.by_name.remove(&topic.name);
     }
 }
 
-/// Removes folders of topics that were deleted when the process died.
+/// Removes folders of topics whose deletion was interrupted.
 fn remove_strays(dir: &Path, topics: &Topics) -> io::Result<()> {
     let known: HashSet<String> = topics.by_id.keys().map(Uuid::to_string).collect();
     let entries = match fs::read_dir(dir) {
@@ -316,7 +322,7 @@ fn remove_strays(dir: &Path, topics: &Topics) -> io::Result<()> {
     Ok(())
 }
 
-/// Now, as Kafka stamps records.
+/// The current time for record timestamps.
 pub(super) fn now() -> i64 {
     WallClock.now().0
 }

@@ -1,5 +1,5 @@
-//! Which batches of an idempotent producer a partition has: the same batch sent twice is stored
-//! once, and a batch that would leave a hole is refused.
+//! The batches that a partition has of each idempotent producer. A batch that is sent twice is stored once, and
+//! a batch that would leave a hole is refused.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -7,10 +7,10 @@ use tansu_sans_io::ErrorCode;
 
 use super::batch::Head;
 
-/// Batches a client may have in flight, hence may send again (Kafka's own limit).
+/// The most batches a client may have in flight and may send again (Kafka's own limit).
 const REMEMBERED: usize = 5;
 
-/// What a producer wrote last.
+/// The last batches of a producer.
 #[derive(Debug, Default)]
 struct Written {
     epoch: i16,
@@ -24,46 +24,48 @@ pub(super) struct Producers(HashMap<i64, Written>);
 
 /// What to do with a batch.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum BatchCheck {
     /// Store it.
     New,
     /// It is stored already, at this offset.
     Repeat(i64),
-    /// Answer this.
+    /// Answer with this error.
     Refused(ErrorCode),
 }
 
 impl Producers {
-    /// Judges a batch that a client sent.
-    pub(super) fn judge(&self, head: &Head) -> Verdict {
+    /// Decides what to do with a batch that a client sent.
+    pub(super) fn check(&self, head: &Head) -> BatchCheck {
         if !head.is_idempotent() {
-            return Verdict::New;
+            return BatchCheck::New;
         }
-        // Unknown producers may start anywhere: what they wrote before may have been deleted.
-        let Some(written) = self.0.get(&head.producer) else { return Verdict::New };
+        // An unknown producer may start at any sequence: its earlier batches may have been deleted.
+        let Some(written) = self.0.get(&head.producer) else { return BatchCheck::New };
         if head.epoch < written.epoch {
-            return Verdict::Refused(ErrorCode::InvalidProducerEpoch);
+            return BatchCheck::Refused(ErrorCode::InvalidProducerEpoch);
         }
         if head.epoch > written.epoch {
             return if head.sequence == 0 {
-                Verdict::New
+                BatchCheck::New
             } else {
-                Verdict::Refused(ErrorCode::OutOfOrderSequenceNumber)
+                BatchCheck::Refused(ErrorCode::OutOfOrderSequenceNumber)
             };
         }
         let (first, last) = (head.sequence, head.last_sequence());
         if let Some((.., base)) = written.batches.iter().find(|(f, l, _)| (*f, *l) == (first, last)) {
-            return Verdict::Repeat(*base);
+            return BatchCheck::Repeat(*base);
         }
         match written.batches.back() {
-            Some((_, newest, _)) if first == next(*newest) => Verdict::New,
-            Some((_, newest, _)) if last <= *newest => Verdict::Refused(ErrorCode::DuplicateSequenceNumber),
-            Some(_) => Verdict::Refused(ErrorCode::OutOfOrderSequenceNumber),
-            None => Verdict::New,
+            Some((_, newest, _)) if first == next(*newest) => BatchCheck::New,
+            Some((_, newest, _)) if last <= *newest => {
+                BatchCheck::Refused(ErrorCode::DuplicateSequenceNumber)
+            }
+            Some(_) => BatchCheck::Refused(ErrorCode::OutOfOrderSequenceNumber),
+            None => BatchCheck::New,
         }
     }
 
-    /// Remembers a stored batch. A marker fences older epochs without having a sequence.
+    /// Records a stored batch. A marker has no sequence, but fences older epochs.
     pub(super) fn note(&mut self, head: &Head) {
         if head.producer < 0 {
             return;

@@ -1,6 +1,6 @@
-//! tansu's `Storage`: its words put into ours. Metadata, fetch and `EndTxn` have routes of their own
-//! (`routes.rs`, `fetch.rs`), because the trait's types for them cannot be made outside of tansu or
-//! cannot say what Kafka says.
+//! tansu's `Storage`, translated to our store. Metadata, fetch and `EndTxn` have routes of their own
+//! (`routes.rs`, `fetch.rs`): the trait's types for them cannot be built outside of tansu, or cannot express
+//! Kafka's answers.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
@@ -36,7 +36,7 @@ use uuid::Uuid;
 
 use super::journal::Place;
 use super::write::Identity;
-use super::{CLUSTER, NODE, Refusal, Store, Topic, describe};
+use super::{CLUSTER, NODE, Refusal, Store, StoredTopic, describe};
 
 fn unsupported<T>() -> Result<T> {
     Err(Error::Api(ErrorCode::UnsupportedVersion))
@@ -46,7 +46,7 @@ fn place(topition: &Topition) -> Place {
     (topition.topic().to_owned(), topition.partition())
 }
 
-/// The offset within a request whose fields tansu keeps to itself.
+/// The offset in a request whose fields are private to tansu.
 fn offset_of(request: &OffsetCommitRequest) -> Result<i64> {
     let value = serde_json::to_value(request)?;
     value.get("offset").and_then(serde_json::Value::as_i64).ok_or(Error::Api(ErrorCode::InvalidRequest))
@@ -344,7 +344,7 @@ impl Storage for Store {
         match (stored, version) {
             (Some((_, current)), Some(version)) if *current == version => {}
             (None, None) => {}
-            // A coordinator that knew the group before it was deleted starts it afresh.
+            // A coordinator that knew the group before its deletion starts it afresh.
             (None, Some(_)) => {}
             (Some((detail, current)), _) => {
                 let (current, version) = (Box::new(detail.clone()), current.clone());
@@ -352,7 +352,7 @@ impl Storage for Store {
             }
         }
         let version = Version::from(&Uuid::new_v4());
-        // What the coordinator is told is outdated it reads again, and answers anew.
+        // A coordinator whose version is outdated reads the group again, and answers anew.
         let (detail, mended) = mended(detail);
         state.groups.insert(group.to_owned(), (detail.clone(), version.clone()));
         if mended {
@@ -470,7 +470,7 @@ impl Storage for Store {
     }
 }
 
-/// All partitions of the request, or none.
+/// Adds all partitions of the request, or none.
 fn add_partitions(
     store: &Store,
     txn: &str,
@@ -505,7 +505,7 @@ fn alter(store: &Store, resource: &AlterConfigsResource) -> Result<(), Refusal> 
     if ConfigResource::from(resource.resource_type) != ConfigResource::Topic {
         return Err(ErrorCode::InvalidRequest.into());
     }
-    let topic: std::sync::Arc<Topic> =
+    let topic: std::sync::Arc<StoredTopic> =
         store.topic(&resource.resource_name).ok_or(ErrorCode::UnknownTopicOrPartition)?;
     let mut config = topic.config.read().clone();
     for change in resource.configs.iter().flatten() {
@@ -522,11 +522,12 @@ fn alter(store: &Store, resource: &AlterConfigsResource) -> Result<(), Refusal> 
     store.configure(&topic, config)
 }
 
-/// A group as it must be for its members to be given partitions, and whether it was not. The coordinator
+/// Repairs a group so that its members get partitions. Also returns whether a repair was needed. The
+/// coordinator
 /// - lets a leader leave a group that is forming, and goes on waiting for it;
-/// - takes what a follower sends, which assigns nothing, for the leader's word when the leader is gone
-///   by then: the group would be formed, and nobody in it ever be given anything. One generation on,
-///   the follower is told to join again, and leads.
+/// - treats a follower's request, which assigns nothing, as the leader's if the leader has left by then: the
+///   group would form, and its members would never be given partitions. With the next generation, the follower
+///   is asked to join again, and leads.
 fn mended(mut detail: GroupDetail) -> (GroupDetail, bool) {
     let members = &detail.members;
     let by_nobody = match &mut detail.state {

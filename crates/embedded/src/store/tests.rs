@@ -56,7 +56,7 @@ impl Bench {
         self.store = Store::open(self.dir.path(), "localhost", 1).expect("opened");
     }
 
-    fn topic(&self) -> Arc<Topic> {
+    fn topic(&self) -> Arc<StoredTopic> {
         self.store.topic("t").expect("there")
     }
 
@@ -189,7 +189,7 @@ fn a_decided_transaction_is_finished_by_the_next_broker() {
         let promise = vec![(("t".to_owned(), 0), 5)];
         bench.store.txn_promises("x", who, "g", promise).expect("allowed");
         // Killed behind the decision, before the first marker.
-        let decided = Change::Decided { txn: "x".to_owned(), commit };
+        let decided = JournalEntry::Decided { txn: "x".to_owned(), commit };
         bench.store.0.state.lock().journal.append(&decided).expect("written");
         bench.reopen();
         assert_eq!(bench.read(true).len(), usize::from(commit));

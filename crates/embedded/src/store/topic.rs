@@ -1,4 +1,4 @@
-//! A topic and its partitions, as many threads use them.
+//! A topic and its partitions, for concurrent use.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -9,14 +9,14 @@ use parking_lot::{Mutex, RwLock};
 use tansu_sans_io::record::deflated;
 use uuid::Uuid;
 
-use super::log::{Aborted, Appended, Log, SEGMENT};
+use super::log::{Aborted, Appended, PartitionLog, SEGMENT};
 
-/// Files of compacted topics are small: only closed ones are compacted.
+/// Files of compacted topics are small, because only closed files are compacted.
 const COMPACTED_SEGMENT: u64 = 8 << 20;
 
 /// A topic.
 #[derive(Debug)]
-pub(crate) struct Topic {
+pub(crate) struct StoredTopic {
     pub name: String,
     pub id: Uuid,
     pub replication: i16,
@@ -24,8 +24,8 @@ pub(crate) struct Topic {
     pub partitions: Vec<Partition>,
 }
 
-impl Topic {
-    /// Opens the partitions of a topic below `dir`, each from the first offset it may show.
+impl StoredTopic {
+    /// Opens the partitions of a topic below `dir`, each from its first visible offset.
     pub(super) fn open(
         dir: &Path,
         name: String,
@@ -36,7 +36,7 @@ impl Topic {
     ) -> io::Result<Self> {
         let dir = dir.join(id.to_string());
         let partitions = starts.iter().enumerate().map(|(index, start)| {
-            let log = Log::open(dir.join(index.to_string()), *start)?;
+            let log = PartitionLog::open(dir.join(index.to_string()), *start)?;
             Ok(Partition::new(log))
         });
         let partitions = partitions.collect::<io::Result<Vec<_>>>()?;
@@ -45,7 +45,7 @@ impl Topic {
         Ok(topic)
     }
 
-    /// Lets the partitions know what the configuration says of files.
+    /// Applies the configuration to the partitions' files.
     pub(super) fn apply_config(&self) {
         let usual = if self.cleans_by("compact") { COMPACTED_SEGMENT } else { SEGMENT };
         let bytes = self.number("segment.bytes").and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or(usual);
@@ -70,15 +70,15 @@ impl Topic {
     }
 }
 
-/// A partition. Its ends can be read without waiting for who writes.
+/// A partition. Its ends can be read without waiting for a writer.
 #[derive(Debug)]
 pub(crate) struct Partition {
-    log: Mutex<Log>,
+    log: Mutex<PartitionLog>,
     next: AtomicI64,
     stable: AtomicI64,
 }
 
-/// What a reader gets.
+/// The result of a read.
 pub(crate) struct Read {
     pub batches: Vec<deflated::Batch>,
     /// Aborted transactions among them.
@@ -86,7 +86,7 @@ pub(crate) struct Read {
 }
 
 impl Partition {
-    fn new(log: Log) -> Self {
+    fn new(log: PartitionLog) -> Self {
         let (next, stable) = (AtomicI64::new(log.next()), AtomicI64::new(log.stable()));
         Self { log: Mutex::new(log), next, stable }
     }
@@ -96,12 +96,12 @@ impl Partition {
         self.next.load(Ordering::Acquire)
     }
 
-    /// End of what no open transaction can change.
+    /// End of the records that no open transaction can change.
     pub fn stable(&self) -> i64 {
         self.stable.load(Ordering::Acquire)
     }
 
-    /// First offset there is.
+    /// The first readable offset.
     pub fn start(&self) -> i64 {
         self.log.lock().start()
     }
@@ -110,7 +110,7 @@ impl Partition {
         self.with(|log| log.append(batch))
     }
 
-    /// Batches from `offset`; at least one, however large, if asked so.
+    /// Batches from `offset`. With `at_least_one`, the first is returned however large it is.
     pub fn read(
         &self,
         offset: i64,
@@ -128,8 +128,8 @@ impl Partition {
         Ok(Read { batches, aborted })
     }
 
-    /// Runs `act` on the log, then shows its new ends.
-    pub(super) fn with<T>(&self, act: impl FnOnce(&mut Log) -> T) -> T {
+    /// Runs `act` on the log, then publishes its new ends.
+    pub(super) fn with<T>(&self, act: impl FnOnce(&mut PartitionLog) -> T) -> T {
         let mut log = self.log.lock();
         let result = act(&mut log);
         self.next.store(log.next(), Ordering::Release);

@@ -1,10 +1,10 @@
-//! Transactions: who may write, what is open, and how one ends.
+//! Transactions: which producer may write, what is open, and how a transaction ends.
 //!
-//! A transaction ends in three steps: (1) the decision is journalled; (2) a marker goes to every
-//! partition it wrote to; (3) its end is journalled, with the offsets it promised. Stopped before (1)
-//! it is still open, and its producer, or its timeout, ends it. Stopped behind (1) the restarted broker
-//! repeats (2) where no marker is yet, then (3). Nobody reading committed records passes an open
-//! transaction, so all its records appear at once, or never.
+//! A transaction ends in three steps: (1) the decision is journalled; (2) a marker goes to every partition it
+//! wrote to; (3) its end is journalled, with the offsets it promised. If the broker stops before (1), the
+//! transaction is still open, and its producer or its timeout ends it. If the broker stops after (1), the
+//! restarted broker repeats (2) where a marker is missing, then (3). A reader of committed records does not
+//! pass an open transaction, so all its records appear at once, or never.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -13,21 +13,21 @@ use tansu_sans_io::ErrorCode;
 
 use super::journal::Place;
 
-/// Where a transactional id is.
+/// The phase of a transactional id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
-    /// Nothing is open.
+    /// No transaction is open.
     Idle,
-    /// Open since then.
+    /// A transaction is open since this time.
     Open(Instant),
-    /// Decided, markers being written.
+    /// The outcome is decided; markers are being written.
     Ending {
-        /// Which way.
+        /// The outcome.
         commit: bool,
     },
-    /// The last one ended so; its producer may ask again.
+    /// The last transaction ended with this outcome; its producer may ask again.
     Ended {
-        /// Which way.
+        /// The outcome.
         commit: bool,
     },
 }
@@ -44,12 +44,12 @@ pub(super) struct Txn {
     pub promises: Vec<(String, Place, i64)>,
 }
 
-/// What `EndTxn` has to do.
+/// What an `EndTxn` request has to do.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Ending {
-    /// Decide, mark, end.
+    /// Decide, write markers, end.
     Now,
-    /// It was done before: a repeated request.
+    /// Nothing: it is a repeated request.
     Done,
 }
 
@@ -65,7 +65,7 @@ impl Txn {
         }
     }
 
-    /// Whether the one who asks is the producer that has the id now.
+    /// Checks that the request comes from the current producer of the id.
     pub(super) fn check(&self, producer: i64, epoch: i16) -> Result<(), ErrorCode> {
         if producer != self.producer {
             return Err(ErrorCode::InvalidProducerIdMapping);
@@ -76,19 +76,19 @@ impl Txn {
         Ok(())
     }
 
-    /// Opens a transaction if none is.
+    /// Opens a transaction unless one is open.
     pub(super) fn begin(&mut self, now: Instant) {
         if !matches!(self.phase, Phase::Open(_)) {
             self.phase = Phase::Open(now);
         }
     }
 
-    /// Whether its producer may write to `place` now.
+    /// Whether the producer may write to `place` now.
     pub(super) fn may_write(&self, place: &Place) -> bool {
         matches!(self.phase, Phase::Open(_)) && self.places.contains(place)
     }
 
-    /// What ending it means.
+    /// What an `EndTxn` request has to do now.
     pub(super) fn ending(&self, wish: bool) -> Result<Ending, ErrorCode> {
         match self.phase {
             Phase::Open(_) => Ok(Ending::Now),
@@ -96,19 +96,19 @@ impl Txn {
                 Err(ErrorCode::InvalidTxnState)
             }
             Phase::Ending { .. } => Ok(Ending::Now),
-            // Nothing was written: both outcomes are the same.
+            // Nothing was written, so both outcomes are the same.
             Phase::Ended { .. } | Phase::Idle => Ok(Ending::Done),
         }
     }
 
-    /// Whether it has been open for longer than its producer allowed.
+    /// Whether the transaction has been open for longer than its producer allowed.
     pub(super) fn is_overdue(&self, now: Instant) -> bool {
         let Phase::Open(since) = self.phase else { return false };
         let limit = Duration::from_millis(u64::try_from(self.timeout_ms).unwrap_or(0).max(1000));
         now.duration_since(since) > limit
     }
 
-    /// Forgets what belonged to the transaction that ended.
+    /// Clears the state of the transaction that ended.
     pub(super) fn close(&mut self, commit: bool) {
         self.phase = Phase::Ended { commit };
         self.places.clear();

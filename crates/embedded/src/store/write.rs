@@ -1,4 +1,4 @@
-//! Everything that changes records, producers and offsets.
+//! All operations that change records, producers and offsets.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -8,14 +8,14 @@ use tansu_sans_io::ErrorCode;
 use tansu_sans_io::record::deflated;
 
 use super::batch::{self, Head};
-use super::journal::{Change, Place};
+use super::journal::{JournalEntry, Place};
 use super::log::Appended;
 use super::txn::{Ending, Phase, Txn};
-use super::{Refusal, State, Store, Topic};
+use super::{BrokerState, Refusal, Store, StoredTopic};
 
-/// A batch may have this many bytes where the topic says nothing of `max.message.bytes`.
+/// The most bytes of a batch unless the topic sets `max.message.bytes`.
 const MAX_BATCH: i64 = 64 << 20;
-/// Journalled ahead, so that giving out a producer id seldom writes.
+/// Ids are journalled in blocks ahead, so that assigning one seldom writes.
 const PRODUCER_BLOCK: i64 = 1000;
 
 /// A producer id and its epoch.
@@ -26,10 +26,10 @@ pub(crate) struct Identity {
 }
 
 impl Store {
-    /// Stores a batch that a client sent; the offset of its first record.
+    /// Stores a batch that a client sent. Returns the offset of its first record.
     pub(crate) fn produce(
         &self,
-        topic: &Topic,
+        topic: &StoredTopic,
         partition: i32,
         batch: deflated::Batch,
     ) -> Result<i64, Refusal> {
@@ -45,7 +45,7 @@ impl Store {
             return Err(ErrorCode::MessageTooLarge.into());
         }
         let appended = if head.is_transactional() {
-            // Held over the append: a marker cannot come between the check and the records.
+            // Held over the append, so that no marker comes between the check and the records.
             let state = self.0.state.lock();
             let txn = state.txns.values().find(|txn| txn.producer == head.producer);
             let txn = txn.ok_or(ErrorCode::InvalidProducerIdMapping)?;
@@ -67,7 +67,7 @@ impl Store {
         }
     }
 
-    /// A producer id: a new one, or the one given with its epoch raised.
+    /// A producer id: a new one, or the given one with a higher epoch.
     pub(crate) fn idempotent(&self, current: Option<Identity>) -> Result<Identity, Refusal> {
         match current {
             Some(Identity { id, epoch }) if epoch < i16::MAX - 1 => Ok(Identity { id, epoch: epoch + 1 }),
@@ -75,8 +75,8 @@ impl Store {
         }
     }
 
-    /// Gives a transactional id to the one who asks: whoever had it is fenced, and what it left open
-    /// is aborted.
+    /// Assigns a transactional id to the caller. The previous holder is fenced, and its open transaction is
+    /// aborted.
     pub(crate) fn transactional(
         &self,
         name: &str,
@@ -96,12 +96,17 @@ impl Store {
             _ => Identity { id: new_producer(&mut state)?, epoch: 0 },
         };
         let Identity { id: producer, epoch } = identity;
-        state.journal.append(&Change::Producer { txn: name.to_owned(), producer, epoch, timeout_ms })?;
+        state.journal.append(&JournalEntry::Producer {
+            txn: name.to_owned(),
+            producer,
+            epoch,
+            timeout_ms,
+        })?;
         state.txns.insert(name.to_owned(), Txn::new(producer, epoch, timeout_ms));
         Ok(identity)
     }
 
-    /// Lets a transaction write to `places`, opening it if need be.
+    /// Lets a transaction write to `places`, and opens it if needed.
     pub(crate) fn txn_writes(&self, name: &str, who: Identity, places: Vec<Place>) -> Result<(), Refusal> {
         let mut state = self.0.state.lock();
         let txn = txn_of(&mut state, name, who)?;
@@ -111,14 +116,14 @@ impl Store {
         if matches!(txn.phase, Phase::Open(_)) && places.iter().all(|place| txn.places.contains(place)) {
             return Ok(());
         }
-        state.journal.append(&Change::Writes { txn: name.to_owned(), places: places.clone() })?;
+        state.journal.append(&JournalEntry::Writes { txn: name.to_owned(), places: places.clone() })?;
         let txn = txn_of(&mut state, name, who)?;
         txn.begin(Instant::now());
         txn.places.extend(places);
         Ok(())
     }
 
-    /// Adds offsets that become the group's when the transaction commits.
+    /// Adds offsets that the group gets when the transaction commits.
     pub(crate) fn txn_promises(
         &self,
         name: &str,
@@ -130,8 +135,11 @@ impl Store {
         if matches!(txn_of(&mut state, name, who)?.phase, Phase::Ending { .. }) {
             return Err(ErrorCode::ConcurrentTransactions.into());
         }
-        let change =
-            Change::Promises { txn: name.to_owned(), group: group.to_owned(), offsets: offsets.clone() };
+        let change = JournalEntry::Promises {
+            txn: name.to_owned(),
+            group: group.to_owned(),
+            offsets: offsets.clone(),
+        };
         state.journal.append(&change)?;
         let txn = txn_of(&mut state, name, who)?;
         txn.begin(Instant::now());
@@ -139,7 +147,7 @@ impl Store {
         Ok(())
     }
 
-    /// Commits or aborts.
+    /// Commits or aborts a transaction.
     pub(crate) fn txn_end(&self, name: &str, who: Identity, commit: bool) -> Result<(), Refusal> {
         let mut state = self.0.state.lock();
         match txn_of(&mut state, name, who)?.ending(commit)? {
@@ -151,7 +159,7 @@ impl Store {
     /// Commits offsets of a group.
     pub(crate) fn commit_offsets(&self, group: &str, offsets: Vec<(Place, i64)>) -> Result<(), Refusal> {
         let mut state = self.0.state.lock();
-        state.journal.append(&Change::Offsets { group: group.to_owned(), offsets: offsets.clone() })?;
+        state.journal.append(&JournalEntry::Offsets { group: group.to_owned(), offsets: offsets.clone() })?;
         state.offsets.entry(group.to_owned()).or_default().extend(offsets);
         Ok(())
     }
@@ -161,7 +169,7 @@ impl Store {
         self.0.state.lock().offsets.get(group).cloned().unwrap_or_default()
     }
 
-    /// Forgets a group.
+    /// Deletes a group.
     pub(crate) fn drop_group(&self, group: &str) -> Result<(), Refusal> {
         let mut state = self.0.state.lock();
         if state.groups.get(group).is_some_and(|(detail, _)| !detail.members.is_empty()) {
@@ -171,10 +179,10 @@ impl Store {
         if !known {
             return Err(ErrorCode::GroupIdNotFound.into());
         }
-        Ok(state.journal.append(&Change::Group { dropped: group.to_owned() })?)
+        Ok(state.journal.append(&JournalEntry::Group { dropped: group.to_owned() })?)
     }
 
-    /// Aborts what has been open for too long, and fences who left it.
+    /// Aborts transactions that are open for too long, and fences their producers.
     pub(super) fn abort_overdue(&self, now: Instant) {
         let mut state = self.0.state.lock();
         let overdue: Vec<String> =
@@ -188,8 +196,9 @@ impl Store {
         }
     }
 
-    /// Ends what was decided when the process died, and aborts records of no known transaction.
-    pub(super) fn settle(&self) -> io::Result<()> {
+    /// Finishes transactions that were decided when the process died, and aborts records of unknown
+    /// transactions.
+    pub(super) fn finish_decided(&self) -> io::Result<()> {
         let disk = |refusal| match refusal {
             Refusal::Disk(error) => error,
             Refusal::Code(code) => io::Error::other(format!("{code:?}")),
@@ -218,7 +227,7 @@ impl Store {
         Ok(())
     }
 
-    fn abort_if_open(&self, state: &mut State, name: &str) -> Result<(), Refusal> {
+    fn abort_if_open(&self, state: &mut BrokerState, name: &str) -> Result<(), Refusal> {
         match state.txns.get(name).map(|txn| txn.phase) {
             Some(Phase::Open(_)) => self.end(state, name, false),
             Some(Phase::Ending { commit }) => self.finish(state, name, commit),
@@ -226,37 +235,42 @@ impl Store {
         }
     }
 
-    fn expire(&self, state: &mut State, name: &str) -> Result<(), Refusal> {
+    fn expire(&self, state: &mut BrokerState, name: &str) -> Result<(), Refusal> {
         self.abort_if_open(state, name)?;
         let Some(txn) = state.txns.get(name) else { return Ok(()) };
         let (producer, timeout_ms) = (txn.producer, txn.timeout_ms);
         let (producer, epoch) =
             if txn.epoch < i16::MAX - 1 { (producer, txn.epoch + 1) } else { (new_producer(state)?, 0) };
-        state.journal.append(&Change::Producer { txn: name.to_owned(), producer, epoch, timeout_ms })?;
+        state.journal.append(&JournalEntry::Producer {
+            txn: name.to_owned(),
+            producer,
+            epoch,
+            timeout_ms,
+        })?;
         state.txns.insert(name.to_owned(), Txn::new(producer, epoch, timeout_ms));
         Ok(())
     }
 
-    fn end(&self, state: &mut State, name: &str, commit: bool) -> Result<(), Refusal> {
-        state.journal.append(&Change::Decided { txn: name.to_owned(), commit })?;
+    fn end(&self, state: &mut BrokerState, name: &str, commit: bool) -> Result<(), Refusal> {
+        state.journal.append(&JournalEntry::Decided { txn: name.to_owned(), commit })?;
         if let Some(txn) = state.txns.get_mut(name) {
             txn.phase = Phase::Ending { commit };
         }
         self.finish(state, name, commit)
     }
 
-    /// Writes the markers still missing, then the end.
-    fn finish(&self, state: &mut State, name: &str, commit: bool) -> Result<(), Refusal> {
+    /// Writes the missing markers, then the end.
+    fn finish(&self, state: &mut BrokerState, name: &str, commit: bool) -> Result<(), Refusal> {
         let Some(txn) = state.txns.get(name) else { return Ok(()) };
         for (topic, index) in &txn.places {
             let Some(topic) = self.topic(topic) else { continue };
             let Some(partition) = topic.partition(*index) else { continue };
-            // Nothing written there, or marked before the process died.
+            // Nothing was written there, or the marker was written before the process died.
             if partition.with(|log| log.open_producers().any(|open| open == txn.producer)) {
                 mark(partition, txn.producer, txn.epoch, commit)?;
             }
         }
-        state.journal.append(&Change::Ended { txn: name.to_owned() })?;
+        state.journal.append(&JournalEntry::Ended { txn: name.to_owned() })?;
         let Some(txn) = state.txns.get_mut(name) else { return Ok(()) };
         let promises = std::mem::take(&mut txn.promises);
         txn.close(commit);
@@ -277,17 +291,17 @@ fn mark(partition: &super::Partition, producer: i64, epoch: i16, commit: bool) -
     Ok(())
 }
 
-fn txn_of<'a>(state: &'a mut State, name: &str, who: Identity) -> Result<&'a mut Txn, ErrorCode> {
+fn txn_of<'a>(state: &'a mut BrokerState, name: &str, who: Identity) -> Result<&'a mut Txn, ErrorCode> {
     let txn = state.txns.get_mut(name).ok_or(ErrorCode::InvalidProducerIdMapping)?;
     txn.check(who.id, who.epoch)?;
     Ok(txn)
 }
 
-fn new_producer(state: &mut State) -> Result<i64, Refusal> {
+fn new_producer(state: &mut BrokerState) -> Result<i64, Refusal> {
     let id = state.next_producer;
     if id >= state.reserved_producers {
         let next = id + PRODUCER_BLOCK;
-        state.journal.append(&Change::Producers { next })?;
+        state.journal.append(&JournalEntry::Producers { next })?;
         state.reserved_producers = next;
     }
     state.next_producer = id + 1;

@@ -1,8 +1,8 @@
-//! Rows of one schema as rows of another.
+//! Converts rows of one schema to another.
 //!
-//! A file keeps the schema it was written with; the table's may have grown since. Columns and struct
-//! fields are matched by name at every depth, missing ones are null, and a value is cast only where
-//! every value fits: an int to a wider int, a decimal to more digits.
+//! A file keeps the schema it was written with, and the table's schema may have grown since. Columns and struct
+//! fields are matched by name at every depth, and missing ones are null. A value is cast only where every value
+//! fits: an int to a wider int, a decimal to more digits.
 
 use std::sync::Arc;
 
@@ -30,7 +30,7 @@ pub(crate) fn conform(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordB
     RecordBatch::try_new_with_options(schema.clone(), columns, &options)
 }
 
-/// One column as another type. A value that does not fit is an error, never a null.
+/// One column cast to another type. A value that does not fit is an error, never a null.
 pub(crate) fn array(column: &ArrayRef, to: &DataType) -> Result<ArrayRef, ArrowError> {
     if column.data_type() == to {
         return Ok(column.clone());
@@ -71,7 +71,7 @@ fn structure(from: &StructArray, fields: &Fields) -> Result<StructArray, ArrowEr
     StructArray::try_new_with_length(fields.clone(), children, from.nulls().cloned(), from.len())
 }
 
-/// Keys and values of a map by place: writers disagree on what to call them.
+/// Matches keys and values of a map by their order: writers name them differently.
 fn pairs(from: &MapArray, fields: &Fields) -> Result<StructArray, ArrowError> {
     let columns = [from.keys(), from.values()];
     let columns =

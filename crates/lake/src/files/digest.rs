@@ -1,9 +1,9 @@
-//! Hashes of rows that anyone can recompute.
+//! Hashes of rows that any program can recompute.
 //!
-//! A row's hash is a chain over its columns in the order asked for: `h = 0`, then for each value that
-//! is not null `h = xxh3_64(seed = h xor xxh3_64(name), tag ++ bytes)`. A null says nothing, so a column
-//! (or a field of a struct) that is added later changes no hash of an older row. Tag and bytes depend
-//! on the value, not on how Arrow happens to hold it:
+//! A row's hash is a chain over its columns in the given order: `h = 0`, then for each value that is not null
+//! `h = xxh3_64(seed = h xor xxh3_64(name), tag ++ bytes)`. A null leaves the hash unchanged, so a column (or a
+//! field of a struct) that is added later changes no hash of an older row. Tag and bytes depend on the value,
+//! not on its representation in Arrow:
 //!
 //! | value | tag | bytes |
 //! | --- | --- | --- |
@@ -19,7 +19,7 @@
 //! | list, map | 10 | the number of items as u64, then each item's hash from 0; a map's item is a struct of key and value |
 //! | anything else | 11 | its text |
 //!
-//! A set of rows is summed over their hashes, which no order and no cut into batches changes.
+//! The digest of a set of rows is the sum of their hashes, so neither order nor batching changes it.
 
 use std::fmt;
 use std::str::FromStr;
@@ -32,7 +32,7 @@ use arrow::datatypes::{
 use arrow::util::display::array_value_to_string;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-/// The hash of each row over `columns`, in their order. A column the batch lacks is null.
+/// The hash of each row over `columns`, in their order. A column that the batch lacks is null.
 pub fn row_hashes(batch: &RecordBatch, columns: &[impl AsRef<str>]) -> Vec<u64> {
     let mut hashes = vec![0; batch.num_rows()];
     for column in columns {
@@ -54,7 +54,7 @@ pub(crate) fn wide_hashes(batch: &RecordBatch) -> Vec<u128> {
     low.into_iter().zip(high).map(|(low, high)| u128::from(high) << 64 | u128::from(low)).collect()
 }
 
-/// Order-free sum of row hashes. Its text is 32 hexadecimal digits.
+/// Sum of row hashes, in any order. It prints as 32 hexadecimal digits.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Sum(pub u128);
 impl Sum {
@@ -64,7 +64,7 @@ impl Sum {
             self.0 = self.0.wrapping_add(u128::from(*hash));
         }
     }
-    /// Takes rows out again.
+    /// Removes rows.
     pub fn remove(&mut self, hashes: &[u64]) {
         for hash in hashes {
             self.0 = self.0.wrapping_sub(u128::from(*hash));
@@ -83,7 +83,7 @@ impl FromStr for Sum {
     }
 }
 
-/// What a column's name adds to the seed.
+/// A column name's part of the seed.
 fn named(name: &str) -> u64 {
     xxh3_64_with_seed(name.as_bytes(), 0)
 }
@@ -95,7 +95,8 @@ fn chain(array: &ArrayRef, name: u64, hashes: &mut [u64]) {
             let values = array.as_boolean();
             fixed(array, name, hashes, |row| [1, values.value(row).into()]);
         }
-        // An unsigned 64-bit integer may not fit, and then a hash would depend on its neighbours.
+        // An unsigned 64-bit integer may not fit in an `i64`; then the cast, and with it the hash, would depend
+        // on the other rows.
         t if t.is_integer() && *t != DataType::UInt64 => {
             with(array, name, &DataType::Int64, hashes, |array, hashes| {
                 let values = array.as_primitive::<Int64Type>();
@@ -167,7 +168,8 @@ fn struct_hashes(rows: &StructArray) -> Vec<u64> {
 }
 
 fn items_of(array: &ArrayRef, name: u64, offsets: &[i32], items: &[u64], hashes: &mut [u64]) {
-    let place = |row: usize| usize::try_from(offsets[row]).unwrap_or_default();
+    let place =
+        |row: usize| usize::try_from(offsets[row]).expect("arrow checks that offsets are not negative");
     each(array, name, hashes, 10, |row, out| {
         let items = &items[place(row)..place(row + 1)];
         out.extend((items.len() as u64).to_le_bytes());
@@ -175,7 +177,7 @@ fn items_of(array: &ArrayRef, name: u64, offsets: &[i32], items: &[u64], hashes:
     });
 }
 
-/// Runs over the column in another width; a value that has none there is hashed as text.
+/// Calls `run` with the column cast to `to`. A value that does not fit is hashed as text.
 fn with(array: &ArrayRef, name: u64, to: &DataType, hashes: &mut [u64], run: impl Fn(&ArrayRef, &mut [u64])) {
     match cast(array, to) {
         Ok(same) if same.null_count() == array.null_count() => run(&same, hashes),
@@ -189,7 +191,7 @@ fn text(array: &ArrayRef, name: u64, hashes: &mut [u64]) {
     });
 }
 
-/// Chains values of one width, tag included.
+/// Chains values of a fixed width, with their tag.
 fn fixed<const N: usize>(array: &ArrayRef, name: u64, hashes: &mut [u64], value: impl Fn(usize) -> [u8; N]) {
     let chained = |row: usize, hash: &mut u64| *hash = xxh3_64_with_seed(&value(row), *hash ^ name);
     match array.logical_nulls().filter(|nulls| nulls.null_count() > 0) {

@@ -1,10 +1,10 @@
-//! Rows to the bytes of a parquet file. Holds a thread: callers run it on `runtime::cpu`.
+//! Encodes rows as a parquet file. It blocks its thread: callers run it on `runtime::cpu`.
 //!
-//! Integers, dates and timestamps are delta-packed: keys, offsets and times mostly grow. A dictionary
-//! costs a hash a value, so a string column gets one only where a sample repeats itself. Zstandard at
-//! level 1 costs about what Snappy does and saves a third more; but each column of each file has a
-//! compressor of its own to set up, and readers one to undo it, which is most of the work where rows
-//! are few. Compaction makes large files of those.
+//! Integers, dates and timestamps are delta-packed, because keys, offsets and times mostly grow. A dictionary
+//! costs a hash per value, so a string column gets one only if its values repeat in a sample. Zstandard at
+//! level 1 costs about as much as Snappy and saves a third more space. But each column of each file needs a
+//! compressor to be set up, and a decompressor in readers, which is most of the work in small files; so small
+//! files use Snappy. Compaction merges them into large ones.
 
 use std::collections::HashSet;
 
@@ -19,11 +19,11 @@ use parquet::schema::types::ColumnPath;
 
 use crate::files::stats::FileStats;
 
-/// Rows of a row group: what is fetched at least to read one row.
+/// Rows in a row group, the least that is fetched to read one row.
 const GROUP_ROWS: usize = 256 * 1024;
-/// Rows of a file from which on a compressor is worth its memory.
+/// From this many rows on, a compressor is worth its memory.
 const LARGE_ROWS: usize = 16 * 1024;
-/// Rows looked at to choose an encoding.
+/// Rows in the sample that decides the encoding.
 const SAMPLE: usize = 2048;
 
 /// A parquet file in memory, with the statistics for its Add.
@@ -81,8 +81,8 @@ fn plain(
     builder.set_column_dictionary_enabled(path.clone(), false).set_column_encoding(path, encoding)
 }
 
-/// Whether at most half of a sample's values differ. What is neither a column nor a struct's field is
-/// taken to repeat: the writer gives a dictionary up when it grows.
+/// Whether at most half of a sample's values are distinct. Anything but a column or a struct's field is assumed
+/// to repeat: the writer drops the dictionary when it grows too large.
 fn repeats(batches: &[RecordBatch], path: &[String]) -> bool {
     let Some(column) = batches.first().and_then(|batch| leaf(batch, path)) else { return true };
     let sample = column.slice(0, column.len().min(SAMPLE));

@@ -1,5 +1,5 @@
-//! Parquet files: rows written to files that no commit names yet, and rows read from files without those that a
-//! deletion vector hides.
+//! Parquet files: writing rows to files that no commit refers to yet, and reading the rows that no deletion
+//! vector hides.
 
 pub(crate) mod conform;
 pub mod digest;

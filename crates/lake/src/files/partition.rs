@@ -1,9 +1,9 @@
-//! Partition columns: their values stand in the log as text, not in the files.
+//! Partition columns: their values are in the log as text, not in the files.
 //!
-//! What is written must be what is read, or a row could never be found again by that value. The log
-//! writes an empty string as it writes null, and a date beyond four digits of year sorts and parses
-//! differently in every reader. Such values are refused before a file is written: [`unfit`] tells them
-//! beforehand, so that whoever can put a row aside does.
+//! A value must read back as it was written, or a row could never be found by it again. The log writes an empty
+//! string in the same way as null, and a date with a year of more than four digits sorts and parses differently
+//! in every reader. Such values are refused before a file is written. [`unfit`] reports them in advance, so
+//! that a caller can quarantine the rows.
 
 use std::collections::BTreeMap;
 
@@ -16,10 +16,10 @@ use crate::files::conform;
 use crate::files::stats::date;
 use crate::{Error, Result};
 
-/// Values of the partition columns, as the log writes them.
+/// Values of the partition columns, in the log's form.
 pub(crate) type Partition = Vec<Option<String>>;
 
-/// Cuts a batch by partition, keeping the order of rows within each.
+/// Splits a batch by partition, keeping the order of rows within each.
 pub(crate) fn partitions(
     name: &str,
     partition_by: &[String],
@@ -39,7 +39,7 @@ pub(crate) fn partitions(
         let text = |(column, array): (&String, &&ArrayRef)| values(name, column, &array.slice(0, rows));
         partition_by.iter().zip(&arrays).map(text).collect::<Result<Vec<_>>>()
     };
-    // Of one day, as a rule.
+    // The usual case: all rows belong to one day.
     if batch.num_rows() > 0 && arrays.iter().all(|array| is_constant(array)) {
         let partition = texts(1)?.into_iter().flatten().collect();
         return Ok(vec![(partition, batch)]);
@@ -59,7 +59,7 @@ pub(crate) fn partitions(
     taken.collect()
 }
 
-/// Whether all rows have one value. `false` where that cannot be told.
+/// Whether all rows have the same value. `false` if that is unknown.
 fn is_constant(array: &ArrayRef) -> bool {
     let first = Scalar::new(array.slice(0, 1));
     not_distinct(array, &first).is_ok_and(|same| same.false_count() == 0)
@@ -78,7 +78,7 @@ pub(crate) fn partitionable(data_type: &DataType) -> bool {
     )
 }
 
-/// Rows of a column that a table cannot be partitioned by, each with the reason.
+/// Rows whose value cannot be a partition value, each with the reason.
 pub fn unfit(column: &ArrayRef) -> Vec<(usize, &'static str)> {
     match column.data_type() {
         DataType::Utf8 => {
@@ -98,7 +98,7 @@ pub fn unfit(column: &ArrayRef) -> Vec<(usize, &'static str)> {
 const EMPTY: &str = "it is an empty string, which a partition column cannot tell from null";
 const FAR: &str = "its year is not between 0 and 9999, which a partition column cannot hold";
 
-/// A partition column as the log writes it.
+/// The values of a partition column in the log's form.
 fn values(name: &str, column: &str, array: &ArrayRef) -> Result<Vec<Option<String>>> {
     if let Some((_, why)) = unfit(array).first() {
         let (table, column) = (name.to_owned(), column.to_owned());
@@ -122,12 +122,12 @@ fn values(name: &str, column: &str, array: &ArrayRef) -> Result<Vec<Option<Strin
     }
 }
 
-/// A name that no file ever had, below a folder for each partition column.
+/// A new file name, below one folder per partition column.
 ///
-/// The log has the values, but Polars takes them from the path, so every file of a table names all of them. Too
-/// long a name for a folder is left out with the others: Polars refuses the table then. Where a value had to be
-/// escaped it would not find the file's vector and show deleted rows: a space in the name, which it does not
-/// find the file by either, makes it refuse that, too.
+/// The log has the values, but Polars takes them from the path, so every file's path names all of them. If the
+/// name of a folder is too long, all folders are left out, and Polars refuses the table. If a value had to be
+/// escaped, Polars would not find the file's vector and would show deleted rows. A space in the file name makes
+/// Polars refuse such a table as well, because it cannot find the file by that name.
 pub(crate) fn path(partition_by: &[String], partition: &Partition, vectors: bool) -> String {
     let folder = |(column, value): (&String, &Option<String>)| {
         let value = value.as_deref().map_or_else(|| NO_VALUE.to_owned(), escaped);
@@ -136,7 +136,7 @@ pub(crate) fn path(partition_by: &[String], partition: &Partition, vectors: bool
     let folders: Vec<String> = partition_by.iter().zip(partition).map(folder).collect();
     let long = folders.iter().any(|folder| folder.len() > FOLDER_BYTES)
         || folders.iter().map(|folder| folder.len() + 1).sum::<usize>() > PATH_BYTES;
-    // Polars would read the word for "no value" as null, the log has it as a value like any other.
+    // Polars would read this word as null, but the log has it as an ordinary value.
     let reserved = partition.iter().flatten().any(|value| value == NO_VALUE);
     let (mut parts, mut between) = (folders, '-');
     if vectors && parts.iter().any(|folder| folder.contains('%')) {
@@ -149,15 +149,15 @@ pub(crate) fn path(partition_by: &[String], partition: &Partition, vectors: bool
     parts.join("/")
 }
 
-/// What Hive calls the partition of rows without a value.
+/// Hive's name for the partition of rows without a value.
 const NO_VALUE: &str = "__HIVE_DEFAULT_PARTITION__";
-/// File systems take 255, and put something behind a name while they write.
+/// File systems allow 255 bytes, and object stores append a suffix while they write.
 const FOLDER_BYTES: usize = 200;
-/// Of all folders together. Object stores take 1024 bytes for a key, with what stands before and behind it.
+/// The limit for all folders together. Object stores allow keys of 1024 bytes, with prefix and file name.
 const PATH_BYTES: usize = 500;
 
-/// A name or value as it may stand in a folder's name. Nothing is left in it that a URL would escape: Polars gets
-/// paths as URLs from delta-rs, and asks the store for them without undoing that.
+/// A name or value in the form of a folder name. It contains nothing that a URL would escape: Polars gets paths
+/// as URLs from delta-rs, and asks the store for them without unescaping.
 fn escaped(text: &str) -> String {
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.".contains(byte);
     let write = |byte: u8| if plain(&byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") };

@@ -1,24 +1,27 @@
 //! Parquet files to rows.
 //!
-//! A row group at a time: its wanted columns are fetched in one request, then decoded off the async
-//! threads, so memory is bounded by a row group and no thread that serves the network decodes. A
-//! vector becomes a selection of rows before decoding: deleted rows are never materialised.
+//! A row group at a time: parquet's push decoder names the bytes of its wanted columns, they are
+//! fetched in one request, then decoded off the async threads, so memory is bounded by a row group and
+//! no thread that serves the network decodes. A vector becomes a selection of rows before decoding:
+//! deleted rows are never materialised.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, StringArray, new_null_array};
 use arrow::datatypes::{Schema, SchemaRef};
-use bytes::{Buf as _, Bytes};
+use bytes::Bytes;
 use object_store::path::Path;
 use parking_lot::Mutex;
+use parquet::DecodeResult;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
-    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder, RowSelection, RowSelector,
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, RowSelection, RowSelector,
 };
+use parquet::arrow::push_decoder::{ParquetPushDecoder, ParquetPushDecoderBuilder};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::ParquetMetaDataReader;
-use parquet::file::reader::{ChunkReader, Length};
 use roaring::RoaringTreemap;
 
 use crate::files::conform;
@@ -81,15 +84,16 @@ impl Reader {
         let step = Arc::new(step);
         let mut first = 0;
         for group in 0..footer.metadata().num_row_groups() {
-            let rows = u64::try_from(footer.metadata().row_group(group).num_rows()).unwrap_or_default();
+            let rows = rows_of(&path, footer.metadata().row_group(group).num_rows())?;
             if let Some(selection) = selection(&pick, first, rows) {
-                let chunks = plan.fetch(log, &footer, group).await?;
-                let (plan, footer, step) = (plan.clone(), footer.clone(), step.clone());
-                state = runtime::cpu::run(move || {
-                    plan.decode(&footer, group, chunks, selection, first, &mut state, step.as_ref())
-                        .map(|()| state)
-                })
-                .await?;
+                let mut decoder = plan.decoder(&footer, group, selection)?;
+                while let Some(rows) = plan.fetched(log, &mut decoder).await? {
+                    let (plan, step) = (plan.clone(), step.clone());
+                    state = runtime::cpu::run(move || {
+                        plan.decode(rows, first, &mut state, step.as_ref()).map(|()| state)
+                    })
+                    .await?;
+                }
             }
             first += rows;
         }
@@ -98,8 +102,9 @@ impl Reader {
 
     /// Rows in a file whose writer did not say how many.
     pub async fn count(&self, log: &Log, file: &DataFile) -> Result<u64> {
-        let footer = self.footer(log, &at(&log.dir, &file.add.path)?, file.add.size).await?;
-        Ok(u64::try_from(footer.metadata().file_metadata().num_rows()).unwrap_or_default())
+        let path = at(&log.dir, &file.add.path)?;
+        let footer = self.footer(log, &path, file.add.size).await?;
+        rows_of(&path, footer.metadata().file_metadata().num_rows())
     }
 
     async fn footer(&self, log: &Log, path: &Path, size: i64) -> Result<Arc<ArrowReaderMetadata>> {
@@ -111,6 +116,8 @@ impl Reader {
             Ok(known) if known > 0 => known,
             _ => log.store.size(path).await?,
         };
+        // Not parquet's push decoder of footers: it subtracts the length that a damaged footer names from
+        // the file's, unchecked. Nor `load_and_finish`: what the store says would come back as its text.
         let mut want = TAIL.min(size);
         let metadata = loop {
             let tail = log.store.range(path, size - want..size).await?;
@@ -134,6 +141,28 @@ impl Reader {
     }
 }
 
+/// Ranges of a file, whole. A file that ends before them is shorter than its log or its footer says.
+async fn fetch(log: &Log, path: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
+    let bytes = log.store.ranges(path, ranges).await?;
+    let short =
+        ranges.iter().zip(&bytes).find(|(range, bytes)| range.end - range.start != bytes.len() as u64);
+    match short {
+        None => Ok(bytes),
+        Some((range, bytes)) => {
+            let fault = format!("{} bytes at offset {range:?} instead of all", bytes.len());
+            Err(Error::BadFile { path: path.to_string(), source: ParquetError::EOF(fault) })
+        }
+    }
+}
+
+/// Rows that a footer counts.
+fn rows_of(path: &Path, counted: i64) -> Result<u64> {
+    u64::try_from(counted).map_err(|_| Error::BadFile {
+        path: path.to_string(),
+        source: ParquetError::General(format!("its footer counts {counted} rows")),
+    })
+}
+
 /// How one file gives the columns asked for.
 struct Plan {
     path: Path,
@@ -141,7 +170,6 @@ struct Plan {
     mask: ProjectionMask,
     /// Values that are the same in every row: the partition's.
     partition: HashMap<String, Option<String>>,
-    size: u64,
 }
 
 impl Plan {
@@ -153,44 +181,57 @@ impl Plan {
             schema: schema.clone(),
             mask: ProjectionMask::roots(footer.parquet_schema(), wanted),
             partition: file.add.partition_values.clone(),
-            size: u64::MAX,
         }
     }
 
-    async fn fetch(&self, log: &Log, footer: &ArrowReaderMetadata, group: usize) -> Result<Chunks> {
-        let columns = footer.metadata().row_group(group).columns().iter().enumerate();
-        let ranges: Vec<_> = columns
-            .filter(|(leaf, _)| self.mask.leaf_included(*leaf))
-            .map(|(_, column)| {
-                let (start, length) = column.byte_range();
-                start..start + length
-            })
-            .collect();
-        let bytes =
-            if ranges.is_empty() { Vec::new() } else { log.store.ranges(&self.path, &ranges).await? };
-        Ok(Chunks { size: self.size, chunks: ranges.iter().map(|r| r.start).zip(bytes).collect() })
+    /// Decodes the selected rows of one row group.
+    fn decoder(
+        &self,
+        footer: &ArrowReaderMetadata,
+        group: usize,
+        selection: Option<RowSelection>,
+    ) -> Result<ParquetPushDecoder> {
+        let builder = ParquetPushDecoderBuilder::new_with_metadata(footer.clone())
+            .with_row_groups(vec![group])
+            .with_projection(self.mask.clone())
+            .with_batch_size(BATCH_ROWS);
+        let decoder = match selection {
+            Some(selection) => builder.with_row_selection(selection).build(),
+            None => builder.build(),
+        };
+        decoder.map_err(|source| self.bad(source))
     }
 
-    #[allow(clippy::too_many_arguments, reason = "one call, from the loop above")]
+    /// The rows of the decoder's group, still encoded. `None`: they were given before.
+    async fn fetched(
+        &self,
+        log: &Log,
+        decoder: &mut ParquetPushDecoder,
+    ) -> Result<Option<ParquetRecordBatchReader>> {
+        loop {
+            match decoder.try_next_reader().map_err(|source| self.bad(source))? {
+                DecodeResult::NeedsData(ranges) => {
+                    let bytes = fetch(log, &self.path, &ranges).await?;
+                    decoder.push_ranges(ranges, bytes).map_err(|source| self.bad(source))?;
+                }
+                DecodeResult::Data(rows) => return Ok(Some(rows)),
+                DecodeResult::Finished => return Ok(None),
+            }
+        }
+    }
+
+    fn bad(&self, source: ParquetError) -> Error {
+        Error::BadFile { path: self.path.to_string(), source }
+    }
+
     fn decode<T>(
         &self,
-        footer: &Arc<ArrowReaderMetadata>,
-        group: usize,
-        chunks: Chunks,
-        selection: Option<RowSelection>,
+        rows: ParquetRecordBatchReader,
         mut first: u64,
         state: &mut T,
         step: &(dyn Fn(&mut T, u64, RecordBatch) + Send + Sync),
     ) -> Result<()> {
-        let bad = |source| Error::BadFile { path: self.path.to_string(), source };
-        let mut builder = ParquetRecordBatchReaderBuilder::new_with_metadata(chunks, footer.as_ref().clone())
-            .with_row_groups(vec![group])
-            .with_projection(self.mask.clone())
-            .with_batch_size(BATCH_ROWS);
-        if let Some(selection) = selection {
-            builder = builder.with_row_selection(selection);
-        }
-        for batch in builder.build().map_err(bad)? {
+        for batch in rows {
             let batch = batch.and_then(|b| self.complete(b)).and_then(|b| conform::conform(&b, &self.schema));
             let batch = batch.map_err(|source| Error::BadRows { table: self.path.to_string(), source })?;
             let rows = batch.num_rows() as u64;
@@ -258,7 +299,7 @@ fn selection(pick: &Pick, first: u64, rows: u64) -> Option<Option<RowSelection>>
 /// A selection in which `marked` positions are read and the rest skipped, or the other way round.
 pub(crate) fn select(marked: &[u64], rows: u64, marked_are_read: bool) -> RowSelection {
     let selector = |count: u64, read: bool| {
-        let count = usize::try_from(count).unwrap_or(usize::MAX);
+        let count = usize::try_from(count).expect("a row group has no more rows than memory can count");
         if read { RowSelector::select(count) } else { RowSelector::skip(count) }
     };
     let mut selectors = Vec::new();
@@ -274,46 +315,6 @@ pub(crate) fn select(marked: &[u64], rows: u64, marked_are_read: bool) -> RowSel
         selectors.push(selector(rows - next, !marked_are_read));
     }
     selectors.into()
-}
-
-/// The parts of a file that were fetched, under the file's own offsets.
-struct Chunks {
-    size: u64,
-    chunks: Vec<(u64, Bytes)>,
-}
-
-impl Chunks {
-    fn from(&self, start: u64) -> Result<Bytes, ParquetError> {
-        let holds = |(first, bytes): &&(u64, Bytes)| *first <= start && start <= first + bytes.len() as u64;
-        let (first, bytes) = self
-            .chunks
-            .iter()
-            .rfind(holds)
-            .ok_or_else(|| ParquetError::EOF(format!("nothing was fetched at offset {start}")))?;
-        Ok(bytes.slice(usize::try_from(start - first).unwrap_or(bytes.len())..))
-    }
-}
-
-impl Length for Chunks {
-    fn len(&self) -> u64 {
-        self.size
-    }
-}
-
-impl ChunkReader for Chunks {
-    type T = bytes::buf::Reader<Bytes>;
-
-    fn get_read(&self, start: u64) -> Result<Self::T, ParquetError> {
-        Ok(self.from(start)?.reader())
-    }
-
-    fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes, ParquetError> {
-        let bytes = self.from(start)?;
-        if bytes.len() < length {
-            return Err(ParquetError::EOF(format!("{length} bytes at offset {start} were not all fetched")));
-        }
-        Ok(bytes.slice(..length))
-    }
 }
 
 #[cfg(test)]
@@ -345,5 +346,12 @@ mod tests {
         let all = Arc::new(RoaringTreemap::from_iter(0..10));
         assert_eq!(runs(selection(&Pick::Without(all.clone()), 0, 10)), None);
         assert_eq!(runs(selection(&Pick::Only(all), 10, 10)), None);
+    }
+
+    #[test]
+    fn a_footer_that_counts_fewer_rows_than_none_is_an_error_and_no_empty_file() {
+        let path = Path::from("t/part.parquet");
+        assert_eq!(rows_of(&path, 7).expect("counted"), 7);
+        assert!(matches!(rows_of(&path, -1), Err(Error::BadFile { .. })));
     }
 }

@@ -1,7 +1,8 @@
-//! Rows to files that no commit names yet.
+//! Writes rows to files that no commit refers to yet.
 //!
-//! Order: encode, upload, and only then may a commit name the file. Stop before the commit and the
-//! file is an orphan that vacuum deletes a week later; a commit that has to be tried again names the
+//! Order: encode, upload, and only then may a commit refer to the file. If the process stops before the commit,
+//! the file is an orphan that vacuum deletes a week later. A commit that is tried again refers to the same
+//! file, so no row is ever written twice.
 //! very same file, so no row is ever written twice.
 
 use std::collections::{BTreeMap, HashMap};
@@ -19,10 +20,10 @@ use crate::log::{Log, schema};
 use crate::store::wall_ms;
 use crate::{Error, Result};
 
-/// Arrow bytes of one file at most; about a quarter of that once encoded.
+/// The most Arrow bytes of one file; encoded, it has about a quarter of that.
 const FILE_BYTES: usize = 512 * 1024 * 1024;
 
-/// A file in the store that no commit names yet.
+/// A file in the store that no commit refers to yet.
 #[derive(Debug, Clone)]
 pub struct StagedFile {
     pub(crate) add: Add,
@@ -45,8 +46,8 @@ impl StagedFile {
     }
 }
 
-/// Encodes and uploads rows. Columns that `table` has are cast to its types, others are kept: a commit
-/// that widens the schema brings them in. `vectors`: whether the table has any.
+/// Encodes and uploads rows. Columns that `table` has are cast to its types. Other columns are kept, for a
+/// commit that widens the schema. `vectors`: whether the table has deletion vectors.
 pub(crate) async fn stage(
     log: &Log,
     table: &SchemaRef,
@@ -78,7 +79,7 @@ pub(crate) async fn stage(
         let add = Add {
             path,
             partition_values: partition_by.iter().cloned().zip(partition).collect::<HashMap<_, _>>(),
-            size: i64::try_from(size).unwrap_or(i64::MAX),
+            size: i64::try_from(size).expect("bytes in memory are fewer than 2^63"),
             modification_time: wall_ms(),
             data_change: true,
             stats: Some(file.stats),
@@ -89,7 +90,7 @@ pub(crate) async fn stage(
     Ok(staged)
 }
 
-/// A path of the log below a table's folder.
+/// The store path of a path in the log.
 pub(crate) fn at(dir: &Path, path: &str) -> Result<Path> {
     let bad = |source: object_store::path::Error| Error::Unreachable {
         path: path.to_owned(),
@@ -98,7 +99,7 @@ pub(crate) fn at(dir: &Path, path: &str) -> Result<Path> {
     Path::parse(format!("{dir}/{path}")).map_err(bad)
 }
 
-/// Casts batches and cuts them by partition, keeping the order of rows within each.
+/// Casts batches and splits them by partition, keeping the order of rows within each.
 fn split(
     name: &str,
     table: &SchemaRef,
@@ -117,7 +118,7 @@ fn split(
         let batch = conform::conform(&batch, &schema).map_err(bad)?;
         for (partition, rows) in partitions(name, partition_by, batch)? {
             let (widest, all) = parts.entry(partition).or_insert_with(|| (schema.clone(), Vec::new()));
-            // Batches of one call may differ by a column that came up between them.
+            // Batches of one call may differ by a column that was added in between.
             if widest != rows.schema_ref() {
                 *widest = schema::widen(name, widest, rows.schema_ref())?;
             }
@@ -127,7 +128,7 @@ fn split(
     Ok(parts.into_iter().map(|(partition, (schema, rows))| (partition, schema, rows)).collect())
 }
 
-/// The types the columns of a batch take: the table's where it has them.
+/// The target types of a batch's columns: the table's types, for columns that the table has.
 fn target(name: &str, table: &SchemaRef, batch: &Schema) -> Result<SchemaRef> {
     if table.fields() == batch.fields() {
         return Ok(table.clone());
@@ -140,7 +141,7 @@ fn target(name: &str, table: &SchemaRef, batch: &Schema) -> Result<SchemaRef> {
     Ok(Arc::new(Schema::new(stored.fields().iter().map(field).collect::<Fields>())))
 }
 
-/// Partition values are in the log, not in the files.
+/// The schema without partition columns: their values are in the log, not in the files.
 pub(crate) fn without(schema: &Schema, partition_by: &[String]) -> SchemaRef {
     let fields: Fields =
         schema.fields().iter().filter(|f| !partition_by.contains(f.name())).cloned().collect();
@@ -151,7 +152,7 @@ fn chunks(batches: Vec<RecordBatch>) -> Vec<Vec<RecordBatch>> {
     let mut chunks: Vec<Vec<RecordBatch>> = Vec::new();
     let mut bytes = usize::MAX;
     for batch in batches {
-        // Slices count the buffers they share, which only makes files smaller.
+        // A slice counts the whole buffer it shares, which only makes files smaller.
         let size = batch.get_array_memory_size();
         if bytes.saturating_add(size) > FILE_BYTES {
             chunks.push(Vec::new());

@@ -1,20 +1,20 @@
-//! Statistics of a file, as its Add carries them.
+//! Statistics of a file, for its `Add` action.
 //!
-//! Bounds let readers leave a file out, so a bound that is too narrow loses rows. They are written for
-//! integers, dates and strings alone: a timestamp's bound is cut to milliseconds on the way, and a
-//! decimal's passes through a float. A long string is cut; its upper bound is then the next string
-//! that no value with that beginning exceeds. A nested column has no count of nulls: the log wants one
-//! for each of its leaves, and readers refuse a plain number there.
+//! Readers skip files by their bounds, so a bound that is too narrow loses rows. Bounds are written for
+//! integers, dates and strings only: timestamp bounds are truncated to milliseconds, and decimal bounds pass
+//! through a float. A long string is truncated; its upper bound is then a string that sorts after every value
+//! with that prefix. A nested column has no null count: the log wants one for each of its leaves, and readers
+//! refuse a plain number there.
 
 use arrow::array::{Array, AsArray as _, RecordBatch};
 use arrow::compute::{cast, max, max_string, min, min_string};
 use arrow::datatypes::{DataType, Date32Type, FieldRef, Int64Type};
 use serde_json::{Map, Value};
 
-/// Characters of a string bound.
+/// The most characters of a string bound.
 const LENGTH: usize = 32;
 
-/// Collects over the batches of one file.
+/// Collects statistics over the batches of one file.
 #[derive(Default)]
 pub(crate) struct FileStats {
     rows: usize,
@@ -26,7 +26,7 @@ struct ColumnStats {
     nested: bool,
     nulls: usize,
     bounds: Option<(Value, Value)>,
-    /// Unset once a batch has no bound to give.
+    /// False once a batch has no bounds.
     bounded: bool,
 }
 
@@ -112,7 +112,7 @@ fn bounds(array: &dyn Array) -> Option<(Value, Value)> {
     }
 }
 
-/// A date as the log writes it. Years beyond four digits sort wrongly as text, so they have no bound.
+/// A date in the log's form. Years with more than four digits sort wrongly as text, so they have no bound.
 pub(crate) fn date(days: i32) -> Option<String> {
     let date = chrono::NaiveDate::default().checked_add_signed(chrono::TimeDelta::days(days.into()))?;
     (0..=9999).contains(&chrono::Datelike::year(&date)).then(|| date.to_string())
@@ -132,8 +132,8 @@ fn upper(max: &Value) -> Option<Value> {
     }
 }
 
-/// The text itself when short; else its beginning with the last character that can grow grown, so
-/// that it sorts behind everything with that beginning. `None` when no character can grow.
+/// The text itself if it is short. Otherwise its prefix, with the last character that can be incremented
+/// incremented, so that it sorts after everything with that prefix. `None` if no character can be incremented.
 fn upper_text(text: &str) -> Option<String> {
     let mut kept: Vec<char> = text.chars().take(LENGTH + 1).collect();
     if kept.len() <= LENGTH {
@@ -141,7 +141,7 @@ fn upper_text(text: &str) -> Option<String> {
     }
     kept.truncate(LENGTH);
     while let Some(last) = kept.pop() {
-        // From U+D7FF the next character is U+E000: the surrogates between are no characters.
+        // After U+D7FF comes U+E000: the surrogates in between are not characters.
         let next = if last == '\u{D7FF}' { Some('\u{E000}') } else { char::from_u32(u32::from(last) + 1) };
         if let Some(next) = next {
             kept.push(next);

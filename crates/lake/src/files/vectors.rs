@@ -1,7 +1,7 @@
-//! Deletion vectors: which rows of a file are deleted.
+//! Deletion vectors: the deleted rows of a file.
 //!
-//! All vectors of one commit lie in one object. A vector is a 64-bit roaring bitmap of row positions
-//! behind four bytes of size and four of magic, as the Delta protocol lays it out.
+//! All vectors of one commit are in one object. A vector is a 64-bit roaring bitmap of row positions, after
+//! four bytes of size and four bytes of magic, as the Delta protocol defines it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,10 +18,10 @@ use crate::log::Log;
 use crate::log::file::{DataFile, FileKey};
 use crate::{Error, Result};
 
-/// Vectors kept in memory: those of a table's files are asked for again by every commit and scan.
+/// Vectors kept in memory, because every commit and scan needs the vectors of a table's files again.
 const KEPT: usize = 4096;
 
-/// Reads vectors, keeping those read lately.
+/// Reads vectors, with a cache.
 #[derive(Debug, Default)]
 pub(crate) struct Vectors(Mutex<HashMap<FileKey, Arc<RoaringTreemap>>>);
 
@@ -47,7 +47,7 @@ impl Vectors {
     }
 }
 
-/// Name of the object below the table's folder that holds a vector; `None` for one within the log.
+/// The object below the table's folder that holds a vector; `None` if the vector is inline in the log.
 pub(crate) fn object(vector: &DeletionVectorDescriptor) -> Option<String> {
     if vector.storage_type != StorageType::UuidRelativePath {
         return None;
@@ -66,20 +66,20 @@ async fn read(log: &Log, path: &str, vector: &DeletionVectorDescriptor) -> Resul
         Bytes::from(z85::decode(&vector.path_or_inline_dv).map_err(|_| bad("it is no base85"))?)
     } else {
         let name = object(vector).ok_or_else(|| bad("it lies outside the table"))?;
-        // In front of the body lies its size, which the descriptor repeats.
+        // The size precedes the body, and the descriptor repeats it.
         let start =
             u64::try_from(vector.offset.unwrap_or_default()).map_err(|_| bad("its offset is negative"))? + 4;
         log.store.range(&at(&log.dir, &name)?, start..start + size).await?
     };
     let bitmap = body.get(4..).ok_or_else(|| bad("it is cut short"))?;
     let rows = RoaringTreemap::deserialize_from(bitmap).map_err(|e| bad(&e.to_string()))?;
-    if rows.len() != vector.cardinality.max(0).cast_unsigned() {
+    if u64::try_from(vector.cardinality) != Ok(rows.len()) {
         return Err(bad("it does not hold as many rows as the log says"));
     }
     Ok(rows)
 }
 
-/// Writes vectors into one object and returns their descriptors in the same order.
+/// Writes vectors into one object. Returns their descriptors in the same order.
 pub(crate) async fn write(log: &Log, vectors: &[RoaringTreemap]) -> Result<Vec<DeletionVectorDescriptor>> {
     let id = Uuid::new_v4();
     let mut bytes = Vec::new();

@@ -1,9 +1,9 @@
-//! Keeping the log short: checkpoints, and the cleanup behind them.
+//! Keeps the log short: checkpoints, and the cleanup of what they replace.
 //!
-//! A checkpoint holds all that the entries up to it say, so that opening a table reads one file and
-//! the few entries behind it. It is written beside the commits, never by one, and a missing or torn
-//! one costs time only: readers fall back to an older one. Cleanup deletes entries only behind a
-//! checkpoint that was read back first, and none that a follower still reads change by change.
+//! A checkpoint holds the state of all entries up to its version, so that opening a table reads one file and
+//! the few entries after it. It is written beside the commits and never as part of one. A missing or torn
+//! checkpoint only costs time: readers fall back to an older one. Cleanup deletes only entries before a
+//! checkpoint that it has read back first, and none that a follower still has to read.
 
 use delta_kernel::Snapshot as KernelSnapshot;
 use futures::{StreamExt as _, TryStreamExt as _};
@@ -14,18 +14,18 @@ use crate::Result;
 use crate::log::{Log, version_of};
 use crate::store::{list, unreachable};
 
-/// A checkpoint every so many versions: short enough to open a table fast, rare enough to be cheap.
+/// Versions between two checkpoints: few enough to open a table fast, many enough to be cheap.
 const EVERY: u64 = 25;
-/// Entries younger than this stay whatever the caller says: a writer that was just about to commit
-/// takes "not found" for "free".
+/// Entries younger than this stay, whatever the caller asks for: a writer that is about to commit takes "not
+/// found" for "free".
 const LEAST_KEPT_MS: i64 = 3_600_000;
 
-/// Whether a version is one to have a checkpoint.
+/// Whether a version gets a checkpoint.
 pub(crate) fn is_due(version: u64) -> bool {
     version > 0 && version.is_multiple_of(EVERY)
 }
 
-/// Writes the checkpoint of a version, with the pointer to it.
+/// Writes the checkpoint of a version, and the pointer to it.
 pub(crate) async fn write(log: &Log, version: u64) -> Result<()> {
     let log = log.clone();
     runtime::cpu::run(move || {
@@ -38,13 +38,13 @@ pub(crate) async fn write(log: &Log, version: u64) -> Result<()> {
     .await
 }
 
-/// Deletes entries and checkpoints that neither a version from `horizon` on nor a version of the last
-/// `keep_ms` needs. Returns how many went.
+/// Deletes entries and checkpoints unless a version from `horizon` on, or a version of the last `keep_ms`,
+/// needs them. Returns how many were deleted.
 pub(crate) async fn clean(log: &Log, horizon: u64, now_ms: i64, keep_ms: i64) -> Result<usize> {
     let objects = list(&log.store, &log.folder()).await?;
     let before = now_ms.saturating_sub(keep_ms.max(LEAST_KEPT_MS));
     let Some(from) = kept_from(&objects, horizon, before) else { return Ok(0) };
-    // Read back before anything goes: an unreadable checkpoint would take the table with it.
+    // Read back before anything is deleted: if the checkpoint is unreadable, the table would be lost.
     let read = log.load(Some(from)).await?;
     tracing::debug!(table = log.table, from, files = read.files.len(), "log is kept from here");
     let old: Vec<Path> = objects
@@ -61,8 +61,8 @@ pub(crate) async fn clean(log: &Log, horizon: u64, now_ms: i64, keep_ms: i64) ->
     Ok(deleted.len())
 }
 
-/// The checkpoint from which everything is kept: the newest at or before `horizon`, with all before it
-/// older than `before`.
+/// The newest checkpoint at or before `horizon` that keeps all versions since `before` readable. Everything
+/// from it on is kept.
 fn kept_from(objects: &[ObjectMeta], horizon: u64, before: i64) -> Option<u64> {
     let young = objects
         .iter()
@@ -70,12 +70,12 @@ fn kept_from(objects: &[ObjectMeta], horizon: u64, before: i64) -> Option<u64> {
         .filter_map(version_of)
         .min()
         .unwrap_or(u64::MAX);
-    // The version before the first young one was still the table when the time to keep began.
+    // The version before the first young one was the current version when the retention time began.
     let kept = horizon.min(young.saturating_sub(1));
     objects.iter().filter_map(checkpoint_of).filter(|version| *version <= kept).max()
 }
 
-/// The version of a checkpoint by its file name.
+/// The version of a checkpoint, from its file name.
 fn checkpoint_of(object: &ObjectMeta) -> Option<u64> {
     let (version, rest) = object.location.filename()?.split_once('.')?;
     (version.len() == 20 && rest.starts_with("checkpoint")).then(|| version.parse().ok())?

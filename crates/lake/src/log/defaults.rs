@@ -1,14 +1,14 @@
-//! What stands for a column in rows that were written before their writer knew it.
+//! Values of a column for rows written before the writer knew the column.
 //!
-//! A database that adds a column with a default gives it to its old rows too, and says so in no event; Avro's
-//! resolution does the same for a reader whose schema has a field more. A row of such a writer has null. So a
-//! table may say of a column what its default was when it came, and where each input's first row with it is: no
-//! file is rewritten, other engines see what was written, and whoever gives rows their meaning (silver, `verify`)
-//! puts the default in.
+//! A database that adds a column with a default also gives the default to its old rows, without an event.
+//! Avro's schema resolution does the same for a reader with an additional field. In the files, such old rows
+//! have null. So a table may record the default of a column at the time the column was added, and each input's
+//! first row with the column. No file is rewritten, and other engines see the rows as written. The readers that
+//! interpret rows (silver, `verify`) apply the default.
 //!
-//! The property is a JSON object of dotted paths. A position is that of the commit protocol: rows of an input
-//! below it, or all of an input that has none, are of writers that did not know the column yet. A writer behind
-//! it that lacks the column is one that knows it no more, and its rows stay null.
+//! The property is a JSON object with dotted paths as keys. A position is that of the commit protocol. Rows of
+//! an input below the position, or all rows of an input without one, come from writers that did not know the
+//! column yet. A later row without the column comes from a writer that no longer has it, so it stays null.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,29 +18,29 @@ use arrow::datatypes::{DataType, Field, Fields, Schema};
 use arrow::json::{LineDelimitedWriter, ReaderBuilder};
 use serde::{Deserialize, Serialize};
 
-/// Property of a table; and the key among `Commit::properties` under which defaults of columns are
-/// said that the commit may add: what [`offered`] makes.
+/// The table property. Under the same key, `Commit::properties` has the defaults of columns that the commit may
+/// add, as [`offered`] prints them.
 pub const DEFAULTS: &str = "lakepulse.defaults";
 
-/// What stands for one column.
+/// The default of one column.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ColumnDefault {
-    /// Its value as JSON, as [`one`] reads it.
+    /// The value as JSON; [`one`] parses it.
     pub value: String,
     /// The position of each input's first row that has the column.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub from: BTreeMap<String, i64>,
 }
 
-/// By dotted path.
+/// Defaults by dotted path.
 pub type Defaults = BTreeMap<String, ColumnDefault>;
 
-/// What a property says. Errs with what is no such text.
+/// Parses a property.
 pub fn parse(property: Option<&str>) -> Result<Defaults, serde_json::Error> {
     property.map_or_else(|| Ok(Defaults::new()), serde_json::from_str)
 }
 
-/// Values of columns that a table is created with, or a commit may add, as the property has them.
+/// The property with the values of columns that a table is created with or a commit may add.
 pub fn offered(values: &BTreeMap<String, String>) -> String {
     let all: Defaults = values
         .iter()
@@ -49,12 +49,12 @@ pub fn offered(values: &BTreeMap<String, String>) -> String {
     print(&all)
 }
 
-/// The text of a property.
+/// Prints a property.
 pub fn print(defaults: &Defaults) -> String {
     serde_json::to_string(defaults).expect("texts and numbers are JSON")
 }
 
-/// One value as JSON. `None`: null, or of a type that is not written.
+/// One value as JSON. `None`: null, or a type that has no JSON form here.
 pub fn text(one: &ArrayRef) -> Option<String> {
     if one.len() != 1 || one.is_null(0) {
         return None;
@@ -65,12 +65,12 @@ pub fn text(one: &ArrayRef) -> Option<String> {
     writer.finish().ok()?;
     let line = String::from_utf8(writer.into_inner()).ok()?;
     let value = line.trim_end().strip_prefix("{\"x\":")?.strip_suffix('}')?;
-    // Whatever is not read as it was is no default.
+    // A value that does not read back as itself cannot be a default.
     self::one(value, one.data_type()).filter(|again| again == one)?;
     Some(value.to_owned())
 }
 
-/// A column of one row that holds the value. `None`: it is none of that type.
+/// An array with this one value. `None`: the text is not a value of that type.
 pub fn one(value: &str, data_type: &DataType) -> Option<ArrayRef> {
     let schema = Arc::new(Schema::new(vec![Field::new("x", data_type.clone(), true)]));
     let line = format!("{{\"x\":{value}}}");
@@ -79,8 +79,8 @@ pub fn one(value: &str, data_type: &DataType) -> Option<ArrayRef> {
     (batch.num_rows() == 1 && batch.column(0).is_valid(0)).then(|| batch.column(0).clone())
 }
 
-/// The property after a commit: with the offered defaults of columns that the table gains by it, and with the first
-/// positions of columns that it knows. What was said first stays.
+/// The property after a commit. It gains the offered defaults of columns that the commit adds, and the first
+/// positions of columns it knows. Existing entries stay as they are.
 pub(crate) fn after(
     mut known: Defaults,
     offered: Defaults,

@@ -7,7 +7,7 @@ use arrow::datatypes::DataType;
 use deltalake::kernel::{Add, DeletionVectorDescriptor, Remove};
 use serde::Deserialize;
 
-/// What the log says of a file that holds rows.
+/// A data file, as the log describes it.
 #[derive(Debug)]
 pub(crate) struct DataFile {
     pub add: Add,
@@ -24,7 +24,7 @@ struct Stats {
     null_count: HashMap<String, serde_json::Value>,
 }
 
-/// A bound of the types whose bounds are exact enough to leave files out by.
+/// A bound of a type whose bounds are exact enough to skip files by.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Bound {
     /// Integers, and dates as days.
@@ -32,7 +32,7 @@ pub(crate) enum Bound {
     Text(String),
 }
 
-/// Path and vector: what tells one state of a file from another.
+/// Path and vector: together they identify one state of a file.
 pub(crate) type FileKey = (String, Option<String>);
 
 pub(crate) fn key(path: &str, vector: Option<&DeletionVectorDescriptor>) -> FileKey {
@@ -47,7 +47,7 @@ impl DataFile {
         Self { add, stats: OnceLock::new() }
     }
 
-    /// A removed file, to read what it held. `Remove` carries no statistics.
+    /// A removed file, for reading the rows it held. `Remove` has no statistics.
     pub fn removed(remove: &Remove) -> Self {
         Self::new(Add {
             path: remove.path.clone(),
@@ -62,7 +62,7 @@ impl DataFile {
         key(&self.add.path, self.add.deletion_vector.as_ref())
     }
 
-    /// Rows in the file, deleted ones included. `None` when its writer did not say.
+    /// Rows in the file, deleted ones included. `None` if its writer did not record them.
     pub fn physical_rows(&self) -> Option<u64> {
         self.stats().num_records
     }
@@ -72,8 +72,8 @@ impl DataFile {
         self.add.deletion_vector.as_ref().map_or(0, |v| v.cardinality.max(0).cast_unsigned())
     }
 
-    /// Least and greatest value of a column, where the log knows both. A bound may be wider than the
-    /// values, never narrower.
+    /// Least and greatest value of a column, if the log has both. The bounds may be wider than the values,
+    /// never narrower.
     pub fn bounds(&self, column: &str, data_type: &DataType) -> Option<(Bound, Bound)> {
         if let Some(value) = self.add.partition_values.get(column) {
             let bound = parse_partition(value.as_deref()?, data_type)?;
@@ -93,7 +93,7 @@ impl DataFile {
         }
     }
 
-    /// The Remove that ends this state of the file.
+    /// The `Remove` action that ends this state of the file.
     pub fn remove(&self, data_change: bool, now_ms: i64) -> Remove {
         Remove {
             path: self.add.path.clone(),
@@ -107,7 +107,7 @@ impl DataFile {
         }
     }
 
-    /// The Add of the same file under another vector. Its bounds stay valid but are no longer tight.
+    /// The `Add` action of the same file with another vector. Its bounds stay valid but are no longer tight.
     pub fn with_vector(&self, vector: DeletionVectorDescriptor) -> Add {
         let stats = self.add.stats.as_ref().and_then(|stats| {
             let mut stats: serde_json::Map<String, serde_json::Value> = serde_json::from_str(stats).ok()?;
@@ -146,7 +146,7 @@ fn parse_partition(value: &str, data_type: &DataType) -> Option<Bound> {
     }
 }
 
-/// Days since the epoch of a date as the log writes it.
+/// Days since the epoch of a date in the log.
 fn days(text: &str) -> Option<i64> {
     let date: chrono::NaiveDate = text.parse().ok()?;
     Some(date.signed_duration_since(chrono::NaiveDate::default()).num_days())

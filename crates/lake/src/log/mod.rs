@@ -1,9 +1,8 @@
-//! Reading a table's log.
+//! Reads a table's log.
 //!
-//! The Delta kernel finds the newest checkpoint and reads it with the entries behind it; every later
-//! entry is read by its name. An entry's name is only asked for within a few minutes of the snapshot
-//! it extends: an older snapshot lists the log first, because cleanup may have taken the entries in
-//! between, and then "not found" would look like "nothing newer".
+//! The Delta kernel finds the newest checkpoint and reads it with the entries after it. Every later entry is
+//! read by its name, but only within a few minutes of the snapshot it extends. An older snapshot lists the log
+//! first: cleanup may have deleted the next entry, and then "not found" would look like "nothing newer".
 
 pub(crate) mod checkpoint;
 pub mod defaults;
@@ -28,16 +27,16 @@ use parquet::errors::ParquetError;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use crate::error::Cause;
+use crate::error::BoxError;
 use crate::log::file::DataFile;
 use crate::log::snapshot::{Replay, Snapshot};
 use crate::store::{Store, unreachable};
 use crate::{Error, Result};
 
-/// How long "not found" may be believed. Cleanup keeps entries for longer than this by far.
+/// How long "not found" means that there is no newer version. Cleanup keeps entries far longer than this.
 const FRESH: Duration = Duration::from_secs(600);
 
-/// One line of an entry. Actions we do not use are skipped.
+/// One line of an entry. Actions that we do not use are skipped.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Line {
@@ -71,7 +70,7 @@ pub(crate) struct MetaLine {
     pub configuration: BTreeMap<String, String>,
 }
 
-/// The format part of a Metadata action: always parquet.
+/// The format in a Metadata action: always parquet.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Format {
     pub provider: String,
@@ -96,22 +95,22 @@ pub(crate) struct ProtocolLine {
     pub writer_features: Option<Vec<String>>,
 }
 
-/// One version as its entry describes it.
+/// One version of a table, as its log entry describes it.
 #[derive(Debug, Clone)]
 pub struct LogEntry {
     /// The version.
     pub version: Version,
-    /// When the writer says it committed.
+    /// The commit time that the writer recorded.
     pub timestamp_ms: i64,
-    /// What the writer did, in Delta's words.
+    /// The operation, in Delta's terms.
     pub operation: Option<String>,
-    /// Our part of the commit info; null when another program wrote the version.
+    /// Our part of the commit info; null if another program wrote the version.
     pub info: serde_json::Value,
-    /// The ULID of our operation.
+    /// The ULID of the operation, if it is ours.
     pub op: Option<String>,
     /// Positions set by this version.
     pub positions: Positions,
-    /// Whether rows changed. Upkeep moves rows between files and changes none.
+    /// Whether rows changed. Upkeep moves rows between files without changing any.
     pub data_change: bool,
     /// Files added.
     pub files_added: usize,
@@ -120,14 +119,14 @@ pub struct LogEntry {
 }
 
 impl LogEntry {
-    /// Reads the bytes of an entry of `table`, as far as they can be judged without the entries before it.
+    /// Parses the bytes of an entry of `table`, with the checks that need no earlier entry.
     pub fn read(table: &str, version: u64, bytes: &[u8]) -> Result<Self> {
         let lines = || lines(table, bytes);
         let entry = Self::new(version, &lines()?);
         let mut replay = Replay::default();
         lines()?.into_iter().for_each(|line| replay.older(line));
         match replay.finish(table, version) {
-            // Most entries say nothing of the table as a whole.
+            // Most entries have neither a Protocol nor a Metadata action.
             Err(Error::BadLog { .. }) => {}
             Err(error) => return Err(error),
             Ok(mut snapshot) => {
@@ -174,7 +173,7 @@ pub(crate) struct Log {
     pub table: String,
     /// The table's folder below the store's root.
     pub dir: Path,
-    /// The table's folder as a URL with a slash at its end.
+    /// The table's folder as a URL with a trailing slash.
     pub url: Url,
 }
 
@@ -187,7 +186,7 @@ impl Log {
         self.folder().join(format!("{version:020}.json"))
     }
 
-    /// Whether anything was ever committed here.
+    /// Whether the table has any version.
     pub async fn exists(&self) -> Result<bool> {
         let folder = self.folder();
         let mut listing = self.store.objects.list(Some(&folder));
@@ -199,7 +198,7 @@ impl Log {
         Ok(false)
     }
 
-    /// The lines of one entry. `None` when there is none.
+    /// The lines of one entry. `None` if there is no such entry.
     pub async fn entry(&self, version: u64) -> Result<Option<Vec<Line>>> {
         match self.store.get(&self.entry_path(version)).await? {
             Some(bytes) => Ok(Some(self.parse(&bytes)?)),
@@ -219,16 +218,16 @@ impl Log {
         Ok(objects.iter().filter_map(version_of).max())
     }
 
-    /// The oldest version that still has its entry.
+    /// The oldest version that still has its log entry.
     pub async fn oldest(&self) -> Result<Option<u64>> {
-        // The first one stays until the log is cleaned, and asking for it is cheaper than a listing.
+        // Entry 0 exists until the log is cleaned, and a get is cheaper than a listing.
         if self.store.get(&self.entry_path(0)).await?.is_some() {
             return Ok(Some(0));
         }
         Ok(self.entries().await?.first().map(|(version, _)| *version))
     }
 
-    /// Every entry still in the log, with the store's own time of it, oldest first.
+    /// All entries in the log with the store's timestamps, oldest first.
     pub async fn entries(&self) -> Result<Vec<(u64, ObjectMeta)>> {
         let folder = self.folder();
         let listing = self.store.objects.list(Some(&folder));
@@ -239,7 +238,7 @@ impl Log {
         Ok(entries)
     }
 
-    /// The snapshot of a version, or of the newest, from checkpoint and entries.
+    /// The snapshot of a version, or of the newest one.
     pub async fn load(&self, version: Option<u64>) -> Result<Snapshot> {
         let log = self.clone();
         runtime::cpu::run(move || log.replay(version)).await
@@ -259,7 +258,7 @@ impl Log {
         for batch in kernel.log_segment().read_actions(engine, wanted).map_err(|e| self.failed(e))? {
             let actions = batch.map_err(|e| self.failed(e))?.actions;
             let rows = ArrowEngineData::try_from_engine_data(actions).map_err(|e| self.bad(e))?;
-            // As JSON a checkpoint's rows are the very lines of an entry: one reader for both.
+            // As JSON, the rows of a checkpoint have the form of an entry's lines, so one parser reads both.
             let mut json =
                 WriterBuilder::new().with_explicit_nulls(true).build::<_, LineDelimited>(Vec::new());
             json.write(rows.record_batch()).map_err(|e| self.bad(e))?;
@@ -269,12 +268,12 @@ impl Log {
         replay.finish(&self.table, kernel.version())
     }
 
-    /// A fault of the store passes, a log that cannot be read does not: the kernel tells of both.
+    /// Tells a fault of the store, which passes, from a log that cannot be read. The kernel reports both alike.
     fn failed(&self, error: delta_kernel::Error) -> Error {
         match error {
             delta_kernel::Error::ObjectStore(source) => unreachable(&self.folder(), source),
             delta_kernel::Error::Backtraced { source, .. } => self.failed(*source),
-            // So a checkpoint's reader says it.
+            // The form of a store fault that comes from the checkpoint reader.
             delta_kernel::Error::Parquet(ParquetError::External(source)) => {
                 match source.downcast::<object_store::Error>() {
                     Ok(source) => unreachable(&self.folder(), *source),
@@ -285,7 +284,7 @@ impl Log {
         }
     }
 
-    pub fn bad(&self, source: impl Into<Cause>) -> Error {
+    pub fn bad(&self, source: impl Into<BoxError>) -> Error {
         Error::BadLog { table: self.table.clone(), source: source.into() }
     }
 }
@@ -297,44 +296,44 @@ fn lines(table: &str, bytes: &[u8]) -> Result<Vec<Line>> {
     lines.collect::<Result<_, _>>().map_err(bad)
 }
 
-/// The version of an entry by its file name; `None` for checkpoints and all else.
+/// The version of an entry, from its file name; `None` for checkpoints and other files.
 pub(crate) fn version_of(object: &ObjectMeta) -> Option<u64> {
     let stem = object.location.filename()?.strip_suffix(".json")?;
     (stem.len() == 20).then(|| stem.parse().ok())?
 }
 
-/// A snapshot, and when it was last known to be the newest.
+/// A snapshot, and the time at which it was last known to be the newest.
 #[derive(Debug, Clone)]
-pub(crate) struct Tip {
+pub(crate) struct LatestSnapshot {
     pub snapshot: Arc<Snapshot>,
     confirmed: Option<Instant>,
 }
 
-impl Tip {
+impl LatestSnapshot {
     /// The newest version.
     pub async fn newest(log: &Log) -> Result<Self> {
         let asked = Instant::now();
         Ok(Self { snapshot: Arc::new(log.load(None).await?), confirmed: Some(asked) })
     }
 
-    /// A version that need not be the newest.
+    /// A given version. It need not be the newest, so it counts as stale.
     pub async fn at(log: &Log, version: u64) -> Result<Self> {
         Ok(Self { snapshot: Arc::new(log.load(Some(version)).await?), confirmed: None })
     }
 
-    /// Whether the entry behind this version, if there was one, cannot have been cleaned up since.
+    /// Whether the entry after this version, if it existed, cannot have been cleaned up since.
     pub fn is_fresh(&self) -> bool {
         self.confirmed.is_some_and(|at| at.elapsed() < FRESH)
     }
 
-    /// Moves forward by an entry of our own.
+    /// Moves forward by an entry that this process wrote.
     pub fn advance(&mut self, log: &Log, version: u64, lines: Vec<Line>) -> Result<()> {
         Arc::make_mut(&mut self.snapshot).apply(&log.table, version, lines)?;
         self.confirmed = Some(Instant::now());
         Ok(())
     }
 
-    /// Moves to the newest version. Returns what came in between: version and operation.
+    /// Moves to the newest version. Returns the versions in between, each with its operation.
     pub async fn refresh(&mut self, log: &Log) -> Result<Vec<(u64, Option<String>)>> {
         let mut seen = Vec::new();
         if !self.is_fresh()

@@ -1,4 +1,4 @@
-//! Arrow schemas and Delta schemas, and one schema widened by another.
+//! Arrow and Delta schemas, and widening one schema by another.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,28 +9,28 @@ use delta_kernel::schema::StructType;
 
 use crate::{Error, Result};
 
-/// The schema of a Metadata action. Strings are `Utf8`, timestamps microseconds in UTC.
+/// Parses the schema of a Metadata action. Strings are `Utf8`, timestamps are microseconds in UTC.
 pub(crate) fn parse(table: &str, schema_string: &str) -> Result<SchemaRef> {
-    let bad = |source: crate::error::Cause| Error::BadLog { table: table.to_owned(), source };
+    let bad = |source: crate::error::BoxError| Error::BadLog { table: table.to_owned(), source };
     let delta: StructType = serde_json::from_str(schema_string).map_err(|e| bad(e.into()))?;
     let arrow: Schema = (&delta).try_into_arrow().map_err(|e| bad(e.into()))?;
     Ok(Arc::new(arrow))
 }
 
-/// A schema as Delta writes it.
+/// A schema in Delta's form.
 pub(crate) fn print(table: &str, schema: &Schema) -> Result<String> {
     let unfit = |e: String| Error::Unsupported { table: table.to_owned(), feature: e };
     let delta: StructType = plain(schema).as_ref().try_into_kernel().map_err(|e| unfit(e.to_string()))?;
     serde_json::to_string(&delta).map_err(|e| unfit(e.to_string()))
 }
 
-/// The schema these columns have once they are in a table: no views, dictionaries or odd widths.
+/// The schema of these columns once they are stored: no views, dictionaries or unusual widths.
 pub(crate) fn stored(table: &str, schema: &Schema) -> Result<SchemaRef> {
     parse(table, &print(table, schema)?)
 }
 
-/// Without what Delta has no word for: dictionaries become their values, and of a field's notes only
-/// the comment is kept.
+/// Removes what Delta cannot express: dictionaries become their values, and of a field's metadata only the
+/// comment is kept.
 fn plain(schema: &Schema) -> SchemaRef {
     Arc::new(Schema::new(schema.fields().iter().map(plain_field).collect::<Fields>()))
 }
@@ -52,9 +52,8 @@ fn plain_field(field: &FieldRef) -> FieldRef {
     Arc::new(plain.with_metadata(comment.into_iter().collect()))
 }
 
-/// `current` with the columns of `wanted` that it lacks behind its own, nullable, at every depth. Two
-/// writers that each add a column get both, whoever comes first. A column both have must be of one
-/// type.
+/// Adds the columns of `wanted` that `current` lacks, at the end, nullable, at every depth. Two writers that
+/// each add a column get both, in either order. A column that both have must have the same type.
 pub(crate) fn widen(table: &str, current: &Schema, wanted: &Schema) -> Result<SchemaRef> {
     let fields = widen_fields(table, "", current.fields(), stored(table, wanted)?.fields())?;
     Ok(Arc::new(Schema::new_with_metadata(fields, current.metadata().clone())))
@@ -71,7 +70,7 @@ fn widen_fields(table: &str, path: &str, current: &Fields, wanted: &Fields) -> R
     let mut names: HashMap<String, &str> =
         current.iter().map(|field| (field.name().to_lowercase(), field.name().as_str())).collect();
     for want in wanted.iter().filter(|w| !current.iter().any(|c| c.name() == w.name())) {
-        // Delta does not tell upper from lower case.
+        // Delta's column names are case-insensitive.
         if let Some(have) = names.insert(want.name().to_lowercase(), want.name()) {
             return Err(Error::SchemaConflict {
                 table: table.to_owned(),
@@ -113,7 +112,7 @@ fn widen_field(table: &str, path: &str, have: &FieldRef, want: &FieldRef) -> Res
     })
 }
 
-/// The named columns, in the order asked for.
+/// The named columns, in the given order.
 pub(crate) fn project(table: &str, schema: &Schema, columns: &[String]) -> Result<SchemaRef> {
     let field = |name: &String| {
         let no_column = || Error::NoColumn { table: table.to_owned(), column: name.clone() };

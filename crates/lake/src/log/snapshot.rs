@@ -1,7 +1,7 @@
-//! What is true of a table at one version: its schema, its files, its positions.
+//! The state of a table at one version: its schema, its files, its positions.
 //!
-//! A snapshot is built once from the newest checkpoint and the entries behind it, and then moves
-//! forward entry by entry, so a commit costs what it changes and not what the table holds.
+//! A snapshot is built once from the newest checkpoint and the entries after it, and then moves forward entry
+//! by entry. So the cost of a commit depends on its changes and not on the size of the table.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -31,7 +31,7 @@ pub(crate) struct Snapshot {
     pub positions: Positions,
 }
 
-/// What readers and writers of ours can honour. Column mapping, for one, they cannot.
+/// The table features that we support. Column mapping, for one, is not supported.
 const FEATURES: [&str; 8] = [
     "deletionVectors",
     "appendOnly",
@@ -45,14 +45,14 @@ const FEATURES: [&str; 8] = [
 
 impl Meta {
     pub fn try_new(table: &str, line: MetaLine) -> Result<Self> {
-        let bad = |source: crate::error::Cause| Error::BadLog { table: table.to_owned(), source };
+        let bad = |source: crate::error::BoxError| Error::BadLog { table: table.to_owned(), source };
         let id = line.id.parse().map_err(|e: model::BadName| bad(e.into()))?;
         let schema = schema::parse(table, &line.schema_string)?;
         Ok(Self { line, id, schema })
     }
 }
 
-/// Refuses a table that needs what we do not know. Returns whether it may hold deletion vectors.
+/// Refuses a table with features that we do not support. Returns whether the table may have deletion vectors.
 pub(crate) fn check(table: &str, protocol: &ProtocolLine, meta: &MetaLine) -> Result<bool> {
     let unsupported =
         |feature: &str| Error::Unsupported { table: table.to_owned(), feature: feature.to_owned() };
@@ -96,7 +96,7 @@ impl Snapshot {
             meta = line.metadata.or(meta);
             protocol = line.protocol.or(protocol);
         }
-        // Behind the removes: an entry that gives a file another vector removes and adds one path.
+        // After the removes: an entry that gives a file another vector removes and adds the same path.
         self.files.extend(added.into_iter().map(|add| (add.path.clone(), Arc::new(DataFile::new(add)))));
         if let Some(line) = meta {
             self.meta = Arc::new(Meta::try_new(table, line)?);
@@ -108,13 +108,14 @@ impl Snapshot {
         Ok(())
     }
 
-    /// Physical rows minus deleted ones; `None` when a writer left out its counts.
+    /// Physical rows minus deleted ones; `None` if a writer did not record its counts.
     pub fn live_rows(&self) -> Option<u64> {
         self.files.values().map(|f| f.physical_rows().map(|n| n.saturating_sub(f.deleted_rows()))).sum()
     }
 }
 
-/// Folds lines from the newest to the oldest, as a checkpoint and the entries behind it are read.
+/// Folds lines from the newest to the oldest, the order in which a checkpoint and the entries after it are
+/// read.
 #[derive(Default)]
 pub(crate) struct Replay {
     seen: HashSet<FileKey>,

@@ -1,10 +1,9 @@
 //! The object store below a lake.
 //!
-//! A commit is one PUT that must create its object or fail. The S3 client resends a request whose
-//! answer was lost, and the second sending of our own create then meets our own object: a commit that
-//! landed looks like a lost race. So creates go through a client that never resends, and the outcome
-//! "unknown" reaches the commit loop as such. Everything else may be sent again and goes through a
-//! client that does.
+//! A commit is one PUT that must create its object or fail. The S3 client resends a request whose answer was
+//! lost. The second request for our own create then meets our own object, so a commit that landed looks like a
+//! lost race. So creates go through a client that never resends, and the outcome "unknown" reaches the commit
+//! loop. All other requests may be repeated and go through a client that does so.
 
 pub mod settings;
 
@@ -34,18 +33,18 @@ use url::Url;
 use crate::store::settings::{LakeSettings, Scheme};
 use crate::{Error, Result};
 
-/// A store, the place of the lake in it, and the Delta kernel's view of it.
+/// A store, the lake's place in it, and the Delta kernel's view of it.
 #[derive(Clone)]
 pub(crate) struct Store {
-    /// Rooted at the bucket, or at `/` for local files.
+    /// Its root is the bucket, or `/` for local files.
     pub objects: Arc<dyn ObjectStore>,
     /// Reads checkpoints and log segments.
     pub engine: Arc<dyn Engine>,
-    /// The lake, with a slash at its end.
+    /// The URL of the lake, with a trailing slash.
     pub url: Url,
     /// The lake's path below the store's root.
     pub root: Path,
-    /// Names this store in a DataFusion session.
+    /// Identifies this store in a DataFusion session.
     pub key: ObjectStoreUrl,
 }
 
@@ -55,21 +54,21 @@ impl fmt::Debug for Store {
     }
 }
 
-/// Outcome of a create, as far as the store told us.
+/// The outcome of a create, as far as it is known.
 #[derive(Debug)]
 pub(crate) enum Created {
-    /// It was created.
+    /// The object was created.
     Yes,
-    /// Something is there, perhaps what we sent.
+    /// The object exists. It may be the one we sent.
     Exists,
-    /// It may or may not have been created.
+    /// The object may or may not have been created.
     Unknown(object_store::Error),
 }
 
 static SESSIONS: AtomicU64 = AtomicU64::new(0);
 
 impl Store {
-    /// A store over `objects`. Must run inside a tokio runtime, best a multi-threaded one.
+    /// A store over `objects`. Call it inside a tokio runtime, preferably a multi-threaded one.
     pub fn over(url: Url, objects: Arc<dyn ObjectStore>) -> Result<Self> {
         let bad = |fault: String| Error::BadSettings { url: url.to_string(), fault };
         let root = Path::from_url_path(url.path()).map_err(|e| bad(e.to_string()))?;
@@ -95,7 +94,7 @@ impl Store {
         }
     }
 
-    /// The object's bytes, `None` when there is no such object.
+    /// The object's bytes; `None` if there is no such object.
     pub async fn get(&self, path: &Path) -> Result<Option<Bytes>> {
         let read = async { self.objects.get(path).await?.bytes().await };
         match read.await {
@@ -105,17 +104,17 @@ impl Store {
         }
     }
 
-    /// One range of a file the log names.
+    /// One range of a file that the log refers to.
     pub async fn range(&self, path: &Path, range: Range<u64>) -> Result<Bytes> {
         self.objects.get_range(path, range).await.map_err(|e| missing(path, e))
     }
 
-    /// Ranges of a file the log names.
+    /// Ranges of a file that the log refers to.
     pub async fn ranges(&self, path: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
         self.objects.get_ranges(path, ranges).await.map_err(|e| missing(path, e))
     }
 
-    /// Size of a file the log names.
+    /// Size of a file that the log refers to.
     pub async fn size(&self, path: &Path) -> Result<u64> {
         Ok(self.objects.head(path).await.map_err(|e| missing(path, e))?.size)
     }
@@ -126,7 +125,7 @@ pub(crate) fn unreachable(path: &Path, source: object_store::Error) -> Error {
     if is_full(&source) { Error::Full { path, source } } else { Error::Unreachable { path, source } }
 }
 
-/// Whether the system said, anywhere below, that there is no room.
+/// Whether an error anywhere in the chain says that the disk is full.
 pub(crate) fn is_full(error: &object_store::Error) -> bool {
     use std::io::ErrorKind::{QuotaExceeded, StorageFull};
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
@@ -148,8 +147,7 @@ fn missing(path: &Path, source: object_store::Error) -> Error {
 }
 
 #[allow(clippy::disallowed_methods, reason = "no decision rests on it")]
-/// Milliseconds since the epoch, for the fields of the log that only people read. Nothing is ordered
-/// by it.
+/// Milliseconds since the epoch, for fields of the log that only people read. Nothing is ordered by it.
 pub(crate) fn wall_ms() -> i64 {
     chrono::Utc::now().timestamp_millis()
 }
@@ -172,7 +170,7 @@ pub(crate) fn client(settings: &LakeSettings, scheme: Scheme, url: &Url) -> Resu
 fn s3(settings: &LakeSettings, url: &Url, retry: RetryConfig) -> Result<Arc<dyn ObjectStore>> {
     let bad = |fault: String| Error::BadSettings { url: url.to_string(), fault };
     let keyed = settings.options.keys().any(|k| k.contains("access_key"));
-    // Without keys of its own the lake takes what the environment offers, as any S3 tool does.
+    // Without keys in the settings, the lake takes them from the environment, as any S3 tool does.
     let mut builder = if keyed { AmazonS3Builder::new() } else { AmazonS3Builder::from_env() };
     builder = builder.with_url(url.as_str()).with_retry(retry);
     if builder.get_config_value(&AmazonS3ConfigKey::Region).is_none() {
@@ -201,7 +199,7 @@ fn s3(settings: &LakeSettings, url: &Url, retry: RetryConfig) -> Result<Arc<dyn 
     Ok(Arc::new(builder.build().map_err(hidden)?))
 }
 
-/// Certificates of a file.
+/// Reads certificates from a file.
 fn trusted(path: &str) -> Result<Vec<Certificate>, String> {
     let help = "`ca` is a file of certificates in PEM";
     let pem = std::fs::read(path).map_err(|error| format!("cannot read `{path}`: {error}; {help}"))?;
@@ -212,7 +210,7 @@ fn trusted(path: &str) -> Result<Vec<Certificate>, String> {
     }
 }
 
-/// Makes connections that trust further certificates, all other options as they are.
+/// Makes HTTP clients that trust additional certificates and keep all other options.
 #[derive(Debug)]
 struct Trusting {
     ca: Vec<Certificate>,
@@ -224,7 +222,7 @@ impl HttpConnector for Trusting {
     }
 }
 
-/// Sends creates through `once` and everything else through `store`.
+/// Sends creates through `once`, and all other requests through `store`.
 #[derive(Debug)]
 struct CreateOnce {
     store: Arc<dyn ObjectStore>,
@@ -285,7 +283,7 @@ impl ObjectStore for CreateOnce {
     }
 }
 
-/// Objects below a path, all of them.
+/// All objects below a path.
 pub(crate) async fn list(store: &Store, path: &Path) -> Result<Vec<ObjectMeta>> {
     store.objects.list(Some(path)).try_collect().await.map_err(|e| unreachable(path, e))
 }

@@ -1,4 +1,4 @@
-//! Where the lake is, as the operator wrote it.
+//! The location of the lake, as the operator wrote it.
 
 use std::collections::BTreeMap;
 
@@ -12,13 +12,13 @@ use crate::{Error, Result};
 pub struct LakeSettings {
     /// `file:///…`, `memory:///` or `s3://bucket/prefix`.
     pub url: Url,
-    /// Options of the store. For S3: `endpoint`, `access_key`, `secret_key`, `region`, `ca` (a file of
-    /// certificates to trust), or any name that the object store client knows. Without keys, those of
-    /// the environment: variables, web identity, container or instance. Empty for local files.
+    /// Options of the store. For S3: `endpoint`, `access_key`, `secret_key`, `region`, `ca` (a file of trusted
+    /// certificates), or any other name that the object store client knows. Without keys, those of the
+    /// environment are used: variables, web identity, container or instance. Empty for local files.
     pub options: BTreeMap<String, Secret>,
 }
 
-/// Of options only the names are shown.
+/// Shows only the names of options.
 impl std::fmt::Debug for LakeSettings {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let names: Vec<&String> = self.options.keys().collect();
@@ -26,7 +26,7 @@ impl std::fmt::Debug for LakeSettings {
     }
 }
 
-/// What kind of store a URL names.
+/// The kind of store that a URL names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Scheme {
     File,
@@ -44,7 +44,7 @@ impl LakeSettings {
         Ok(Self { url, options: BTreeMap::new() })
     }
 
-    /// The scheme, and the URL with a slash at its end, so that table paths can be joined to it.
+    /// The scheme, and the URL with a trailing slash, so that table paths can be joined to it.
     pub(crate) fn check(&self) -> Result<(Scheme, Url)> {
         let bad = |fault: &str| Error::BadSettings { url: self.url.to_string(), fault: fault.to_owned() };
         let scheme = match self.url.scheme() {

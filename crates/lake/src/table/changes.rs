@@ -1,9 +1,9 @@
-//! What each version added and removed, read back from the log.
+//! The rows that each version added and removed, read from the log.
 //!
-//! A file that only gained a vector gives the rows the vector gained; a file that came or went gives
-//! its live rows. A version that rewrote files, as a table without vectors must, would show every
-//! unmoved row twice, once removed and once added: such pairs cancel out. Upkeep (`dataChange` false)
-//! changes no row and is left out, and a follower compares positions, never versions alone.
+//! If a file only gained a vector, the change is the rows that the vector gained. If a file was added or
+//! removed, it is the file's live rows. A version that rewrote files, as a table without vectors must, would
+//! show every unmoved row twice, as removed and as added: such pairs cancel out. Upkeep (`dataChange` false)
+//! changes no row and is left out. So a follower compares positions, not only versions.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -22,10 +22,10 @@ use crate::log::{Line, LogEntry, schema};
 use crate::table::Table;
 use crate::{Error, Result};
 
-/// Entries read at once.
+/// Log entries read concurrently.
 const ENTRIES_AT_ONCE: usize = 8;
 
-/// A version that changed rows; which, is read by [`Table::read_change`].
+/// A version that changed rows. [`Table::read_change`] reads the rows.
 #[derive(Debug, Clone)]
 pub struct ChangedVersion {
     entry: LogEntry,
@@ -40,13 +40,13 @@ impl ChangedVersion {
     pub fn positions(&self) -> &Positions {
         &self.entry.positions
     }
-    /// All that the log says of it.
+    /// The log entry of the version.
     pub fn entry(&self) -> &LogEntry {
         &self.entry
     }
 }
 
-/// One path in a version: how it was, how it is.
+/// One path in a version: its state before and after.
 #[derive(Debug, Clone)]
 struct Touched {
     before: Option<Arc<DataFile>>,
@@ -58,9 +58,9 @@ struct Touched {
 pub struct Change {
     /// The version.
     pub version: Version,
-    /// Rows that came.
+    /// Added rows.
     pub added: Vec<RecordBatch>,
-    /// Rows that went, as they were.
+    /// Removed rows, with their old values.
     pub removed: Vec<RecordBatch>,
 }
 
@@ -85,8 +85,8 @@ pub(crate) async fn list(
     changed.try_collect().await
 }
 
-/// The entries behind `after` up to `upto`, oldest first, a few read ahead. One that is missing ends
-/// them with an error.
+/// The entries after `after` up to `upto`, oldest first, with a few read ahead. A missing entry ends the stream
+/// with an error.
 pub(crate) fn lines(
     table: &Table,
     after: Option<Version>,
@@ -160,7 +160,7 @@ pub(crate) async fn read_added(
                 let pick = Pick::Without(vector(table, after).await?);
                 added.extend(table.shared.reader.rows(&table.log, after, &schema, pick).await?);
             }
-            // Rows that went, or came back: told apart from those that stayed by all columns.
+            // Rows were removed or restored: a comparison over all columns finds the added ones.
             _ => {
                 let change = read(table, changed).await?;
                 let project = |rows: RecordBatch| conform::conform(&rows, &schema);
@@ -185,7 +185,7 @@ async fn rows(table: &Table, file: &DataFile, pick: Pick) -> Result<Vec<RecordBa
 
 type Rows = (Vec<RecordBatch>, Vec<RecordBatch>);
 
-/// Drops each row that is on both sides, as often as it is on both. Rows are told apart by 128 bits.
+/// Cancels rows that are on both sides, as often as they are on both. Rows are compared by 128-bit hashes.
 fn cancel(added: &[RecordBatch], removed: &[RecordBatch]) -> Result<Rows, arrow::error::ArrowError> {
     let mut surplus: HashMap<u128, i64> = HashMap::new();
     for hash in digests(removed).into_iter().flatten() {

@@ -1,18 +1,18 @@
 //! The commit protocol: a compare-and-set of positions.
 //!
-//! A batch was read from positions *a* and ends at *b*. It lands only on a snapshot whose positions
-//! still equal *a*, as the version right behind that snapshot, and sets *b* in the same entry as its
-//! rows. The store creates an entry or refuses; it never merges. So either the rows and their position
-//! are there together, once, or neither is.
+//! A batch was read from positions *a* and ends at *b*. It lands only on a snapshot whose positions still equal
+//! *a*, as the version directly after that snapshot, and sets *b* in the same entry as its rows. The store
+//! creates an entry or refuses; it never merges. So either the rows and their position are stored together,
+//! once, or neither is stored.
 //!
-//! **When the answer is lost or bad**, the entry may or may not be there. The log is read again, and
-//! `next` says which of three it is: our operation's ULID is in it: it landed. The positions still
-//! equal *a*: the **same files** are committed again, at the same version if that is still free, so that
-//! the first attempt, should it arrive late, meets an object and is refused. Anything else: someone
-//! else moved on; the batch is dropped, its files are left to vacuum, and the caller reads again from
-//! the table's positions, which may lie in the middle of the batch.
+//! **If the answer is lost or an error**, the entry may or may not exist. The log is read again, and `next`
+//! decides between three cases. Our operation's ULID is in the log: the commit landed. The positions still
+//! equal *a*: the **same files** are committed again, at the same version if it is still free, so that the
+//! first attempt, should it arrive late, meets an object and is refused. Otherwise another writer moved on: the
+//! batch is dropped, its files are left to vacuum, and the caller reads again from the table's positions, which
+//! may lie in the middle of the batch.
 //!
-//! What depends on the snapshot (Metadata, vectors) is derived anew for each attempt.
+//! Whatever depends on the snapshot (Metadata, vectors) is derived anew for each attempt.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
 use deltalake::kernel::{Add, Remove as RemoveLine, Transaction};
 use model::{AppId, Positions, Version};
-use runtime::retry::Backoff;
+use runtime::Backoff;
 use serde_json::{Map, Value, json};
 
 use crate::files::stage::StagedFile;
@@ -37,9 +37,9 @@ use crate::table::upsert::Upsert;
 use crate::table::{Table, positions};
 use crate::{Error, Result};
 
-/// Attempts that may fail for reasons of the store before the caller is asked.
+/// Attempts that may fail because of the store before the error is returned.
 const FAULTS: u32 = 5;
-/// Versions that others may take in a row.
+/// Versions in a row that other writers may take.
 const CONFLICTS: u32 = 100;
 
 /// Key among [`Commit::properties`] under which the table's description is set.
@@ -48,44 +48,43 @@ pub const DESCRIPTION: &str = "lakepulse.description";
 /// One compare-and-set.
 #[derive(Debug, Clone)]
 pub struct Commit {
-    /// What is done, in Delta's words: `WRITE`, `MERGE`, `DELETE`.
+    /// The operation, in Delta's terms: `WRITE`, `MERGE`, `DELETE`.
     pub operation: &'static str,
     /// ULID of this operation, the same in every attempt.
     pub op: String,
-    /// The positions the batch was read from.
+    /// The positions that the batch was read from.
     pub expect: Expect,
-    /// The positions it ends at.
+    /// The positions that the batch ends at.
     pub set: Positions,
     /// New rows.
     pub append: Vec<StagedFile>,
-    /// Old rows.
+    /// Rows to remove.
     pub remove: Remove,
-    /// A schema whose new columns the table gains. With [`Remove::Everything`] it replaces the
-    /// table's.
+    /// A schema with columns that the table gains. With [`Remove::Everything`] it replaces the table's schema.
     pub schema: Option<SchemaRef>,
-    /// Properties to set; [`DESCRIPTION`] sets what is said about the table, [`DEFAULTS`] what stands for columns
-    /// that it gains in the rows it has.
+    /// Properties to set. [`DESCRIPTION`] sets the table's description. [`DEFAULTS`] sets the values that
+    /// existing rows have in the added columns.
     pub properties: BTreeMap<String, String>,
-    /// What helps people and `verify`; stored under `lakepulse` in the commit info, with `op`.
+    /// Metadata for people and `verify`; stored under `lakepulse` in the commit info, with `op`.
     pub info: Map<String, Value>,
 }
 
-/// Positions that must still be what they were.
+/// Positions that must be unchanged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Expect {
-    /// These; others may move. `None`: no position yet. For a table with many writers.
+    /// These; others may change. `None`: no position yet. For a table with many writers.
     These(BTreeMap<AppId, Option<i64>>),
     /// All of them, and no others. For a table with one owner.
     All(Positions),
 }
 
-/// Rows to take out.
+/// Rows to remove.
 #[derive(Debug, Clone, Default)]
 pub enum Remove {
     /// None.
     #[default]
     Nothing,
-    /// Every row that has one of these keys.
+    /// All rows with one of these keys.
     Keys(Keys),
     /// All rows.
     Everything,
@@ -96,20 +95,20 @@ pub enum Remove {
 pub struct Keys {
     /// The key columns.
     pub columns: Vec<String>,
-    /// One row a key, distinct; cast to the table's types. A null equals a null.
+    /// One row per key, distinct; cast to the table's types. A null equals a null.
     pub rows: RecordBatch,
 }
 
-/// What became of a commit.
+/// The outcome of a commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Landing {
-    /// It is this version.
+    /// The commit landed as this version.
     Landed(Version),
-    /// Someone else moved on: read again from the table's positions.
+    /// Another writer moved on: read again from the table's positions.
     Moved,
 }
 
-/// What to do, given what the log says now.
+/// The next step of a commit, from the present state of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Next {
     Landed(u64),
@@ -117,7 +116,7 @@ pub(crate) enum Next {
     Moved,
 }
 
-/// Decides. `seen` are the versions read since the batch's snapshot, each with its operation.
+/// Decides the next step. `seen` has the versions read since the batch's snapshot, each with its operation.
 pub(crate) fn next(op: &str, expect: &Expect, seen: &[(u64, Option<String>)], current: &Positions) -> Next {
     match seen.iter().find(|(_, theirs)| theirs.as_deref() == Some(op)) {
         Some((version, _)) => Next::Landed(*version),
@@ -131,12 +130,12 @@ pub(crate) fn next(op: &str, expect: &Expect, seen: &[(u64, Option<String>)], cu
 pub(crate) trait Work: Send {
     fn op(&self) -> &str;
     fn expect(&self) -> &Expect;
-    /// The entry that does it on `snapshot`; `None` when the snapshot no longer has what it needs.
+    /// The entry for `snapshot`; `None` if the snapshot lacks what the work needs.
     async fn derive(&mut self, shared: &Arc<Shared>, log: &Log, snapshot: &Snapshot)
     -> Result<Option<Entry>>;
 }
 
-/// The lines of an entry, before they are bytes.
+/// The lines of an entry, before serialisation.
 #[derive(Default)]
 pub(crate) struct Entry {
     pub operation: &'static str,
@@ -163,7 +162,7 @@ impl Entry {
         let mut lines = vec![json!({ "commitInfo": commit_info })];
         lines.extend(self.metadata.iter().map(|line| json!({ "metaData": line })));
         lines.extend(self.positions.0.iter().map(|(app, position)| {
-            // Without a time a position never expires.
+            // A position without a time never expires.
             json!({ "txn": Transaction::new(app, *position) })
         }));
         lines.extend(self.removes.iter().map(|line| json!({ "remove": line })));
@@ -172,11 +171,11 @@ impl Entry {
     }
 }
 
-/// Acts: tries until `next` says that it is over.
+/// Tries to commit until `next` returns an outcome.
 pub(crate) async fn land(table: &mut Table, work: &mut impl Work) -> Result<Landing> {
     let mut pauses = Backoff::new(Duration::from_millis(10), Duration::from_secs(1));
     let (mut faults, mut conflicts) = (0, 0);
-    if !table.tip.is_fresh() {
+    if !table.latest.is_fresh() {
         table.refresh().await?;
     }
     loop {
@@ -185,7 +184,7 @@ pub(crate) async fn land(table: &mut Table, work: &mut impl Work) -> Result<Land
             Next::Moved => return Ok(Landing::Moved),
             Next::Again => {}
         }
-        let snapshot = table.tip.snapshot.clone();
+        let snapshot = table.latest.snapshot.clone();
         let Some(entry) = work.derive(&table.shared, &table.log, &snapshot).await? else {
             return Ok(Landing::Moved);
         };
@@ -237,7 +236,7 @@ impl<'a> Write<'a> {
         Ok(Self { commit, upsert })
     }
 
-    /// The Metadata this commit needs on top of the snapshot's; `None` when it changes nothing.
+    /// The Metadata action that this commit needs; `None` if it changes nothing.
     fn metadata(&self, table: &str, snapshot: &Snapshot) -> Result<(SchemaRef, Option<MetaLine>)> {
         let meta = &snapshot.meta;
         let schema = match (&self.commit.schema, &self.commit.remove) {

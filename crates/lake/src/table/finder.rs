@@ -1,8 +1,7 @@
-//! Where the rows of a set of keys are.
+//! Finds the rows of a set of keys.
 //!
-//! Behind one seam, [`Finder`]: the one here reads the key columns of every file whose bounds admit a
-//! key, so an upsert costs a scan of those columns. A key index that answers the same question without
-//! reading replaces it and nothing else.
+//! [`Finder`] is the interface. The implementation here reads the key columns of every file whose bounds admit
+//! a key, so an upsert costs a scan of those columns. A key index could replace it without other changes.
 
 use std::collections::{BTreeSet, HashSet};
 use std::fmt::Debug;
@@ -24,14 +23,14 @@ use crate::table::commit::Keys;
 use crate::table::lake::Shared;
 use crate::{Error, Result};
 
-/// Files read at once. More would hold more row groups in memory, and the cores are few.
+/// Files read concurrently. More would hold more row groups in memory, and the cores are few.
 pub(crate) const FILES_AT_ONCE: usize = 4;
 
 /// Finds rows by key.
 #[async_trait::async_trait]
 pub(crate) trait Finder: Debug + Send + Sync {
-    /// Positions in each file of the rows whose key is one of `keys`, deleted rows included. Files
-    /// without any may be left out.
+    /// Positions, in each file, of the rows whose key is one of `keys`, deleted rows included. Files without
+    /// such rows may be left out.
     async fn find(
         &self,
         shared: &Arc<Shared>,
@@ -41,7 +40,7 @@ pub(crate) trait Finder: Debug + Send + Sync {
     ) -> Result<Vec<(Arc<DataFile>, RoaringTreemap)>>;
 }
 
-/// Reads the key columns of the files that may hold a key.
+/// Reads the key columns of the files that may contain a key.
 #[derive(Debug)]
 pub(crate) struct ScanFinder;
 
@@ -80,12 +79,12 @@ impl Finder for ScanFinder {
     }
 }
 
-/// Keys to look for, in the types of the table.
+/// Keys to search for, in the table's types.
 pub(crate) struct KeySet {
     /// The key columns.
     pub schema: SchemaRef,
     matcher: Matcher,
-    /// Distinct values of each column, ascending; `None` where bounds cannot tell.
+    /// Distinct values of each column, ascending; `None` if bounds cannot exclude any.
     values: Vec<Option<Vec<Bound>>>,
 }
 
@@ -96,7 +95,7 @@ impl Debug for KeySet {
 }
 
 enum Matcher {
-    /// One integer column: most keys are.
+    /// One integer column, the most frequent case.
     Ints(HashSet<i64, RandomState>),
     Rows {
         converter: RowConverter,
@@ -168,7 +167,7 @@ impl KeySet {
     }
 }
 
-/// A column's values as bounds, unless it has a null or a type without trustworthy bounds.
+/// A column's values as bounds. `None` if it has a null or a type without exact bounds.
 fn values(column: &ArrayRef) -> Option<Vec<Bound>> {
     if column.null_count() > 0 {
         return None;

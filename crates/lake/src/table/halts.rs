@@ -1,8 +1,8 @@
-//! Which tables wait for a person, and why: so that it can be seen without the process that stopped.
+//! Halts of tables, stored so that they can be seen without the process that stopped.
 //!
-//! One small object a stage and table, below the lake's own `_lakepulse` folder. It is no position and
-//! orders nothing: it may be missing or stale. Who reads it compares the positions in it with those of
-//! the table; a table that has moved on since does not wait any more.
+//! One small object per stage and table, below the lake's own `_lakepulse` folder. It is not a position and
+//! orders nothing: it may be missing or stale. Readers compare its positions with those of the table; if the
+//! table has moved since, the halt is over.
 
 use bytes::Bytes;
 use model::{Positions, TableName};
@@ -15,31 +15,31 @@ use crate::store::unreachable;
 use crate::table::Table;
 use crate::table::lake::Lake;
 
-/// Why a table stands still.
+/// Why a stage halted at a table.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Halt {
     /// What happened, with its causes, and what to do.
     pub reason: String,
-    /// Positions of the table when it stopped; of `partial`, of the partitions that stand still. Empty: there was
-    /// no table.
+    /// Positions of the table when it halted; if `partial`, of the halted partitions only. Empty: the table did
+    /// not exist.
     #[serde(default)]
     pub positions: Positions,
-    /// Versions of its inputs that it tried to take. Empty: other versions would not help.
+    /// Versions of its inputs that it tried. Empty: newer versions would not help.
     #[serde(default)]
     pub tried: Positions,
-    /// Only the partitions in `positions` stand still; the table's others go on.
+    /// Only the partitions in `positions` halted; the table's other partitions go on.
     #[serde(default)]
     pub partial: bool,
 }
 impl Halt {
-    /// Whether it is still true of the table as it is now.
+    /// Whether the halt still applies to the table.
     pub fn holds(&self, table: Option<&Table>) -> bool {
         self.holds_at(table.map(Table::positions))
     }
 
     fn holds_at(&self, now: Option<&Positions>) -> bool {
         match now {
-            // A partition that the table has never read stands at its begin.
+            // A partition that the table has never read is at its beginning.
             Some(now) if self.partial => {
                 self.positions.0.iter().all(|(app, at)| now.get(app).unwrap_or_default() == *at)
             }
@@ -50,20 +50,20 @@ impl Halt {
 }
 
 impl Lake {
-    /// Why a stage stands still at a table, as the process said that stopped there.
+    /// The halt of a stage at a table, as the halted process stored it.
     pub async fn halted(&self, stage: &str, table: &TableName) -> Result<Option<Halt>> {
         let bytes = self.store().get(&self.halt_path(stage, table)).await?;
-        // An object that cannot be read was cut short or is of another release: it says nothing.
+        // An object that cannot be parsed was truncated or is of another release: it is ignored.
         Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
     }
 
-    /// Says that a stage stands still at a table.
+    /// Stores that a stage halted at a table.
     pub async fn halt(&self, stage: &str, table: &TableName, halt: &Halt) -> Result<()> {
         let bytes = serde_json::to_vec(halt).expect("texts and numbers are JSON");
         self.store().put(&self.halt_path(stage, table), Bytes::from(bytes)).await
     }
 
-    /// Says that it goes on.
+    /// Removes the halt, because the table goes on.
     pub async fn resumed(&self, stage: &str, table: &TableName) -> Result<()> {
         let path = self.halt_path(stage, table);
         match self.store().objects.delete(&path).await {

@@ -1,4 +1,4 @@
-//! A lake: one place in an object store, with a folder a table.
+//! A lake: a place in an object store with one folder per table.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -8,29 +8,28 @@ use arrow::datatypes::SchemaRef;
 use model::{Positions, ProjectName, TableName};
 use object_store::ObjectStore;
 use parking_lot::Mutex;
-use runtime::ids::Ids;
-use runtime::retry::Backoff;
+use runtime::{Backoff, Ids};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
 use crate::files::partition;
 use crate::files::read::Reader;
 use crate::files::vectors::Vectors;
-use crate::log::{Log, MetaLine, ProtocolLine, Tip, schema};
+use crate::log::{LatestSnapshot, Log, MetaLine, ProtocolLine, schema};
 use crate::store::settings::LakeSettings;
 use crate::store::{Created, Store, client, unreachable, wall_ms};
 use crate::table::finder::{Finder, ScanFinder};
 use crate::table::{Table, probe};
 use crate::{Error, Result};
 
-/// Property that says whose a table is.
+/// Property with the project that owns the table.
 pub const PROJECT: &str = "lakepulse.project";
-/// Delta's property that says that a table's changes may be read.
+/// Delta's property that allows reading the changes of a table.
 pub const CHANGE_FEED: &str = "delta.enableChangeDataFeed";
-/// Attempts to create a table that the store may leave unanswered.
+/// Attempts to create a table while the store does not answer.
 const ATTEMPTS: usize = 5;
 
-/// What all tables of a lake share.
+/// State that all tables of a lake share.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub store: Store,
@@ -42,7 +41,7 @@ pub(crate) struct Shared {
     pub checkpoints: Mutex<HashMap<String, JoinHandle<()>>>,
 }
 
-/// Ids of operations that nobody outside asks for.
+/// Ids of operations that have no id from a caller.
 pub(crate) struct SharedIds(pub Arc<dyn Ids>);
 impl std::fmt::Debug for SharedIds {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -59,24 +58,24 @@ pub struct Lake {
 /// A table to create.
 #[derive(Debug, Clone)]
 pub struct TableSpec {
-    /// Whose table it is.
+    /// The project that owns it.
     pub project: ProjectName,
     /// Its columns, as Arrow types; views and dictionaries are stored plain.
     pub schema: SchemaRef,
-    /// Columns of integers, dates or strings that files are cut by.
+    /// Columns of integers, dates or strings by which files are partitioned.
     pub partition_by: Vec<String>,
-    /// Whether rows are removed by vectors or by rewriting their files. Fixed for the table's life.
+    /// Whether rows are removed by vectors or by rewriting their files. Fixed at creation.
     pub deletion_vectors: bool,
-    /// Whether other engines may read its changes. They derive them from files and vectors, so a table
-    /// without vectors has none. Fixed for the table's life.
+    /// Whether other engines may read its changes. They derive them from files and vectors, so a table without
+    /// vectors cannot offer them. Fixed at creation.
     pub change_feed: bool,
-    /// Whether rows are never removed. Such a table may have many writers.
+    /// Whether rows are never removed. An append-only table may have many writers.
     pub append_only: bool,
-    /// For people.
+    /// A description for people.
     pub description: Option<String>,
-    /// More properties.
+    /// Additional properties.
     pub properties: BTreeMap<String, String>,
-    /// Positions it starts with.
+    /// Initial positions.
     pub positions: Positions,
 }
 
@@ -98,8 +97,8 @@ impl TableSpec {
 }
 
 impl Lake {
-    /// Connects. A store that is not the local disk is raced first, and refused when it would let two
-    /// commits take one version.
+    /// Connects. A store other than the local disk is raced first, and refused if two commits could take the
+    /// same version.
     pub async fn connect(settings: LakeSettings, ids: Arc<dyn Ids>) -> Result<Self> {
         let (scheme, url) = settings.check()?;
         let store = Store::over(url.clone(), client(&settings, scheme, &url)?)?;
@@ -109,7 +108,7 @@ impl Lake {
         Ok(Self::with(store, ids))
     }
 
-    /// Connects over a store of the caller's, rooted at the bucket or at `/`, after racing it.
+    /// Connects to a store of the caller, rooted at the bucket or at `/`, after racing it.
     pub async fn connect_over(
         settings: LakeSettings,
         objects: Arc<dyn ObjectStore>,
@@ -133,7 +132,7 @@ impl Lake {
         Self { shared: Arc::new(shared) }
     }
 
-    /// Every table in the lake, by name. Folders that are no tables are left out.
+    /// All tables in the lake, by name. Folders that are not tables are left out.
     pub async fn tables(&self) -> Result<Vec<TableName>> {
         let (store, root) = (&self.shared.store, &self.shared.store.root);
         let list = |path: object_store::path::Path| async move {
@@ -159,18 +158,18 @@ impl Lake {
         Ok(tables)
     }
 
-    /// Opens a table at its newest version. `None` when there is none.
+    /// Opens a table at its newest version. `None` if there is none.
     pub async fn table(&self, name: &TableName) -> Result<Option<Table>> {
         let log = self.log(name)?;
         if !log.exists().await? {
             return Ok(None);
         }
-        let tip = Tip::newest(&log).await?;
-        Ok(Some(Table::new(name.clone(), self.shared.clone(), log, tip)))
+        let latest = LatestSnapshot::newest(&log).await?;
+        Ok(Some(Table::new(name.clone(), self.shared.clone(), log, latest)))
     }
 
-    /// Creates a table as version 0, or opens the one that a rival created meanwhile. A table of
-    /// another project is refused.
+    /// Creates a table as version 0, or opens the one that another process created meanwhile. Refuses a table
+    /// of another project.
     pub async fn create(&self, name: &TableName, spec: TableSpec) -> Result<Table> {
         let log = self.log(name)?;
         let bytes = bytes::Bytes::from(first_entry(&log.table, &spec, &self.shared.ids.0.ulid())?);
@@ -187,8 +186,8 @@ impl Lake {
             }
             break;
         }
-        let tip = Tip::newest(&log).await?;
-        let table = Table::new(name.clone(), self.shared.clone(), log, tip);
+        let latest = LatestSnapshot::newest(&log).await?;
+        let table = Table::new(name.clone(), self.shared.clone(), log, latest);
         match table.project() {
             Some(owner) if owner == spec.project.as_str() => Ok(table),
             owner => Err(Error::ForeignTable {
@@ -199,7 +198,7 @@ impl Lake {
         }
     }
 
-    /// Waits for the checkpoints that commits have started. Call it before the process ends.
+    /// Waits for the checkpoints that commits started. Call it before the process ends.
     pub async fn settle(&self) {
         let running: Vec<_> = self.shared.checkpoints.lock().drain().map(|(_, task)| task).collect();
         for task in running {

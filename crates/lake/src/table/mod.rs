@@ -1,4 +1,4 @@
-//! One open table: a snapshot of it, and the verbs that read it or move it on.
+//! One open table: a snapshot, and the operations that read it or move it forward.
 
 pub mod changes;
 pub mod commit;
@@ -26,7 +26,7 @@ use crate::files::stage;
 use crate::files::stage::StagedFile;
 use crate::log::file::{Bound, DataFile};
 use crate::log::snapshot::Snapshot;
-use crate::log::{Log, LogEntry, Tip, checkpoint, schema};
+use crate::log::{LatestSnapshot, Log, LogEntry, checkpoint, schema};
 use crate::table::changes::{Change, ChangedVersion};
 use crate::table::commit::{Commit, Keys, Landing, Write};
 use crate::table::finder::{FILES_AT_ONCE, KeySet};
@@ -34,10 +34,10 @@ use crate::table::lake::{PROJECT, Shared};
 use crate::table::provider::Provider;
 use crate::{Error, Result};
 
-/// Operations remembered, to recognise one of ours that landed unanswered.
+/// Operations remembered, to recognise one of ours that landed although its answer was lost.
 const REMEMBERED: usize = 1024;
 
-/// Bounds of an integer column.
+/// A range of an integer column.
 #[derive(Debug, Clone, Copy)]
 pub struct Within {
     /// The column.
@@ -48,7 +48,7 @@ pub struct Within {
     pub greatest: i64,
 }
 impl Within {
-    /// Whether rows inside may be in the file.
+    /// Whether a file may contain rows in the range.
     fn admits(&self, file: &DataFile) -> bool {
         match file.bounds(self.column, &DataType::Int64) {
             Some((Bound::Int(least), Bound::Int(greatest))) => {
@@ -59,31 +59,31 @@ impl Within {
     }
 }
 
-/// One open snapshot of a table. A clone moves on by itself.
+/// One open snapshot of a table. A clone moves forward independently.
 #[derive(Debug, Clone)]
 pub struct Table {
     name: TableName,
     pub(crate) shared: Arc<Shared>,
     pub(crate) log: Log,
-    pub(crate) tip: Tip,
+    pub(crate) latest: LatestSnapshot,
     /// Versions read since this was opened, with their operations.
     pub(crate) seen: Vec<(u64, Option<String>)>,
 }
 
 impl Table {
-    pub(crate) fn new(name: TableName, shared: Arc<Shared>, log: Log, tip: Tip) -> Self {
-        Self { name, shared, log, tip, seen: Vec::new() }
+    pub(crate) fn new(name: TableName, shared: Arc<Shared>, log: Log, latest: LatestSnapshot) -> Self {
+        Self { name, shared, log, latest, seen: Vec::new() }
     }
 
     /// Its name.
     pub fn name(&self) -> &TableName {
         &self.name
     }
-    /// The id it was created with. A recreated table has another.
+    /// The id of its creation. A recreated table has another.
     pub fn id(&self) -> &TableId {
         &self.snapshot().meta.id
     }
-    /// Where its files are.
+    /// The URL of its folder.
     pub fn location(&self) -> &Url {
         &self.log.url
     }
@@ -99,7 +99,7 @@ impl Table {
     pub fn positions(&self) -> &Positions {
         &self.snapshot().positions
     }
-    /// Whose table it is.
+    /// The project that owns it.
     pub fn project(&self) -> Option<&str> {
         self.property(PROJECT)
     }
@@ -115,31 +115,31 @@ impl Table {
     pub fn description(&self) -> Option<&str> {
         self.snapshot().meta.line.description.as_deref()
     }
-    /// The columns its files are cut by.
+    /// The columns that its files are partitioned by.
     pub fn partition_by(&self) -> &[String] {
         &self.snapshot().meta.line.partition_columns
     }
-    /// Rows in this version, where every writer said how many it wrote.
+    /// Rows in this version, if all writers recorded their counts.
     pub fn rows(&self) -> Option<u64> {
         self.snapshot().live_rows()
     }
-    /// Files in this version, and their bytes.
+    /// The number of files in this version, and their bytes.
     pub fn files(&self) -> (usize, u64) {
         let files = &self.snapshot().files;
         (files.len(), files.values().map(|f| f.add.size.max(0).cast_unsigned()).sum())
     }
     pub(crate) fn snapshot(&self) -> &Snapshot {
-        &self.tip.snapshot
+        &self.latest.snapshot
     }
 
     /// Moves to the newest version.
     pub async fn refresh(&mut self) -> Result<()> {
-        let seen = self.tip.refresh(&self.log).await?;
+        let seen = self.latest.refresh(&self.log).await?;
         self.remember(seen);
         Ok(())
     }
 
-    /// This table at an older version.
+    /// The table at an older version.
     pub async fn at(&self, version: Version) -> Result<Self> {
         if version == self.version() {
             return Ok(self.clone());
@@ -150,11 +150,11 @@ impl Table {
                 return Err(Error::NoVersion { table: self.log.table.clone(), version: version.0, newest });
             }
         }
-        let tip = Tip::at(&self.log, version.0).await?;
-        Ok(Self::new(self.name.clone(), self.shared.clone(), self.log.clone(), tip))
+        let latest = LatestSnapshot::at(&self.log, version.0).await?;
+        Ok(Self::new(self.name.clone(), self.shared.clone(), self.log.clone(), latest))
     }
 
-    /// This table as it was at a time, by the store's times of its log entries.
+    /// The table as of a time, by the store's times of the log entries.
     pub async fn at_time(&self, ms: i64) -> Result<Self> {
         let entries = self.log.entries().await?;
         let oldest = entries.first().map_or(0, |(version, _)| *version);
@@ -165,25 +165,24 @@ impl Table {
         }
     }
 
-    /// This very version for DataFusion.
+    /// This version as a DataFusion table.
     pub fn provider(&self) -> Result<Arc<dyn TableProvider>> {
-        Ok(Arc::new(Provider::new(self.shared.clone(), self.log.clone(), self.tip.snapshot.clone())))
+        Ok(Arc::new(Provider::new(self.shared.clone(), self.log.clone(), self.latest.snapshot.clone())))
     }
 
-    /// Encodes and uploads rows into files that no commit names yet.
+    /// Encodes and uploads rows into files that no commit refers to yet.
     pub async fn stage(&self, batches: Vec<RecordBatch>) -> Result<Vec<StagedFile>> {
         stage::stage(&self.log, self.schema(), self.partition_by(), self.snapshot().vectors, batches).await
     }
-    /// [`Self::stage`] for a commit that replaces the table's columns by these: one with
+    /// As [`Self::stage`], for a commit that replaces the table's columns by these: one with
     /// [`crate::table::commit::Remove::Everything`] and this schema.
     pub async fn stage_as(&self, schema: &SchemaRef, batches: Vec<RecordBatch>) -> Result<Vec<StagedFile>> {
         let stored = schema::stored(&self.log.table, schema)?;
         stage::stage(&self.log, &stored, self.partition_by(), self.snapshot().vectors, batches).await
     }
 
-    /// Commits, or finds out that someone else moved on. After an error with
-    /// [`model::Reaction::Retry`] the same commit may be given again: it lands once at most. Afterwards
-    /// this is the newest version known.
+    /// Commits, or reports that another writer moved on. After an error with [`model::Reaction::Retry`] the
+    /// same commit may be tried again: it lands at most once. Afterwards this is the newest known version.
     pub async fn commit(&mut self, commit: &Commit) -> Result<Landing> {
         let mut work = Write::try_new(self, commit)?;
         let landing = commit::land(self, &mut work).await?;
@@ -191,8 +190,8 @@ impl Table {
         Ok(landing)
     }
 
-    /// The versions behind `after`, up to `upto`, that changed rows, oldest first. `None`: from the
-    /// first version on.
+    /// The versions after `after`, up to `upto`, that changed rows, oldest first. `None`: from the first
+    /// version.
     pub async fn changes(&self, after: Option<Version>, upto: Version) -> Result<Vec<ChangedVersion>> {
         changes::list(self, after, upto).await
     }
@@ -200,13 +199,13 @@ impl Table {
     pub async fn read_change(&self, version: &ChangedVersion) -> Result<Change> {
         changes::read(self, version).await
     }
-    /// The rows one version of a table that is only appended to added, with these columns. Compaction
-    /// and vacuum change no rows, so such a version has removed none.
+    /// The rows that one version of an append-only table added, with these columns. In such a table, compaction
+    /// and vacuum change no rows and no version removes any.
     pub async fn read_added(&self, version: &ChangedVersion, columns: &[String]) -> Result<Vec<RecordBatch>> {
         changes::read_added(self, version, columns).await
     }
-    /// What the log says of the versions behind `after`, up to `upto`. `None`: from the oldest that is
-    /// still there, which is the first one until the log was cleaned.
+    /// The log entries of the versions after `after`, up to `upto`. `None`: from the oldest entry, which is
+    /// version 0 until the log was cleaned.
     pub async fn log(&self, after: Option<Version>, upto: Version) -> Result<Vec<LogEntry>> {
         changes::entries(self, after, upto).await
     }
@@ -230,7 +229,7 @@ impl Table {
         in_order(reads.collect()).await
     }
 
-    /// All rows, with these columns or with all.
+    /// All rows, with these columns or with all columns.
     pub async fn scan(&self, columns: Option<&[String]>) -> Result<Vec<RecordBatch>> {
         let schema = match columns {
             Some(columns) => schema::project(&self.log.table, self.schema(), columns)?,
@@ -246,8 +245,8 @@ impl Table {
         in_order(reads.collect()).await
     }
 
-    /// Feeds rows to `step`, a few files at a time, and merges what came of each. Memory holds row groups, never
-    /// the table. Files whose bounds lie outside one of `within` are not read; rows outside may still come.
+    /// Feeds rows to `step`, a few files at a time, and merges the results. Memory holds row groups, never the
+    /// table. Files with bounds outside one of `within` are skipped, but rows outside may still be passed.
     pub async fn fold<T, F>(
         &self,
         columns: &[String],
@@ -280,8 +279,8 @@ impl Table {
         Ok(all)
     }
 
-    /// Starts a checkpoint beside the commits if this version is one to have it. The writer that landed the
-    /// version writes it, so no two do.
+    /// Starts to write a checkpoint beside the commits if this version gets one. Only the writer that landed
+    /// the version writes its checkpoint.
     fn checkpoint_when_due(&self, landing: Landing) {
         let Landing::Landed(Version(version)) = landing else { return };
         if !checkpoint::is_due(version) {
@@ -303,17 +302,17 @@ impl Table {
     pub async fn checkpoint(&self) -> Result<()> {
         checkpoint::write(&self.log, self.version().0).await
     }
-    /// Deletes log entries that neither `horizon` nor the last `keep_ms` before `now_ms` need. Returns
-    /// how many went.
+    /// Deletes log entries that neither `horizon` nor the last `keep_ms` before `now_ms` need. Returns how many
+    /// were deleted.
     pub async fn clean_log(&self, horizon: Version, now_ms: i64, keep_ms: i64) -> Result<usize> {
         checkpoint::clean(&self.log, horizon.0, now_ms, keep_ms).await
     }
 
-    /// Moves on by an entry of our own.
+    /// Moves forward by an entry that this process wrote.
     pub(crate) fn advance(&mut self, version: u64, bytes: &Bytes) -> Result<()> {
         let lines = self.log.parse(bytes)?;
         let op = LogEntry::new(version, &lines).op;
-        self.tip.advance(&self.log, version, lines)?;
+        self.latest.advance(&self.log, version, lines)?;
         self.remember(vec![(version, op)]);
         Ok(())
     }
@@ -325,7 +324,7 @@ impl Table {
     }
 }
 
-/// Rows of several files, a few read at once, in the files' order.
+/// Rows of several files in the order of the files, with a few read concurrently.
 async fn in_order<F>(reads: Vec<F>) -> Result<Vec<RecordBatch>>
 where
     F: Future<Output = Result<Vec<RecordBatch>>>,

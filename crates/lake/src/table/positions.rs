@@ -1,11 +1,11 @@
-//! Comparing positions, and refusing to lower one.
+//! Compares positions, and refuses to lower one.
 
 use model::{AppId, Positions};
 
 use crate::table::commit::Expect;
 use crate::{Error, Result};
 
-/// Whether a table's positions are those a batch was read from.
+/// Whether a table's positions are the ones that a batch was read from.
 pub(crate) fn hold(expect: &Expect, current: &Positions) -> bool {
     match expect {
         Expect::These(some) => some.iter().all(|(app, position)| current.get(app) == *position),
@@ -13,13 +13,14 @@ pub(crate) fn hold(expect: &Expect, current: &Positions) -> bool {
     }
 }
 
-/// Compaction's own position says who of two compactors was first. It moves no row, so it ends no batch.
+/// The position of compaction only decides between two compactors. It covers no rows, so it invalidates no
+/// batch.
 fn without_upkeep(positions: &Positions) -> impl Iterator<Item = (&AppId, &i64)> {
     positions.0.iter().filter(|(app, _)| **app != AppId::compaction())
 }
 
-/// The positions a commit writes. One that compares all carries all, unchanged ones too, so that its
-/// entry alone says where the table is.
+/// The positions that a commit writes. A commit that compares all positions also writes the unchanged ones, so
+/// that its entry alone has the table's position.
 pub(crate) fn written(expect: &Expect, current: &Positions, set: &Positions) -> Positions {
     match expect {
         Expect::These(_) => set.clone(),
@@ -27,7 +28,7 @@ pub(crate) fn written(expect: &Expect, current: &Positions, set: &Positions) -> 
     }
 }
 
-/// Positions rise or stay. Only the fingerprint of the plan is a name rather than a distance.
+/// Positions rise or stay equal. Only the fingerprint of the plan is an identifier and not a distance.
 pub(crate) fn check(table: &str, current: &Positions, set: &Positions) -> Result<()> {
     for (app, to) in &set.0 {
         if let Some(from) = current.get(app)

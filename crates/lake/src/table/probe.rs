@@ -1,9 +1,8 @@
-//! Shows, before anything is written, whether a store honours "create or fail".
+//! Tests, before anything is written, whether a store honours "create or fail".
 //!
-//! The commit protocol rests on it: a store that lets two creates of one object both succeed lets two
-//! commits take the same version, and one of them vanishes. Some stores do so only under load or
-//! without a quorum, so the probe shows a store that never honours the condition, not one that
-//! sometimes forgets it.
+//! The commit protocol depends on it: if two creates of one object both succeed, two commits can take the same
+//! version, and one of them is lost. Some stores violate it only under load or without a quorum. The probe
+//! detects a store that never honours the condition, not one that does so most of the time.
 
 use std::collections::BTreeMap;
 
@@ -19,28 +18,28 @@ use crate::store::{Created, Store, client, list, unreachable};
 use crate::{Error, Result};
 
 const RACERS: usize = 16;
-/// How often a race is run when someone asks: a store may forget the condition only now and then.
+/// Races in a test on request: a store may violate the condition only sometimes.
 const ROUNDS: usize = 10;
-/// How many objects are written and listed.
+/// Objects that are written and listed.
 const OBJECTS: usize = 32;
 
-/// What a store did when it was tried.
+/// The result of testing a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tried {
-    /// Races of [`race`] that had one winner.
+    /// Races of [`race`] with exactly one winner.
     pub rounds: usize,
-    /// How many raced each time.
+    /// Racers in each race.
     pub racers: usize,
-    /// Objects written, then listed at once.
+    /// Objects that were written and then listed immediately.
     pub written: usize,
-    /// Those of them that the listing left out.
+    /// Written objects that were missing in the listing.
     pub unlisted: usize,
-    /// What the store's clock said of one, in whole seconds, between two looks at ours.
+    /// The store's timestamp of an object, in whole seconds, between two readings of our clock.
     pub stamped: (ClockMs, ClockMs, ClockMs),
 }
 
-/// Tries what the commit protocol and the log's readers rest on, on objects made for that below the lake.
-/// A store that lets two creates of one object succeed is [`Error::ConditionIgnored`].
+/// Tests the properties of a store that the commit protocol and the readers of the log depend on, with objects
+/// of its own below the lake. Returns [`Error::ConditionIgnored`] if two creates of one object succeed.
 pub async fn try_out(settings: &LakeSettings, clock: &dyn Clock) -> Result<Tried> {
     let (scheme, url) = settings.check()?;
     let store = Store::over(url.clone(), client(settings, scheme, &url)?)?;
@@ -75,7 +74,7 @@ pub(crate) async fn race(store: &Store) -> Result<()> {
         match outcome {
             Created::Yes => winners += 1,
             Created::Exists => {}
-            // Nothing is known of this racer; the object below tells whether any won.
+            // The outcome of this racer is unknown. If the object exists, some racer won.
             Created::Unknown(error) if winners == 0 => {
                 if store.get(&path).await?.is_none() {
                     return Err(unreachable(&path, error));
@@ -84,7 +83,7 @@ pub(crate) async fn race(store: &Store) -> Result<()> {
             Created::Unknown(_) => {}
         }
     }
-    // A latecomer must be refused too, whatever the race did.
+    // A later create must be refused too, whatever the outcome of the race.
     if matches!(store.create(&path, Bytes::from_static(b"late")).await, Created::Yes) {
         winners += 1;
     }

@@ -1,13 +1,12 @@
 //! A snapshot as a DataFusion table.
 //!
-//! Files are handed to DataFusion's own parquet source, each with its vector as a selection of rows, so
-//! a table with deleted rows is scanned on all cores and with row-group pruning like any other. (The
-//! Delta library's scan reads such a table on one core, and gives views and dictionaries instead of the
-//! table's types.) Files whose bounds exclude a filter are left out before that.
+//! DataFusion's own parquet source gets the files, each with its vector as a row selection, so a table with
+//! deleted rows is scanned on all cores and with row-group pruning. (The Delta library's scan reads such a
+//! table on one core, and returns views and dictionaries instead of the table's types.) Files whose bounds
+//! exclude a filter are skipped before.
 //!
-//! The selections travel beside the plan, not in it: a plan that is serialised for another machine
-//! loses them, and would show deleted rows. Whoever sends plans away must send this table's name and
-//! version instead.
+//! The selections are beside the plan, not in it. A plan that is serialised for another machine loses them and
+//! would show deleted rows. To send a query away, send this table's name and version instead of the plan.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -62,7 +61,7 @@ impl Provider {
         by.iter().filter_map(field).collect()
     }
 
-    /// The files that may hold rows for these filters.
+    /// The files that may contain rows for these filters.
     fn pruned(&self, state: &dyn Session, filters: &[Expr]) -> Result<Vec<&Arc<DataFile>>> {
         let files: Vec<&Arc<DataFile>> = self.snapshot.files.values().collect();
         let Some(filter) = conjunction(filters.iter().cloned()) else { return Ok(files) };
@@ -77,7 +76,7 @@ impl Provider {
         Ok(files.into_iter().zip(keep).filter(|(_, keep)| *keep).map(|(file, _)| file).collect())
     }
 
-    /// A file for the parquet source: its place, its partition's values, its live rows.
+    /// A file for the parquet source: its path, the values of its partition, its live rows.
     async fn scanned(&self, file: &DataFile, partition: &[FieldRef]) -> crate::Result<PartitionedFile> {
         let path = at(&self.log.dir, &file.add.path)?;
         let size = file.add.size.max(0).cast_unsigned();
@@ -85,7 +84,7 @@ impl Provider {
             .iter()
             .map(|field| value(&self.log.table, file, field))
             .collect::<crate::Result<_>>()?;
-        // Not `new(path, ..)`: that would encode a path that is already one.
+        // `new(path, ..)` would encode the path a second time.
         let mut scanned = PartitionedFile::new("", size).with_partition_values(values);
         scanned.object_meta.location = path;
         if file.add.deletion_vector.is_some() {
@@ -138,7 +137,7 @@ impl TableProvider for Provider {
         let partition = self.partition_fields();
         let file_schema = without(self.table_schema(), &self.snapshot.meta.line.partition_columns);
         let source = TableSchema::builder(file_schema).with_table_partition_cols(partition.clone()).build();
-        // The source puts partition columns last, the table may hold them anywhere.
+        // The source puts partition columns last; the table may have them anywhere.
         let all: Vec<usize> = (0..self.table_schema().fields().len()).collect();
         let wanted = projection.unwrap_or(&all).iter();
         let wanted = wanted
@@ -152,7 +151,7 @@ impl TableProvider for Provider {
                 self.scanned(file, &partition).await.map_err(|e| DataFusionError::External(e.into()))?;
             let live = file.physical_rows().map(|n| n.saturating_sub(file.deleted_rows()));
             rows = rows.zip(live).map(|(a, b)| a + b);
-            // The group with the least to read.
+            // The file group with the fewest bytes gets the next file.
             let size =
                 |group: &Vec<PartitionedFile>| group.iter().map(PartitionedFile::effective_size).sum::<u64>();
             if let Some(group) = groups.iter_mut().min_by_key(|group| size(group)) {
@@ -167,7 +166,7 @@ impl TableProvider for Provider {
         let groups: Vec<FileGroup> =
             groups.into_iter().filter(|g| !g.is_empty()).map(FileGroup::new).collect();
         if groups.is_empty() {
-            // A source without a file has no partition, and the engine wants at least one.
+            // A source without files has no partitions, and the engine needs at least one.
             let schema = match projection {
                 Some(projection) => Arc::new(self.table_schema().project(projection)?),
                 None => self.table_schema().clone(),
@@ -194,7 +193,7 @@ fn value(table: &str, file: &DataFile, field: &Field) -> crate::Result<ScalarVal
     }
 }
 
-/// What the log knows of files, in the shape that DataFusion prunes by.
+/// The log's statistics of files, in the form that DataFusion prunes by.
 struct Bounds<'a> {
     schema: &'a Schema,
     files: &'a [&'a Arc<DataFile>],

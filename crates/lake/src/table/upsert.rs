@@ -1,9 +1,9 @@
-//! Replacing rows by key.
+//! Replaces rows by key.
 //!
-//! The old rows are found, marked as deleted in their files' vectors (or, where a table does without
-//! vectors, left out of rewritten files), and the new rows come in files of their own. What was done
-//! to a file stays valid while the file is as it was, so a commit that has to be tried again searches
-//! only the files that changed meanwhile: one that was compacted is looked for under its new name.
+//! The old rows are found and marked as deleted in their files' vectors, or left out of rewritten files if the
+//! table has no vectors. The new rows get files of their own. The work on a file stays valid while the file is
+//! unchanged, so a repeated commit searches only the files that changed meanwhile: a compacted file is searched
+//! under its new name.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -21,21 +21,21 @@ use crate::store::wall_ms;
 use crate::table::finder::KeySet;
 use crate::table::lake::Shared;
 
-/// Rows to take out of a table, and what was prepared for it so far.
+/// The rows to remove from a table, and the work prepared so far.
 pub(crate) struct Upsert {
     keys: Arc<KeySet>,
-    prepared: HashMap<FileKey, Touch>,
+    prepared: HashMap<FileKey, FileRewrite>,
 }
 
-/// What the keys mean for one file.
-enum Touch {
-    /// None of its live rows has a key.
+/// What the upsert does to one file.
+enum FileRewrite {
+    /// No live row has one of the keys.
     None,
-    /// All of its live rows do.
+    /// All live rows have one of the keys.
     Drop,
-    /// Some do, and this vector hides them with those hidden before.
+    /// Some rows have one of the keys. This vector hides them and the rows hidden before.
     Mark(DeletionVectorDescriptor),
-    /// Some do, and these files hold the others.
+    /// Some rows have one of the keys. These files hold the other rows.
     Rewrite(Vec<Add>),
 }
 
@@ -44,7 +44,7 @@ impl Upsert {
         Self { keys: Arc::new(keys), prepared: HashMap::new() }
     }
 
-    /// What takes the keys' rows out of this snapshot.
+    /// The actions that remove the keys' rows from this snapshot.
     pub async fn derive(
         &mut self,
         shared: &Arc<Shared>,
@@ -56,10 +56,10 @@ impl Upsert {
         let now = wall_ms();
         for file in snapshot.files.values() {
             match self.prepared.get(&file.key()) {
-                None | Some(Touch::None) => continue,
-                Some(Touch::Drop) => {}
-                Some(Touch::Mark(vector)) => adds.push(file.with_vector(vector.clone())),
-                Some(Touch::Rewrite(files)) => adds.extend_from_slice(files),
+                None | Some(FileRewrite::None) => continue,
+                Some(FileRewrite::Drop) => {}
+                Some(FileRewrite::Mark(vector)) => adds.push(file.with_vector(vector.clone())),
+                Some(FileRewrite::Rewrite(files)) => adds.extend_from_slice(files),
             }
             removes.push(file.remove(true, now));
         }
@@ -71,7 +71,7 @@ impl Upsert {
         let files: Vec<_> = snapshot.files.values().filter(unknown).cloned().collect();
         let keys: Vec<FileKey> = files.iter().map(|file| file.key()).collect();
         let found = shared.finder.find(shared, log, files, self.keys.clone()).await?;
-        self.prepared.extend(keys.into_iter().map(|key| (key, Touch::None)));
+        self.prepared.extend(keys.into_iter().map(|key| (key, FileRewrite::None)));
         let mut marks = Vec::new();
         for (file, hits) in found {
             let before = shared.vectors.of(log, &file).await?;
@@ -84,12 +84,12 @@ impl Upsert {
                 None => shared.reader.count(log, &file).await?,
             };
             if hidden.len() == rows {
-                self.prepared.insert(file.key(), Touch::Drop);
+                self.prepared.insert(file.key(), FileRewrite::Drop);
             } else if snapshot.vectors {
                 marks.push((file, hidden));
             } else {
                 let files = rewrite(shared, log, snapshot, &file, hidden).await?;
-                self.prepared.insert(file.key(), Touch::Rewrite(files));
+                self.prepared.insert(file.key(), FileRewrite::Rewrite(files));
             }
         }
         if marks.is_empty() {
@@ -98,9 +98,9 @@ impl Upsert {
         let (files, marks): (Vec<_>, Vec<RoaringTreemap>) = marks.into_iter().unzip();
         let descriptors = vectors::write(log, &marks).await?;
         for ((file, descriptor), rows) in files.into_iter().zip(descriptors).zip(marks) {
-            // The next commit extends this vector: it need not be read back.
+            // The next commit extends this vector, so it stays in the cache.
             shared.vectors.keep(key(&file.add.path, Some(&descriptor)), Arc::new(rows));
-            self.prepared.insert(file.key(), Touch::Mark(descriptor));
+            self.prepared.insert(file.key(), FileRewrite::Mark(descriptor));
         }
         Ok(())
     }

@@ -8,7 +8,7 @@ use model::{ClockMs, Positions};
 use proptest::prelude::*;
 
 use super::*;
-use crate::error::Cause;
+use crate::error::BoxError;
 use crate::store::wall_ms;
 use crate::{Compaction, Elsewhere, Error, Followers, Maintained, maintain};
 
@@ -74,7 +74,7 @@ impl Memory {
 struct Fixed(Option<Option<Version>>);
 #[async_trait]
 impl Elsewhere for Fixed {
-    async fn needs(&self, _: &Table) -> Result<Vec<Option<Version>>, Cause> {
+    async fn needs(&self, _: &Table) -> Result<Vec<Option<Version>>, BoxError> {
         Ok(self.0.into_iter().collect())
     }
 }
@@ -82,7 +82,7 @@ impl Elsewhere for Fixed {
 struct Silent;
 #[async_trait]
 impl Elsewhere for Silent {
-    async fn needs(&self, _: &Table) -> Result<Vec<Option<Version>>, Cause> {
+    async fn needs(&self, _: &Table) -> Result<Vec<Option<Version>>, BoxError> {
         Err("the broker is away".into())
     }
 }

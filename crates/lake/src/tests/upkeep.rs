@@ -24,7 +24,7 @@ const LATER: i64 = 8 * 24 * 3_600_000;
 fn vacuum(horizon: Option<u64>) -> Vacuum {
     Vacuum {
         now: ClockMs(wall_ms() + LATER),
-        keep: crate::vacuum::KEEP,
+        keep: crate::upkeep::vacuum::KEEP,
         horizon: horizon.map(Version),
         registered: HashSet::new(),
         dry_run: false,

@@ -1,11 +1,11 @@
-//! Fewer, larger files, without the rows that vectors hide.
+//! Merges files into fewer, larger ones, without the rows that vectors hide.
 //!
-//! A step rewrites a bounded number of bytes of one partition and lands as one commit that changes no
-//! row: its removes and adds say `dataChange` false, so followers skip it, and it carries the table's
-//! positions unchanged. A table with one owner is compacted by that owner between two of its commits,
-//! so the step compares all positions. A table that is only appended to has many writers, whose commits
-//! may land while the step rewrites: it compares only the compaction's own position, which says who of
-//! two compactors was first. Either way the step lands only if every file it rewrote is still as it was.
+//! A step rewrites a bounded number of bytes of one partition and lands as one commit that changes no row. Its
+//! removes and adds have `dataChange` false, so followers skip it, and it carries the table's positions
+//! unchanged. A table with one owner is compacted by that owner between two of its commits, so the step
+//! compares all positions. An append-only table has many writers, whose commits may land during the rewrite, so
+//! the step compares only the compaction's own position, which decides between two compactors. In both cases
+//! the step lands only if all files it rewrote are unchanged.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -31,13 +31,13 @@ use crate::{Error, Result};
 pub struct Compaction {
     /// Files below half of this are small.
     pub target_bytes: u64,
-    /// A step waits for this many small files in a partition.
+    /// A step starts when a partition has this many small files.
     pub min_files: usize,
-    /// A step rewrites no more than this.
+    /// A step rewrites at most this many bytes.
     pub max_bytes: u64,
     /// A file with more than this share of its rows deleted is rewritten by itself.
     pub max_deleted: f64,
-    /// Order of rows in the new files; empty keeps that of the old ones.
+    /// Order of rows in the new files; if empty, the order in the old files.
     pub sort_by: Vec<String>,
 }
 impl Default for Compaction {
@@ -53,7 +53,7 @@ impl Default for Compaction {
 }
 
 impl Table {
-    /// One bounded step of compaction. `None`: nothing to do, or someone else did it.
+    /// Runs one bounded step of compaction. `None`: there was nothing to do, or another compactor did it.
     pub async fn compact(&mut self, compaction: &Compaction) -> Result<Option<Version>> {
         step(self, compaction).await
     }
@@ -85,34 +85,34 @@ fn choose(snapshot: &Snapshot, compaction: &Compaction) -> Vec<Arc<DataFile>> {
 
 fn choose_in(files: Vec<&Arc<DataFile>>, compaction: &Compaction) -> Option<Vec<Arc<DataFile>>> {
     let bytes = |file: &DataFile| file.add.size.max(0).cast_unsigned();
-    let hollow = |file: &DataFile| {
+    let sparse = |file: &DataFile| {
         let rows = file.physical_rows().unwrap_or_default() as f64;
         file.deleted_rows() as f64 > rows * compaction.max_deleted
     };
     let small = |file: &DataFile| bytes(file) < compaction.target_bytes / 2;
-    let (mut hollows, mut smalls): (Vec<_>, Vec<_>) = files.into_iter().partition(|file| hollow(file));
+    let (mut chosen, mut smalls): (Vec<_>, Vec<_>) = files.into_iter().partition(|file| sparse(file));
     smalls.retain(|file| small(file));
     together(&mut smalls, weight);
     if smalls.len() < compaction.min_files.max(2) {
         smalls.clear();
     }
-    // Oldest first: they are the least likely to be touched while the step runs.
-    hollows.append(&mut smalls);
-    hollows
+    // Oldest first: later commits are least likely to change those during the step.
+    chosen.append(&mut smalls);
+    chosen
         .sort_by(|a, b| (a.add.modification_time, &a.add.path).cmp(&(b.add.modification_time, &b.add.path)));
     let mut sum = 0;
     let within = |file: &&Arc<DataFile>| {
         sum += bytes(file);
         sum <= compaction.max_bytes
     };
-    let step: Vec<_> = hollows.into_iter().take_while(within).cloned().collect();
-    let gains = step.len() > 1 || step.iter().any(|file| hollow(file));
+    let step: Vec<_> = chosen.into_iter().take_while(within).cloned().collect();
+    let gains = step.len() > 1 || step.iter().any(|file| sparse(file));
     gains.then_some(step)
 }
 
-/// Leaves out files that are more than twice as heavy as all lighter ones together. What is rewritten
-/// grows by half at least, so a row is rewritten a few times until its file is large, however often
-/// small files come.
+/// Removes files that weigh more than twice as much as all lighter ones together. So each rewrite grows the
+/// data by at least half, and a row is rewritten only a few times until its file is large, however often small
+/// files arrive.
 fn together(files: &mut Vec<&Arc<DataFile>>, weight: impl Fn(&DataFile) -> u64) {
     files.sort_by_key(|file| weight(file));
     let mut lighter: u64 = files.iter().map(|file| weight(file)).sum();
@@ -125,8 +125,8 @@ fn together(files: &mut Vec<&Arc<DataFile>>, weight: impl Fn(&DataFile) -> u64) 
     }
 }
 
-/// What rewriting a file costs: its rows. Bytes would not do, as large files are compressed harder than
-/// small ones; they stand in where a file of another engine does not say how many rows it has.
+/// The cost of rewriting a file: its number of rows. Bytes are no measure, because large files are compressed
+/// better than small ones. They are used only for files of other engines that have no row count.
 fn weight(file: &DataFile) -> u64 {
     const ROW_BYTES: u64 = 64;
     file.physical_rows().unwrap_or_else(|| file.add.size.max(0).cast_unsigned() / ROW_BYTES)
@@ -160,7 +160,7 @@ fn sort(rows: &[RecordBatch], by: &[String]) -> Result<RecordBatch, arrow::error
     take_record_batch(&all, &lexsort_to_indices(&columns, None)?)
 }
 
-/// The work of a step that is already rewritten.
+/// The work of a step whose files are already rewritten.
 struct Step {
     op: String,
     expect: Expect,

@@ -1,13 +1,13 @@
-//! Keeping a table from growing without end: what nobody needs any more goes.
+//! Deletes files and log entries that no follower and no retention rule needs.
 //!
-//! **What is kept:** every version since the oldest position of those who follow the table, and every
-//! version of the last seven days. Who follows is the current plan's tables, whose positions are in the
-//! lake, and whatever else the caller knows of ([`Elsewhere`]), such as a topic's publisher. One that has
-//! read nothing yet needs everything; one whose position cannot be read stops the whole run.
+//! **What is kept:** all versions since the oldest position of the table's followers, and all versions of the
+//! last seven days. Followers are the tables of the current plan, whose positions are in the lake, and others
+//! that the caller adds ([`Elsewhere`]), such as the publisher of a topic. A follower that has read nothing yet
+//! needs all versions. A follower whose position cannot be read stops the whole run.
 //!
-//! **Order.** Positions are read first: followers only move forward, so what was needed then is a bound
-//! for what is needed later. Then files go, then the log entries that named them. A run may be cut
-//! short anywhere, and two may run at once: the next one finds what is left.
+//! **Order.** Positions are read first. Followers only move forward, so whatever they need later they also
+//! needed then. Then files are deleted, then the log entries that refer to them. A run may be interrupted
+//! anywhere, and two may run at once: the next run finds what is left.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -17,41 +17,41 @@ use async_trait::async_trait;
 use model::{AppId, ClockMs, TableName, Version};
 use runtime::{CancellationToken, Clock};
 
-use crate::error::Cause;
+use crate::error::BoxError;
 use crate::table::Table;
 use crate::table::lake::Lake;
 use crate::upkeep::vacuum::{KEEP, Vacuum, VacuumReport};
 use crate::{Error, Result};
 
-/// Followers of a table whose positions are in no table of the lake.
+/// Followers of a table whose positions are not in a table of the lake.
 #[async_trait]
 pub trait Elsewhere: Send + Sync {
-    /// The version from which each still needs the table. `None`: from the first.
-    async fn needs(&self, table: &Table) -> Result<Vec<Option<Version>>, Cause>;
+    /// For each follower, the version from which it needs the table. `None`: from the first.
+    async fn needs(&self, table: &Table) -> Result<Vec<Option<Version>>, BoxError>;
 }
-/// There are none.
+/// No such followers.
 #[async_trait]
 impl Elsewhere for () {
-    async fn needs(&self, _: &Table) -> Result<Vec<Option<Version>>, Cause> {
+    async fn needs(&self, _: &Table) -> Result<Vec<Option<Version>>, BoxError> {
         Ok(Vec::new())
     }
 }
 
-/// Who follows a table.
+/// The followers of a table.
 #[derive(Clone)]
 pub struct Followers {
     /// Tables of the lake.
     pub tables: Vec<TableName>,
-    /// Others.
+    /// Followers that are not tables.
     pub elsewhere: Arc<dyn Elsewhere>,
 }
 impl Followers {
-    /// Tables alone.
+    /// Followers that are all tables.
     pub fn of(tables: Vec<TableName>) -> Self {
         Self { tables, elsewhere: Arc::new(()) }
     }
 
-    /// The oldest version that any of them still needs. `None`: nobody follows.
+    /// The oldest version that a follower still needs. `None`: there are no followers.
     pub async fn horizon(&self, lake: &Lake, table: &Table) -> Result<Option<Version>> {
         let app = AppId::table(table.id());
         let unknown = |source| Error::FollowerUnknown { table: table.name().to_string(), source };
@@ -64,18 +64,18 @@ impl Followers {
     }
 }
 
-/// What a run did.
+/// The result of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Maintained {
-    /// The oldest version that a follower still needs; `None`: nobody follows.
+    /// The oldest version that a follower still needs; `None`: there are no followers.
     pub horizon: Option<Version>,
-    /// Files that went.
+    /// The deleted files.
     pub vacuum: VacuumReport,
-    /// Log entries and checkpoints that went.
+    /// The number of deleted log entries and checkpoints.
     pub entries: usize,
 }
 
-/// Deletes what nobody needs any more. `None`: there is no such table.
+/// Deletes files and log entries that nothing needs. `None`: there is no such table.
 pub async fn maintain(
     lake: &Lake,
     name: &TableName,
@@ -92,21 +92,22 @@ pub async fn maintain(
     Ok(Some(Maintained { horizon, vacuum, entries }))
 }
 
-/// When and what for [`keep`].
+/// The tables that [`keep`] maintains, and how often.
 #[derive(Clone)]
 pub struct Upkeep {
     /// The lake.
     pub lake: Lake,
     /// The tables, each with its followers.
     pub tables: Vec<(TableName, Followers)>,
-    /// Tells how old things are.
+    /// The clock that ages are measured by.
     pub clock: Arc<dyn Clock>,
-    /// Between two runs; the first comes sooner, so that a process which is often restarted has its turn.
+    /// Time between two runs. The first run comes sooner, so that a process which restarts often also gets to
+    /// it.
     pub every: Duration,
 }
 
-/// Maintains tables at a low frequency until `stop`, those that are `ours` at the time. A run that
-/// fails is tried again at the next.
+/// Maintains, at a low frequency until `stop`, the tables that are `ours` at the time. A run that fails is
+/// repeated at the next turn.
 pub async fn keep(upkeep: Upkeep, ours: impl Fn(&TableName) -> bool + Send, stop: CancellationToken) {
     let mut pause = upkeep.every / 12;
     loop {

@@ -1,4 +1,4 @@
-//! What keeps a table small: few files, none that nothing needs, a short log.
+//! Keeps a table small: few files, no unneeded files, a short log.
 
 pub mod compact;
 pub mod maintain;

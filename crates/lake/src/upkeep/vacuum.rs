@@ -1,9 +1,8 @@
-//! Deleting files that no version needs any more.
+//! Deletes files that no version needs.
 //!
-//! Kept is whatever a version since the horizon, or of the last days, refers to: its files and their
-//! vectors. Kept is also whatever is younger than that and that no version refers to: it belongs to a
-//! commit under way. What cannot be established is not deleted: if the oldest version to keep cannot be
-//! read, nothing goes.
+//! A file is kept if a version since the horizon, or a version of the last days, refers to it or to a vector in
+//! it. A file that no version refers to is kept while it is young: it may belong to a commit in progress. In
+//! doubt nothing is deleted: if the oldest version to keep cannot be read, all files stay.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -19,37 +18,37 @@ use crate::store::{list, unreachable};
 use crate::table::{Table, changes};
 use crate::{Error, Result};
 
-/// The least time that versions, and files of commits under way, are kept in production.
+/// The least time for which production keeps versions, and files of commits in progress.
 pub const KEEP: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// What to delete.
 #[derive(Debug, Clone)]
 pub struct Vacuum {
-    /// The time now, compared with the store's times of objects.
+    /// The current time. It is compared with the store's times of objects.
     pub now: ClockMs,
-    /// Files and versions younger than this stay: [`KEEP`].
+    /// Files and versions younger than this stay. In production, [`KEEP`].
     pub keep: Duration,
-    /// The oldest version that a follower still has to read; `None`: none has.
+    /// The oldest version that a follower still has to read; `None`: no follower has.
     pub horizon: Option<Version>,
-    /// Files, by their paths in the table, that someone registered and no commit names yet.
+    /// Registered files that no commit refers to yet, by their paths in the table.
     pub registered: HashSet<String>,
-    /// Only say what would go.
+    /// Report without deleting.
     pub dry_run: bool,
 }
 
 /// What was deleted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct VacuumReport {
-    /// Files deleted.
+    /// Deleted files.
     pub files: usize,
     /// Their bytes.
     pub bytes: u64,
-    /// Files that no version refers to, kept because they are young or registered.
+    /// Files that no version refers to, but which are young or registered.
     pub unreferenced: usize,
 }
 
 impl Table {
-    /// Deletes files that no version needs any more.
+    /// Deletes files that no version needs.
     pub async fn vacuum(&self, vacuum: &Vacuum) -> Result<VacuumReport> {
         run(self, vacuum).await
     }
@@ -58,7 +57,7 @@ impl Table {
 pub(crate) async fn run(table: &Table, vacuum: &Vacuum) -> Result<VacuumReport> {
     let keep = i64::try_from(vacuum.keep.as_millis()).unwrap_or(i64::MAX);
     let before = vacuum.now.0.saturating_sub(keep);
-    // Listed first: a file that comes after this cannot be taken for one that nobody needs.
+    // Listed first, so that a file created later cannot be mistaken for an unneeded one.
     let objects = list(&table.log.store, &table.log.dir).await?;
     let needed = needed(table, vacuum.horizon, before).await?;
     let folder = format!("{}/", table.log.dir);
@@ -92,12 +91,12 @@ pub(crate) async fn run(table: &Table, vacuum: &Vacuum) -> Result<VacuumReport> 
     Ok(report)
 }
 
-/// Every path that a version to keep refers to.
+/// All paths that a version to keep refers to.
 async fn needed(table: &Table, horizon: Option<Version>, before: i64) -> Result<HashSet<String>> {
     let mut newest = table.clone();
     newest.refresh().await?;
     let entries = table.log.entries().await?;
-    // The version that readers saw when the time to keep began is still needed.
+    // The version that was current when the retention time began is still needed.
     let by_age = entries.iter().rfind(|(_, entry)| entry.last_modified.timestamp_millis() < before);
     let oldest_readable = entries.first().map_or(newest.version().0, |(version, _)| *version);
     let by_age = by_age.map_or(oldest_readable, |(version, _)| *version);
@@ -105,7 +104,7 @@ async fn needed(table: &Table, horizon: Option<Version>, before: i64) -> Result<
         horizon.map_or(by_age, |horizon| by_age.min(horizon.0)).max(oldest_readable).min(newest.version().0);
     let base = match newest.at(Version(from)).await {
         Ok(base) => base,
-        // Entries before the oldest checkpoint may outlive it; the checkpoint is what can be read.
+        // Entries before the oldest checkpoint may outlive it; only the checkpoint can be read.
         Err(Error::BadLog { .. }) if horizon.is_none_or(|h| h.0 > from) => oldest(&newest, from).await?,
         Err(error) => return Err(error),
     };
@@ -122,7 +121,7 @@ async fn needed(table: &Table, horizon: Option<Version>, before: i64) -> Result<
     Ok(paths)
 }
 
-/// The oldest version behind `from` that can be read.
+/// The oldest readable version after `from`.
 async fn oldest(table: &Table, from: u64) -> Result<Table> {
     for version in from + 1..table.version().0 {
         match table.at(Version(version)).await {

@@ -1,11 +1,11 @@
-//! Bytes as text, in the form that someone declared: nothing tells one form from another by looking.
+//! Bytes as text. The form is declared, because no form can be recognised from the text.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::Unread;
 
-/// How bytes are written in a text.
+/// How bytes are written as text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum BytesForm {
     /// Base64 of RFC 4648 §4, with its padding.
@@ -16,7 +16,7 @@ pub enum BytesForm {
     Text,
 }
 
-/// How a decimal is written in a text of JSON.
+/// How a decimal is written in a JSON string.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum DecimalForm {
     /// Its digits: `12.50`.
@@ -25,7 +25,7 @@ pub enum DecimalForm {
     Base64,
 }
 
-/// The bytes of a text.
+/// Parses bytes in a form.
 pub fn bytes(text: &str, form: BytesForm) -> Result<Vec<u8>, Unread> {
     match form {
         BytesForm::Base64 => STANDARD.decode(text).map_err(|_| Unread::Form),
@@ -34,7 +34,7 @@ pub fn bytes(text: &str, form: BytesForm) -> Result<Vec<u8>, Unread> {
     }
 }
 
-/// Bytes in a form. `None`: no text has these bytes as its own.
+/// Prints bytes in a form. `None`: the bytes are not valid in it.
 pub fn print_bytes(bytes: &[u8], form: BytesForm) -> Option<String> {
     match form {
         BytesForm::Base64 => Some(STANDARD.encode(bytes)),

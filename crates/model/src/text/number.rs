@@ -1,26 +1,26 @@
-//! Numbers: all have one grammar and differ in what they keep of it.
+//! Numbers. All types share one grammar and differ in what they accept of it.
 
 use super::Unread;
 
-/// The most digits that a decimal of a table has.
+/// The most digits of a decimal in a table.
 const MOST_DIGITS: u32 = 38;
 
-/// A number as it is written: `digits * 10^exponent`.
+/// A number as written: `digits * 10^exponent`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Digits<'a> {
     negative: bool,
-    /// Before the point, without zeros at its begin.
+    /// Digits before the point, without leading zeros.
     whole: &'a str,
-    /// Behind the point, without zeros at its end.
+    /// Digits after the point, without trailing zeros.
     behind: &'a str,
-    /// Of the text's `e`, held within `i64` with room to add a length.
+    /// The exponent, bounded so that a length can be added without overflow.
     exponent: i64,
-    /// Whether there is neither point nor exponent.
+    /// True if there is neither a point nor an exponent.
     plain: bool,
 }
 
 impl<'a> Digits<'a> {
-    /// `[+-] digits [. digits] [(e|E) [+-] digits]`, with a digit before or behind the point.
+    /// `[+-] digits [. digits] [(e|E) [+-] digits]`, with a digit before or after the point.
     fn parse(text: &'a str) -> Result<Self, Unread> {
         let (negative, unsigned) = sign(text);
         let (mantissa, exponent) = match unsigned.split_once(['e', 'E']) {
@@ -37,16 +37,16 @@ impl<'a> Digits<'a> {
         Ok(Self { negative, whole, behind, exponent, plain })
     }
 
-    /// As a whole number of `10^-scale` with at most `precision` digits.
+    /// The value as a multiple of `10^-scale` with at most `precision` digits.
     fn unscaled(self, scale: u32, precision: u32) -> Result<i128, Unread> {
         let digits = || self.whole.bytes().chain(self.behind.bytes());
-        // Zeros at the ends say nothing of the value: `0.05` has one digit, and so has `500`.
+        // Zeros at the ends do not count as digits: `0.05` has one, and so has `500`.
         let first = digits().position(|digit| digit != b'0');
         let Some(first) = first else { return Ok(0) };
         let after = digits().rev().position(|digit| digit != b'0').unwrap_or_default();
         let last = self.whole.len().saturating_add(self.behind.len()).saturating_sub(after);
         let count = last.saturating_sub(first);
-        // Place of the last digit that is not zero, as a power of ten above `10^-scale`.
+        // Place of the last nonzero digit, as a power of ten above `10^-scale`.
         let zeros = as_i64(self.whole.len()).saturating_sub(as_i64(last));
         let shift = self.exponent.saturating_add(zeros).saturating_add(i64::from(scale));
         if shift < 0 {
@@ -56,7 +56,7 @@ impl<'a> Digits<'a> {
         if width > i64::from(precision.min(MOST_DIGITS)) {
             return Err(Unread::Range);
         }
-        // At most 38 digits, which an i128 holds.
+        // At most 38 digits, which fit in an `i128`.
         let padded = digits().skip(first).take(count).chain(std::iter::repeat(b'0'));
         let places = usize::try_from(width).map_err(|_| Unread::Range)?;
         let value = padded.take(places).fold(0_i128, |value, digit| {
@@ -81,11 +81,11 @@ fn is_digits(text: &str) -> bool {
 }
 
 fn as_i64(length: usize) -> i64 {
-    i64::try_from(length).unwrap_or(i64::MAX)
+    i64::try_from(length).expect("no text in memory is as long")
 }
 
 fn parse_exponent(text: &str) -> Result<i64, Unread> {
-    /// Beyond every length that a text can have, and far from the ends of `i64`.
+    /// More than the length of any text, and far from the limits of `i64`.
     const FAR: i64 = 1 << 61;
     let (negative, digits) = sign(text);
     if digits.is_empty() || !is_digits(digits) {
@@ -97,18 +97,18 @@ fn parse_exponent(text: &str) -> Result<i64, Unread> {
     Ok(if negative { size.saturating_neg() } else { size })
 }
 
-/// A whole number of 64 bits.
+/// A 64-bit integer.
 pub fn integer(text: &str) -> Result<i64, Unread> {
     let value = Digits::parse(text)?.unscaled(0, MOST_DIGITS)?;
     i64::try_from(value).map_err(|_| Unread::Range)
 }
 
-/// A decimal as a whole number of `10^-scale`, of at most `precision` digits (and 38 in any case).
+/// A decimal as a multiple of `10^-scale`, with at most `precision` digits and never more than 38.
 pub fn decimal(text: &str, precision: u32, scale: u32) -> Result<i128, Unread> {
     Digits::parse(text)?.unscaled(scale, precision)
 }
 
-/// The nearest double. A whole number that no double prints is refused, and so is a number that would become
+/// The nearest double. Refuses a whole number that no double represents, and a number that would become
 /// infinite or zero.
 pub fn double(text: &str) -> Result<f64, Unread> {
     if let Some(special) = special(text) {
@@ -119,15 +119,15 @@ pub fn double(text: &str) -> Result<f64, Unread> {
     if value.is_infinite() || value == 0.0 && !digits.is_zero() {
         return Err(Unread::Range);
     }
-    // Fifteen digits are always a double's own.
+    // A double represents every whole number of up to fifteen digits.
     if digits.plain && digits.whole.len() > 15 && !prints_as(value, &format!("{value:e}"), digits) {
         return Err(Unread::Finer);
     }
     Ok(value)
 }
 
-/// The float that prints the digits of the text. Where the text has more digits than the float keeps, it is
-/// refused, unless these are how the float goes on.
+/// The float that prints with the digits of the text. A text with more digits than a float keeps is refused,
+/// unless they are the further digits of that float.
 pub fn float(text: &str) -> Result<f32, Unread> {
     if let Some(special) = special(text) {
         return Ok(special as f32);
@@ -149,15 +149,15 @@ fn special(text: &str) -> Option<f64> {
     })
 }
 
-/// Whether what was written is how `value` prints: in as many digits, in the fewest that read back as a
-/// double, or in `shortest`, the fewest of its own type.
+/// Whether the written digits are how `value` prints: with as many digits, with the fewest that read back as
+/// the same double, or as `shortest`, the fewest that read back as its own type.
 fn prints_as(value: f64, shortest: &str, digits: Digits<'_>) -> bool {
     let written: String = [digits.whole, digits.behind].concat();
     let written = written.trim_matches('0');
     if written.is_empty() {
         return value == 0.0;
     }
-    // The exponents agree: `value` is the nearest to what was written.
+    // Only the digits are compared: `value` is the nearest to the text, so the exponents agree.
     let is_written = |printed: &str| {
         let mantissa = printed.split_once('e').map_or(printed, |(mantissa, _)| mantissa);
         let printed: String = mantissa.chars().filter(char::is_ascii_digit).collect();

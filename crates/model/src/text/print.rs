@@ -1,7 +1,7 @@
-//! Values as text that reads back as the same value.
+//! Values as text that parses back to the same value.
 
-/// A date: `2026-01-31`. Years outside 0 to 9999 have a sign and at least six digits, as ISO 8601's expanded
-/// form has it; [`super::date`] refuses those.
+/// A date: `2026-01-31`. Years outside 0 to 9999 have a sign and at least six digits, the expanded form of ISO
+/// 8601, which [`super::date`] refuses.
 pub fn print_date(days: i32) -> String {
     let (year, month, day) = civil(i64::from(days));
     format!("{}-{month:02}-{day:02}", Year(year))
@@ -14,7 +14,8 @@ pub fn print_time(nanos: i64) -> String {
     format!("{hour:02}:{minute:02}:{second:02}{}", Fraction(nanos))
 }
 
-/// An instant, in seconds since 1970 and nanoseconds: `2026-01-31T23:59:59.500Z`. What has no zone has no `Z`.
+/// An instant, in seconds since 1970 and nanoseconds: `2026-01-31T23:59:59.500Z`. Without a zone there is no
+/// `Z`.
 pub fn print_instant(seconds: i64, nanos: u32, is_zoned: bool) -> String {
     let (days, of_day) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
     let (year, month, day) = civil(days);
@@ -24,7 +25,7 @@ pub fn print_instant(seconds: i64, nanos: u32, is_zoned: bool) -> String {
     format!("{year}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}{fraction}{zone}")
 }
 
-/// A decimal in digits, all of its scale: `-0.50`. A negative scale is zeros at the end.
+/// A decimal with all digits of its scale: `-0.50`. A negative scale prints trailing zeros.
 pub fn print_decimal(unscaled: i128, scale: i8) -> String {
     let sign = if unscaled < 0 { "-" } else { "" };
     let digits = unscaled.unsigned_abs().to_string();
@@ -38,8 +39,8 @@ pub fn print_decimal(unscaled: i128, scale: i8) -> String {
     format!("{sign}{whole}.{behind}")
 }
 
-/// A double in the fewest digits that read back as it; `NaN`, `Infinity` and `-Infinity` where it is no
-/// number. Very large and very small ones have an exponent.
+/// A double with the fewest digits that read back as the same value; `NaN`, `Infinity` and `-Infinity` are
+/// spelled out. Very large and very small values have an exponent.
 pub fn print_double(value: f64) -> String {
     match special(value) {
         Some(text) => text.to_owned(),
@@ -47,7 +48,7 @@ pub fn print_double(value: f64) -> String {
     }
 }
 
-/// As [`print_double`], of a float.
+/// As [`print_double`], for a float.
 pub fn print_float(value: f32) -> String {
     match special(f64::from(value)) {
         Some(text) => text.to_owned(),
@@ -77,7 +78,7 @@ pub fn print_uuid(raw: [u8; 16]) -> String {
     text
 }
 
-/// A year in four digits, or with a sign and at least six.
+/// A year with four digits, or with a sign and at least six.
 struct Year(i64);
 impl std::fmt::Display for Year {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -88,7 +89,7 @@ impl std::fmt::Display for Year {
     }
 }
 
-/// Nanoseconds behind a point, in as many groups of three digits as they need; nothing where there are none.
+/// A point and nanoseconds in as many groups of three digits as needed; nothing for zero.
 struct Fraction(i64);
 impl std::fmt::Display for Fraction {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -101,7 +102,7 @@ impl std::fmt::Display for Fraction {
     }
 }
 
-/// Year, month and day of days since 1970. Every number of days that an `i64` of seconds has is in range.
+/// Year, month and day of a day since 1970. The days of any `i64` of seconds are in range.
 #[allow(clippy::arithmetic_side_effects, reason = "days are at most i64::MAX / 86,400")]
 fn civil(days: i64) -> (i64, i64, i64) {
     let days = days + 719_468;

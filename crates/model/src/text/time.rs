@@ -1,11 +1,11 @@
-//! Dates, times of day and instants of ISO 8601, in its extended form only.
+//! Dates, times of day and instants in the extended form of ISO 8601 only.
 
 use super::Unread;
 
 const MICROS_A_SECOND: i64 = 1_000_000;
 const MICROS_A_DAY: i64 = 86_400 * MICROS_A_SECOND;
 
-/// Days since 1970-01-01. Years are four digits, 0001 to 9999; a `Z` at the end is read over.
+/// Days since 1970-01-01. Years have four digits, 0001 to 9999. A trailing `Z` is ignored.
 pub fn date(text: &str) -> Result<i32, Unread> {
     far(text)?;
     let bare = text.strip_suffix('Z').unwrap_or(text);
@@ -13,7 +13,7 @@ pub fn date(text: &str) -> Result<i32, Unread> {
     day
 }
 
-/// Microseconds since midnight. A `Z` at the end is read over.
+/// Microseconds since midnight. A trailing `Z` is ignored.
 pub fn time(text: &str) -> Result<i64, Unread> {
     let bare = text.strip_suffix('Z').unwrap_or(text);
     match split_time(bare) {
@@ -22,7 +22,7 @@ pub fn time(text: &str) -> Result<i64, Unread> {
     }
 }
 
-/// Microseconds since 1970-01-01 00:00:00 UTC. An instant without a zone is UTC's.
+/// Microseconds since 1970-01-01 00:00:00 UTC. An instant without a zone is UTC.
 pub fn instant(text: &str) -> Result<i64, Unread> {
     far(text)?;
     let (day, rest) = split_date(text).ok_or(Unread::Form)?;
@@ -33,7 +33,7 @@ pub fn instant(text: &str) -> Result<i64, Unread> {
         zone => zone_micros(zone).ok_or(Unread::Form)?,
     };
     let at = i64::from(day?).saturating_mul(MICROS_A_DAY).saturating_add(time?).saturating_sub(offset);
-    // An offset may lead out of the years that the text is in.
+    // The zone offset may move an instant out of the supported years.
     let years = i64::from(FIRST_DAY).saturating_mul(MICROS_A_DAY)
         ..i64::from(LAST_DAY).saturating_add(1).saturating_mul(MICROS_A_DAY);
     if years.contains(&at) { Ok(at) } else { Err(Unread::Range) }
@@ -43,7 +43,7 @@ pub fn instant(text: &str) -> Result<i64, Unread> {
 const FIRST_DAY: i32 = -719_162;
 const LAST_DAY: i32 = 2_932_896;
 
-/// What has a meaning that no table holds: infinities, and years of ISO 8601's expanded form.
+/// Returns [`Unread::Range`] for infinities and years of the expanded form: no table can hold them.
 fn far(text: &str) -> Result<(), Unread> {
     if text == "infinity" || text == "-infinity" {
         return Err(Unread::Range);
@@ -56,7 +56,7 @@ fn far(text: &str) -> Result<(), Unread> {
     Err(if is_expanded { Unread::Range } else { Unread::Form })
 }
 
-/// `YYYY-MM-DD`, and what follows it.
+/// `YYYY-MM-DD`, and the rest of the text.
 fn split_date(text: &str) -> Option<(Result<i32, Unread>, &str)> {
     let (year, rest) = digits(text, 4)?;
     let (month, rest) = digits(rest.strip_prefix('-')?, 2)?;
@@ -67,7 +67,7 @@ fn split_date(text: &str) -> Option<(Result<i32, Unread>, &str)> {
     Some((if year == 0 { Err(Unread::Range) } else { Ok(days_since_epoch(year, month, day)) }, rest))
 }
 
-/// `HH:MM:SS` and a fraction, as microseconds since midnight, and what follows it.
+/// `HH:MM:SS` with an optional fraction, as microseconds since midnight, and the rest of the text.
 fn split_time(text: &str) -> Option<(Result<i64, Unread>, &str)> {
     let (hour, rest) = digits(text, 2)?;
     let (minute, rest) = digits(rest.strip_prefix(':')?, 2)?;
@@ -93,7 +93,7 @@ fn split_time(text: &str) -> Option<(Result<i64, Unread>, &str)> {
     Some((fraction.map(|micros| seconds.saturating_mul(MICROS_A_SECOND).saturating_add(micros)), rest))
 }
 
-/// The digits behind a second's point.
+/// The fraction of a second, as microseconds.
 fn micros_of(fraction: &str) -> Result<i64, Unread> {
     let fraction = fraction.trim_end_matches('0');
     if fraction.len() > 6 {
@@ -121,14 +121,14 @@ fn zone_micros(zone: &str) -> Option<i64> {
     Some(minutes.saturating_mul(60 * MICROS_A_SECOND).saturating_mul(sign))
 }
 
-/// A number of exactly `count` digits, and what follows it.
+/// A number of exactly `count` digits, and the rest of the text.
 fn digits(text: &str, count: usize) -> Option<(i32, &str)> {
     let (digits, rest) = text.split_at_checked(count)?;
     let all = digits.bytes().all(|byte| byte.is_ascii_digit());
     all.then(|| digits.parse().ok()).flatten().map(|number| (number, rest))
 }
 
-/// Whether a year of the Gregorian calendar has a day more.
+/// Whether a year of the Gregorian calendar is a leap year.
 pub const fn is_leap(year: i32) -> bool {
     year % 4 == 0 && (year % 100 != 0 || year % 400 == 0)
 }
@@ -142,10 +142,10 @@ const fn days_of(year: i32, month: i32) -> i32 {
     }
 }
 
-/// Years are 0 to 9999 and months 1 to 12, so nothing here comes near the ends of `i32`.
+/// Years are 0 to 9999 and months 1 to 12, so no step comes near the limits of `i32`.
 #[allow(clippy::arithmetic_side_effects, reason = "all parts are bounded by the digits they were read from")]
 const fn days_since_epoch(year: i32, month: i32, day: i32) -> i32 {
-    // Years begin in March, so that the day a leap year has more is its last.
+    // Years begin in March, so that the leap day is the last day of its year.
     let year = if month <= 2 { year - 1 } else { year };
     let (era, of_era) = (year.div_euclid(400), year.rem_euclid(400));
     let of_year = (153 * (if month > 2 { month - 3 } else { month + 9 }) + 2) / 5 + day - 1;

@@ -54,6 +54,35 @@ fn the_schema_of_a_result_is_what_a_table_can_store() {
 }
 
 #[test]
+fn columns_of_changes_may_be_qualified_by_the_bronze_table() {
+    let planned = plan("SELECT cdc_x.id FROM changes(bronze.cdc_x) WHERE cdc_x._op <> 'd'");
+    assert_eq!(planned.schema.field(0).name(), "id");
+}
+
+/// Why `changes` is no table function of the engine.
+#[tokio::test]
+async fn a_table_function_of_the_engine_gives_no_table_to_qualify_columns_by() {
+    use datafusion::catalog::{TableFunctionArgs, TableFunctionImpl, TableProvider};
+
+    #[derive(Debug)]
+    struct Changes(Arc<dyn TableProvider>);
+    impl TableFunctionImpl for Changes {
+        fn call_with_args(
+            &self,
+            _: TableFunctionArgs<'_, '_>,
+        ) -> datafusion::error::Result<Arc<dyn TableProvider>> {
+            Ok(Arc::clone(&self.0))
+        }
+    }
+    let schema = Arc::new(Schema::new(vec![Field::new("id", DataType::Int64, true)]));
+    let table = MemTable::try_new(schema, vec![vec![]]).expect("no rows");
+    let ctx = session::session();
+    ctx.register_udtf("changes", Arc::new(Changes(Arc::new(table))));
+    ctx.sql("SELECT id FROM changes(bronze.cdc_x)").await.expect("planned");
+    ctx.sql("SELECT cdc_x.id FROM changes(bronze.cdc_x)").await.expect_err("there is no table of that name");
+}
+
+#[test]
 fn an_unknown_column_is_reported_with_its_place() {
     let error =
         planner().plan(&parse("SELECT order_id,\n       custmer_id\nFROM silver.orders").expect("parses"));

@@ -48,6 +48,69 @@ fn a_column_called_version_is_no_clause() {
     );
 }
 
+#[rstest]
+#[case::a_column("SELECT version AS of FROM gold.t")]
+#[case::two_columns("SELECT version AS of, timestamp AS t FROM gold.t")]
+#[case::a_qualified_column("SELECT t.timestamp AS of FROM gold.t")]
+#[case::a_text("SELECT 'gold.t VERSION AS OF 3' FROM gold.t")]
+#[case::a_quoted_name("SELECT \"version\" AS OF FROM gold.t -- VERSION AS OF 3")]
+#[case::aliases_that_begin_other_clauses(
+    "SELECT before.a FROM gold.t before JOIN gold.t at ON before.a = at.a"
+)]
+fn the_words_elsewhere_are_no_clause(#[case] sql: &str) {
+    assert_eq!(reads(sql), [("gold.t".to_owned(), At::Latest)]);
+}
+
+#[rstest]
+#[case::behind_an_alias("SELECT x.a FROM gold.t AS x VERSION AS OF 3", 29)]
+#[case::behind_a_bare_alias("SELECT x.a FROM gold.t x TIMESTAMP AS OF '2026-01-01'", 26)]
+#[case::behind_a_column("SELECT t.a VERSION AS OF 3 FROM gold.t", 12)]
+#[case::behind_a_subquery("SELECT * FROM (SELECT 1) VERSION AS OF 3", 26)]
+#[case::behind_a_common_table("WITH t AS (SELECT 1 AS a) SELECT * FROM t VERSION AS OF 3", 43)]
+#[case::twice("SELECT * FROM gold.t VERSION AS OF 3 VERSION AS OF 4", 38)]
+fn a_version_that_moves_no_table_is_refused_where_it_stands(#[case] sql: &str, #[case] column: usize) {
+    match prepare(sql) {
+        Err(Error::Sql(fault)) => {
+            assert_eq!((fault.line, fault.column), (1, column), "{fault}");
+            assert!(fault.message.contains("behind a table name"), "{fault}");
+        }
+        other => panic!("`{sql}` gave {other:?}"),
+    }
+}
+
+#[test]
+fn a_common_table_of_the_same_name_stays_itself() {
+    let sql = "WITH t AS (SELECT a FROM gold.T VERSION AS OF 3)
+               SELECT * FROM t JOIN gold.\"t\" VERSION AS OF 4 AS later ON t.a = later.a JOIN gold.t ON true";
+    let version = |version| ("gold.t".to_owned(), At::Version(Version(version)));
+    assert_eq!(reads(sql), [("gold.t".to_owned(), At::Latest), version(3), version(4)]);
+}
+
+/// Why the clause is not read as a part of the query. Fails when sqlparser can: then it should.
+#[test]
+fn no_dialect_of_sqlparser_reads_our_queries_with_the_clause() {
+    use datafusion::sql::sqlparser::dialect::{DatabricksDialect, Dialect, GenericDialect};
+    use datafusion::sql::sqlparser::parser::Parser;
+    use datafusion::sql::sqlparser::tokenizer::Tokenizer;
+
+    let read = |dialect: &dyn Dialect, sql: &str| {
+        let statement = Parser::parse_sql(dialect, sql).ok()?.pop()?;
+        Some(statement.to_string())
+    };
+    let clause = "SELECT * FROM t VERSION AS OF 3";
+    let (ours, databricks) = (GenericDialect {}, DatabricksDialect {});
+    assert_eq!(read(&ours, clause), None);
+    assert_eq!(read(&databricks, clause).as_deref(), Some(clause));
+    for sql in
+        ["SELECT * FROM t before", "FROM t SELECT a", "SELECT first_value(a IGNORE NULLS) OVER () FROM t"]
+    {
+        assert!(read(&ours, sql).is_some(), "{sql}");
+        assert_eq!(read(&databricks, sql), None, "{sql}");
+    }
+    let quoted = Tokenizer::new(&databricks, "\"a\"").tokenize().expect("tokens");
+    assert_eq!(quoted, [Token::DoubleQuotedString("a".to_owned())]);
+}
+
 #[tokio::test]
 async fn one_table_is_read_at_two_versions_in_one_query() {
     let sql = "SELECT t.a - old.a AS grown FROM gold.t CROSS JOIN gold.t VERSION AS OF 1 AS old

@@ -1,7 +1,6 @@
-//! Every metric there is: its name as scraped, what it says, and what it is labelled with besides stage
-//! and table.
+//! All metrics: the name as scraped, the help text, and the labels besides stage and table.
 
-/// Every metric there is.
+/// A metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Metric {
     /// Records read from the input.
@@ -12,19 +11,19 @@ pub enum Metric {
     Quarantined,
     /// Records that could not be decoded, by reason.
     DecodeErrors,
-    /// Records the input has beyond the position.
+    /// Records that the input holds beyond the position.
     Lag,
-    /// Age of the newest record that is in the output.
+    /// Age of the newest record in the output.
     Freshness,
-    /// When the newest record that is in the output was put on its topic.
+    /// When the newest record in the output was put on its topic.
     NewestRecord,
     /// Age of the newest event by its own time.
     EventTimeLag,
     /// Duration of commits.
     CommitDuration,
-    /// Commits that met another writer.
+    /// Commits that lost a race against another writer.
     Conflicts,
-    /// Times that partitions were assigned.
+    /// Assignments of partitions.
     Rebalances,
     /// Version of the table.
     TableVersion,
@@ -34,17 +33,17 @@ pub enum Metric {
     TableFiles,
     /// Bytes of the table's files.
     TableBytes,
-    /// Rows that came late or twice.
+    /// Rows that arrived late or twice.
     Late,
     /// Schema changes, by decision.
     SchemaChanges,
-    /// Rows judged by an expectation, by outcome.
+    /// Rows by the outcome of an expectation.
     Expectations,
-    /// What a measure of a table gave last, in the measure's own unit.
+    /// The last value of a measure, in the measure's own unit.
     Measure,
-    /// Bytes of a source database's log that are not on the topics.
+    /// Bytes of a source database's log that are not on the topics yet.
     SourceLag,
-    /// Bytes of its log that a source database keeps for us.
+    /// Bytes of its log that a source database retains for our slot.
     SlotSize,
     /// State of the pipeline: 0 starting, 1 running, 2 idle, 3 drained, 4 halted.
     State,
@@ -62,7 +61,7 @@ impl Metric {
         Self::SchemaChanges,
         Self::Expectations,
     ];
-    /// Gauges of whole numbers.
+    /// Integer gauges.
     pub(super) const WHOLE: [Self; 8] = [
         Self::Lag,
         Self::TableVersion,
@@ -73,7 +72,7 @@ impl Metric {
         Self::SlotSize,
         Self::State,
     ];
-    /// Gauges of any number.
+    /// Floating point gauges.
     pub(super) const NUMBERS: [Self; 4] =
         [Self::Freshness, Self::NewestRecord, Self::EventTimeLag, Self::Measure];
 

@@ -1,7 +1,7 @@
-//! What the system says of the process, under the names that Prometheus' own clients use.
+//! Metrics of the process, under the names that Prometheus' own clients use.
 //!
-//! Read from `/proc`, so only Linux has it. (The client library's collector would do, but its `/proc` crate
-//! switches features on that the rest of the workspace is built without.)
+//! Read from `/proc`, so they exist on Linux only. The client library's own collector is not used because its
+//! `/proc` crate enables features that the rest of the workspace is built without.
 
 use std::fs;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -10,10 +10,10 @@ use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use prometheus::{Counter, Gauge, Opts};
 
-/// `USER_HZ`, in which `/proc` counts time: the same on every architecture that Rust has.
+/// `USER_HZ`, the unit of time in `/proc`. It is the same on every architecture that Rust supports.
 const TICKS_A_SECOND: f64 = 100.0;
 
-/// Looks when it is asked.
+/// Reads `/proc` whenever metrics are collected.
 pub(super) struct Process {
     cpu: Counter,
     memory: Gauge,
@@ -23,13 +23,13 @@ pub(super) struct Process {
 }
 
 impl Process {
-    /// Of this process.
+    /// Metrics of this process.
     #[allow(clippy::disallowed_methods, reason = "when the process started is a time of the world's")]
     pub fn new() -> Self {
         let gauge = |name, help| Gauge::with_opts(Opts::new(name, help)).expect("names are legal");
         let cpu = Opts::new("process_cpu_seconds_total", "User and system CPU time");
         let started = gauge("process_start_time_seconds", "When the process started");
-        // Meters are made when a process begins; a moment later or earlier shows no restart wrongly.
+        // Metrics are registered when a process starts, so this time is close enough to show restarts.
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         started.set(now.as_secs_f64().floor());
         Self {
@@ -73,15 +73,15 @@ impl Collector for Process {
     }
 }
 
-/// User and system time. The program's name, in brackets, may hold spaces and brackets itself.
+/// User and system time. The program's name is in parentheses and may itself contain spaces and parentheses.
 fn cpu_seconds(stat: &str) -> Option<f64> {
     let (_, behind) = stat.rsplit_once(')')?;
-    // `utime` and `stime` are the 14th and 15th fields, `behind` begins with the third.
+    // `utime` and `stime` are the 14th and 15th fields; `behind` begins with the third.
     let ticks = behind.split_whitespace().skip(11).take(2).map(str::parse::<f64>);
     Some(ticks.collect::<Result<Vec<_>, _>>().ok()?.iter().sum::<f64>() / TICKS_A_SECOND)
 }
 
-/// The word at `at` behind `name`, where it is a number.
+/// The number in word `at` after `name`, if that word is a number.
 fn field(text: &str, name: &str, at: usize) -> Option<f64> {
     let line = text.lines().find_map(|line| line.strip_prefix(name))?;
     line.split_whitespace().nth(at)?.parse().ok()

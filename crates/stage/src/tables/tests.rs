@@ -63,8 +63,8 @@ impl Stage for World {
                     Some(order) = orders.recv() => match order {
                         Do::Halt => return Err(DoesNotFit),
                         Do::Panic => panic!("as the test wants it"),
-                        Do::Stand => control.stands(Some("a row is wrong".to_owned())),
-                        Do::GoOn => control.stands(None),
+                        Do::Stand => control.set_waiting(Some("a row is wrong".to_owned())),
+                        Do::GoOn => control.set_waiting(None),
                     },
                 }
             }

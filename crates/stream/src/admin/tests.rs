@@ -1,4 +1,5 @@
 use super::*;
+use crate::Error;
 use crate::tests::{bench, fill, nowhere, soon, topic};
 
 fn spec(name: &str, partitions: i32, config: &[(&str, &str)]) -> TopicSpec {

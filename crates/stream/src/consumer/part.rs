@@ -9,21 +9,21 @@ use super::shared::{Track, raise};
 use super::{Cause, Loss};
 use crate::ffi::EARLIEST;
 
-/// Where one partition stands. Only the consumer's thread moves it:
-/// `Unchecked` → `Placed` or `Lost` by a check; `Placed` → `Unchecked` by an error or a seek,
-/// → `Held` and back by a full queue; any → `Resting` by the handle; `Resting`, `Lost` → `Unchecked` by a
+/// The state of one partition. Only the consumer's thread changes it:
+/// `Unchecked` → `Fetching` or `Lost` by a check; `Fetching` → `Unchecked` by an error or a seek,
+/// → `Suspended` and back by a full queue; any → `Paused` by the handle; `Paused`, `Lost` → `Unchecked` by a
 /// seek; any → `Lost` by a recreated topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
-    /// To be checked against the log, not before this time. The library does not have it.
+    /// To be checked against the log, not before this time. The library does not fetch it.
     Unchecked(Instant),
-    /// The library reads it.
-    Placed,
-    /// Checked; the library does not have it while the queue is full.
-    Held,
-    /// The handle wants it to rest. A seek or an assignment ends that.
-    Resting,
-    /// Its position is not in the log. Rests.
+    /// The library fetches it.
+    Fetching,
+    /// Checked; the library does not fetch it while the queue is full.
+    Suspended,
+    /// The handle paused it. A seek or an assignment ends that.
+    Paused,
+    /// Its position is not in the log. It is not fetched.
     Lost,
 }
 

@@ -31,8 +31,8 @@ impl Queued {
 pub enum Command {
     /// With the generation the seek began.
     Seek(TopicName, i32, Offset, u64),
-    /// With the generation the rest began.
-    Hold(TopicName, i32, u64),
+    /// With the generation from which it is paused.
+    Pause(TopicName, i32, u64),
     ShowLag(TopicName, i32, Offset),
 }
 
@@ -46,7 +46,7 @@ pub struct Shared {
     door: Mutex<()>,
     changed: Condvar,
     /// How often fetches were given up because the queue was full.
-    pub holds: AtomicUsize,
+    pub suspensions: AtomicUsize,
 }
 
 impl Shared {
@@ -72,10 +72,10 @@ impl Shared {
         self.wake();
     }
     /// As [`Shared::seek`], to nowhere.
-    pub fn hold(&self, topic: &TopicName, partition: i32) {
+    pub fn pause(&self, topic: &TopicName, partition: i32) {
         let mut commands = self.commands.lock();
         let generation = raise(&self.track(topic, partition));
-        commands.push(Command::Hold(topic.clone(), partition, generation));
+        commands.push(Command::Pause(topic.clone(), partition, generation));
         drop(commands);
         self.wake();
     }

@@ -1,5 +1,6 @@
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use super::*;
 use crate::aside;
@@ -297,11 +298,14 @@ async fn a_slow_reader_bounds_the_queue_and_misses_nothing() {
     let t = topic("t");
     fill(&kafka, &t, 2, 30_000).await;
     let limits = Limits { max_records: 500, max_bytes: 1 << 20, queue_bytes: 20_000 };
-    let mut consumer = Consumer::assign(&kafka, from(&t, &[(0, 0), (1, 0)]), limits).expect("valid");
+    let client = client::Client::assign(kafka.settings(), from(&t, &[(0, 0), (1, 0)]), limits);
+    let client = client.expect("valid");
+    let shared = Arc::clone(&client.shared);
+    let mut consumer = Consumer(Box::new(client));
     let mut got = values(&mut consumer, 1).await;
     // Left alone with a full queue, the thread gives its fetches up.
     let deadline = tokio::time::Instant::now() + crate::tests::PATIENCE;
-    while consumer.shared.holds.load(Ordering::Acquire) == 0 {
+    while shared.suspensions.load(Ordering::Acquire) == 0 {
         assert!(tokio::time::Instant::now() < deadline, "a full queue was never noticed");
         tokio::task::yield_now().await;
     }

@@ -9,9 +9,10 @@ use rdkafka::ClientConfig;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::check::Round;
+use super::client::LEAVE;
 use super::part::{Next, Part, Parts, State};
 use super::shared::{Command, Queued, Shared, raise};
-use super::{Event, LEAVE, Limits, Start};
+use super::{Event, Limits, Start};
 use crate::ffi::{Client, Signal};
 use crate::{Error, Result, logs};
 
@@ -124,7 +125,7 @@ impl Worker {
                 Command::Seek(topic, partition, offset, generation) => {
                     self.seek(&topic, partition, offset, generation);
                 }
-                Command::Hold(topic, partition, generation) => self.rest(&topic, partition, generation),
+                Command::Pause(topic, partition, generation) => self.pause(&topic, partition, generation),
                 Command::ShowLag(topic, partition, offset) => {
                     self.lag.insert((topic, partition), offset);
                 }
@@ -136,22 +137,22 @@ impl Worker {
         if generation < part.generation {
             return; // assigned anew since: `Start` is asked
         }
-        let placed = part.state == State::Placed;
+        let placed = part.state == State::Fetching;
         part.generation = generation;
         part.next = Next::At(offset);
         part.state = State::Unchecked(Instant::now());
         if placed {
-            self.unplace(&[(topic.clone(), partition)]);
+            self.stop_fetching(&[(topic.clone(), partition)]);
         }
     }
-    fn rest(&mut self, topic: &TopicName, partition: i32, generation: u64) {
+    fn pause(&mut self, topic: &TopicName, partition: i32, generation: u64) {
         let Some(part) = self.parts.get_mut(topic.as_str(), partition) else { return };
         if generation < part.generation {
             return; // assigned anew since
         }
         part.generation = generation;
-        if std::mem::replace(&mut part.state, State::Resting) == State::Placed {
-            self.unplace(&[(topic.clone(), partition)]);
+        if std::mem::replace(&mut part.state, State::Paused) == State::Fetching {
+            self.stop_fetching(&[(topic.clone(), partition)]);
         }
     }
     fn store_lag(&mut self, now: bool) {
@@ -179,8 +180,8 @@ impl Worker {
         }
     }
     fn assigned(&mut self, partitions: Vec<(TopicName, i32)>) {
-        // Answered at once, with none: each is placed when it is checked.
-        if let Err(failure) = self.client.place([]) {
+        // Answered at once, with none: the fetch of each starts after its check.
+        if let Err(failure) = self.client.assign([]) {
             self.fail(Error::of("accept partitions", &failure));
         }
         let now = Instant::now();
@@ -189,7 +190,7 @@ impl Worker {
             self.parts.add(Part::new(topic.clone(), *partition, Next::Unasked, track, now));
         }
         if !partitions.is_empty() {
-            self.tell(Event::Assigned(partitions));
+            self.emit(Event::Assigned(partitions));
         }
     }
     fn revoked(&mut self, partitions: &[(TopicName, i32)]) {
@@ -197,12 +198,12 @@ impl Worker {
         for part in &gone {
             raise(&part.track);
         }
-        let placed = gone.iter().filter(|part| part.state == State::Placed);
-        if let Err(failure) = self.client.unplace(placed.map(|part| (&part.topic, part.partition))) {
+        let placed = gone.iter().filter(|part| part.state == State::Fetching);
+        if let Err(failure) = self.client.unassign(placed.map(|part| (&part.topic, part.partition))) {
             self.fail(Error::of("give partitions back", &failure));
         }
         if !gone.is_empty() {
-            self.tell(Event::Revoked(gone.into_iter().map(|part| (part.topic, part.partition)).collect()));
+            self.emit(Event::Revoked(gone.into_iter().map(|part| (part.topic, part.partition)).collect()));
         }
     }
 
@@ -217,7 +218,7 @@ impl Worker {
             drop(self.client.take(WAIT));
             for signal in self.client.signals() {
                 match signal {
-                    Signal::Assign(_) => drop(self.client.place([])),
+                    Signal::Assign(_) => drop(self.client.assign([])),
                     Signal::Revoke(partitions) => self.revoked(&named(partitions)),
                     Signal::Failed(_) => {}
                 }
@@ -225,7 +226,7 @@ impl Worker {
         }
     }
 
-    fn tell(&mut self, event: Event) {
+    fn emit(&mut self, event: Event) {
         self.send(Queued { event, bytes: 0, generation: None });
     }
     fn send(&mut self, queued: Queued) {
@@ -243,7 +244,7 @@ impl Worker {
             return;
         }
         self.told = Some(now);
-        self.tell(Event::Error(error));
+        self.emit(Event::Error(error));
     }
 }
 

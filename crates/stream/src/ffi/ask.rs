@@ -237,7 +237,7 @@ unsafe fn described(event: *mut rd::rd_kafka_event_t) -> Vec<Described> {
                     rd::rd_kafka_Uuid_most_significant_bits(id),
                     rd::rd_kafka_Uuid_least_significant_bits(id),
                 );
-                let partitions = i32::try_from(partitions).unwrap_or(i32::MAX);
+                let partitions = i32::try_from(partitions).expect("Kafka counts partitions with 31 bits");
                 Described { name, found: Ok(Found { id, partitions }) }
             })
             .collect()

@@ -3,7 +3,7 @@
 //! The rebalance callback does not answer the group. It runs inside the call that takes messages, and
 //! messages taken before it in the same call belong to the assignment that was: answering at once
 //! would leave no way to tell them from those behind it. It leaves a [`Signal`]; the thread answers
-//! with [`Client::place`] or [`Client::unplace`] once it has dealt with the messages.
+//! with [`Client::assign`] or [`Client::unassign`] once it has dealt with the messages.
 
 use std::ffi::{c_char, c_int, c_void};
 use std::mem::ManuallyDrop;
@@ -25,9 +25,9 @@ use crate::logs;
 /// What a callback left behind.
 #[derive(Debug)]
 pub enum Signal {
-    /// The group gives us these. It waits for [`Client::place`], if only of none.
+    /// The group gives us these. It waits for [`Client::assign`], if only of none.
     Assign(Vec<(String, i32)>),
-    /// The group wants these back. It waits for [`Client::unplace`], if only of none.
+    /// The group wants these back. It waits for [`Client::unassign`], if only of none.
     Revoke(Vec<(String, i32)>),
     /// An error of the whole client; it goes on by itself unless fatal.
     Failed(Failure),
@@ -96,7 +96,7 @@ impl Client {
         // SAFETY: client and list are live; the list is copied.
         check(unsafe { raw::rd_kafka_subscribe(self.client, list.as_ptr()) })
     }
-    /// Reads without a group from here on; partitions come with [`Self::place`].
+    /// Reads without a group from here on; partitions come with [`Self::assign`].
     pub fn assign_none(&self) -> Result<(), Failure> {
         let list = List::new([]);
         // SAFETY: client and list are live; the list is copied.
@@ -104,7 +104,7 @@ impl Client {
     }
 
     /// Starts reading partitions, each from its position.
-    pub fn place<'a>(
+    pub fn assign<'a>(
         &self,
         partitions: impl IntoIterator<Item = (&'a TopicName, i32, i64)>,
     ) -> Result<(), Failure> {
@@ -113,7 +113,7 @@ impl Client {
         unsafe { take_error(rd::rd_kafka_incremental_assign(self.client, list.as_ptr())) }
     }
     /// Stops reading partitions. What the library holds of them is dropped, never delivered.
-    pub fn unplace<'a>(
+    pub fn unassign<'a>(
         &self,
         partitions: impl IntoIterator<Item = (&'a TopicName, i32)>,
     ) -> Result<(), Failure> {
@@ -272,11 +272,11 @@ mod tests {
         let bench = bench(&[("t", 1)]).await;
         let t = topic("t");
         fill(&bench.kafka, &t, 1, 7).await;
-        let config = bench.kafka.consumer("g", 1 << 20);
+        let config = bench.kafka.settings().consumer("g", 1 << 20);
         let took = crate::aside::run("take", move || {
             let mut client = Client::try_new(&config, 100).expect("valid");
             client.assign_none().expect("no group");
-            client.place([(&t, 0, 0)]).expect("placed");
+            client.assign([(&t, 0, 0)]).expect("placed");
             let deadline = Instant::now() + PATIENCE;
             let (mut records, mut ended) = (0, false);
             while !ended && Instant::now() < deadline {

@@ -2,7 +2,9 @@ use rdkafka::mocking::MockCluster;
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 use rstest::rstest;
 
+use super::client::INIT_PATIENCE;
 use super::*;
+use crate::Error;
 use crate::tests::{bench, fill, kafka, nowhere, numbers, own_bench, plain, soon, subscribe, topic, values};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -49,14 +51,16 @@ async fn a_full_queue_makes_the_sender_wait_and_then_tells() {
     let config = [("queue.buffering.max.messages".to_owned(), "10".into())].into();
     let kafka = Kafka::new(crate::KafkaSettings { config, ..nowhere().settings().clone() });
     let t = topic("t");
-    let producer = Producer::idempotent(&kafka).await.expect("needs no broker");
+    let client = client::Client::make(kafka.settings(), None).expect("needs no broker");
+    let tally = std::sync::Arc::clone(&client.tally);
+    let producer = Producer(Box::new(client));
     for _ in 0..10 {
         producer.send(plain(&t, 0, b"x")).expect("there is room");
     }
     let patience = Duration::from_millis(50);
     let outcome = producer.send_within(plain(&t, 0, b"x"), patience);
     assert!(matches!(outcome, Err(Error::QueueFull { waited }) if waited == patience), "{outcome:?}");
-    assert_eq!(producer.tally.pending(), 10);
+    assert_eq!(tally.pending(), 10);
 }
 
 #[tokio::test(flavor = "multi_thread")]

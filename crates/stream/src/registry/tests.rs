@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::http::StatusCode;
+use model::Reaction;
 use parking_lot::Mutex;
 use rstest::rstest;
 use serde_json::Value as Json;
@@ -14,16 +15,16 @@ use super::http::Http;
 use super::*;
 use embedded::Host;
 
-const ONE: &str = r#"{"type":"record","name":"R","fields":[{"name":"a","type":"int"}]}"#;
+pub(super) const ONE: &str = r#"{"type":"record","name":"R","fields":[{"name":"a","type":"int"}]}"#;
 const TWO: &str = r#"{"type":"record","name":"R","fields":[{"name":"a","type":"long"},
     {"name":"b","type":["null","string"],"default":null}]}"#;
 const CLASH: &str = r#"{"type":"record","name":"R","fields":[{"name":"a","type":"string"}]}"#;
 
-fn settings(url: &str) -> RegistrySettings {
+pub(super) fn settings(url: &str) -> RegistrySettings {
     RegistrySettings { url: url.to_owned(), ..Default::default() }
 }
 
-async fn host() -> (tempfile::TempDir, Host, Registry) {
+pub(super) async fn host() -> (tempfile::TempDir, Host, Registry) {
     let dir = tempfile::tempdir().expect("a folder");
     let host = Host::join(dir.path()).await.expect("joined");
     let registry = Registry::new(settings(&host.registry_url));
@@ -36,6 +37,7 @@ async fn ask(host: &Host, method: &str, path: &str, body: Json) -> Result<Json, 
     let path: Vec<&str> = path.split('/').collect();
     let query: Vec<(&str, &str)> = query.split('&').filter_map(|pair| pair.split_once('=')).collect();
     let body = (!body.is_null()).then_some(&body);
+    let method = method.parse().expect("a method");
     match Http::new(settings(&host.registry_url)).send(method, &path, &query, body).await {
         Ok(answer) => Ok(answer),
         Err(Error::Refused { status, code, .. }) => Err((status, code)),
@@ -204,12 +206,12 @@ async fn references_are_resolved_into_one_schema() {
 type Asked = (String, Option<String>);
 
 /// A registry that gives these answers, one a question, and remembers what it was asked.
-struct Stub {
-    url: String,
+pub(super) struct Stub {
+    pub(super) url: String,
     asked: Arc<Mutex<Vec<Asked>>>,
 }
 
-async fn stub(answers: impl IntoIterator<Item = (u16, &'static str)>) -> Stub {
+pub(super) async fn stub(answers: impl IntoIterator<Item = (u16, &'static str)>) -> Stub {
     let answers: Arc<Mutex<VecDeque<_>>> = Arc::new(Mutex::new(answers.into_iter().collect()));
     let asked = Arc::new(Mutex::new(Vec::new()));
     let router = Router::new().fallback({
@@ -311,7 +313,7 @@ async fn an_ordinary_client_writes_what_we_read_and_reads_what_we_write() {
 
     let subject = SubjectNameStrategy::TopicNameStrategy("t".to_owned(), false);
     let written = AvroEncoder::new(settings.clone()).encode(fields(), subject).await.expect("encoded");
-    let (named, body) = unframe(&written).expect("framed");
+    let avro::Frame { id: named, body } = avro::Frame::decode(&written).expect("framed");
     assert_eq!(named, id);
     let schema = apache_avro::Schema::parse_str(&registry.schema(named).await.expect("known")).expect("Avro");
     let record = Value::Record(fields().into_iter().map(|(name, value)| (name.to_owned(), value)).collect());
@@ -319,7 +321,7 @@ async fn an_ordinary_client_writes_what_we_read_and_reads_what_we_write() {
     assert_eq!(reader.read_value(&mut &*body).expect("decoded"), record);
 
     let mut ours = Vec::new();
-    frame(id, body, &mut ours);
+    avro::Frame { id, body }.encode(&mut ours);
     let read = AvroDecoder::new(settings).decode(Some(&ours)).await.expect("decoded");
     assert_eq!((read.value, ours), (record, written));
 }

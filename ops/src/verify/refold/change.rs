@@ -84,7 +84,7 @@ pub struct Reader {
 impl Reader {
     /// For a bronze table with these columns.
     pub fn try_new(topic: &Topic, bronze: &Schema) -> Result<Self> {
-        let schema = catalog::avro::changes_schema(topic, bronze)?;
+        let schema = catalog::columns::changes_schema(topic, bronze)?;
         let width = schema.index_of("_op")?;
         let keys = match bronze.field_with_name("_keys").map(|field| field.data_type()) {
             Ok(DataType::Struct(fields)) => fields.iter().map(|field| field.name().clone()).collect(),
@@ -117,7 +117,7 @@ impl Reader {
         let rows = bronze.num_rows();
         let flat = Flat::of(&self.topic, bronze);
         let own =
-            |name: &str| name != "_keys" && !catalog::avro::meta_names().iter().any(|meta| meta == name);
+            |name: &str| name != "_keys" && !catalog::columns::meta_names().iter().any(|meta| meta == name);
         let fields = bronze.schema();
         let values = fields.fields().iter().zip(bronze.columns()).filter(|(field, _)| own(field.name()));
         let values: Vec<&ArrayRef> = values.map(|(_, column)| column).collect();

@@ -647,7 +647,7 @@ fn same_cell(batches: &[RecordBatch], column: usize, a: Cell, b: Cell) -> bool {
 pub fn columns(kind: Kind, own: &Schema) -> SchemaRef {
     let mut fields: Vec<Field> = own.fields().iter().map(|field| field.as_ref().clone()).collect();
     if kind == Kind::Scd2 {
-        fields.extend(catalog::avro::history_fields().iter().map(|field| field.as_ref().clone()));
+        fields.extend(catalog::columns::history_fields().iter().map(|field| field.as_ref().clone()));
     }
     for name in ["_epoch", "_lsn", "_tx_order"] {
         fields.push(Field::new(name, DataType::Int64, true));

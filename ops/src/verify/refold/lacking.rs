@@ -65,7 +65,7 @@ fn places(bronze: &RecordBatch) -> Vec<Option<(String, i64)>> {
     else {
         return vec![None; bronze.num_rows()];
     };
-    let meta = catalog::avro::meta_names();
+    let meta = catalog::columns::meta_names();
     let schema = bronze.schema();
     let named = schema.fields().iter().zip(bronze.columns());
     let own: Vec<&ArrayRef> = named

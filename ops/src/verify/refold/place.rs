@@ -113,8 +113,9 @@ impl Place {
     pub fn text(&self) -> String {
         let (epoch, lsn, tx_order) = self.rank();
         let partition = i32::try_from(self.partition).unwrap_or(i32::MAX);
-        let topic_id = self.topic.to_string();
-        Sequence { epoch, lsn, tx_order, topic_id, partition, offset: self.offset }.to_string()
+        let topic_id = Arc::clone(&self.topic);
+        Sequence { epoch, lsn, tx_order, by_offset: false, offset: self.offset, partition, topic_id }
+            .to_string()
     }
 }
 

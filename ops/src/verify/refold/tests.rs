@@ -274,7 +274,7 @@ fn plain(dice: &mut Dice, length: u64) -> Vec<Value> {
 async fn bronze(lake: &Lake, project: &Project, name: &str, rows: &[Value]) -> Table {
     let name: TableName = name.parse().expect("a name");
     let topic = project.catalog.topic_of(&name).expect("declared");
-    let schema = catalog::avro::bronze_schema_of(topic).expect("columns").expect("known");
+    let schema = catalog::columns::bronze_schema_of(topic).expect("columns").expect("known");
     let mut table =
         lake.create(&name, TableSpec::new(project.name.clone(), Arc::clone(&schema))).await.expect("created");
     for part in rows.chunks(7) {

@@ -1,4 +1,4 @@
-//! Columns that a header names, and columns that an output may not have.
+//! Columns that a header names, and columns that an output must not have.
 
 use arrow::datatypes::{Schema, SchemaRef};
 
@@ -10,10 +10,10 @@ use crate::models::HIDDEN;
 use crate::shape::object::{Entry, Value};
 use crate::{Envelope, Kind, Model, Topic};
 
-/// What `scd2` adds, in lower case.
+/// The columns that `scd2` adds, in lower case.
 const HISTORY: &[&str] = &["__start_at", "__end_at", "valid_from", "valid_to"];
 
-/// Every column that the header names is one of the output; none of the output is one of ours.
+/// Checks that every column in the header exists in the output, and that no output column has a reserved name.
 pub(super) fn check(cx: &mut Context<'_>, draft: &Draft, model: &Model, schema: &Schema) {
     for key in ["keys", "track_history", "partition_by", "cluster_by"] {
         for Entry { line, value } in draft.header.list(key) {
@@ -45,7 +45,7 @@ pub(super) fn check(cx: &mut Context<'_>, draft: &Draft, model: &Model, schema: 
     }
 }
 
-/// A fault where `column` is none of `schema`'s.
+/// Adds a fault if `column` is not in `schema`.
 fn known_column(
     cx: &mut Context<'_>,
     draft: &Draft,
@@ -63,7 +63,7 @@ fn known_column(
     known
 }
 
-/// `sequence_by`, `deletes_when` and `truncates_when`, which speak of the columns of `changes(…)`.
+/// `sequence_by`, `deletes_when` and `truncates_when`, which refer to columns of `changes(…)`.
 pub(super) fn check_without_envelope(
     cx: &mut Context<'_>,
     draft: &Draft,

@@ -1,6 +1,7 @@
-//! What no table can hold, found before one is made: names inside columns, partition columns, keys.
+//! What a table cannot hold, reported before the table is created: names inside columns, partition columns,
+//! keys.
 //!
-//! The types of columns themselves are checked where the query is planned.
+//! The types of columns are checked when the query is planned.
 
 use std::collections::HashSet;
 
@@ -11,10 +12,11 @@ use crate::load::header::Draft;
 use crate::shape::object::{Entry, Value};
 use crate::{Kind, Model};
 
-/// Characters that Delta takes in no name.
+/// Characters that Delta does not allow in names.
 const ILLEGAL: [char; 10] = [' ', ',', ';', '{', '}', '(', ')', '\n', '\t', '='];
 
-/// A fault for each column of a model that its table could not hold, or not in that place.
+/// Adds a fault for each column that the model's table could not hold, or could not hold as partition column or
+/// key.
 pub(super) fn check(cx: &mut Context<'_>, draft: &Draft, model: &Model, schema: &Schema) {
     if model.kind == Kind::View {
         return;
@@ -59,19 +61,19 @@ pub(super) fn check(cx: &mut Context<'_>, draft: &Draft, model: &Model, schema: 
     }
 }
 
-/// What a partition column may be instead. `None`: it may stay.
+/// What a partition column may be instead. `None`: it is allowed.
 fn unfit_partition(field: &Field) -> Option<&'static str> {
     use DataType::{Date32, Int8, Int16, Int32, Int64, Utf8};
     (!matches!(field.data_type(), Utf8 | Date32 | Int8 | Int16 | Int32 | Int64))
         .then_some("partition by a text, a date or a whole number: cast it, or take another column")
 }
 
-/// What a key may be instead. `None`: it may stay.
+/// What a key may be instead. `None`: it is allowed.
 fn unfit_key(field: &Field) -> Option<&'static str> {
     field.data_type().is_nested().then_some("a key is one plain value: take fields of it, or cast it to text")
 }
 
-/// Names within a column: Delta takes no two that differ by case alone, nor some characters.
+/// Names within a column: Delta refuses names that differ only in case, and some characters.
 fn inside(path: &str, field: &Field, faults: &mut Vec<(String, &'static str)>) {
     match field.data_type() {
         DataType::Struct(fields) => {

@@ -1,4 +1,4 @@
-//! Keys: in silver all key columns of the source, renamed or widened only; in gold some.
+//! Keys. In silver, all key columns of the source, at most renamed or widened. In gold, at least one column.
 
 use arrow::datatypes::{DataType, Schema};
 use datafusion::logical_expr::{Expr, LogicalPlan};
@@ -8,7 +8,7 @@ use crate::load::Context;
 use crate::load::header::Draft;
 use crate::{Envelope, Kind, Model, Topic};
 
-/// A stored gold table needs a key: rows are replaced and published by it.
+/// A stored gold table needs a key, by which its rows are replaced and published.
 pub(super) fn check_gold(cx: &mut Context<'_>, draft: &Draft, model: &Model, schema: &Schema) {
     if !model.keys.is_empty() {
         return;
@@ -19,7 +19,7 @@ pub(super) fn check_gold(cx: &mut Context<'_>, draft: &Draft, model: &Model, sch
     cx.faults.add(&draft.at(draft.header.line), message, help);
 }
 
-/// Every key column of the source is a key column of the output, and nothing else is.
+/// The key columns of the output must be exactly those of the source.
 pub(super) fn check_silver(
     cx: &mut Context<'_>,
     draft: &Draft,
@@ -71,8 +71,8 @@ pub(super) fn check_silver(
     }
 }
 
-/// Something orders the events of a key. Offsets do on one partition, and a key is on one where its own
-/// columns choose it; a position of the database does, and `sequence_by`.
+/// Requires an order of the events of a key. Offsets order them if key columns alone choose the partition. A
+/// log position of the database or `sequence_by` orders them in any case.
 fn check_order(cx: &mut Context<'_>, draft: &Draft, model: &Model, topic: &Topic) {
     let elsewhere: Vec<&String> = topic.partition_by.iter().filter(|c| !topic.key.contains(c)).collect();
     let positioned = topic.envelope == Envelope::Debezium;
@@ -92,7 +92,7 @@ fn check_order(cx: &mut Context<'_>, draft: &Draft, model: &Model, topic: &Topic
     cx.faults.add(&draft.at(draft.header.line_of("kind")), message, help);
 }
 
-/// The column of the scan that output column `at` is, renamed and widened at most.
+/// The column of the scan that becomes output column `at` with nothing but renaming and widening.
 fn origin(plan: &LogicalPlan, at: usize) -> Option<String> {
     match plan {
         LogicalPlan::TableScan(scan) => Some(scan.projected_schema.field(at).name().clone()),
@@ -124,7 +124,7 @@ fn origin(plan: &LogicalPlan, at: usize) -> Option<String> {
     }
 }
 
-/// Whether different values stay different and every value fits.
+/// Whether distinct values stay distinct and every value fits.
 fn widens(from: &DataType, to: &DataType) -> bool {
     use DataType::{
         Date32, Decimal128, Float32, Float64, Int8, Int16, Int32, Int64, LargeUtf8, Timestamp, Utf8, Utf8View,

@@ -1,10 +1,10 @@
-//! Compaction: of each key the last record stays, in its place, with its offset.
+//! Compaction: the last record of each key stays in its place, with its offset.
 //!
-//! Only closed files are rewritten, beside themselves, without holding up anybody; the result is
-//! renamed over the file while the partition is locked. A crash leaves the old file or the new one.
-//! Records of aborted transactions go; markers stay; a tombstone stays a day, so that whoever
-//! follows the topic sees the key go. The last record of a key is looked for up to the first open
-//! transaction, the file being written included.
+//! Only closed files are rewritten, into new files beside them, without a lock. The new file is renamed over
+//! the old one while the partition is locked. A crash leaves the old file or the new one. Records of aborted
+//! transactions are removed and markers stay. A tombstone stays for a day, so that consumers see the deletion.
+//! The search for the last record of a key ends at the first open transaction and includes the file that is
+//! still being written.
 
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -16,17 +16,17 @@ use bytes::Bytes;
 use tansu_sans_io::record::{Record, deflated, inflated};
 use xxhash_rust::xxh3::xxh3_128;
 
-use super::{Aborted, Log, Segment, Slot, file_name, parse};
+use super::{Aborted, PartitionLog, Segment, Slot, file_name, parse};
 use crate::store::batch::{HEAD, Head};
 
-/// Less than this is not worth reading the partition for.
+/// Fewer bytes are not worth reading the partition.
 const LEAST: u64 = 8 << 20;
 /// How long a tombstone is kept (Kafka's `delete.retention.ms`).
 const TOMBSTONES: i64 = 24 * 3_600_000;
 
 /// A compaction under way.
 #[derive(Debug)]
-pub(in super::super) struct Compaction {
+pub(in super::super) struct LogCompaction {
     dir: PathBuf,
     /// Files by first offset, the closed ones first.
     files: Vec<(i64, Vec<Slot>)>,
@@ -34,13 +34,13 @@ pub(in super::super) struct Compaction {
     aborted: Vec<Aborted>,
     stable: i64,
     now: i64,
-    /// Closed files as they will be.
+    /// The closed files in their new form.
     written: Vec<Segment>,
 }
 
-impl Log {
-    /// What compacting would work on; nothing if it is not worth it.
-    pub(in super::super) fn compaction(&self, now: i64) -> Option<Compaction> {
+impl PartitionLog {
+    /// The files that a compaction would rewrite; `None` if it is not worth it.
+    pub(in super::super) fn compaction(&self, now: i64) -> Option<LogCompaction> {
         let stable = self.stable();
         let closed = self.segments.iter().take(self.segments.len().saturating_sub(1));
         let closed =
@@ -52,7 +52,7 @@ impl Log {
         if bytes(false) < LEAST.min(self.limit) || bytes(false) < bytes(true) {
             return None;
         }
-        Some(Compaction {
+        Some(LogCompaction {
             dir: self.dir.clone(),
             files: self.segments.iter().map(|file| (file.base, file.slots.clone())).collect(),
             closed,
@@ -63,8 +63,8 @@ impl Log {
         })
     }
 
-    /// Puts the rewritten files in place of the old ones. Files removed meanwhile stay removed.
-    pub(in super::super) fn adopt(&mut self, mut compaction: Compaction) -> io::Result<()> {
+    /// Replaces the old files by the rewritten ones. Files that were removed meanwhile stay removed.
+    pub(in super::super) fn adopt(&mut self, mut compaction: LogCompaction) -> io::Result<()> {
         for file in std::mem::take(&mut compaction.written) {
             let beside = compaction.beside(file.base);
             let Some(index) = self.segments.iter().position(|segment| segment.base == file.base) else {
@@ -78,7 +78,7 @@ impl Log {
     }
 }
 
-impl Compaction {
+impl LogCompaction {
     /// Writes the new files beside the old ones.
     pub(in super::super) fn run(&mut self) -> io::Result<()> {
         let latest = self.latest()?;
@@ -108,8 +108,7 @@ impl Compaction {
         Ok(())
     }
 
-    /// Offset of the last record of each key, by the key's hash: two keys of one hash are not
-    /// expected in the life of the universe.
+    /// Offset of the last record of each key, by the key's hash. Hashes of 128 bits do not collide in practice.
     fn latest(&self) -> io::Result<HashMap<u128, i64>> {
         let mut latest = HashMap::new();
         for (base, slots) in &self.files {
@@ -128,7 +127,7 @@ impl Compaction {
         Ok(latest)
     }
 
-    /// What stays of a batch.
+    /// The part of a batch that stays.
     fn keep(
         &self,
         batch: deflated::Batch,
@@ -157,7 +156,7 @@ impl Compaction {
         }
         let mut whole = inflated::Batch::try_from(batch.clone()).map_err(io::Error::other)?;
         whole.records = kept;
-        // A compression that can be read but not written here: the batch stays as it is.
+        // The batch has a compression that cannot be written here, so it stays as it is.
         let Ok(mut smaller) = deflated::Batch::try_from(whole) else { return Ok(Some(batch)) };
         smaller.batch_length =
             i32::try_from(HEAD - 12 + smaller.record_data.len()).map_err(io::Error::other)?;

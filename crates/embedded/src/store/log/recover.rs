@@ -1,16 +1,16 @@
-//! Opening a partition: everything but the batches is derived from the batches' heads.
+//! Opens a partition: all state except the batches is derived from the batches' heads.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufReader, Read as _};
 use std::path::{Path, PathBuf};
 
-use super::{Log, SEGMENT, Segment, Slot, parse};
+use super::{PartitionLog, SEGMENT, Segment, Slot, parse};
 use crate::store::batch::{self, HEAD, Head};
 use crate::store::producers::Producers;
 
-impl Log {
-    /// Opens the partition in `dir`, which need not exist; `start` is the first offset it may show.
+impl PartitionLog {
+    /// Opens the partition in `dir`, which need not exist; `start` is the first visible offset.
     pub(in super::super) fn open(dir: PathBuf, start: i64) -> io::Result<Self> {
         let mut bases = Vec::new();
         match fs::read_dir(&dir) {
@@ -42,7 +42,7 @@ impl Log {
         Ok(log)
     }
 
-    /// Reads the heads of one file. A torn end is cut off the newest file and an error in any other.
+    /// Reads the heads of one file. A torn end is cut off the newest file; in any other file it is an error.
     fn recover(&mut self, base: i64, newest: bool) -> io::Result<()> {
         let path = self.path(base);
         let file = File::open(&path)?;
@@ -75,7 +75,7 @@ impl Log {
                 max_timestamp: head.max_timestamp,
             });
             segment.bytes = end;
-            self.learn(&head, commits);
+            self.note(&head, commits);
         }
         if segment.bytes < length {
             if !newest {

@@ -39,7 +39,7 @@ impl Worker {
             self.shared.put(queued.bytes);
             self.send(queued);
         }
-        self.unplace(&stopped);
+        self.stop_fetching(&stopped);
         for error in failed {
             self.fail(error);
         }
@@ -76,7 +76,7 @@ impl Fill<'_> {
     fn record(&mut self, index: usize, message: Message<'_>) {
         let part = self.parts.at(index);
         // Behind an error in the same call: fetched again from where the error was.
-        if part.state != State::Placed {
+        if part.state != State::Fetching {
             return;
         }
         let offset = message.offset();
@@ -96,7 +96,7 @@ impl Fill<'_> {
     fn end(&mut self, index: usize, end: Offset) {
         self.close(index);
         let part = self.parts.at(index);
-        if part.state == State::Placed {
+        if part.state == State::Fetching {
             // Transaction markers at the end are no records: the position is behind them.
             part.next = Next::At(end);
             let event = Event::End(part.topic.clone(), part.partition, end);
@@ -110,7 +110,7 @@ impl Fill<'_> {
     fn error(&mut self, index: usize, failure: &Failure) {
         self.close(index);
         let part = self.parts.at(index);
-        if part.state != State::Placed {
+        if part.state != State::Fetching {
             return;
         }
         let out_of_range = matches!(failure.code, code::AUTO_OFFSET_RESET | code::OFFSET_OUT_OF_RANGE);
@@ -166,7 +166,7 @@ mod tests {
         let mut parts = Parts::default();
         let start = Next::At(Offset(7));
         parts.add(Part::new(topic.clone(), 0, start, std::sync::Arc::default(), Instant::now()));
-        parts.at(0).state = State::Placed;
+        parts.at(0).state = State::Fetching;
         let limits = Limits::default();
         let mut fill = Fill {
             parts: &mut parts,

@@ -85,7 +85,7 @@ impl Worker {
             self.current(&known).partition(|part| part.next.known().is_some());
         let earliest: Vec<Member> = earliest.into_iter().map(member).collect();
         let offsets: Vec<Member> = offsets.into_iter().map(member).collect();
-        self.place(&earliest);
+        self.start_fetching(&earliest);
         if !offsets.is_empty() {
             let partitions: Vec<_> = offsets.iter().map(|m| (m.topic.clone(), m.partition)).collect();
             self.client.ask_offsets(&partitions, End::Low, PATIENCE);
@@ -144,7 +144,7 @@ impl Worker {
                 }
             }
         }
-        self.place(&good);
+        self.start_fetching(&good);
     }
     /// `None`: it is not what it was when the round began.
     pub(super) fn judge(&self, member: &Member, table: &Table) -> Option<Result<Option<Cause>, Failure>> {
@@ -175,11 +175,11 @@ impl Worker {
     pub(super) fn lose(&mut self, topic: &TopicName, partition: i32, id: &TopicId, cause: Cause) {
         let Some(part) = self.parts.get_mut(topic.as_str(), partition) else { return };
         let loss = part.loss(id.clone(), cause);
-        let placed = std::mem::replace(&mut part.state, State::Lost) == State::Placed;
+        let placed = std::mem::replace(&mut part.state, State::Lost) == State::Fetching;
         if placed {
-            self.unplace(&[(topic.clone(), partition)]);
+            self.stop_fetching(&[(topic.clone(), partition)]);
         }
-        self.tell(Event::Lost(loss));
+        self.emit(Event::Lost(loss));
     }
 }
 

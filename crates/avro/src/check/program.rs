@@ -1,0 +1,187 @@
+//! The program: a schema flattened into nodes, and the walk over them.
+
+use super::compile::Compiler;
+use super::{Cursor, Fault, fits_i128, is_uuid};
+use crate::schema::BadSchema;
+
+/// Items that take no bytes (`array<null>`) may not be more than this in one payload: nothing else
+/// bounds how many six bytes claim to hold.
+const MOST_EMPTY_ITEMS: u64 = 65_536;
+
+/// Place of a node.
+pub(super) type At = u32;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Node {
+    Null,
+    Boolean,
+    Int,
+    Long,
+    Fixed(usize),
+    Bytes,
+    Text,
+    Uuid,
+    /// Length-prefixed two's complement.
+    Decimal,
+    /// The same in a `fixed` of that size.
+    FixedDecimal(usize),
+    Enum(i32),
+    Array(At),
+    Map(At),
+    /// `len` entries of the child list from `first` on.
+    Record {
+        first: At,
+        len: At,
+    },
+    Union {
+        first: At,
+        len: At,
+    },
+}
+
+/// A compiled schema.
+#[derive(Debug, Clone)]
+pub struct Checker {
+    nodes: Vec<Node>,
+    children: Vec<At>,
+    /// Least number of bytes a datum of each node takes.
+    least: Vec<usize>,
+    root: At,
+}
+impl Checker {
+    /// Compiles the JSON of an Avro schema whose root is a record.
+    pub fn try_new(schema: &str) -> Result<Self, BadSchema> {
+        let (root, Compiler { nodes, children, .. }) = Compiler::run(schema)?;
+        if !matches!(nodes[root as usize], Node::Record { .. }) {
+            return Err(BadSchema::Shape("its root is no record".to_owned()));
+        }
+        let mut checker = Self { least: vec![0; nodes.len()], nodes, children, root };
+        checker.measure();
+        Ok(checker)
+    }
+
+    /// Whether `body` (behind the frame) is exactly one datum.
+    #[inline]
+    pub fn check(&self, body: &[u8]) -> Result<(), Fault> {
+        let mut cursor = Cursor { rest: body, empty_items: MOST_EMPTY_ITEMS };
+        self.walk(self.root, &mut cursor)?;
+        if cursor.rest.is_empty() { Ok(()) } else { Err(Fault::Trailing) }
+    }
+
+    fn walk(&self, at: At, cursor: &mut Cursor<'_>) -> Result<(), Fault> {
+        match self.nodes[at as usize] {
+            Node::Null => {}
+            Node::Boolean => {
+                if cursor.byte()? > 1 {
+                    return Err(Fault::Boolean);
+                }
+            }
+            Node::Int => {
+                cursor.int()?;
+            }
+            Node::Long => {
+                cursor.varint()?;
+            }
+            Node::Fixed(size) => {
+                cursor.take(size)?;
+            }
+            Node::Bytes => {
+                cursor.bytes()?;
+            }
+            Node::Text => text(cursor)?,
+            Node::Uuid => {
+                if !is_uuid(cursor.bytes()?) {
+                    return Err(Fault::Uuid);
+                }
+            }
+            Node::Decimal => decimal(cursor.bytes()?)?,
+            Node::FixedDecimal(size) => decimal(cursor.take(size)?)?,
+            Node::Enum(symbols) => {
+                if !(0..symbols).contains(&cursor.int()?) {
+                    return Err(Fault::Symbol);
+                }
+            }
+            Node::Array(item) => self.blocks(item, cursor, |_| Ok(()))?,
+            Node::Map(value) => self.blocks(value, cursor, text)?,
+            Node::Record { first, len } => {
+                for &field in self.list(first, len) {
+                    self.walk(field, cursor)?;
+                }
+            }
+            Node::Union { first, len } => {
+                let branch = usize::try_from(cursor.long()?).map_err(|_| Fault::Branch)?;
+                let chosen = *self.list(first, len).get(branch).ok_or(Fault::Branch)?;
+                self.walk(chosen, cursor)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The blocks of an array or a map; `key` reads what stands before each item.
+    fn blocks(
+        &self,
+        item: At,
+        cursor: &mut Cursor<'_>,
+        key: impl Fn(&mut Cursor<'_>) -> Result<(), Fault> + Copy,
+    ) -> Result<(), Fault> {
+        loop {
+            let count = cursor.long()?;
+            if count == 0 {
+                return Ok(());
+            }
+            let mut end = None;
+            if count < 0 {
+                // A negative count is followed by the block's size in bytes.
+                let size = usize::try_from(cursor.long()?).map_err(|_| Fault::Length)?;
+                end = Some(cursor.rest.len().checked_sub(size).ok_or(Fault::Truncated)?);
+            }
+            let count = count.unsigned_abs();
+            match self.least[item as usize] {
+                0 => cursor.empty_items = cursor.empty_items.checked_sub(count).ok_or(Fault::Length)?,
+                least if cursor.rest.len().checked_div(least).is_none_or(|most| count > most as u64) => {
+                    return Err(Fault::Length);
+                }
+                _ => {}
+            }
+            for _ in 0..count {
+                key(cursor)?;
+                self.walk(item, cursor)?;
+            }
+            if end.is_some_and(|end| end != cursor.rest.len()) {
+                return Err(Fault::Length);
+            }
+        }
+    }
+
+    fn list(&self, first: At, len: At) -> &[At] {
+        let first = first as usize;
+        &self.children[first..first.saturating_add(len as usize)]
+    }
+
+    /// Children stand before their parents, so one pass does.
+    fn measure(&mut self) {
+        for at in 0..self.nodes.len() {
+            let of = |child: &At| self.least[*child as usize];
+            self.least[at] = match self.nodes[at] {
+                Node::Null => 0,
+                Node::Fixed(size) | Node::FixedDecimal(size) => size,
+                Node::Uuid => 33,
+                Node::Record { first, len } => {
+                    self.list(first, len).iter().map(of).fold(0, usize::saturating_add)
+                }
+                Node::Union { first, len } => {
+                    self.list(first, len).iter().map(of).min().unwrap_or(0).saturating_add(1)
+                }
+                _ => 1,
+            };
+        }
+    }
+}
+
+fn text(cursor: &mut Cursor<'_>) -> Result<(), Fault> {
+    std::str::from_utf8(cursor.bytes()?).map(drop).map_err(|_| Fault::Utf8)
+}
+
+fn decimal(raw: &[u8]) -> Result<(), Fault> {
+    if fits_i128(raw) { Ok(()) } else { Err(Fault::Decimal) }
+}

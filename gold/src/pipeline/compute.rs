@@ -1,0 +1,121 @@
+//! The second step of a refresh: the rows as they should be, and what differs from those at hand.
+
+use std::collections::BTreeMap;
+
+use arrow::array::RecordBatch;
+use lake::Keys;
+use model::{Millis, TableName, Version};
+use query::affected::Affected;
+use runtime::traces::Cause;
+use stage::columns_of;
+
+use super::Keeper;
+use super::open::Open;
+use crate::culprit;
+use crate::difference::{Difference, difference};
+use crate::error::{Error, OfTable as _, Result};
+use crate::inputs::Between;
+use crate::judge::Verdict;
+use crate::refresh::{Decision, Step};
+
+/// What a refresh found to write.
+pub(super) struct Computed {
+    pub difference: Difference,
+    pub verdicts: Vec<Verdict>,
+    /// How the rows were found.
+    pub method: String,
+    /// The newest Kafka timestamp behind what changed.
+    pub arrived: Option<Millis>,
+    /// The commits that brought it, where those were traced.
+    pub causes: Vec<Cause>,
+}
+
+/// Rows as they should be, and the rows at hand that they replace.
+struct Rows {
+    fresh: Vec<RecordBatch>,
+    held: Vec<RecordBatch>,
+    method: String,
+    arrived: Option<Millis>,
+    causes: Vec<Cause>,
+}
+
+/// What a refresh of the keys that changes touch comes to.
+enum Narrow {
+    /// No row may differ.
+    Unchanged,
+    /// These may.
+    Rows(Rows),
+    /// Everything is to be computed, for this reason.
+    Full(String),
+}
+
+impl Keeper {
+    /// What to write. `None`: no row may differ.
+    pub(super) async fn compute(&self, open: &Open, decision: &Decision) -> Result<Option<Computed>> {
+        let rows = match self.rows(open, decision).await {
+            Ok(rows) => rows,
+            Err(error) => return Err(culprit::named(&open.query, &open.inputs, error).await),
+        };
+        let Some(Rows { fresh, held, method, arrived, causes }) = rows else { return Ok(None) };
+        let (schema, keys) = (open.table.schema().clone(), self.model.keys.clone());
+        let (table, judge) = (self.model.name.clone(), open.judge.clone());
+        let compared = runtime::cpu::run(move || {
+            let fresh = columns_of(&fresh, &schema).of(&table)?;
+            let difference = difference(&table, &schema, &keys, &held, &fresh)?;
+            let verdicts = judge.judge(&difference.append)?;
+            Ok::<_, Error>((difference, verdicts))
+        });
+        let (difference, verdicts) = compared.await?;
+        Ok(Some(Computed { difference, verdicts, method, arrived, causes }))
+    }
+
+    /// The rows as they should be, where they may differ. `None`: no input has another row.
+    async fn rows(&self, open: &Open, decision: &Decision) -> Result<Option<Rows>> {
+        let name = &self.model.name;
+        let why = match &decision.step {
+            Step::Idle => return Ok(None),
+            Step::Fill => "fill".to_owned(),
+            Step::Full(why) => format!("full: {why}"),
+            Step::Moved(from) => match self.narrow(open, from).await {
+                Ok(Narrow::Unchanged) => return Ok(None),
+                Ok(Narrow::Rows(rows)) => return Ok(Some(rows)),
+                Ok(Narrow::Full(why)) => format!("full: {why}"),
+                // What the engine cannot do with the narrowed query it may do with the query itself.
+                Err(Error::Query { source, .. }) if source.patience().is_some() && !source.is_of_memory() => {
+                    let source: &dyn std::error::Error = &*source;
+                    tracing::debug!(table = %name, error = source, "the narrowed query cannot be computed");
+                    "full: the query cannot be computed for some keys alone".to_owned()
+                }
+                Err(error) => return Err(error),
+            },
+        };
+        let world = open.inputs.world(BTreeMap::new())?;
+        let fresh = open.query.maintenance.compute(&world, None).await.of(name)?;
+        let held = open.table.scan(None).await.of(name)?;
+        let arrived = open.inputs.newest_arrival(open.table.positions()).await?;
+        Ok(Some(Rows { fresh, held, method: why, arrived, causes: Vec::new() }))
+    }
+
+    /// The rows of the keys that the changes of the inputs touch.
+    async fn narrow(&self, open: &Open, from: &BTreeMap<TableName, Version>) -> Result<Narrow> {
+        let (name, maintenance) = (&self.model.name, &open.query.maintenance);
+        let limit = self.ctx.settings.max_changed_rows;
+        let (changes, arrived, causes) = match open.inputs.between(from, limit, maintenance).await? {
+            Between::Unknown(why) => return Ok(Narrow::Full(why)),
+            Between::Rows { changes, .. } if changes.is_empty() => return Ok(Narrow::Unchanged),
+            Between::Rows { changes, arrived, causes } => (changes, arrived, causes),
+        };
+        let world = open.inputs.world(changes)?;
+        let keys = match maintenance.affected(&world).await.of(name)? {
+            Affected::All(why) => return Ok(Narrow::Full(why)),
+            Affected::Keys(keys) if keys.num_rows() == 0 => return Ok(Narrow::Unchanged),
+            Affected::Keys(keys) => keys,
+        };
+        let fresh = maintenance.compute(&world, Some(&keys)).await.of(name)?;
+        let method = format!("affected keys: {}", keys.num_rows());
+        let keys = Keys { columns: self.model.keys.clone(), rows: keys };
+        let columns: Vec<String> = open.table.schema().fields().iter().map(|f| f.name().clone()).collect();
+        let held = open.table.find(&keys, &columns).await.of(name)?;
+        Ok(Narrow::Rows(Rows { fresh, held, method, arrived, causes }))
+    }
+}

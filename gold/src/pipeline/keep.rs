@@ -1,0 +1,187 @@
+//! The loop of one table: refreshes, what is done between two of them, and what ends or delays it.
+
+use std::time::{Duration, Instant};
+
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use lake::Compaction;
+use model::{AppId, ClockMs, Positions, Reaction, Version};
+use runtime::{Retry, State};
+use stage::Control;
+use stage::halts::{chain, note, unnote};
+
+use super::{Keeper, Outcome};
+use crate::Settings;
+use crate::error::{Error, OfTable as _, Result};
+use crate::halt::judge;
+use crate::inputs::Inputs;
+
+/// Refreshes whenever woken, and at least every `poll`, until stopped or halted. A table that halts for
+/// its rows waits for other versions of its inputs and then goes on. `landed`: called for each version with
+/// other rows.
+pub async fn keep(mut keeper: Keeper, landed: impl Fn(Version)) -> Result<()> {
+    let Control { wake, stop, .. } = keeper.control.clone();
+    let mut retry = Retry::new(Duration::from_millis(100));
+    let (meter, name) = (keeper.meter.clone(), keeper.model.name.clone());
+    let lake = keeper.ctx.lake.clone();
+    // What an earlier process said stands until this one has got further.
+    let mut noted = true;
+    meter.state(State::Starting);
+    while !stop.is_cancelled() {
+        let begun = Instant::now();
+        // A refresh is not cut short: stopping waits for it, or drops the process.
+        let mut outcome = keeper.step().await;
+        if let Ok(Outcome::Changed(version)) = outcome {
+            landed(version);
+        }
+        if outcome.is_ok()
+            && let Err(error) = keeper.keep_up().await
+        {
+            outcome = Err(error);
+        }
+        match outcome.map_err(|error| judge(&mut retry, &name, error)) {
+            Ok(outcome) => {
+                retry.reset();
+                keeper.control.set_waiting(None);
+                if std::mem::take(&mut noted) {
+                    unnote(&lake, "gold", &name).await;
+                }
+                meter.state(match outcome {
+                    Outcome::Waiting => State::Starting,
+                    Outcome::Idle | Outcome::Unchanged => State::Idle,
+                    _ => State::Running,
+                });
+                if outcome != Outcome::Idle {
+                    let draining = keeper.ctx.draining.is_cancelled();
+                    let rested = rest(&keeper.ctx.settings, begun.elapsed(), draining);
+                    tokio::select! {
+                        () = stop.cancelled() => {}
+                        () = tokio::time::sleep(rested) => {}
+                    }
+                }
+                tokio::select! {
+                    () = stop.cancelled() => {}
+                    () = wake.notified() => {}
+                    () = tokio::time::sleep(keeper.ctx.settings.poll) => {}
+                }
+            }
+            Err(error) if error.reaction() == Reaction::Halt => {
+                let (reason, rows) = (chain(&error), error.is_about_rows());
+                let tried = if rows { std::mem::take(&mut keeper.tried) } else { Positions::default() };
+                tracing::error!(table = %name, error = &error as &dyn std::error::Error, "gold halted");
+                note(&lake, "gold", &name, reason.clone(), tried.clone()).await;
+                noted = true;
+                meter.halt(reason.clone());
+                keeper.control.set_waiting(Some(reason));
+                if !rows {
+                    return Err(error);
+                }
+                keeper.open = None;
+                retry.forget();
+                keeper.wait_for_other_rows(&tried).await;
+                retry.pause(&stop).await;
+            }
+            Err(error) => {
+                // What an input brings may be what is missing.
+                tokio::select! {
+                    _ = retry.again(&name, "gold tries again", &error, &stop) => {}
+                    () = wake.notified() => {}
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+impl Keeper {
+    /// Between two commits: measures, compaction.
+    pub fn keep_up(&mut self) -> BoxFuture<'_, Result<()>> {
+        self.try_keep_up().boxed()
+    }
+
+    async fn try_keep_up(&mut self) -> Result<()> {
+        let Some(open) = &mut self.open else { return Ok(()) };
+        // What was out of its bounds is measured again as soon as it may have been put right.
+        let every = if self.unmeasured { Duration::ZERO } else { self.ctx.settings.measure };
+        // Of a table whose inputs never held a row nothing is said.
+        if !open.inputs.have_seen_nothing().await? && self.due.take(self.ctx.clock.now(), every) {
+            let (lake, table) = (&self.ctx.lake, &open.table);
+            // The time that the table's rows were computed at.
+            let as_of = ClockMs(table.positions().get(&AppId::as_of()).unwrap_or_default());
+            let taken = stage::measures::take(lake, &self.model, table, as_of, &self.meter).await;
+            let taken = taken.of(&self.model.name);
+            self.unmeasured = taken.is_err();
+            if taken.is_err() {
+                self.due.mark_dirty();
+            }
+            taken?;
+        }
+        if self.commits >= self.ctx.settings.compact_every {
+            self.commits = 0;
+            let compaction = Compaction { sort_by: self.model.cluster_by.clone(), ..Compaction::default() };
+            open.table.compact(&compaction).await.of(&self.model.name)?;
+        }
+        Ok(())
+    }
+
+    /// Returns once an input has other rows than at the versions `tried`, or when stopped.
+    async fn wait_for_other_rows(&self, tried: &Positions) {
+        let Control { wake, stop, .. } = &self.control;
+        let (lake, name) = (&self.ctx.lake, &self.model.name);
+        let names = self.ctx.project.catalog.stored_inputs(name);
+        let mut open: Option<Inputs> = None;
+        while !stop.is_cancelled() {
+            let looked = async {
+                let mut inputs = match open.take() {
+                    Some(inputs) => inputs,
+                    None => Inputs::open(lake, name, &names).await?,
+                };
+                inputs.refresh().await?;
+                let moved = inputs.moved_since(tried).await?;
+                open = Some(inputs);
+                Ok::<_, Error>(moved)
+            };
+            match looked.await {
+                Ok(true) => return,
+                Ok(false) => {}
+                Err(error) => {
+                    tracing::debug!(table = %name, reason = chain(&error), "cannot look at the inputs")
+                }
+            }
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = wake.notified() => {}
+                () = tokio::time::sleep(self.ctx.settings.poll) => {}
+            }
+        }
+    }
+}
+
+/// How long a table rests after a refresh that took that long, while more changes gather. Where a refresh is
+/// slow the stages before it have fallen behind, or the machine is small: fewer and larger ones leave them
+/// room. Who waits for the end of it all waits no longer than that.
+fn rest(settings: &Settings, took: Duration, draining: bool) -> Duration {
+    let least = if draining { Duration::ZERO } else { settings.refresh.saturating_sub(took) };
+    took.min(settings.refresh * 4).max(least)
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case::quick(100, false, 900)]
+    #[case::quick_and_draining(100, true, 100)]
+    #[case::slow(700, false, 700)]
+    #[case::very_slow(60_000, true, 4_000)]
+    fn a_table_rests_as_long_as_it_worked_and_a_little_more(
+        #[case] took: u64,
+        #[case] draining: bool,
+        #[case] rested: u64,
+    ) {
+        let settings = Settings { refresh: Duration::from_secs(1), ..Settings::default() };
+        assert_eq!(rest(&settings, Duration::from_millis(took), draining), Duration::from_millis(rested));
+    }
+}

@@ -1,0 +1,110 @@
+//! What a table's loop holds open, and the first step of a refresh: what to compute from it.
+
+use std::collections::BTreeMap;
+
+use catalog::ClockKind;
+use lake::Table;
+use model::{AppId, ClockMs, Millis, TableName, Version};
+use stage::halts::chain;
+
+use super::Keeper;
+use crate::error::{Error, OfTable as _, Result};
+use crate::inputs::Inputs;
+use crate::judge::Judge;
+use crate::refresh::{Decision, Input, Standing, Step, decide, floor};
+use crate::table::{Query, create, plan};
+
+/// What is dropped when it may be wrong.
+pub(super) struct Open {
+    pub table: Table,
+    pub inputs: Inputs,
+    pub query: Query,
+    pub judge: Judge,
+    /// The time in `query`'s plan.
+    pub planned_at: ClockMs,
+    /// Versions of the inputs up to which the rows were found unchanged.
+    pub checked: BTreeMap<TableName, Version>,
+}
+impl Open {
+    /// The newest Kafka timestamp behind what the pins have not covered. An error is none: the value
+    /// feeds a metric only.
+    pub async fn newest_arrival(&self) -> Option<Millis> {
+        self.inputs.newest_arrival(self.table.positions()).await.ok().flatten()
+    }
+}
+
+impl Keeper {
+    /// The table and its inputs at their newest versions.
+    pub(super) async fn newest(&mut self) -> Result<Open> {
+        let Some(mut open) = self.open.take() else { return self.open_all().await };
+        open.table.refresh().await.of(&self.model.name)?;
+        open.inputs.refresh().await?;
+        Ok(open)
+    }
+
+    /// Opens the table and its inputs, and plans the query.
+    async fn open_all(&self) -> Result<Open> {
+        let (project, lake, name) = (&self.ctx.project, &self.ctx.lake, &self.model.name);
+        let query = plan(&project.catalog, &self.model, ClockMs(0))?;
+        let inputs = Inputs::open(lake, name, &query.inputs).await?;
+        let table = match lake.table(name).await.of(name)? {
+            Some(table) => table,
+            None if self.ctx.create => create(lake, &project.name, &self.model).await?,
+            None => return Err(Error::NoTable { table: name.clone() }),
+        };
+        if table.project() != Some(project.name.as_str()) {
+            let owner = table.project().unwrap_or("(none)").to_owned();
+            let (table, project) = (name.to_string(), project.name.to_string());
+            return Err(lake::Error::ForeignTable { table, owner, project }).of(name);
+        }
+        let judge = Judge::compile(&self.model, table.schema())?;
+        Ok(Open { table, inputs, query, judge, planned_at: ClockMs(0), checked: BTreeMap::new() })
+    }
+
+    /// Decides what to compute, and plans the query anew where the time in it moves.
+    pub(super) async fn decide(&self, open: &mut Open, inputs: &[Input]) -> Result<Decision> {
+        let decision = decide(&Standing {
+            table: &self.model.name,
+            positions: open.table.positions(),
+            fingerprint: self.model.fingerprint,
+            uses_as_of: open.query.uses_as_of,
+            time: self.time(open).await?,
+            inputs,
+            checked: &open.checked,
+        })?;
+        if open.query.uses_as_of && decision.as_of != open.planned_at {
+            open.query = plan(&self.ctx.project.catalog, &self.model, decision.as_of)?;
+            open.planned_at = decision.as_of;
+        }
+        Ok(decision)
+    }
+
+    /// The project's time, floored to the model's tick.
+    async fn time(&self, open: &Open) -> Result<ClockMs> {
+        let positions = open.table.positions();
+        let time = match self.ctx.project.clock {
+            ClockKind::Wall => self.ctx.clock.now(),
+            ClockKind::Events if open.query.uses_as_of || positions.get(&AppId::as_of()).is_none() => {
+                open.inputs.newest_event(positions).await?.unwrap_or(ClockMs(0))
+            }
+            ClockKind::Events => ClockMs(0),
+        };
+        Ok(floor(time, self.model.tick))
+    }
+
+    /// Whether the query fails because its inputs never held a row: the first ones may change that.
+    pub(super) async fn is_before_first_rows(
+        &self,
+        open: &Open,
+        decision: &Decision,
+        error: &Error,
+    ) -> Result<bool> {
+        let before =
+            decision.step == Step::Fill && error.is_about_rows() && open.inputs.have_seen_nothing().await?;
+        if before {
+            let reason = chain(error);
+            tracing::debug!(table = %self.model.name, reason, "waiting for the first rows of the inputs");
+        }
+        Ok(before)
+    }
+}

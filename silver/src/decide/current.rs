@@ -1,0 +1,104 @@
+//! What the table and its memory hold of the keys of a batch.
+
+use std::sync::Arc;
+
+use ahash::AHashMap;
+use arrow::array::RecordBatch;
+use model::Sequence;
+
+use super::collect::Batch;
+use crate::error::{Fitting as _, OfTable as _, Result};
+use crate::event::{KeyId, RowRef};
+use crate::fold::{Gone, Image, Mark, State, Version as Row};
+use crate::memory::{self, Note};
+use crate::table::{self, CARRIED, END, START};
+
+/// What the table and its memory hold of one key.
+#[derive(Debug, Clone, Default)]
+pub(super) struct CurrentState {
+    pub rows: Vec<Row>,
+    pub gone: Option<Gone>,
+    pub skipped: Option<Sequence>,
+}
+impl CurrentState {
+    /// Where a fold of new events starts.
+    pub fn start(&self) -> State {
+        State::at_hand(self.rows.clone(), self.gone.clone(), self.skipped.clone())
+    }
+    /// The sequences it holds.
+    pub fn sequences(&self) -> impl Iterator<Item = &Sequence> {
+        let rows = self.rows.iter().map(|row| &row.seq);
+        rows.chain(self.gone.as_ref().map(|gone| &gone.seq)).chain(&self.skipped)
+    }
+}
+
+/// What the table and its memory hold of the keys that were looked up.
+#[derive(Debug, Default)]
+pub(super) struct Current {
+    states: AHashMap<KeyId, CurrentState>,
+    none: CurrentState,
+}
+impl Current {
+    /// Of one key; of a key that is in neither, nothing.
+    pub fn of(&self, key: KeyId) -> &CurrentState {
+        self.states.get(&key).unwrap_or(&self.none)
+    }
+    /// Whether something was found of a key.
+    pub fn has(&self, key: KeyId) -> bool {
+        self.states.contains_key(&key)
+    }
+    /// All that was found.
+    pub fn iter(&self) -> impl Iterator<Item = (KeyId, &CurrentState)> {
+        self.states.iter().map(|(key, state)| (*key, state))
+    }
+
+    /// Takes rows of the table and notes. Their keys and values become part of the batch.
+    pub fn hold(&mut self, batch: &mut Batch, rows: &[RecordBatch], notes: &[RecordBatch]) -> Result<()> {
+        for rows in rows {
+            self.hold_rows(batch, rows)?;
+        }
+        for notes in notes {
+            for note in memory::read(notes, &mut batch.desk.keys).fitting(&batch.rules.table, "notes")? {
+                match note {
+                    Note::Gone(key, gone) => self.states.entry(key).or_default().gone = Some(gone),
+                    Note::Skipped(key, seq) => self.states.entry(key).or_default().skipped = Some(seq),
+                    Note::Truncated(_) | Note::Moved { .. } | Note::Read(_) | Note::Whole(..) => {}
+                }
+            }
+        }
+        for state in self.states.values_mut() {
+            // Versions do not overlap, so the events that made them stand in their order.
+            state.rows.sort_by(|a, b| a.seq.cmp(&b.seq));
+        }
+        Ok(())
+    }
+
+    fn hold_rows(&mut self, batch: &mut Batch, rows: &RecordBatch) -> Result<()> {
+        let table = &batch.rules.table;
+        let keys = batch.desk.keys.numbers(rows).fitting(table, "rows at hand")?;
+        let seqs = table::read_seqs(rows).fitting(table, "rows at hand")?;
+        let carried = table::read_flags(rows, CARRIED);
+        let (starts, ends) = (table::read_texts(rows, START), table::read_texts(rows, END));
+        let (from, to) = (table::read_times(rows, "valid_from"), table::read_times(rows, "valid_to"));
+        let own = query::session::conform(rows, &batch.rules.columns).of(table)?;
+        let at = batch.desk.pool.add(own);
+        for (row, seq) in seqs.into_iter().enumerate() {
+            let held =
+                RowRef { batch: at, row: u32::try_from(row).expect("a batch has fewer than 2^32 rows") };
+            let start = match &starts[row] {
+                Some(text) => Mark::Held(Arc::clone(text), from[row]),
+                None => Mark::New(seq.clone(), None),
+            };
+            self.states.entry(keys[row]).or_default().rows.push(Row {
+                image: Image::of(held),
+                seq,
+                carried: carried[row],
+                start,
+                end: ends[row].as_ref().map(|text| Mark::Held(Arc::clone(text), to[row])),
+                held: Some(held),
+                changed: false,
+            });
+        }
+        Ok(())
+    }
+}

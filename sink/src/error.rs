@@ -1,0 +1,268 @@
+//! What stops a publisher, and what to do about it.
+
+use model::{Reaction, TableName};
+use runtime::Retry;
+
+use crate::seam::Destination;
+
+/// Result of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What can go wrong while a table is published.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The lake failed.
+    #[error("table `{table}`: the lake failed")]
+    Lake {
+        /// The table.
+        table: TableName,
+        /// The lake's error.
+        source: Box<lake::Error>,
+    },
+    /// Kafka failed.
+    #[error("kafka failed while `{table}` was published")]
+    Kafka {
+        /// The table.
+        table: TableName,
+        /// The client's error.
+        source: Box<stream::Error>,
+    },
+    /// Kafka failed while progress was read.
+    #[error("kafka failed while the progress of gold topics was read")]
+    ProgressUnread {
+        /// The client's error.
+        source: Box<stream::Error>,
+    },
+    /// The registry failed.
+    #[error("table `{table}`: its schemas cannot be registered")]
+    Registry {
+        /// The table.
+        table: TableName,
+        /// The registry's error.
+        source: Box<stream::registry::Error>,
+    },
+    /// Rows do not fit the Avro schema of the topic.
+    #[error("rows of `{table}` cannot be written as Avro")]
+    Avro {
+        /// The table.
+        table: TableName,
+        /// The encoder's error.
+        source: arrow::error::ArrowError,
+    },
+    /// The rows of a version do not go together.
+    #[error("rows of `{table}` cannot be put together by key")]
+    Rows {
+        /// The table.
+        table: TableName,
+        /// Arrow's error.
+        source: arrow::error::ArrowError,
+    },
+    /// The destination is ahead of the table.
+    #[error(
+        "{destination} has version {published} of `{table}`, whose newest is {newest}: an older lake was restored; rebuild the {} under another name",
+        destination.kind
+    )]
+    Ahead {
+        /// The table.
+        table: TableName,
+        /// The destination.
+        destination: Destination,
+        /// Version there.
+        published: u64,
+        /// Newest version of the table.
+        newest: u64,
+    },
+    /// The destination was published from another table of this name.
+    #[error(
+        "{destination} was published from another `{table}` (id `{published}`, this one is `{id}`): the table was recreated; publish it on a {} of another name",
+        destination.kind
+    )]
+    OfAnother {
+        /// The table.
+        table: TableName,
+        /// The destination.
+        destination: Destination,
+        /// Id of the table that was published.
+        published: String,
+        /// Id of the table.
+        id: String,
+    },
+    /// The destination is not the table's.
+    #[error(
+        "{destination} holds {holds}, not those of `{table}`: run `plan` to see what becomes of them, then `apply`, or publish on a {} of another name",
+        destination.kind
+    )]
+    Holds {
+        /// The table.
+        table: TableName,
+        /// The destination.
+        destination: Destination,
+        /// What is there.
+        holds: String,
+    },
+    /// A progress record cannot be read.
+    #[error("progress of table id `{id}` cannot be read: {fault}")]
+    BadProgress {
+        /// The record's key.
+        id: String,
+        /// What is wrong with it.
+        fault: String,
+    },
+    /// A table is to be published where the catalog describes nothing.
+    #[error("table `{table}` is to be published on `{on}`, which the catalog does not describe")]
+    NoContract {
+        /// The table.
+        table: TableName,
+        /// Name of the destination.
+        on: String,
+    },
+    /// The same happened at every try.
+    #[error("table `{table}` failed in the same way {tries} times in a row")]
+    Stuck {
+        /// The table.
+        table: TableName,
+        /// How often it was tried.
+        tries: u32,
+        /// The last error.
+        source: Box<Error>,
+    },
+}
+
+impl Error {
+    /// Whether another writer has the destination now.
+    pub(crate) fn is_fenced(&self) -> bool {
+        matches!(self, Self::Kafka { source, .. } if matches!(**source, stream::Error::Fenced { .. }))
+    }
+
+    /// What a loop does next.
+    pub fn reaction(&self) -> Reaction {
+        match self {
+            // Files and log entries go when nothing follows them.
+            Self::Lake { source, .. } => source.reaction(),
+            Self::Kafka { source, .. } | Self::ProgressUnread { source } => source.reaction(),
+            Self::Registry { source, .. } => source.reaction(),
+            Self::Avro { .. }
+            | Self::Rows { .. }
+            | Self::Ahead { .. }
+            | Self::OfAnother { .. }
+            | Self::Holds { .. }
+            | Self::BadProgress { .. }
+            | Self::NoContract { .. }
+            | Self::Stuck { .. } => Reaction::Halt,
+        }
+    }
+
+    /// How often the same is worth trying until it is clear that it fails in the same way each time.
+    /// `None`: until whoever did not answer answers again.
+    pub fn patience(&self) -> Option<u32> {
+        match self {
+            // Rows that do not fit the table's columns: those of another version may, once or twice.
+            Self::Lake { source, .. } if source.reaction() == Reaction::Reload => Some(TRIES),
+            Self::Kafka { source, .. } if is_too_large(source) => Some(TRIES),
+            other if other.reaction() == Reaction::Halt => Some(1),
+            _ => None,
+        }
+    }
+
+    /// The same error, or one that halts when it came as often in a row as it is worth trying.
+    pub(crate) fn counted(self, retry: &mut Retry, table: &TableName) -> Self {
+        if !retry.spent(self.patience()) || self.reaction() == Reaction::Halt {
+            return self;
+        }
+        Self::Stuck { table: table.clone(), tries: retry.counted(), source: Box::new(self) }
+    }
+}
+
+/// How often is tried what may be another at the next try, and is not for the lack of an answer.
+const TRIES: u32 = 5;
+
+/// Whether the broker takes no record of that size: it takes none the next time.
+fn is_too_large(error: &stream::Error) -> bool {
+    matches!(error, stream::Error::NotDelivered { reason, .. } if reason.contains("too large"))
+}
+
+/// Says which table an error of a library is about.
+pub(crate) trait OfTable<T> {
+    /// Wraps the error.
+    fn of(self, table: &TableName) -> Result<T>;
+}
+impl<T> OfTable<T> for Result<T, lake::Error> {
+    fn of(self, table: &TableName) -> Result<T> {
+        self.map_err(|source| Error::Lake { table: table.clone(), source: Box::new(source) })
+    }
+}
+impl<T> OfTable<T> for Result<T, stream::Error> {
+    fn of(self, table: &TableName) -> Result<T> {
+        self.map_err(|source| Error::Kafka { table: table.clone(), source: Box::new(source) })
+    }
+}
+impl<T> OfTable<T> for Result<T, stream::registry::Error> {
+    fn of(self, table: &TableName) -> Result<T> {
+        self.map_err(|source| Error::Registry { table: table.clone(), source: Box::new(source) })
+    }
+}
+impl<T> OfTable<T> for Result<T, arrow::error::ArrowError> {
+    fn of(self, table: &TableName) -> Result<T> {
+        self.map_err(|source| Error::Rows { table: table.clone(), source })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use rstest::rstest;
+
+    use super::*;
+
+    fn name() -> TableName {
+        "gold.t".parse().expect("a name")
+    }
+    fn kafka(source: stream::Error) -> Error {
+        Error::Kafka { table: name(), source: Box::new(source) }
+    }
+
+    #[rstest]
+    #[case::ahead(
+        Error::Ahead { table: name(), destination: topic(), published: 6, newest: 5 },
+        "topic `gold.t.v1` has version 6 of `gold.t`, whose newest is 5: an older lake was restored; rebuild the topic under another name"
+    )]
+    #[case::of_another(
+        Error::OfAnother { table: name(), destination: topic(), published: "a".to_owned(), id: "b".to_owned() },
+        "topic `gold.t.v1` was published from another `gold.t` (id `a`, this one is `b`): the table was recreated; publish it on a topic of another name"
+    )]
+    #[case::holds(
+        Error::Holds { table: name(), destination: topic(), holds: "3 keys".to_owned() },
+        "topic `gold.t.v1` holds 3 keys, not those of `gold.t`: run `plan` to see what becomes of them, then `apply`, or publish on a topic of another name"
+    )]
+    fn a_halt_says_what_is_there_and_what_to_do(#[case] error: Error, #[case] text: &str) {
+        assert_eq!((error.to_string().as_str(), error.reaction()), (text, Reaction::Halt));
+    }
+    fn topic() -> Destination {
+        Destination { kind: "topic", name: "gold.t.v1".to_owned() }
+    }
+
+    #[test]
+    fn a_record_that_the_broker_never_takes_halts_after_a_few_tries() {
+        let reason = "Broker: Message size too large".to_owned();
+        let large = || {
+            kafka(stream::Error::NotDelivered {
+                failed: 1,
+                topic: "gold.t.v1".to_owned(),
+                reason: reason.clone(),
+            })
+        };
+        let mut retry = Retry::new(Duration::from_millis(1));
+        let tried: Vec<Reaction> =
+            (0..TRIES).map(|_| large().counted(&mut retry, &name()).reaction()).collect();
+        assert_eq!(tried.iter().filter(|reaction| **reaction == Reaction::Halt).count(), 1);
+        assert_eq!(tried.last(), Some(&Reaction::Halt));
+    }
+
+    #[test]
+    fn a_broker_that_does_not_answer_is_waited_for() {
+        let away = || kafka(stream::Error::Indefinite { action: "a call", reason: "no answer".to_owned() });
+        let mut retry = Retry::new(Duration::from_millis(1));
+        assert!((0..1000).all(|_| away().counted(&mut retry, &name()).reaction() != Reaction::Halt));
+    }
+}

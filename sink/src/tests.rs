@@ -1,0 +1,8 @@
+//! The publisher over lakes in memory, with a gold table made by hand.
+
+pub(crate) mod contract;
+mod following;
+pub(crate) mod memory;
+mod publishing;
+pub(crate) mod unsteady;
+pub(crate) mod world;
