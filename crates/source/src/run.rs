@@ -147,8 +147,13 @@ impl Run<'_> {
             self.state(State::Idle);
         }
         *said = held_back;
-        // Woken by a stop, too: a reader that comes to its own end looks at it.
-        self.stop.run_until_cancelled(tokio::time::sleep_until(until)).await;
+        let pause = tokio::time::sleep_until(until);
+        match self.on_stop {
+            // Whoever waits for this attempt drops it: one that went on would ask, and wait, without end.
+            OnStop::Drop => pause.await,
+            // A reader that comes to its own end looks at the stop.
+            OnStop::Finish(_) => drop(self.stop.run_until_cancelled(pause).await),
+        }
     }
 }
 

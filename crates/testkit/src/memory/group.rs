@@ -47,7 +47,9 @@ impl Group {
     /// Shares what there is: everyone keeps what it has, as far as that is its share.
     pub fn share(&mut self, there: &BTreeSet<Place>) {
         let wanted = |member: &Member, place: &Place| member.topics.contains(&place.0);
-        let mut free: BTreeSet<Place> = there.clone();
+        let is_read = |place: &&Place| self.members.values().any(|member| wanted(member, place));
+        let there: BTreeSet<Place> = there.iter().filter(is_read).cloned().collect();
+        let mut free = there.clone();
         let count = self.members.len().max(1);
         let (least, more) = (there.len() / count, there.len() % count);
         let mut keep: BTreeMap<u64, BTreeSet<Place>> = BTreeMap::new();
@@ -118,6 +120,18 @@ mod tests {
             let sizes: Vec<usize> = group.members.values().map(|member| member.owned.len()).collect();
             assert!(sizes.iter().max() <= sizes.iter().min().map(|least| least + 1).as_ref(), "{sizes:?}");
         }
+    }
+
+    #[test]
+    fn what_nobody_reads_counts_for_no_share() {
+        let topic: TopicName = "t".parse().expect("valid");
+        let mut all = places(2);
+        all.extend((0..10).map(|partition| ("other".parse().expect("valid"), partition)));
+        let mut group = Group::default();
+        group.join(1, std::slice::from_ref(&topic));
+        group.join(2, std::slice::from_ref(&topic));
+        group.share(&all);
+        assert!(group.members.values().all(|member| member.owned.len() == 1));
     }
 
     #[test]
