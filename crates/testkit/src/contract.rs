@@ -10,7 +10,8 @@ use std::time::Duration;
 use futures::future::{BoxFuture, FutureExt as _};
 use model::{Offset, TopicName};
 use stream::{
-    Admin, Cause, Consumer, Error, Event, Kafka, Limits, Outgoing, Producer, Records, Start, TopicSpec,
+    Admin, Cause, Consumer, Error, Event, Kafka, KafkaSettings, Limits, Outgoing, Producer, Records, Start,
+    TopicSpec,
 };
 
 /// Nothing in a contract takes this long unless it hangs.
@@ -46,7 +47,23 @@ pub const ALL: &[Contract] = &[
     ("the_latest_value_of_a_key_and_the_last_record_are_found", |b| latest_and_tail(b).boxed()),
 ];
 
+/// Holds a cluster to every contract but these.
+pub async fn hold(bench: &Bench, leave_out: &[&str]) {
+    let is_known = |name: &&str| ALL.iter().any(|(known, _)| known == name);
+    assert!(leave_out.iter().all(is_known), "a contract that there is none of");
+    for (name, contract) in ALL.iter().filter(|(name, _)| !leave_out.contains(name)) {
+        println!("{name}");
+        contract(bench).await;
+    }
+}
+
 impl Bench {
+    /// The brokers at this address, `host:port`, which can do transactions.
+    pub fn at(bootstrap: &str, prefix: String) -> Self {
+        let settings =
+            KafkaSettings { bootstrap: bootstrap.to_owned(), transactions: true, ..KafkaSettings::default() };
+        Self { kafka: Kafka::new(settings), prefix }
+    }
     fn name(&self, name: &str) -> String {
         format!("{}-{name}", self.prefix)
     }
@@ -472,19 +489,9 @@ async fn latest_and_tail(bench: &Bench) {
 #[cfg(test)]
 mod tests {
     use runtime::WallClock;
-    use stream::KafkaSettings;
 
     use super::*;
     use crate::memory::Memory;
-
-    /// Runs every contract; says which of them a cluster does not keep.
-    async fn hold(bench: &Bench, leave_out: &[&str]) {
-        assert!(leave_out.iter().all(|name| ALL.iter().any(|(known, _)| known == name)));
-        for (name, contract) in ALL.iter().filter(|(name, _)| !leave_out.contains(name)) {
-            println!("{name}");
-            contract(bench).await;
-        }
-    }
 
     #[tokio::test]
     async fn the_model_keeps_every_contract() {
@@ -497,12 +504,7 @@ mod tests {
     async fn the_embedded_broker_keeps_all_but_one() {
         let dir = tempfile::tempdir().expect("a folder");
         let host = soon(embedded::Host::join(dir.path())).await.expect("hosted");
-        let settings = KafkaSettings {
-            bootstrap: host.bootstrap.clone(),
-            transactions: true,
-            ..KafkaSettings::default()
-        };
-        let bench = Bench { kafka: Kafka::new(settings), prefix: "contract".to_owned() };
+        let bench = Bench::at(&host.bootstrap, "contract".to_owned());
         hold(&bench, &["a_topic_grows_and_keeps_its_id"]).await;
     }
 }

@@ -9,7 +9,7 @@
 //! | `compose`, `postgres` | what they start themselves |
 //! | `secure` | a stack with TLS and passwords (`e2e/secure`) |
 //! | `interop` | servers of its own, Trino among them; Spark and Python (`cargo xtask interop`) |
-//! | `real` | real services: their faults, and readers from outside |
+//! | `contract`, `real` | real services: what the tests' model of a cluster has in common with them; their faults, and readers from outside |
 //!
 //! The simulator's summary is the oracle: what the tables must hold in the end is computed by the
 //! source, never by the code under test.
@@ -18,6 +18,7 @@ mod bad_input;
 mod catch;
 mod change;
 mod compose;
+mod contract;
 mod crash;
 mod database;
 mod debezium;
