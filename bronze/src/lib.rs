@@ -2,7 +2,7 @@
 //!
 //! | module | subject |
 //! | --- | --- |
-//! | [`settings`], [`error`] | what an operator may change; what stops a table |
+//! | [`error`] | what stops a table |
 //! | [`decode`] | payloads of one schema to columns of the table, by [`avro`] |
 //! | [`conform`] | columns to the table's types, exactly or not at all |
 //! | [`evolve`] | what a new version of a schema means for the table |
