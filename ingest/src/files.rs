@@ -48,7 +48,7 @@ use source::{About, Connector, Context, Opened, Publisher};
 use tokio::time::Instant;
 
 use crate::{Error, Settings};
-use cursor::Cursors;
+use cursor::FileCursors;
 use folder::{Aside, Folder};
 use form::Form;
 use lines::Written;
@@ -126,7 +126,7 @@ impl Connector for Files {
         let (id, name) = (format!("files.{topic}"), topic.clone());
         let failed = move |source| Error::Stream { topic: name.clone(), source }.into();
         let (publisher, records) = Publisher::open(&self.context, &id, failed).await?;
-        let cursors = Cursors::parse(&topic, &form.id, records)?;
+        let cursors = FileCursors::parse(&topic, &form.id, records)?;
         let reader = Box::new(FolderReader::new(self, folder, Arc::new(form), cursors));
         Ok(Opened { publisher, reader })
     }

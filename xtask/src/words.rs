@@ -28,7 +28,6 @@ const NOT_PRODUCT: &[&str] = &["benchmarks", "cases", "e2e", "fuzz", "testkit", 
 const PENDING: &[(&str, &[&str])] = &[
     ("Batch", &["bronze", "ops", "silver", "silver", "source", "stream"]),
     ("Change", &["cdc-sim", "cdc-sim", "ingest", "query", "sink"]),
-    ("Cursor", &["avro", "ingest"]),
     ("Error", &["stream"]),
     ("Event", &["ingest", "stream"]),
     ("Expectation", &["ops", "query"]),

@@ -71,20 +71,20 @@ impl Fault {
 }
 
 /// What is left of a payload.
-struct Cursor<'a> {
-    rest: &'a [u8],
+struct Rest<'a> {
+    bytes: &'a [u8],
     /// How many more items that take no bytes it may claim to hold.
     empty_items: u64,
 }
-impl<'a> Cursor<'a> {
+impl<'a> Rest<'a> {
     fn byte(&mut self) -> Result<u8, Fault> {
-        let (&first, rest) = self.rest.split_first().ok_or(Fault::Truncated)?;
-        self.rest = rest;
+        let (&first, rest) = self.bytes.split_first().ok_or(Fault::Truncated)?;
+        self.bytes = rest;
         Ok(first)
     }
     fn take(&mut self, n: usize) -> Result<&'a [u8], Fault> {
-        let (taken, rest) = self.rest.split_at_checked(n).ok_or(Fault::Truncated)?;
-        self.rest = rest;
+        let (taken, rest) = self.bytes.split_at_checked(n).ok_or(Fault::Truncated)?;
+        self.bytes = rest;
         Ok(taken)
     }
     /// The raw varint, before zigzag.

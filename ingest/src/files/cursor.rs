@@ -30,7 +30,7 @@ pub(crate) struct Published {
 
 /// How far a file is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Cursor {
+pub(crate) struct FileCursor {
     /// Version of this format.
     version: u32,
     /// Id of the topic that the lines went to.
@@ -61,7 +61,7 @@ pub(crate) struct Cursor {
 }
 /// Contents of one file that are remembered, and files of the disk.
 const REMEMBERED: usize = 16;
-impl Cursor {
+impl FileCursor {
     /// A file of which nothing is published.
     pub fn new(topic: &TopicId, identity: String, name: &str, inode: (u64, u64), aim: Mark) -> Self {
         Self {
@@ -105,17 +105,17 @@ struct Old {
     done: bool,
 }
 
-/// Cursors of one feed by identity.
+/// FileCursors of one feed by identity.
 #[derive(Debug, Default)]
-pub(crate) struct Cursors {
-    by_identity: BTreeMap<String, Cursor>,
+pub(crate) struct FileCursors {
+    by_identity: BTreeMap<String, FileCursor>,
     /// Identities by contents that are published, or being published.
     by_content: BTreeMap<Mark, String>,
-    /// Cursors of version 1 that were found: to be written anew.
+    /// FileCursors of version 1 that were found: to be written anew.
     pub outdated: Vec<Vec<u8>>,
 }
 
-impl Cursors {
+impl FileCursors {
     /// Those of `topic` among all records of the cursors topic.
     pub fn parse(
         topic: &TopicName,
@@ -141,7 +141,7 @@ impl Cursors {
                     }
                 }
                 Some(version) if version == u64::from(VERSION) => {
-                    let cursor: Cursor =
+                    let cursor: FileCursor =
                         serde_json::from_value(json).map_err(|error| bad(error.to_string()))?;
                     if cursor.topic_id == id.as_str() {
                         cursors.set(cursor);
@@ -157,35 +157,35 @@ impl Cursors {
         Ok(cursors)
     }
     /// The cursor is on the topic.
-    pub fn set(&mut self, cursor: Cursor) {
+    pub fn set(&mut self, cursor: FileCursor) {
         let contents = cursor.published.iter().map(|published| &published.whole);
         for content in contents.chain((cursor.aim.bytes > 0).then_some(&cursor.aim)) {
             self.by_content.insert(content.clone(), cursor.identity.clone());
         }
         self.by_identity.insert(cursor.identity.clone(), cursor);
     }
-    /// Cursors of files that had this path.
-    pub fn named<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Cursor> {
+    /// FileCursors of files that had this path.
+    pub fn named<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a FileCursor> {
         self.by_identity.values().filter(move |cursor| cursor.name == name)
     }
-    pub fn all(&self) -> impl Iterator<Item = &Cursor> {
+    pub fn all(&self) -> impl Iterator<Item = &FileCursor> {
         self.by_identity.values()
     }
-    pub fn get(&self, identity: &str) -> Option<&Cursor> {
+    pub fn get(&self, identity: &str) -> Option<&FileCursor> {
         self.by_identity.get(identity)
     }
     /// The file that has, or had, this content.
-    pub fn of_content(&self, content: &Mark) -> Option<&Cursor> {
+    pub fn of_content(&self, content: &Mark) -> Option<&FileCursor> {
         self.by_content.get(content).and_then(|identity| self.by_identity.get(identity))
     }
 }
 
 /// A cursor of version 1 as one of this version. The topic is taken for the one that it was of: only a
 /// topic that was made again before this program first ran here would tell otherwise.
-fn adopted(topic: &TopicId, identity: &str, old: Old) -> Cursor {
+fn adopted(topic: &TopicId, identity: &str, old: Old) -> FileCursor {
     let (name, digest) = identity.rsplit_once('@').unwrap_or((identity, ""));
     let aim = Mark { bytes: 0, digest: String::new() };
-    let mut cursor = Cursor::new(topic, identity.to_owned(), name, (0, 0), aim);
+    let mut cursor = FileCursor::new(topic, identity.to_owned(), name, (0, 0), aim);
     cursor.old_digest = Some(digest.to_owned());
     cursor.end.line = old.line;
     (cursor.records, cursor.bad_lines, cursor.done) = (old.records, old.bad_lines, old.done);
@@ -193,12 +193,12 @@ fn adopted(topic: &TopicId, identity: &str, old: Old) -> Cursor {
 }
 
 /// Key of a file's cursor.
-pub(crate) fn key(topic: &TopicName, cursor: &Cursor) -> String {
+pub(crate) fn key(topic: &TopicName, cursor: &FileCursor) -> String {
     format!("files/{topic}/{}/{}", cursor.topic_id, cursor.identity)
 }
 
 /// The cursor as its record's value.
-pub(crate) fn value(cursor: &Cursor) -> Vec<u8> {
+pub(crate) fn value(cursor: &FileCursor) -> Vec<u8> {
     serde_json::to_vec(cursor).expect("numbers, texts and flags are JSON")
 }
 
@@ -213,21 +213,21 @@ mod tests {
     fn id(text: &str) -> TopicId {
         text.parse().expect("an id")
     }
-    fn cursor() -> Cursor {
+    fn cursor() -> FileCursor {
         let aim = Mark { bytes: 9, digest: "d9".to_owned() };
-        let mut cursor = Cursor::new(&id("one"), "a.csv@1".to_owned(), "a.csv", (1, 2), aim.clone());
+        let mut cursor = FileCursor::new(&id("one"), "a.csv@1".to_owned(), "a.csv", (1, 2), aim.clone());
         cursor.end = Place { mark: aim, line: 7, next: 8, within: Within::Start };
         cursor.finish(None);
         cursor
     }
-    fn record(cursor: &Cursor) -> (Vec<u8>, Vec<u8>) {
+    fn record(cursor: &FileCursor) -> (Vec<u8>, Vec<u8>) {
         (key(&topic(), cursor).into_bytes(), value(cursor))
     }
 
     #[test]
     fn a_cursor_comes_back_as_it_was_written() {
         let cursors =
-            Cursors::parse(&topic(), &id("one"), BTreeMap::from([record(&cursor())])).expect("a cursor");
+            FileCursors::parse(&topic(), &id("one"), BTreeMap::from([record(&cursor())])).expect("a cursor");
         assert_eq!(cursors.get("a.csv@1"), Some(&cursor()));
         assert_eq!(cursors.of_content(&cursor().aim), Some(&cursor()));
     }
@@ -235,10 +235,10 @@ mod tests {
     #[test]
     fn a_topic_that_was_made_again_and_one_of_another_name_have_none() {
         let records = BTreeMap::from([record(&cursor())]);
-        let again = Cursors::parse(&topic(), &id("two"), records.clone()).expect("none of ours");
+        let again = FileCursors::parse(&topic(), &id("two"), records.clone()).expect("none of ours");
         assert_eq!(again.all().count(), 0);
         let other = "shop.other".parse().expect("a topic name");
-        assert_eq!(Cursors::parse(&other, &id("one"), records).expect("none of ours").all().count(), 0);
+        assert_eq!(FileCursors::parse(&other, &id("one"), records).expect("none of ours").all().count(), 0);
     }
 
     #[test]
@@ -248,7 +248,7 @@ mod tests {
             "done":true,"published":[{"whole":{"bytes":9,"digest":"d9"},"end":{"bytes":9,"digest":"d9","line":7,"next":8}}]}"#;
         let records = BTreeMap::from([(key(&topic(), &cursor()).into_bytes(), golden.to_vec())]);
         assert_eq!(
-            Cursors::parse(&topic(), &id("one"), records).expect("a cursor").get("a.csv@1"),
+            FileCursors::parse(&topic(), &id("one"), records).expect("a cursor").get("a.csv@1"),
             Some(&cursor())
         );
     }
@@ -269,7 +269,8 @@ mod tests {
     fn the_format_of_version_1_is_read_and_to_be_written_anew() {
         let golden = br#"{"version":1,"line":7,"records":5,"bad_lines":1,"done":false}"#;
         let key = b"files/shop.orders/below/x.csv@d9".to_vec();
-        let cursors = Cursors::parse(&topic(), &id("one"), BTreeMap::from([(key.clone(), golden.to_vec())]));
+        let cursors =
+            FileCursors::parse(&topic(), &id("one"), BTreeMap::from([(key.clone(), golden.to_vec())]));
         let cursors = cursors.expect("a cursor");
         let cursor = cursors.named("below/x.csv").next().expect("the file's");
         assert_eq!((cursor.end.line, cursor.records, cursor.done), (7, 5, false));
@@ -280,6 +281,6 @@ mod tests {
     fn a_cursor_of_a_later_version_is_not_guessed_at() {
         let value = br#"{"version":3,"line":7,"records":5,"bad_lines":1,"done":false}"#;
         let records = BTreeMap::from([(b"files/shop.orders/x".to_vec(), value.to_vec())]);
-        assert!(Cursors::parse(&topic(), &id("one"), records).is_err());
+        assert!(FileCursors::parse(&topic(), &id("one"), records).is_err());
     }
 }

@@ -10,7 +10,7 @@ use source::{Batch, CursorRecord, DeadLetter, Outbox, Sent};
 use stream::Outgoing;
 
 use super::content;
-use super::cursor::{self, Cursor};
+use super::cursor::{self, FileCursor};
 use super::folder::Found;
 use super::form::Form;
 use super::lines::{Line, Lines, Place, Written};
@@ -27,7 +27,7 @@ pub(super) struct OpenFile {
     lines: Lines<Box<dyn Read + Send>>,
     /// Lines up to this number are published. Of a cursor of version 1 only the line is known.
     skipped: u64,
-    pub cursor: Cursor,
+    pub cursor: FileCursor,
     /// Of the file, in this attempt.
     pub sent: Sent,
     /// The transaction's, once its lines are to be sent; ends with its commit.
@@ -36,7 +36,7 @@ pub(super) struct OpenFile {
 
 impl OpenFile {
     /// Opens a file where its cursor is.
-    pub async fn open(file: Found, written: Written, gzip: bool, cursor: Cursor) -> Result<Self, Error> {
+    pub async fn open(file: Found, written: Written, gzip: bool, cursor: FileCursor) -> Result<Self, Error> {
         let skipped = if cursor.old_digest.is_some() { cursor.end.line } else { 0 };
         let (path, size, at) = (file.path.clone(), file.state.size, cursor.end.clone());
         let opened = runtime::cpu::run(move || {
@@ -111,7 +111,7 @@ impl OpenFile {
 }
 
 /// A cursor as its record.
-pub(super) fn record(topic: &TopicName, cursor: &Cursor) -> CursorRecord {
+pub(super) fn record(topic: &TopicName, cursor: &FileCursor) -> CursorRecord {
     CursorRecord { key: cursor::key(topic, cursor).into_bytes(), value: Some(cursor::value(cursor)) }
 }
 

@@ -13,7 +13,7 @@ use source::{CursorRecord, Reader, Sent, Step, Wait};
 use tokio::time::Instant;
 
 use super::content::Content;
-use super::cursor::{Cursor, Cursors};
+use super::cursor::{FileCursor, FileCursors};
 use super::folder::{self, Folder};
 use super::form::Form;
 use super::publish::{OpenFile, record};
@@ -27,7 +27,7 @@ pub(super) struct FolderReader<'a> {
     folder: Folder,
     form: Arc<Form>,
     /// As they are on the cursors topic.
-    cursors: Cursors,
+    cursors: FileCursors,
     /// Files that need no other look, as they were.
     finished: BTreeMap<String, folder::State>,
     /// Contents of those that do.
@@ -35,12 +35,12 @@ pub(super) struct FolderReader<'a> {
     asked: Instant,
     round: Option<Round>,
     open: Option<OpenFile>,
-    /// Cursors that the loop was given to commit.
-    given: Vec<Cursor>,
+    /// FileCursors that the loop was given to commit.
+    given: Vec<FileCursor>,
 }
 
 impl<'a> FolderReader<'a> {
-    pub fn new(files: &'a mut Files, folder: Folder, form: Arc<Form>, cursors: Cursors) -> Self {
+    pub fn new(files: &'a mut Files, folder: Folder, form: Arc<Form>, cursors: FileCursors) -> Self {
         Self {
             files,
             folder,
@@ -88,7 +88,7 @@ impl<'a> FolderReader<'a> {
         }
     }
 
-    /// Cursors that only have the topic's name get its id, while it is the topic that they are of.
+    /// FileCursors that only have the topic's name get its id, while it is the topic that they are of.
     fn written_anew(&mut self) -> Option<Vec<CursorRecord>> {
         let outdated = std::mem::take(&mut self.cursors.outdated);
         if outdated.is_empty() {
@@ -101,7 +101,7 @@ impl<'a> FolderReader<'a> {
         Some(records)
     }
 
-    fn commit(&mut self, cursors: Vec<Cursor>) -> Step {
+    fn commit(&mut self, cursors: Vec<FileCursor>) -> Step {
         let topic = &self.form.topic.name;
         let records = cursors.iter().map(|cursor| record(topic, cursor)).collect();
         self.given = cursors;

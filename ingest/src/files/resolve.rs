@@ -18,7 +18,7 @@ use model::TopicId;
 use sha2::{Digest as _, Sha256};
 
 use super::content::Content;
-use super::cursor::{Cursor, Cursors, Published};
+use super::cursor::{FileCursor, FileCursors, Published};
 use super::folder::Found;
 use super::lines::{Place, Within};
 
@@ -28,9 +28,9 @@ pub(crate) enum Step {
     /// Nothing: it is published.
     Nothing,
     /// Its content is published, which is to be remembered of this path too.
-    Remember(Box<Cursor>),
+    Remember(Box<FileCursor>),
     /// It is to be published from its cursor on.
-    Publish(Box<Cursor>, Why),
+    Publish(Box<FileCursor>, Why),
 }
 
 /// Why a file is published.
@@ -55,13 +55,13 @@ impl Why {
 }
 
 /// The cursors that a file may go on from.
-fn related<'a>(cursors: &'a Cursors, identity: FileIdentity, file: &'a Found) -> Vec<&'a Cursor> {
-    let mut mine: Vec<&Cursor> = cursors.named(&file.name).collect();
+fn related<'a>(cursors: &'a FileCursors, identity: FileIdentity, file: &'a Found) -> Vec<&'a FileCursor> {
+    let mut mine: Vec<&FileCursor> = cursors.named(&file.name).collect();
     mine.sort_by_key(|cursor| cursor.round);
     match identity {
         FileIdentity::Path => mine.split_off(mine.len().saturating_sub(1)),
         FileIdentity::Content => {
-            let renamed = |cursor: &&Cursor| {
+            let renamed = |cursor: &&FileCursor| {
                 cursor.inodes.contains(&file.state.inode)
                     && cursor.name != file.name
                     && cursor.end.mark.bytes > 0
@@ -73,7 +73,7 @@ fn related<'a>(cursors: &'a Cursors, identity: FileIdentity, file: &'a Found) ->
 }
 
 /// Lengths of the file's beginnings whose digests [`resolve`] asks for.
-pub(crate) fn lengths(cursors: &Cursors, identity: FileIdentity, file: &Found) -> BTreeSet<u64> {
+pub(crate) fn lengths(cursors: &FileCursors, identity: FileIdentity, file: &Found) -> BTreeSet<u64> {
     let places = related(cursors, identity, file).into_iter().flat_map(|cursor| {
         let published = cursor.published.iter().flat_map(|published| {
             let open = published.before_open.as_ref().map_or(0, |open| open.mark.bytes);
@@ -88,7 +88,7 @@ pub(crate) fn lengths(cursors: &Cursors, identity: FileIdentity, file: &Found) -
 
 /// What is to be done with a file.
 pub(crate) fn resolve(
-    cursors: &Cursors,
+    cursors: &FileCursors,
     identity: FileIdentity,
     topic: &TopicId,
     file: &Found,
@@ -99,8 +99,9 @@ pub(crate) fn resolve(
         return Step::Nothing;
     }
     let related = related(cursors, identity, file);
-    let published =
-        |cursor: &Cursor| cursor.published.iter().rev().find(|published| published.whole == *whole).cloned();
+    let published = |cursor: &FileCursor| {
+        cursor.published.iter().rev().find(|published| published.whole == *whole).cloned()
+    };
     let mine = || related.iter().filter(|cursor| cursor.name == file.name);
     let is_mine = match identity {
         FileIdentity::Content => mine().any(|cursor| published(cursor).is_some()),
@@ -120,7 +121,7 @@ pub(crate) fn resolve(
             _ => Step::Nothing,
         };
     }
-    let old = |cursor: &&&Cursor| cursor.old_digest.as_deref() == Some(&whole.digest);
+    let old = |cursor: &&&FileCursor| cursor.old_digest.as_deref() == Some(&whole.digest);
     if let Some(old) = mine().find(old) {
         return adopt(cursors, old, file, content);
     }
@@ -145,10 +146,11 @@ pub(crate) fn resolve(
             return new.remember(Published { whole: whole.clone(), end, before_open: None });
         }
     }
-    let is_prefix = |cursor: &&&Cursor| cursor.old_digest.is_none() && content.begins_with(&cursor.end.mark);
+    let is_prefix =
+        |cursor: &&&FileCursor| cursor.old_digest.is_none() && content.begins_with(&cursor.end.mark);
     // One that a later file of the same path came after was given up.
     let newest = mine().map(|cursor| cursor.round).max();
-    let unfinished = |cursor: &&&Cursor| {
+    let unfinished = |cursor: &&&FileCursor| {
         let is_newest = cursor.name == file.name && Some(cursor.round) == newest;
         !cursor.done && is_newest && content.begins_with(&cursor.aim)
     };
@@ -190,7 +192,7 @@ pub(crate) fn resolve(
     new.begin(Place::start(), why)
 }
 
-fn go_on(cursors: &Cursors, cursor: &Cursor, file: &Found, content: &Content, why: Why) -> Step {
+fn go_on(cursors: &FileCursors, cursor: &FileCursor, file: &Found, content: &Content, why: Why) -> Step {
     let mut cursor = cursor.clone();
     // Of the files of its path it is the newest.
     let others = cursors.named(&file.name).filter(|other| other.identity != cursor.identity);
@@ -202,7 +204,7 @@ fn go_on(cursors: &Cursors, cursor: &Cursor, file: &Found, content: &Content, wh
 }
 
 /// A file that version 1 began or finished.
-fn adopt(cursors: &Cursors, old: &Cursor, file: &Found, content: &Content) -> Step {
+fn adopt(cursors: &FileCursors, old: &FileCursor, file: &Found, content: &Content) -> Step {
     if !old.done {
         return go_on(cursors, old, file, content, Why::Unfinished);
     }
@@ -221,20 +223,20 @@ fn adopt(cursors: &Cursors, old: &Cursor, file: &Found, content: &Content) -> St
 
 /// Names what is published anew.
 struct Naming<'a> {
-    cursors: &'a Cursors,
+    cursors: &'a FileCursors,
     topic: &'a TopicId,
     file: &'a Found,
     content: &'a Content,
 }
 impl Naming<'_> {
-    fn cursor(&self) -> Cursor {
+    fn cursor(&self) -> FileCursor {
         let Self { cursors, topic, file, content } = self;
         // Of the topic too: a table that outlives its topic must not take the lines for repeats.
         let digest = Sha256::digest(format!("{topic}/{}", content.whole.digest));
         let identity = format!("{}@{}", file.name, hex::encode(&digest[..16]));
         let rounds = cursors.named(&file.name).map(|cursor| cursor.round).max();
         let mut cursor =
-            Cursor::new(topic, identity.clone(), &file.name, file.state.inode, content.whole.clone());
+            FileCursor::new(topic, identity.clone(), &file.name, file.state.inode, content.whole.clone());
         cursor.round = rounds.map_or(1, |round| round + 1);
         if cursor.round > 1 {
             cursor.identity = format!("{identity}~{}", cursor.round);

@@ -24,7 +24,7 @@ pub struct Incarnation {
 
 /// How far a source is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Cursor {
+pub struct DatabaseCursor {
     /// Version of this format.
     version: u32,
     /// The database that was read.
@@ -39,7 +39,7 @@ pub struct Cursor {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub topics: BTreeMap<String, String>,
 }
-impl Cursor {
+impl DatabaseCursor {
     /// At the start of an incarnation: nothing is on the topics.
     pub fn begin(incarnation: Incarnation, epoch: i64) -> Self {
         Self {
@@ -100,17 +100,17 @@ mod tests {
     #[test]
     fn a_cursor_comes_back_as_it_was_written() {
         let incarnation = Incarnation { system: "7".to_owned(), timeline: 1, database: "shop".to_owned() };
-        let mut cursor = Cursor::begin(incarnation, 2);
+        let mut cursor = DatabaseCursor::begin(incarnation, 2);
         cursor.lsn = 77;
         cursor.tables.insert("public.orders".to_owned());
-        assert_eq!(Cursor::find("shop", &records(&cursor.value())).expect("read"), Some(cursor));
-        assert_eq!(Cursor::find("other", &records(b"{}")).expect("not ours"), None);
+        assert_eq!(DatabaseCursor::find("shop", &records(&cursor.value())).expect("read"), Some(cursor));
+        assert_eq!(DatabaseCursor::find("other", &records(b"{}")).expect("not ours"), None);
     }
 
     #[test]
     fn a_table_whose_topic_was_made_again_is_to_be_read_again() {
         let incarnation = Incarnation { system: "7".to_owned(), timeline: 1, database: "shop".to_owned() };
-        let mut cursor = Cursor::begin(incarnation, 1);
+        let mut cursor = DatabaseCursor::begin(incarnation, 1);
         cursor.tables = ["public.a".to_owned(), "public.b".to_owned()].into();
         let topics = |b: &str| {
             let id = |text: &str| text.parse::<TopicId>().expect("an id");
@@ -120,15 +120,15 @@ mod tests {
         assert_eq!(cursor.hold_against(&topics("2")), [""; 0]);
         assert_eq!(cursor.hold_against(&topics("3")), ["public.b"]);
         assert_eq!(cursor.tables.iter().collect::<Vec<_>>(), ["public.a"]);
-        assert_eq!(Cursor::find("shop", &records(&cursor.value())).expect("read"), Some(cursor));
+        assert_eq!(DatabaseCursor::find("shop", &records(&cursor.value())).expect("read"), Some(cursor));
     }
 
     #[test]
     fn key_and_bytes_of_version_1_stay_as_they_are() {
         let incarnation = Incarnation { system: "7".to_owned(), timeline: 1, database: "shop".to_owned() };
-        let mut cursor = Cursor::begin(incarnation, 2);
+        let mut cursor = DatabaseCursor::begin(incarnation, 2);
         (cursor.lsn, cursor.tables) = (77, ["public.orders".to_owned()].into());
-        let written = |cursor: &Cursor| String::from_utf8(cursor.value()).expect("JSON");
+        let written = |cursor: &DatabaseCursor| String::from_utf8(cursor.value()).expect("JSON");
         let golden = r#"{"version":1,"incarnation":{"system":"7","timeline":1,"database":"shop"},"epoch":2,"lsn":77,"tables":["public.orders"]}"#;
         assert_eq!(key("shop"), "postgres/shop");
         assert_eq!(written(&cursor), golden);
@@ -140,9 +140,9 @@ mod tests {
     #[test]
     fn the_format_of_version_1_is_read_and_a_later_one_is_not_guessed_at() {
         let golden = r#"{"version":1,"incarnation":{"system":"7","timeline":1,"database":"shop"},"epoch":1,"lsn":9,"tables":["public.orders"]}"#;
-        let read = Cursor::find("shop", &records(golden.as_bytes())).expect("read").expect("there");
+        let read = DatabaseCursor::find("shop", &records(golden.as_bytes())).expect("read").expect("there");
         assert_eq!((read.lsn, read.epoch), (9, 1));
         let later = golden.replace("\"version\":1", "\"version\":2");
-        assert!(Cursor::find("shop", &records(later.as_bytes())).is_err());
+        assert!(DatabaseCursor::find("shop", &records(later.as_bytes())).is_err());
     }
 }

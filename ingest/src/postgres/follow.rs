@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::Postgres;
 use super::changes::{Changes, Transaction};
-use super::cursor::{self, Cursor};
+use super::cursor::{self, DatabaseCursor};
 use super::encode::Event;
 use super::pgoutput::{self, Message};
 use super::preflight;
@@ -41,11 +41,11 @@ pub struct Follower<'a> {
     session: Session,
     tables: Tables,
     /// How far the database is read.
-    cursor: Cursor,
+    cursor: DatabaseCursor,
     /// What the cursors topic says of that.
-    on_topic: Option<Cursor>,
+    on_topic: Option<DatabaseCursor>,
     /// What the loop was given to commit.
-    given: Option<Cursor>,
+    given: Option<DatabaseCursor>,
     pending: Pending,
     /// Since when the open Kafka transaction is being ended.
     ending: Option<Instant>,
@@ -114,7 +114,7 @@ impl Follower<'_> {
     }
 
     /// Ends the Kafka transaction with the cursor.
-    fn commit(&mut self, cursor: Cursor) -> Step {
+    fn commit(&mut self, cursor: DatabaseCursor) -> Step {
         let key = cursor::key(&self.postgres.feed.source).into_bytes();
         let record = CursorRecord { key, value: Some(cursor.value()) };
         self.given = Some(cursor);

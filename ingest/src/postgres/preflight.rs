@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::cursor::{Cursor, Incarnation};
+use super::cursor::{DatabaseCursor, Incarnation};
 use super::session::{Session, literal, quoted};
 use crate::Error;
 
@@ -71,7 +71,7 @@ pub async fn create_slot(session: &mut Session, source: &str, name: &str) -> Res
 }
 
 /// What stands between a cursor and going on from it: another history. Pure.
-pub fn history(cursor: &Cursor, server: &Server, slot: Option<&Slot>) -> Result<(), String> {
+pub fn history(cursor: &DatabaseCursor, server: &Server, slot: Option<&Slot>) -> Result<(), String> {
     let (was, is) = (&cursor.incarnation, &server.incarnation);
     if was.system != is.system {
         return Err(format!(
@@ -256,8 +256,8 @@ mod tests {
     fn incarnation() -> Incarnation {
         Incarnation { system: "7".to_owned(), timeline: 1, database: "shop".to_owned() }
     }
-    fn cursor(lsn: u64) -> Cursor {
-        let mut cursor = Cursor::begin(incarnation(), 1);
+    fn cursor(lsn: u64) -> DatabaseCursor {
+        let mut cursor = DatabaseCursor::begin(incarnation(), 1);
         cursor.lsn = lsn;
         cursor
     }

@@ -1,7 +1,7 @@
 //! The program: a schema flattened into nodes, and the walk over them.
 
 use super::compile::Compiler;
-use super::{Cursor, Fault, fits_i128, is_uuid};
+use super::{Fault, Rest, fits_i128, is_uuid};
 use crate::schema::BadSchema;
 
 /// Items that take no bytes (`array<null>`) may not be more than this in one payload: nothing else
@@ -63,55 +63,55 @@ impl Checker {
     /// Whether `body` (behind the frame) is exactly one datum.
     #[inline]
     pub fn check(&self, body: &[u8]) -> Result<(), Fault> {
-        let mut cursor = Cursor { rest: body, empty_items: MOST_EMPTY_ITEMS };
-        self.walk(self.root, &mut cursor)?;
-        if cursor.rest.is_empty() { Ok(()) } else { Err(Fault::Trailing) }
+        let mut rest = Rest { bytes: body, empty_items: MOST_EMPTY_ITEMS };
+        self.walk(self.root, &mut rest)?;
+        if rest.bytes.is_empty() { Ok(()) } else { Err(Fault::Trailing) }
     }
 
-    fn walk(&self, at: At, cursor: &mut Cursor<'_>) -> Result<(), Fault> {
+    fn walk(&self, at: At, rest: &mut Rest<'_>) -> Result<(), Fault> {
         match self.nodes[at as usize] {
             Node::Null => {}
             Node::Boolean => {
-                if cursor.byte()? > 1 {
+                if rest.byte()? > 1 {
                     return Err(Fault::Boolean);
                 }
             }
             Node::Int => {
-                cursor.int()?;
+                rest.int()?;
             }
             Node::Long => {
-                cursor.varint()?;
+                rest.varint()?;
             }
             Node::Fixed(size) => {
-                cursor.take(size)?;
+                rest.take(size)?;
             }
             Node::Bytes => {
-                cursor.bytes()?;
+                rest.bytes()?;
             }
-            Node::Text => text(cursor)?,
+            Node::Text => text(rest)?,
             Node::Uuid => {
-                if !is_uuid(cursor.bytes()?) {
+                if !is_uuid(rest.bytes()?) {
                     return Err(Fault::Uuid);
                 }
             }
-            Node::Decimal => decimal(cursor.bytes()?)?,
-            Node::FixedDecimal(size) => decimal(cursor.take(size)?)?,
+            Node::Decimal => decimal(rest.bytes()?)?,
+            Node::FixedDecimal(size) => decimal(rest.take(size)?)?,
             Node::Enum(symbols) => {
-                if !(0..symbols).contains(&cursor.int()?) {
+                if !(0..symbols).contains(&rest.int()?) {
                     return Err(Fault::Symbol);
                 }
             }
-            Node::Array(item) => self.blocks(item, cursor, |_| Ok(()))?,
-            Node::Map(value) => self.blocks(value, cursor, text)?,
+            Node::Array(item) => self.blocks(item, rest, |_| Ok(()))?,
+            Node::Map(value) => self.blocks(value, rest, text)?,
             Node::Record { first, len } => {
                 for &field in self.list(first, len) {
-                    self.walk(field, cursor)?;
+                    self.walk(field, rest)?;
                 }
             }
             Node::Union { first, len } => {
-                let branch = usize::try_from(cursor.long()?).map_err(|_| Fault::Branch)?;
+                let branch = usize::try_from(rest.long()?).map_err(|_| Fault::Branch)?;
                 let chosen = *self.list(first, len).get(branch).ok_or(Fault::Branch)?;
-                self.walk(chosen, cursor)?;
+                self.walk(chosen, rest)?;
             }
         }
         Ok(())
@@ -121,33 +121,33 @@ impl Checker {
     fn blocks(
         &self,
         item: At,
-        cursor: &mut Cursor<'_>,
-        key: impl Fn(&mut Cursor<'_>) -> Result<(), Fault> + Copy,
+        rest: &mut Rest<'_>,
+        key: impl Fn(&mut Rest<'_>) -> Result<(), Fault> + Copy,
     ) -> Result<(), Fault> {
         loop {
-            let count = cursor.long()?;
+            let count = rest.long()?;
             if count == 0 {
                 return Ok(());
             }
             let mut end = None;
             if count < 0 {
                 // A negative count is followed by the block's size in bytes.
-                let size = usize::try_from(cursor.long()?).map_err(|_| Fault::Length)?;
-                end = Some(cursor.rest.len().checked_sub(size).ok_or(Fault::Truncated)?);
+                let size = usize::try_from(rest.long()?).map_err(|_| Fault::Length)?;
+                end = Some(rest.bytes.len().checked_sub(size).ok_or(Fault::Truncated)?);
             }
             let count = count.unsigned_abs();
             match self.least[item as usize] {
-                0 => cursor.empty_items = cursor.empty_items.checked_sub(count).ok_or(Fault::Length)?,
-                least if cursor.rest.len().checked_div(least).is_none_or(|most| count > most as u64) => {
+                0 => rest.empty_items = rest.empty_items.checked_sub(count).ok_or(Fault::Length)?,
+                least if rest.bytes.len().checked_div(least).is_none_or(|most| count > most as u64) => {
                     return Err(Fault::Length);
                 }
                 _ => {}
             }
             for _ in 0..count {
-                key(cursor)?;
-                self.walk(item, cursor)?;
+                key(rest)?;
+                self.walk(item, rest)?;
             }
-            if end.is_some_and(|end| end != cursor.rest.len()) {
+            if end.is_some_and(|end| end != rest.bytes.len()) {
                 return Err(Fault::Length);
             }
         }
@@ -178,8 +178,8 @@ impl Checker {
     }
 }
 
-fn text(cursor: &mut Cursor<'_>) -> Result<(), Fault> {
-    std::str::from_utf8(cursor.bytes()?).map(drop).map_err(|_| Fault::Utf8)
+fn text(rest: &mut Rest<'_>) -> Result<(), Fault> {
+    std::str::from_utf8(rest.bytes()?).map(drop).map_err(|_| Fault::Utf8)
 }
 
 fn decimal(raw: &[u8]) -> Result<(), Fault> {

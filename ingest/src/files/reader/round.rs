@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::FolderReader;
 use crate::Error;
 use crate::files::content::{self, Content};
-use crate::files::cursor::Cursor;
+use crate::files::cursor::FileCursor;
 use crate::files::folder::{Aside, Found};
 use crate::files::form::Form;
 use crate::files::lines::Written;
@@ -132,8 +132,8 @@ impl FolderReader<'_> {
     }
 
     /// The cursors of the new files.
-    fn begun(&self, taken: &VecDeque<Taken>) -> Vec<Cursor> {
-        let mut begun: Vec<Cursor> = Vec::new();
+    fn begun(&self, taken: &VecDeque<Taken>) -> Vec<FileCursor> {
+        let mut begun: Vec<FileCursor> = Vec::new();
         for Taken { file, content, .. } in taken {
             if let resolve::Step::Publish(cursor, why) = self.resolve(file, content)
                 && why.is_begun()

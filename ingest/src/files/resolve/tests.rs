@@ -15,13 +15,13 @@ use catalog::{Encoding, FileFormat};
 struct World {
     identity: FileIdentity,
     topic: TopicId,
-    cursors: Cursors,
+    cursors: FileCursors,
     topics: Vec<(String, u64, Vec<u8>)>,
 }
 impl World {
     fn new(identity: FileIdentity) -> Self {
         let topic = "t".parse().expect("an id");
-        Self { identity, topic, cursors: Cursors::default(), topics: Vec::new() }
+        Self { identity, topic, cursors: FileCursors::default(), topics: Vec::new() }
     }
     fn written() -> Written {
         let (format, encoding) = (FileFormat::JsonLines, Encoding::Utf8);
@@ -177,7 +177,7 @@ fn a_file_of_version_1_is_known_by_its_digest(#[case] name: &str, #[case] done: 
     );
     let records = [(format!("files/shop.x/a@{digest}").into_bytes(), old.into_bytes())];
     let topic = "shop.x".parse().expect("a name");
-    world.cursors = Cursors::parse(&topic, &world.topic, records.into()).expect("a cursor");
+    world.cursors = FileCursors::parse(&topic, &world.topic, records.into()).expect("a cursor");
     let (step, content) = world.look(&World::found(name, 1), bytes);
     match step {
         Step::Remember(cursor) => world.cursors.set(*cursor),

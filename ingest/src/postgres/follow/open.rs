@@ -8,7 +8,7 @@ use stream::internal;
 use super::{Follower, Phase};
 use crate::Error;
 use crate::postgres::Postgres;
-use crate::postgres::cursor::Cursor;
+use crate::postgres::cursor::DatabaseCursor;
 use crate::postgres::preflight::{self, Server, Slot};
 use crate::postgres::publish::Pending;
 use crate::postgres::session::{self, Address, Session};
@@ -43,7 +43,7 @@ impl<'a> Follower<'a> {
         let topic = internal::cursors(&context.project);
         let failed = move |source| Error::Stream { topic: topic.clone(), source }.into();
         let (publisher, records) = Publisher::open(context, &format!("postgres.{source}"), failed).await?;
-        let on_topic = Cursor::find(source, &records)?;
+        let on_topic = DatabaseCursor::find(source, &records)?;
         let incarnation = server.incarnation.clone();
         let tables = Tables::new(
             source.to_owned(),
@@ -52,7 +52,7 @@ impl<'a> Follower<'a> {
             context.kafka.clone(),
             feed.tables.clone(),
         );
-        let mut cursor = on_topic.clone().unwrap_or_else(|| Cursor::begin(incarnation, 1));
+        let mut cursor = on_topic.clone().unwrap_or_else(|| DatabaseCursor::begin(incarnation, 1));
         for table in cursor.hold_against(&tables.topic_ids().await?) {
             tracing::warn!(source, table, "its topic was deleted and made again: the table is read again");
         }
@@ -83,7 +83,7 @@ impl<'a> Follower<'a> {
             return Err(Error::NewEpoch { name: feed.source.clone(), why });
         }
         let topics = std::mem::take(&mut self.cursor.topics);
-        self.cursor = Cursor::begin(server.incarnation.clone(), self.cursor.epoch + 1);
+        self.cursor = DatabaseCursor::begin(server.incarnation.clone(), self.cursor.epoch + 1);
         self.cursor.topics = topics;
         tracing::warn!(source = feed.source, why, epoch = self.cursor.epoch, "a new epoch begins, as asked");
         if slot.is_some_and(|slot| slot.wal_status == "lost") {
