@@ -199,7 +199,7 @@ async fn attempt(table: &mut Table, work: Work, cause: Option<Cause>) -> lake::R
 /// The id that the topic has now. `None`: the broker does not say. Then the records are taken for what they
 /// were when they were read, as the consumer's own watch does.
 async fn id_of(admin: Option<&Admin>, topic: &TopicName) -> Option<TopicId> {
-    let asked = tokio::time::timeout(ID_PATIENCE, admin?.describe(topic)).await;
+    let asked = runtime::time::timeout(ID_PATIENCE, admin?.describe(topic)).await;
     match asked {
         Ok(Ok(found)) => found.map(|found| found.id),
         Ok(Err(_)) | Err(_) => {

@@ -50,7 +50,7 @@ pub async fn until_drained(
         if others.is_empty() || are_in_tables(lake, &admin, project, &others).await {
             return Ok(());
         }
-        tokio::time::sleep(PAUSE).await;
+        runtime::time::sleep(PAUSE).await;
     }
 }
 

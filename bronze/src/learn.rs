@@ -257,7 +257,7 @@ async fn sample(kafka: &Kafka, topic: &Topic, mut look: impl FnMut(&Records)) ->
     let newest: BTreeMap<_, _> = ends.iter().map(|(p, (low, high))| (*p, last(*low, *high))).collect();
     for spans in [oldest, newest] {
         let read = stream::read(kafka, &topic.name, &spans, |records| look(&records));
-        let read = tokio::time::timeout(SAMPLE_PATIENCE, read).await;
+        let read = runtime::time::timeout(SAMPLE_PATIENCE, read).await;
         let late = stream::Error::TimedOut { action: "deliver a few records", waited: SAMPLE_PATIENCE };
         read.unwrap_or(Err(late)).map_err(failed)?;
     }

@@ -81,8 +81,9 @@ pub async fn run(context: Context, input: Input, stop: CancellationToken) -> Res
     // The consumer is answered from the tables' positions: better asked once they are known.
     let all_open = async { while opening.recv().await.is_some() {} };
     tokio::select! {
+        biased;
         () = stop.cancelled() => {}
-        _ = tokio::time::timeout(OPENING, all_open) => {}
+        _ = runtime::time::timeout(OPENING, all_open) => {}
     }
     let router = Router::new(shared.clone(), routes, budget.freed());
     let routed = route(&shared, router, &topics, &mut inbox, &stop).await;
@@ -159,7 +160,7 @@ impl Keeper {
         let mut retry = Retry::new(Duration::from_millis(100));
         while !stop.is_cancelled() {
             meter.state(State::Starting);
-            let began = tokio::time::Instant::now();
+            let began = runtime::time::Instant::now();
             let error = match self.open_and_run(&mut inbox, &stop, &mut assigned, &mut retry).await {
                 Ok(()) => return,
                 Err(error) => error,
@@ -193,6 +194,7 @@ impl Keeper {
             open(&context.lake, &input.kafka, &self.admin, &input.registry, project, &self.topic, create);
         let opening: BoxFuture<'_, _> = Box::pin(opening);
         let opened = tokio::select! {
+            biased;
             () = stop.cancelled() => return Ok(()),
             opened = opening => opened?,
         };
@@ -242,9 +244,10 @@ async fn stand_still(
     drop(commands.send(Command::Halt(topic.name.clone())));
     let late = async {
         stop.cancelled().await;
-        tokio::time::sleep(NOTE).await;
+        runtime::time::sleep(NOTE).await;
     };
     tokio::select! {
+        biased;
         () = note(&context.lake, "bronze", table, reason, Positions::default()) => {}
         () = late => tracing::warn!(%table, "the lake does not answer: what halted is not noted there"),
     }
@@ -277,10 +280,10 @@ async fn watch_lag(
     commands: UnboundedSender<Command>,
     stop: CancellationToken,
 ) {
-    let mut every = tokio::time::interval(Duration::from_secs(5));
-    every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+    let mut every = runtime::time::interval(Duration::from_secs(5));
     while !stop.is_cancelled() {
         tokio::select! {
+            biased;
             () = stop.cancelled() => return,
             _ = every.tick() => {}
         }

@@ -16,10 +16,10 @@ use std::time::Duration;
 
 use model::{Offset, TopicName};
 use runtime::CancellationToken;
+use runtime::time::Instant;
 use stream::{Consumer, Event, Records};
 use tokio::sync::Notify;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
-use tokio::time::Instant;
 
 use crate::budget::Share;
 use crate::shared::{Command, Message, Shared};
@@ -88,7 +88,7 @@ impl Router {
                 () = self.freed.notified(), if !(self.held.is_empty() && self.full.is_empty()) => {
                     self.release(&consumer);
                 }
-                () = tokio::time::sleep_until(patience.unwrap_or_else(Instant::now)), if patience.is_some() => {
+                () = runtime::time::sleep_until(patience.unwrap_or_else(Instant::now)), if patience.is_some() => {
                     self.hold(&consumer);
                 }
                 event = consumer.next(), if self.full.is_empty() => match event {

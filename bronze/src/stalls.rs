@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use model::{Offset, TopicName};
-use tokio::time::Instant;
+use runtime::time::Instant;
 
 /// Longer than our own transactions may stay open.
 const FIRST: Duration = Duration::from_secs(180);

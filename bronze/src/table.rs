@@ -26,7 +26,6 @@ use runtime::{CancellationToken, Meter, State};
 use stream::Records;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::JoinHandle;
-use tokio::time::MissedTickBehavior;
 
 use crate::absent;
 use crate::assemble::{Layout, Origin, column};
@@ -169,8 +168,7 @@ impl Task {
         self.begin_again();
         let every = (self.shared.context.project.commit.interval / 10)
             .clamp(std::time::Duration::from_millis(5), std::time::Duration::from_millis(100));
-        let mut tick = tokio::time::interval(every);
-        tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let mut tick = runtime::time::interval(every);
         loop {
             let has_room = self.commit.is_none() || !self.decider.is_full();
             tokio::select! {
@@ -197,7 +195,7 @@ impl Task {
     /// Lets the commit on its way end, for a while. What waits is not committed: it is read again.
     pub async fn stop(&mut self) {
         if let Some(mut commit) = self.commit.take()
-            && tokio::time::timeout(LAST_COMMIT, &mut commit).await.is_err()
+            && runtime::time::timeout(LAST_COMMIT, &mut commit).await.is_err()
         {
             // It landed or it did not: the table tells at the next start.
             commit.abort();

@@ -6,8 +6,8 @@
 use std::time::Duration;
 
 use pgwire_replication::{ReplicationClient, ReplicationConfig, TlsConfig};
+use runtime::time::{Instant, sleep};
 use runtime::{CancellationToken, cpu};
-use tokio::time::{Instant, sleep};
 
 use crate::error::Error;
 use crate::oracle::{Injected, State, Summary};
@@ -65,6 +65,7 @@ async fn apply(
             }
             while !stop.is_cancelled() && !is_due(pace, begun, applied - before) {
                 tokio::select! {
+                    biased;
                     () = stop.cancelled() => {}
                     () = sleep(LOOK) => {}
                 }

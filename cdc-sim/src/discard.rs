@@ -1,6 +1,6 @@
 //! Generates into a sink that discards: how fast the generator is, and what the oracle says.
 
-use std::time::Instant;
+use runtime::time::Instant;
 
 use crate::block::{Partitions, SchemaIds};
 use crate::generator::Generator;

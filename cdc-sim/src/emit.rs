@@ -15,11 +15,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures::future::try_join_all;
 use model::TopicName;
+use runtime::time::Instant;
 use runtime::{CancellationToken, Meter, State, cpu};
 use source::{About, Connector, Context, OnStop, Opened, Publisher, Reader, Sent, Step};
 use stream::{Admin, Kafka};
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
 use tracing::info;
 
 use crate::block::{Block, Partitions, SchemaIds};

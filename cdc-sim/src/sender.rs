@@ -7,10 +7,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use runtime::time::{Instant, sleep};
 use runtime::{CancellationToken, Meter};
 use source::{Batch, Outbox};
 use stream::Outgoing;
-use tokio::time::{Instant, sleep};
 
 use crate::block::{Block, Record, What};
 use crate::emit::Topics;
@@ -99,6 +99,7 @@ impl Sender {
                 return Some(self.batch(block, self.lacking[from..to].to_vec()));
             }
             tokio::select! {
+                biased;
                 () = stop.cancelled() => {}
                 () = sleep(LOOK) => {}
             }

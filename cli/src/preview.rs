@@ -29,7 +29,7 @@ pub async fn keep(wiring: Arc<Wiring>, preview: Preview, stop: CancellationToken
         if let Some(text) = text.and_then(|rows| arrow::util::pretty::pretty_format_batches(&rows).ok()) {
             preview.show(format!("{}\n{text}", model.name));
         }
-        if tokio::time::timeout(Duration::from_secs(4), stop.cancelled()).await.is_ok() {
+        if runtime::time::timeout(Duration::from_secs(4), stop.cancelled()).await.is_ok() {
             return Ok(());
         }
     }

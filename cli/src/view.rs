@@ -95,7 +95,7 @@ async fn plain(
     rates.look(&meters, clock.now().0);
     let (mut before, mut shown) = (Vec::new(), false);
     loop {
-        let stopped = tokio::time::timeout(Duration::from_secs(5), stop.cancelled()).await.is_ok();
+        let stopped = runtime::time::timeout(Duration::from_secs(5), stop.cancelled()).await.is_ok();
         let all = rates.look(&meters, clock.now().0);
         // A pipeline that did not move says nothing.
         let moved = |shown: &&Shown| !before.iter().any(|before| shown.stands_where(before));

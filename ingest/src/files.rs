@@ -44,8 +44,8 @@ use async_trait::async_trait;
 use catalog::{Encoding, FileFormat, Topic};
 use model::Reaction;
 use runtime::CancellationToken;
+use runtime::time::Instant;
 use source::{About, Connector, Context, Opened, Publisher};
-use tokio::time::Instant;
 
 use crate::{Error, Settings};
 use cursor::FileCursors;

@@ -237,11 +237,12 @@ async fn shape(wiring: &Wiring, table: &TableName, step: &Step) -> Anyhow<()> {
     if step.rebuild {
         let stop = CancellationToken::new();
         let bound = async {
-            tokio::time::sleep(PATIENCE).await;
+            runtime::time::sleep(PATIENCE).await;
             stop.cancel();
             std::future::pending::<Infallible>().await
         };
         let version = tokio::select! {
+            biased;
             version = rebuild(wiring, model, &stop) => version?,
             never = bound => match never {},
         };

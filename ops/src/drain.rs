@@ -11,7 +11,9 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use runtime::time::Instant;
 
 use anyhow::{Context as _, Result};
 use catalog::Catalog;
@@ -296,7 +298,7 @@ impl Drain<'_> {
             if !self.keeps(kept.stage) && moved.last.elapsed() > PATIENCE.max(self.slowest()) {
                 return Ok(Waited::StoodStill);
             }
-            if tokio::time::timeout(PAUSE, self.stop.cancelled()).await.is_ok() {
+            if runtime::time::timeout(PAUSE, self.stop.cancelled()).await.is_ok() {
                 return Ok(Waited::Stopped);
             }
         }

@@ -70,7 +70,7 @@ pub async fn more(wiring: &Wiring) -> Arc<Project> {
     let (mut unfit, mut admin) = (Learned::new(), None);
     let mut pauses = Backoff::new(AGAIN.0, AGAIN.1);
     loop {
-        tokio::time::sleep(pauses.pause()).await;
+        runtime::time::sleep(pauses.pause()).await;
         if let Some(project) = look(wiring, &mut unfit, &mut admin).await {
             return project;
         }
@@ -181,7 +181,7 @@ async fn learn(
     topic: &Topic,
 ) -> anyhow::Result<Option<catalog::LearnedSchemas>> {
     let mut retry = Retry::new(Duration::from_millis(200));
-    let deadline = tokio::time::Instant::now() + PATIENCE;
+    let deadline = runtime::time::Instant::now() + PATIENCE;
     loop {
         let error = match bronze::learn(lake, kafka, registry, topic).await {
             Ok(None) => {
@@ -195,7 +195,7 @@ async fn learn(
             }
             Err(error) => error,
         };
-        if error.reaction() != Reaction::Retry || tokio::time::Instant::now() > deadline {
+        if error.reaction() != Reaction::Retry || runtime::time::Instant::now() > deadline {
             return Err(
                 anyhow::Error::new(error).context(format!("cannot learn the columns of `{}`", topic.name))
             );

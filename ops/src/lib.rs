@@ -36,6 +36,8 @@ pub mod reach;
 pub mod rules;
 pub mod select;
 pub mod simulate;
+#[cfg(test)]
+mod simulated;
 mod sinks;
 pub mod sources;
 pub mod stages;

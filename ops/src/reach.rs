@@ -21,6 +21,7 @@ pub async fn kafka<T>(
     let mut retry = Retry::new(Duration::from_millis(200));
     loop {
         let asked = tokio::select! {
+            biased;
             () = quit.cancelled() => return Ok(None),
             asked = ask() => asked,
         };

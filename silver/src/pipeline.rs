@@ -147,9 +147,10 @@ impl Pipeline {
                 self.meter.state(if open.is_some() { State::Idle } else { State::Starting });
             }
             tokio::select! {
+                biased;
                 () = self.control.stop.cancelled() => {}
                 () = self.control.wake.notified() => {}
-                () = tokio::time::sleep(self.ctx.settings.poll) => {}
+                () = runtime::time::sleep(self.ctx.settings.poll) => {}
             }
         }
         Ok(())
@@ -172,6 +173,7 @@ impl Pipeline {
         // Held until the batch is in the table, and with it the memory.
         let turn = Arc::clone(&self.turns).acquire_owned();
         let _turn = tokio::select! {
+            biased;
             () = self.control.stop.cancelled() => return Ok(false),
             turn = turn => turn.expect("nobody closes the turns"),
         };

@@ -1,7 +1,9 @@
 //! The loop that publishes a table's versions as they land.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use runtime::time::Instant;
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
@@ -102,9 +104,10 @@ pub async fn follow<S: Sink>(with: Follow<S>, landed: Arc<Notify>, stop: Cancell
                     unnote(&lake, S::NAME, &follower.table).await;
                 }
                 tokio::select! {
+                    biased;
                     () = stop.cancelled() => {}
                     () = landed.notified() => {}
-                    () = tokio::time::sleep(poll) => {}
+                    () = runtime::time::sleep(poll) => {}
                 }
             }
             // Whoever took the table over has fenced us or is further, and we stop anyway.
@@ -124,6 +127,7 @@ pub async fn follow<S: Sink>(with: Follow<S>, landed: Arc<Notify>, stop: Cancell
             }
             Err(error) => {
                 tokio::select! {
+                    biased;
                     _ = retry.again(&follower.table, "publisher tries again", &error, &stop) => {}
                     () = landed.notified() => {}
                 }

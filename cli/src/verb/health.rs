@@ -23,7 +23,7 @@ pub async fn run(common: &Common) -> Result<Exit, Failure> {
         return Err(Failure::new(Exit::Usage, unsaid));
     }
     let address = reachable(common.listen);
-    let (ready, body) = tokio::time::timeout(PATIENCE, ask(address))
+    let (ready, body) = runtime::time::timeout(PATIENCE, ask(address))
         .await
         .map_err(|_| anyhow!("no answer within {PATIENCE:?}"))
         .and_then(|answer| answer)

@@ -2,7 +2,10 @@
 //!
 //! | module | words |
 //! | --- | --- |
-//! | `clock` | `Clock`, `WallClock`, `ManualClock` |
+//! | `clock` | `Clock`, `WallClock`, `ManualClock`: the time of day |
+//! | [`time`] | pauses, deadlines, durations |
+//! | [`random`] | random numbers and UUIDs |
+//! | [`simulation`] | a run on one thread, in virtual time, that a seed decides |
 //! | `ids` | `Ids`: operation ULIDs |
 //! | [`cpu`] | work that holds a thread for more than a millisecond |
 //! | [`tasks`] | `Tasks`, `Phase`: who joins each task, and in what order tasks stop |
@@ -20,8 +23,11 @@ mod due;
 pub mod health;
 mod ids;
 pub mod meters;
+pub mod random;
 mod retry;
+pub mod simulation;
 pub mod tasks;
+pub mod time;
 pub mod traces;
 
 pub use clock::{Clock, ManualClock, WallClock};

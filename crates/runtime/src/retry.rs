@@ -4,9 +4,10 @@ use std::error::Error;
 use std::fmt::Display;
 use std::time::Duration;
 
-use rand::RngExt as _;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+
+use crate::time::Instant;
+use crate::{random, time};
 
 /// Doubling pauses with full jitter, from `least` up to `most`.
 #[derive(Debug, Clone)]
@@ -24,7 +25,7 @@ impl Backoff {
     pub fn pause(&mut self) -> Duration {
         let ceiling = self.ceiling;
         self.ceiling = (ceiling * 2).min(self.most);
-        ceiling.mul_f64(rand::rng().random_range(0.5..=1.0))
+        ceiling.mul_f64(0.5 + random::part() / 2.0)
     }
     /// Starts again with the shortest pause, after a success.
     pub fn reset(&mut self) {
@@ -122,7 +123,7 @@ impl Retry {
 
 fn sleep(wait: Duration, stop: &CancellationToken) -> impl Future<Output = bool> + Send + use<> {
     let stop = stop.clone();
-    async move { stop.run_until_cancelled(tokio::time::sleep(wait)).await.is_some() }
+    async move { stop.run_until_cancelled(time::sleep(wait)).await.is_some() }
 }
 
 /// An error with its causes in one line. A message that already contains its cause does not repeat it.

@@ -10,6 +10,8 @@ use std::time::Duration;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
+use crate::time;
+
 /// Place in the stop order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
@@ -90,9 +92,9 @@ impl<T: Send + 'static> Tasks<T> {
         let mut all = Vec::new();
         for phase in PHASES {
             self.stops[phase as usize].cancel();
-            let deadline = tokio::time::Instant::now() + grace;
+            let deadline = time::Instant::now() + grace;
             while self.left(phase) > 0 {
-                match tokio::time::timeout_at(deadline, self.ended()).await {
+                match time::timeout_at(deadline, self.ended()).await {
                     Ok(Some(ended)) => all.push(ended),
                     Ok(None) => break,
                     Err(_) => {

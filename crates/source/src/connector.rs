@@ -9,8 +9,8 @@
 //! together with the cursor. A unit of many records is several [`Step::Send`]s before it.
 
 use async_trait::async_trait;
+use runtime::time::{Duration, Instant};
 use runtime::{CancellationToken, Meter};
-use tokio::time::{Duration, Instant};
 
 use crate::batch::{Batch, Sent};
 use crate::error::Error;

@@ -7,9 +7,9 @@
 use std::time::Duration;
 
 use model::Reaction;
+use runtime::time::Instant;
 use runtime::{CancellationToken, Retry, State};
 use stream::Reclaims;
-use tokio::time::Instant;
 
 use crate::batch::Sent;
 use crate::connector::{About, Connector, CursorRecord, OnStop, Opened, Step, Wait};
@@ -38,6 +38,7 @@ async fn run_with(
     loop {
         run.state(State::Starting);
         let ended = tokio::select! {
+            biased;
             () = stop.cancelled(), if on_stop == OnStop::Drop => return Ok(run.published),
             ended = run.attempt(connector) => ended,
         };
@@ -48,7 +49,7 @@ async fn run_with(
             }
             Err(error) => error,
         };
-        let is_reclaimed = error.is_fenced() && reclaims.may(std::time::Instant::now());
+        let is_reclaimed = error.is_fenced() && reclaims.may(runtime::time::Instant::now());
         if error.reaction() == Reaction::Halt && !is_reclaimed {
             if let Some(meter) = &run.about.meter {
                 meter.halt(error.to_string());
@@ -129,9 +130,10 @@ impl Run<'_> {
         let OnStop::Finish(within) = self.on_stop else { return publisher.commit(cursors).await };
         let stopped = async {
             self.stop.cancelled().await;
-            tokio::time::sleep(within).await;
+            runtime::time::sleep(within).await;
         };
         tokio::select! {
+            biased;
             sent = publisher.commit(cursors) => sent,
             () = stopped => Err(Error::Unacknowledged),
         }
@@ -141,13 +143,13 @@ impl Run<'_> {
         let Wait { until, held_back } = wait;
         if let Some(why) = &held_back {
             if *said != held_back {
-                let pause = until.saturating_duration_since(Instant::now());
+                let pause = until.duration_since(Instant::now());
                 tracing::info!(of = %self.about.name, why, ?pause, "source waits");
             }
             self.state(State::Idle);
         }
         *said = held_back;
-        let pause = tokio::time::sleep_until(until);
+        let pause = runtime::time::sleep_until(until);
         match self.on_stop {
             // Whoever waits for this attempt drops it: one that went on would ask, and wait, without end.
             OnStop::Drop => pause.await,

@@ -264,7 +264,7 @@ fn report<S: Stage>(
         let (lake, table) = (stage.context().lake.clone(), table.clone());
         let note = async move {
             let noted = halts::note(&lake, S::NAME, &table, reason, Positions::default());
-            if tokio::time::timeout(NOTE, noted).await.is_err() {
+            if runtime::time::timeout(NOTE, noted).await.is_err() {
                 tracing::warn!(%table, "the lake does not answer: what halted is not noted there");
             }
             Ended::Note

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::{Offset, ProjectName, TableName, TopicName, Version};
-use tokio::time::Instant;
+use runtime::time::Instant;
 
 use crate::hash::partition_of;
 use crate::{
@@ -150,7 +150,7 @@ impl Owners {
                     None => std::future::pending().await,
                 }
             };
-            match tokio::time::timeout_at(self.next_tick, event).await {
+            match runtime::time::timeout_at(self.next_tick, event).await {
                 Err(_) => {
                     self.next_tick = Instant::now() + self.tick;
                     self.state.on_tick();

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use model::{Offset, TopicName};
-use tokio::time::Instant;
+use runtime::time::Instant;
 
 use crate::{Admin, Cause, Consumer, Error, Event, Kafka, Limits, Records, Result};
 
@@ -115,7 +115,7 @@ pub async fn read(
         if open.is_empty() {
             break Ok(());
         }
-        let event = match tokio::time::timeout_at(deadline, consumer.next()).await {
+        let event = match runtime::time::timeout_at(deadline, consumer.next()).await {
             Ok(Some(event)) => event,
             Ok(None) => break Err(Error::Broken { reason: "the consumer ended".to_owned() }),
             Err(_) => break Err(Error::TimedOut { action: "deliver a topic to its end", waited: PATIENCE }),

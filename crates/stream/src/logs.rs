@@ -1,7 +1,9 @@
 //! What librdkafka logs, as `tracing` events.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use runtime::time::Instant;
 
 use parking_lot::Mutex;
 use rdkafka::error::KafkaError;

@@ -8,7 +8,9 @@
 //! then no more.
 
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use runtime::time::Instant;
 
 /// How often an id is taken back.
 const MOST: usize = 3;

@@ -1,4 +1,4 @@
-//! Client of a schema registry that speaks Confluent's REST API.
+//! Client of a schema registry.
 //!
 //! Bronze asks for a schema by the id in a record, gold and the sources register theirs. What is
 //! kept: a schema by its id, for ever, because an id never comes to mean another schema. What is
@@ -8,10 +8,13 @@
 //!
 //! A schema with references is resolved here, once: callers get one text that needs no other.
 //!
-//! Schemas and subjects are asked for through `schema_registry_converter` (`converter`), its plain calls
+//! What a registry has to do is [`api`]; `confluent` does it for one that speaks Confluent's REST API, and `testkit`
+//! has a model. Schemas and subjects are asked for through `schema_registry_converter` (`converter`), its plain calls
 //! alone: its own cache keeps failures as well. What it has no call for goes over HTTP (`http`):
 //! levels of compatibility, the registry's mode, and the reasons why a schema is incompatible.
 
+pub mod api;
+mod confluent;
 mod connect;
 mod converter;
 mod error;
@@ -26,14 +29,10 @@ use std::sync::Arc;
 
 use model::Secret;
 use parking_lot::RwLock;
-use reqwest::Method;
-use schema_registry_converter::schema_registry_common::RegisteredSchema;
-use serde::Deserialize;
-use serde_json::json;
 
-use converter::Converter;
+use api::{Api, Stored};
+use confluent::Confluent;
 pub use error::Error;
-use http::Http;
 
 /// Where the registry is and who asks.
 #[derive(Debug, Clone, Default)]
@@ -80,8 +79,7 @@ impl Compat {
 /// The client. Cheap to clone; clones share what they learned.
 #[derive(Clone)]
 pub struct Registry {
-    converter: Arc<Converter>,
-    http: Arc<Http>,
+    api: Arc<dyn Api>,
     schemas: Arc<RwLock<HashMap<u32, Arc<str>>>>,
 }
 
@@ -89,26 +87,22 @@ impl Registry {
     /// A client of the registry at `settings.url`. Connects to nothing; a bad address is reported
     /// by the first question.
     pub fn new(settings: RegistrySettings) -> Self {
-        Self {
-            converter: Arc::new(Converter::new(settings.clone())),
-            http: Arc::new(Http::new(settings)),
-            schemas: Arc::default(),
-        }
+        Self::over(Arc::new(Confluent::new(settings)))
+    }
+
+    /// A client of a registry that is not reached by settings.
+    pub fn over(api: Arc<dyn Api>) -> Self {
+        Self { api, schemas: Arc::default() }
     }
 
     /// The address asked.
     pub fn url(&self) -> &str {
-        &self.http.settings().url
+        self.api.url()
     }
 
     /// Registers `schema` under `subject`; its id. The same schema again gives the same id.
     pub async fn register(&self, subject: &str, schema: &str) -> Result<u32, Error> {
-        match self.converter.register(subject, schema).await {
-            Err(Error::Refused { status: 409, message: reason, .. }) => {
-                Err(Error::Incompatible { subject: subject.to_owned(), reason })
-            }
-            answer => answer,
-        }
+        self.api.register(subject, schema).await
     }
 
     /// The schema with this id, references resolved. Asked once, then remembered.
@@ -116,13 +110,7 @@ impl Registry {
         if let Some(known) = self.schemas.read().get(&id) {
             return Ok(Arc::clone(known));
         }
-        let raw = match self.converter.schema(id).await {
-            Err(Error::Refused { status: 404, code: 40402 | 40403 | 404, .. }) => {
-                return Err(Error::UnknownSchema { id });
-            }
-            answer => answer?,
-        };
-        let schema = self.resolved(raw).await.map_err(|error| match error {
+        let schema = self.resolved(self.api.schema(id).await?).await.map_err(|error| match error {
             // Of a schema that is there, but leads to one that is not.
             Error::Refused { what, message, .. } => Error::Answer {
                 what: format!("schema {id}"),
@@ -141,7 +129,7 @@ impl Registry {
 
     /// All versions of `subject`, oldest first; none if there is no such subject.
     pub async fn versions(&self, subject: &str) -> Result<Vec<Registered>, Error> {
-        let Some(numbers) = found(self.converter.versions(subject).await)? else {
+        let Some(numbers) = found(self.api.versions(subject).await)? else {
             return Ok(Vec::new());
         };
         let mut versions = Vec::with_capacity(numbers.len());
@@ -154,99 +142,64 @@ impl Registry {
 
     /// Whether `schema` could be registered under `subject` now.
     pub async fn compatible(&self, subject: &str, schema: &str) -> Result<Compat, Error> {
-        #[derive(Deserialize)]
-        struct Verdict {
-            is_compatible: bool,
-            #[serde(default)]
-            messages: Vec<String>,
-        }
-        let path = ["compatibility", "subjects", subject, "versions"];
-        let body = json!({ "schema": schema, "schemaType": "AVRO" });
-        let answer =
-            self.http.send::<Verdict>(Method::POST, &path, &[("verbose", "true")], Some(&body)).await;
-        Ok(match found(answer)? {
-            Some(Verdict { is_compatible: false, messages }) if messages.is_empty() => {
-                Compat::Incompatible(vec!["the registry gave no reason".to_owned()])
-            }
-            Some(Verdict { is_compatible: false, messages }) => Compat::Incompatible(messages),
-            _ => Compat::Compatible,
-        })
+        Ok(found(self.api.compatible(subject, schema).await)?.unwrap_or(Compat::Compatible))
     }
 
     /// Sets the compatibility level of `subject`: `BACKWARD_TRANSITIVE` and the like, in any case.
     pub async fn set_compatibility(&self, subject: &str, level: &str) -> Result<(), Error> {
-        let body = json!({ "compatibility": level.to_uppercase() });
-        self.http
-            .send::<serde_json::Value>(Method::PUT, &["config", subject], &[], Some(&body))
-            .await
-            .map(drop)
+        self.api.set_compatibility(subject, &level.to_uppercase()).await
     }
 
     /// The compatibility level set for `subject`; nothing if it follows the registry's own.
     pub async fn compatibility(&self, subject: &str) -> Result<Option<String>, Error> {
-        self.level(&["config", subject]).await
+        found(self.api.compatibility(Some(subject)).await)
     }
 
     /// The level of subjects that have none of their own; nothing if the registry does not say.
     pub async fn default_compatibility(&self) -> Result<Option<String>, Error> {
-        self.level(&["config"]).await
-    }
-
-    async fn level(&self, path: &[&str]) -> Result<Option<String>, Error> {
-        #[derive(Deserialize)]
-        struct Level {
-            #[serde(rename = "compatibilityLevel")]
-            level: String,
-        }
-        let answer = self.http.send::<Level>(Method::GET, path, &[], None).await;
-        Ok(found(answer)?.map(|answer| answer.level))
+        found(self.api.compatibility(None).await)
     }
 
     /// `READWRITE`, `READONLY` and the like; nothing if the registry has no such thing.
     pub async fn mode(&self) -> Result<Option<String>, Error> {
-        #[derive(Deserialize)]
-        struct Mode {
-            mode: String,
-        }
-        Ok(found(self.http.send::<Mode>(Method::GET, &["mode"], &[], None).await)?.map(|answer| answer.mode))
+        found(self.api.mode().await)
     }
 
     /// All subjects.
     pub async fn subjects(&self) -> Result<Vec<String>, Error> {
-        self.converter.subjects().await
+        self.api.subjects().await
     }
 
     /// One version of `subject`. `None`: the newest.
     async fn version(&self, subject: &str, version: Option<u32>) -> Result<Option<Registered>, Error> {
-        let Some(raw) = found(self.converter.version(subject, version).await)? else {
+        let Some(stored) = found(self.api.version(subject, version).await)? else {
             return Ok(None);
         };
-        let id = raw.id;
-        let Some(version) = raw.version else {
+        let id = stored.id;
+        let Some(version) = stored.version else {
             let what = format!("subjects/{subject}/versions");
             return Err(Error::Answer { what, reason: "`version` is missing".to_owned() });
         };
-        Ok(Some(Registered { id, version, schema: self.resolved(raw).await? }))
+        Ok(Some(Registered { id, version, schema: self.resolved(stored).await? }))
     }
 
-    /// The text of `raw` with every schema it references, at any depth, put in its place.
-    async fn resolved(&self, raw: RegisteredSchema) -> Result<Arc<str>, Error> {
-        let mut pending = raw.references;
+    /// The text of `stored` with every schema it references, at any depth, put in its place.
+    async fn resolved(&self, stored: Stored) -> Result<Arc<str>, Error> {
+        let mut pending = stored.references;
         if pending.is_empty() {
-            return Ok(raw.schema.into());
+            return Ok(stored.schema.into());
         }
         let mut seen = HashMap::new();
-        while let Some(reference) = pending.pop() {
-            let (subject, version) = (reference.subject, reference.version);
+        while let Some((subject, version)) = pending.pop() {
             if seen.contains_key(&(subject.clone(), version)) {
                 continue;
             }
-            let part = self.converter.version(&subject, Some(version)).await?;
+            let part = self.api.version(&subject, Some(version)).await?;
             pending.extend(part.references);
             seen.insert((subject, version), part.schema);
         }
         let parts: Vec<String> = seen.into_values().collect();
-        resolve::inline(&raw.schema, &parts).map(Into::into)
+        resolve::inline(&stored.schema, &parts).map(Into::into)
     }
 }
 

@@ -1,7 +1,13 @@
-//! What a cluster has to do, whatever it is made of: one suite for the model and for real brokers.
+//! What a cluster, a registry and a store have to do, whatever they are made of: one suite for the models and for
+//! the real ones.
+//!
+//! This module has the contracts of a cluster, [`registry`] and [`objects`] the others.
 //!
 //! Each contract makes topics of its own, so that they can run on one cluster one after another. It panics where
 //! the cluster does not keep it. [`ALL`] names them; a test calls each on a cluster.
+
+pub mod objects;
+pub mod registry;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -15,9 +15,8 @@
 //! | `log` | one partition's records, and which of them can be read |
 //! | `group` | who of a group has which partitions |
 //! | `reader`, `writer`, `topics` | the three clients |
-//! | [`fate`] | what a test lets happen at each step of a client |
+//! | [`crate::fate`] | what a test lets happen at each step of a client |
 
-pub mod fate;
 mod group;
 mod log;
 mod reader;
@@ -34,9 +33,10 @@ use stream::cluster::{Cluster, Reader, Topics, Writer};
 use stream::{Kafka, Limits, Result, Start};
 use tokio::sync::Notify;
 
-use fate::Fate;
 use group::Group;
 use log::Log;
+
+use crate::fate::Fate;
 
 /// A cluster. Clones are the same one.
 #[derive(Clone)]

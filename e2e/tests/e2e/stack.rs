@@ -162,7 +162,7 @@ impl Stack {
         config
     }
     /// The lake's bucket.
-    fn bucket(&self) -> AmazonS3 {
+    pub fn bucket(&self) -> AmazonS3 {
         AmazonS3Builder::new()
             .with_endpoint(format!("http://{}", self.places().minio))
             .with_allow_http(true)

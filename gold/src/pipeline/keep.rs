@@ -1,6 +1,8 @@
 //! The loop of one table: refreshes, what is done between two of them, and what ends or delays it.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use runtime::time::Instant;
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
@@ -55,14 +57,16 @@ pub async fn keep(mut keeper: Keeper, landed: impl Fn(Version)) -> Result<()> {
                     let draining = keeper.ctx.draining.is_cancelled();
                     let rested = rest(&keeper.ctx.settings, begun.elapsed(), draining);
                     tokio::select! {
+                        biased;
                         () = stop.cancelled() => {}
-                        () = tokio::time::sleep(rested) => {}
+                        () = runtime::time::sleep(rested) => {}
                     }
                 }
                 tokio::select! {
+                    biased;
                     () = stop.cancelled() => {}
                     () = wake.notified() => {}
-                    () = tokio::time::sleep(keeper.ctx.settings.poll) => {}
+                    () = runtime::time::sleep(keeper.ctx.settings.poll) => {}
                 }
             }
             Err(error) if error.reaction() == Reaction::Halt => {
@@ -84,6 +88,7 @@ pub async fn keep(mut keeper: Keeper, landed: impl Fn(Version)) -> Result<()> {
             Err(error) => {
                 // What an input brings may be what is missing.
                 tokio::select! {
+                    biased;
                     _ = retry.again(&name, "gold tries again", &error, &stop) => {}
                     () = wake.notified() => {}
                 }
@@ -149,9 +154,10 @@ impl Keeper {
                 }
             }
             tokio::select! {
+                biased;
                 () = stop.cancelled() => {}
                 () = wake.notified() => {}
-                () = tokio::time::sleep(self.ctx.settings.poll) => {}
+                () = runtime::time::sleep(self.ctx.settings.poll) => {}
             }
         }
     }

@@ -11,7 +11,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use tokio::time::Instant;
+use runtime::time::Instant;
 
 use crate::Error;
 
@@ -88,7 +88,7 @@ impl Folder {
                 continue;
             }
             let since = before.get(&name).filter(|(was, _)| *was == state).map(|(_, since)| *since);
-            let still_for = since.map(|since| now.saturating_duration_since(since));
+            let still_for = since.map(|since| now.duration_since(since));
             self.seen.insert(name.clone(), (state.clone(), since.unwrap_or(now)));
             look.files.push(Found { name, path, state, still_for });
         }

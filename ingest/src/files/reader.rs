@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use runtime::time::Instant;
 use source::{CursorRecord, Reader, Sent, Step, Wait};
-use tokio::time::Instant;
 
 use super::content::Content;
 use super::cursor::{FileCursor, FileCursors};

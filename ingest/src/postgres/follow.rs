@@ -8,8 +8,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use pgwire_replication::{Lsn, ReplicationClient, ReplicationEvent};
 use runtime::Meter;
+use runtime::time::Instant;
 use source::{CursorRecord, Reader, Sent, Step, Wait};
-use tokio::time::Instant;
 
 use super::Postgres;
 use super::changes::{Changes, Transaction};
@@ -220,7 +220,7 @@ impl Follower<'_> {
             let event = tokio::select! {
                 biased;
                 event = client.recv() => event.map_err(|error| session::failed(source, error))?,
-                () = tokio::time::sleep_until(wake) => continue,
+                () = runtime::time::sleep_until(wake) => continue,
             };
             let Some(event) = event else {
                 return Err(Error::StreamEnded { name: source.clone() });

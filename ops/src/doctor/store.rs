@@ -22,7 +22,7 @@ pub async fn checks(project: &Project, clock: &dyn Clock) -> Vec<Check> {
     let url = &settings.url;
     let todo = "check that it runs, and `lake` of the target: bucket, endpoint, keys";
     // The client asks again for minutes before it gives up.
-    let Ok(tried) = tokio::time::timeout(PATIENCE, probe::try_out(&settings, clock)).await else {
+    let Ok(tried) = runtime::time::timeout(PATIENCE, probe::try_out(&settings, clock)).await else {
         let seen = format!("no answer from `{url}` within {PATIENCE:?}");
         return vec![Check::fail("lake.reach", seen, todo)];
     };

@@ -145,7 +145,7 @@ pub(crate) fn path(partition_by: &[String], partition: &Partition, vectors: bool
     if long || reserved {
         parts.clear();
     }
-    parts.push(format!("part{between}{}.parquet", uuid::Uuid::new_v4()));
+    parts.push(format!("part{between}{}.parquet", runtime::random::uuid()));
     parts.join("/")
 }
 

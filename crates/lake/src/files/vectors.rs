@@ -81,7 +81,7 @@ async fn read(log: &Log, path: &str, vector: &DeletionVectorDescriptor) -> Resul
 
 /// Writes vectors into one object. Returns their descriptors in the same order.
 pub(crate) async fn write(log: &Log, vectors: &[RoaringTreemap]) -> Result<Vec<DeletionVectorDescriptor>> {
-    let id = Uuid::new_v4();
+    let id = runtime::random::uuid();
     let mut bytes = Vec::new();
     let mut descriptors = Vec::with_capacity(vectors.len());
     let mut writer = StreamingDeletionVectorWriter::new(&mut bytes);

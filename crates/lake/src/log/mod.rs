@@ -12,7 +12,9 @@ pub(crate) mod snapshot;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use runtime::time::Instant;
 
 use arrow::json::writer::{LineDelimited, WriterBuilder};
 use bytes::Bytes;

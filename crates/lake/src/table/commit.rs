@@ -212,7 +212,7 @@ pub(crate) async fn land(table: &mut Table, work: &mut impl Work) -> Result<Land
                     let (table, op) = (table.log.table.clone(), work.op().to_owned());
                     return Err(Error::Undecided { table, op, attempts: faults, source });
                 }
-                tokio::time::sleep(pauses.pause()).await;
+                runtime::time::sleep(pauses.pause()).await;
             }
         }
         table.refresh().await?;

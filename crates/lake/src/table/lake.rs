@@ -181,7 +181,7 @@ impl Lake {
                 if attempt == ATTEMPTS {
                     return Err(unreachable(&log.entry_path(0), source));
                 }
-                tokio::time::sleep(pauses.pause()).await;
+                runtime::time::sleep(pauses.pause()).await;
                 continue;
             }
             break;
@@ -260,7 +260,7 @@ fn first_entry(table: &str, spec: &TableSpec, op: &str) -> Result<String> {
         ProtocolLine { min_reader_version: 1, min_writer_version: 2, reader_features, writer_features }
     };
     let metadata = MetaLine {
-        id: uuid::Uuid::new_v4().to_string(),
+        id: runtime::random::uuid().to_string(),
         name: Some(table.to_owned()),
         description: spec.description.clone(),
         format: crate::log::Format::default(),

@@ -47,7 +47,7 @@ pub async fn try_out(settings: &LakeSettings, clock: &dyn Clock) -> Result<Tried
         race(&store).await?;
     }
     let folder = store.root.clone().join("_lakepulse");
-    let mark = uuid::Uuid::new_v4();
+    let mark = runtime::random::uuid();
     let paths: Vec<Path> = (0..OBJECTS).map(|n| folder.clone().join(format!("doctor-{mark}-{n}"))).collect();
     let before = clock.now();
     try_join_all(paths.iter().map(|path| store.put(path, Bytes::from_static(b"x")))).await?;
@@ -66,7 +66,7 @@ pub async fn try_out(settings: &LakeSettings, clock: &dyn Clock) -> Result<Tried
 
 /// Races creates of one new object below the lake; exactly one may win.
 pub(crate) async fn race(store: &Store) -> Result<()> {
-    let path = store.root.clone().join("_lakepulse").join(format!("probe-{}", uuid::Uuid::new_v4()));
+    let path = store.root.clone().join("_lakepulse").join(format!("probe-{}", runtime::random::uuid()));
     let racers = (0..RACERS).map(|n| store.create(&path, Bytes::from(n.to_string())));
     let outcomes = join_all(racers).await;
     let mut winners = 0;

@@ -112,13 +112,15 @@ pub async fn keep(upkeep: Upkeep, ours: impl Fn(&TableName) -> bool + Send, stop
     let mut pause = upkeep.every / 12;
     loop {
         tokio::select! {
+            biased;
             () = stop.cancelled() => return,
-            () = tokio::time::sleep(pause) => {}
+            () = runtime::time::sleep(pause) => {}
         }
         pause = upkeep.every;
         for (name, followers) in upkeep.tables.iter().filter(|(name, _)| ours(name)) {
             let run = maintain(&upkeep.lake, name, followers, upkeep.clock.now());
             let done = tokio::select! {
+                biased;
                 () = stop.cancelled() => return,
                 done = run => done,
             };

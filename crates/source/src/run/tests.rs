@@ -254,7 +254,7 @@ impl Reader for Counting {
 
 async fn soon(source: &mut Numbers, stop: &CancellationToken) -> Result<Sent, Error> {
     let running = run_with(source, stop, Retry::new(Duration::from_micros(100)));
-    tokio::time::timeout(Duration::from_secs(60), running).await.expect("it ends")
+    runtime::time::timeout(Duration::from_secs(60), running).await.expect("it ends")
 }
 
 #[rstest]
@@ -340,7 +340,7 @@ async fn an_id_that_is_taken_again_and_again_is_left_to_the_other() {
 #[case::finished(OnStop::Finish(Duration::from_secs(5)))]
 #[tokio::test]
 async fn a_stopped_source_ends_where_it_is_held_back(#[case] on_stop: OnStop) {
-    let hour = tokio::time::Instant::now() + Duration::from_secs(3_600);
+    let hour = runtime::time::Instant::now() + Duration::from_secs(3_600);
     let then = Some(Wait { until: hour, held_back: Some("its budget is used up".to_owned()) });
     let mut source = Numbers { then, on_stop, ..numbers(None) };
     let (meter, stop) = (source.meter.clone(), CancellationToken::new());

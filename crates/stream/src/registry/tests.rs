@@ -8,7 +8,7 @@ use axum::http::StatusCode;
 use model::Reaction;
 use parking_lot::Mutex;
 use rstest::rstest;
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 use tokio::net::TcpListener;
 
 use super::http::Http;
@@ -283,17 +283,18 @@ async fn a_registry_that_is_down_is_tried_again() {
 #[tokio::test]
 async fn credentials_and_a_base_path_go_with_every_question() {
     let stub = stub([(200, "[]"), (401, r#"{"error_code":401,"message":"who are you"}"#)]).await;
-    let registry = Registry::new(RegistrySettings {
+    let settings = RegistrySettings {
         url: format!("{}/apis/ccompat/v7/", stub.url),
         user: Some("me".to_owned()),
         password: Some("secret".into()),
         ..Default::default()
-    });
+    };
+    assert!(!format!("{settings:?}").contains("secret"));
+    let registry = Registry::new(settings);
     registry.subjects().await.expect("answered");
     let expected = ("/apis/ccompat/v7/subjects".to_owned(), Some("Basic bWU6c2VjcmV0".to_owned()));
     assert_eq!(*stub.asked.lock(), [expected]);
     assert!(matches!(registry.subjects().await, Err(Error::Denied { status: 401, .. })));
-    assert!(!format!("{:?}", registry.http.settings()).contains("secret"));
 }
 
 /// The registry and the frames are not ours alone: another client, which finds schemas by itself,

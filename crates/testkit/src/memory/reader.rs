@@ -9,9 +9,9 @@ use model::{Offset, TopicId, TopicName};
 use stream::cluster::Reader;
 use stream::{Cause, Error, Event, Limits, Loss, Record, Records, Start};
 
-use super::fate::{Moment, Step, pass};
 use super::group::{Place, Told};
 use super::{Memory, State, Topic};
+use crate::fate::{Moment, Step, pass};
 
 /// What is read of a partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -191,7 +191,7 @@ fn look(
 #[async_trait]
 impl Reader for Client {
     async fn next(&mut self) -> Option<Event> {
-        if let Err(error) = pass(&*self.cluster.fate, Step::Read, Moment::Before, "read topics").await {
+        if let Err(error) = pass(&*self.cluster.fate, Step::Read, Moment::Before, "", "read topics").await {
             return Some(Event::Error(error));
         }
         let shared = Arc::clone(&self.cluster.shared);

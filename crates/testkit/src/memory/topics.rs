@@ -8,9 +8,9 @@ use stream::admin::Watermarks;
 use stream::cluster::Topics;
 use stream::{Error, Result, TopicInfo, TopicSpec};
 
-use super::fate::{Moment, Step, pass};
 use super::log::Log;
 use super::{Memory, Topic};
+use crate::fate::{Moment, Step, pass};
 
 pub(super) struct Client {
     cluster: Memory,
@@ -31,10 +31,10 @@ impl Client {
         T: Send,
     {
         let fate = &*self.cluster.fate;
-        pass(fate, Step::Ask, Moment::Before, action).await?;
+        pass(fate, Step::Ask, Moment::Before, action, action).await?;
         let answer = what(&mut self.cluster.state());
         self.cluster.shared.changed.notify_waiters();
-        pass(fate, Step::Ask, Moment::After, action).await?;
+        pass(fate, Step::Ask, Moment::After, action, action).await?;
         answer
     }
 }

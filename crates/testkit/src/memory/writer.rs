@@ -10,9 +10,9 @@ use stream::cluster::Writer;
 use stream::hash::partition_of;
 use stream::{Error, Outgoing, Result};
 
-use super::fate::{Moment, Step, Verdict, failed, pass};
 use super::group::Place;
 use super::{Memory, State};
+use crate::fate::{Moment, Step, Verdict, failed, pass};
 
 /// The largest record that is taken: `message.max.bytes` of our producers.
 const LARGEST: usize = 16 << 20;
@@ -35,7 +35,7 @@ impl Client {
 
     pub async fn transactional(cluster: Memory, id: &str) -> Result<Self> {
         let action = "begin to write in transactions";
-        pass(&*cluster.fate, Step::Open, Moment::Before, action).await?;
+        pass(&*cluster.fate, Step::Open, Moment::Before, id, action).await?;
         let now = cluster.shared.clock.now().0;
         let number = {
             let mut state = cluster.state();
@@ -47,9 +47,14 @@ impl Client {
             number
         };
         cluster.shared.changed.notify_waiters();
-        pass(&*cluster.fate, Step::Open, Moment::After, action).await?;
+        pass(&*cluster.fate, Step::Open, Moment::After, id, action).await?;
         let (in_transaction, places) = (AtomicBool::new(false), Mutex::default());
         Ok(Self { cluster, number, id: Some(id.to_owned()), in_transaction, places })
+    }
+
+    /// Its transactional id, if it has one.
+    fn of(&self) -> &str {
+        self.id.as_deref().unwrap_or_default()
     }
 
     /// Errs when a later producer has the id.
@@ -69,13 +74,13 @@ impl Client {
         action: &'static str,
         what: impl FnOnce(&mut State) -> Result<()> + Send,
     ) -> Result<()> {
-        pass(&*self.cluster.fate, step, Moment::Before, action).await?;
+        pass(&*self.cluster.fate, step, Moment::Before, self.of(), action).await?;
         let outcome = {
             let mut state = self.cluster.state();
             self.check(&state).and_then(|()| what(&mut state))
         };
         self.cluster.shared.changed.notify_waiters();
-        pass(&*self.cluster.fate, step, Moment::After, action).await?;
+        pass(&*self.cluster.fate, step, Moment::After, self.of(), action).await?;
         outcome
     }
 
@@ -100,7 +105,7 @@ impl Client {
 impl Writer for Client {
     fn send(&self, record: Outgoing<'_>, _: Duration) -> Result<()> {
         let fate = &*self.cluster.fate;
-        match fate.at(Step::Send, Moment::Before) {
+        match fate.at(Step::Send, Moment::Before, record.topic.as_str()) {
             Verdict::Go => {}
             Verdict::Fail => return Err(failed(Step::Send, "send")),
             // Nothing of a dead process is sent; it finds out at its next step.
@@ -137,7 +142,7 @@ impl Writer for Client {
         }
         drop(state);
         self.cluster.shared.changed.notify_waiters();
-        match fate.at(Step::Send, Moment::After) {
+        match fate.at(Step::Send, Moment::After, record.topic.as_str()) {
             Verdict::Fail => Err(failed(Step::Send, "send")),
             Verdict::Go | Verdict::Die => Ok(()),
         }

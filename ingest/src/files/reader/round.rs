@@ -4,9 +4,9 @@ use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use catalog::{Encoding, FileFormat, FileIdentity};
+use runtime::time::Instant;
 use source::Step;
 use stream::{Admin, Kafka};
-use tokio::time::Instant;
 
 use super::FolderReader;
 use crate::Error;

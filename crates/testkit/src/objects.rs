@@ -1,0 +1,144 @@
+//! A model of an object store, in memory, as one process sees it.
+//!
+//! The store itself is `object_store`'s own [`InMemory`]; what is added is [`Fate`]: each request is a step that may
+//! fail, with or without effect, or be the last of its process.
+
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::stream::{BoxStream, StreamExt as _};
+use object_store::memory::InMemory;
+use object_store::path::Path;
+use object_store::{
+    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
+    ObjectStoreExt as _, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
+};
+
+use crate::fate::{Fate, Moment, Step, Verdict};
+
+/// A store. Those that are made of the same objects see each other's writes.
+#[derive(Clone)]
+pub struct Objects {
+    objects: Arc<InMemory>,
+    fate: Arc<dyn Fate>,
+}
+
+impl Objects {
+    /// An empty store in which every request succeeds.
+    pub fn new() -> Self {
+        Self { objects: Arc::new(InMemory::new()), fate: Arc::new(()) }
+    }
+
+    /// The same objects for a process whose requests end as `fate` says.
+    #[must_use]
+    pub fn with(&self, fate: Arc<dyn Fate>) -> Self {
+        Self { objects: Arc::clone(&self.objects), fate }
+    }
+
+    async fn pass(&self, step: Step, moment: Moment, path: &Path) -> Result<()> {
+        match self.fate.at(step, moment, path.as_ref()) {
+            Verdict::Go => Ok(()),
+            Verdict::Fail => Err(failed()),
+            Verdict::Die => std::future::pending().await,
+        }
+    }
+
+    /// Reading changes nothing. A dead process gets an error too: threads that are not its own may wait for this.
+    fn read(&self, path: Option<&Path>) -> Result<()> {
+        match self.fate.at(Step::Get, Moment::Before, path.map_or("", AsRef::as_ref)) {
+            Verdict::Go => Ok(()),
+            Verdict::Fail | Verdict::Die => Err(failed()),
+        }
+    }
+}
+
+impl Default for Objects {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn failed() -> Error {
+    Error::Generic { store: "memory", source: "the test lets it fail".into() }
+}
+
+impl fmt::Debug for Objects {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Objects")
+    }
+}
+
+impl fmt::Display for Objects {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("objects in memory")
+    }
+}
+
+#[async_trait]
+impl ObjectStore for Objects {
+    async fn put_opts(&self, path: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
+        let step = if matches!(options.mode, PutMode::Create) { Step::Create } else { Step::Put };
+        self.pass(step, Moment::Before, path).await?;
+        let put = self.objects.put_opts(path, payload, options).await;
+        self.pass(step, Moment::After, path).await?;
+        put
+    }
+    async fn put_multipart_opts(
+        &self,
+        path: &Path,
+        options: PutMultipartOptions,
+    ) -> Result<Box<dyn MultipartUpload>> {
+        self.objects.put_multipart_opts(path, options).await
+    }
+    async fn get_opts(&self, path: &Path, options: GetOptions) -> Result<GetResult> {
+        self.read(Some(path))?;
+        self.objects.get_opts(path, options).await
+    }
+    async fn get_ranges(&self, path: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
+        self.read(Some(path))?;
+        self.objects.get_ranges(path, ranges).await
+    }
+    fn delete_stream(&self, paths: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
+        let store = self.clone();
+        paths
+            .then(move |path| {
+                let store = store.clone();
+                async move {
+                    let path = path?;
+                    store.pass(Step::Delete, Moment::Before, &path).await?;
+                    store.objects.delete(&path).await?;
+                    store.pass(Step::Delete, Moment::After, &path).await?;
+                    Ok(path)
+                }
+            })
+            .boxed()
+    }
+    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
+        match self.read(prefix) {
+            Ok(()) => self.objects.list(prefix),
+            Err(error) => futures::stream::iter([Err(error)]).boxed(),
+        }
+    }
+    fn list_with_offset(
+        &self,
+        prefix: Option<&Path>,
+        offset: &Path,
+    ) -> BoxStream<'static, Result<ObjectMeta>> {
+        match self.read(prefix) {
+            Ok(()) => self.objects.list_with_offset(prefix, offset),
+            Err(error) => futures::stream::iter([Err(error)]).boxed(),
+        }
+    }
+    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
+        self.read(prefix)?;
+        self.objects.list_with_delimiter(prefix).await
+    }
+    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
+        self.pass(Step::Put, Moment::Before, to).await?;
+        self.objects.copy_opts(from, to, options).await?;
+        self.pass(Step::Put, Moment::After, to).await
+    }
+}

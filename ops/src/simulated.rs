@@ -1,0 +1,105 @@
+//! The whole pipeline on one thread, in virtual time, from one seed: what the simulated database says, on topics, in
+//! bronze, silver and gold, and on the gold topic, while processes die between any two of their effects.
+//!
+//! Cluster, registry and store are `testkit`'s models, which the contracts hold to what the real ones do; everything
+//! else is the product. A run ends when everything published has reached the end. Then `verify` must find nothing, and
+//! the tables must hold what the simulator's oracle says. The same seed gives the same effects in the same order.
+//!
+//! `LAKEPULSE_SEEDS=1-20000 cargo test -p ops --release seeds` runs other seeds than CI. A seed that fails is named
+//! with the last effects before it did.
+
+mod check;
+mod effects;
+mod process;
+mod world;
+
+use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+use runtime::simulation::Simulation;
+
+use self::world::{Prepared, World};
+
+/// Seeds that CI runs.
+const SEEDS: (u64, u64) = (1, 500);
+
+/// Runs one seed to its end. Its effects, one a line.
+///
+/// # Panics
+/// Where a row is lost, doubled or falsified, or the pipeline stands still.
+fn run(prepared: &Prepared, seed: u64) -> Result<Vec<String>, String> {
+    let simulation = Simulation::new(seed);
+    let world = World::new(prepared, simulation.clone(), seed);
+    let effects = world.effects.clone();
+    let ran = std::panic::catch_unwind(AssertUnwindSafe(|| simulation.run(world.run())));
+    let effects = effects.lines();
+    match ran {
+        Ok(Ok(())) => Ok(effects),
+        Ok(Err(fault)) => Err(failed(seed, &fault, &effects)),
+        Err(panic) => Err(failed(seed, stage::panic_message(panic.as_ref()), &effects)),
+    }
+}
+
+fn failed(seed: u64, why: impl std::fmt::Display, effects: &[String]) -> String {
+    let last = &effects[effects.len().saturating_sub(40)..];
+    format!("seed {seed}: {why}\nits last effects:\n  {}", last.join("\n  "))
+}
+
+/// The first and the last of `LAKEPULSE_SEEDS`, such as `7` or `1-20000`.
+fn asked() -> (u64, u64) {
+    let Ok(text) = std::env::var("LAKEPULSE_SEEDS") else { return SEEDS };
+    let (first, last) = text.split_once('-').unwrap_or((&text, &text));
+    let number =
+        |text: &str| text.trim().parse().expect("`LAKEPULSE_SEEDS` is a seed, or two with `-` between");
+    (number(first), number(last))
+}
+
+#[test]
+fn every_seed_ends_at_the_oracle() {
+    let prepared = Prepared::new();
+    let (first, last) = asked();
+    let (next, faults) = (AtomicU64::new(first), Mutex::new(Vec::new()));
+    let begun = runtime::time::Instant::now();
+    let (deaths, all) = (AtomicU64::new(0), AtomicU64::new(0));
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(2, usize::from) {
+            scope.spawn(|| {
+                while faults.lock().len() < 3 {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed > last {
+                        return;
+                    }
+                    match run(&prepared, seed) {
+                        Ok(effects) => {
+                            let died = effects.iter().filter(|line| line.ends_with(effects::DIES)).count();
+                            deaths.fetch_add(died as u64, Ordering::Relaxed);
+                            all.fetch_add(effects.len() as u64, Ordering::Relaxed);
+                        }
+                        Err(fault) => faults.lock().push(fault),
+                    }
+                }
+            });
+        }
+    });
+    let faults = faults.into_inner();
+    assert!(faults.is_empty(), "{}", faults.join("\n\n"));
+    println!(
+        "seeds {first}-{last}: {} effects, {} deaths, {:.1?}",
+        all.into_inner(),
+        deaths.into_inner(),
+        begun.elapsed()
+    );
+}
+
+#[test]
+fn the_same_seed_has_the_same_effects() {
+    let prepared = Prepared::new();
+    for seed in [3, 4] {
+        let (one, two) = (run(&prepared, seed), run(&prepared, seed));
+        let (one, two) = (one.expect("it ends at the oracle"), two.expect("it ends at the oracle"));
+        let differs = one.iter().zip(&two).position(|(a, b)| a != b);
+        assert_eq!(differs.map(|at| (at, &one[at], &two[at])), None, "seed {seed}");
+        assert_eq!(one.len(), two.len(), "seed {seed}");
+    }
+}

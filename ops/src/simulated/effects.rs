@@ -1,0 +1,123 @@
+//! What each process does to the world outside, and how the seed lets it end.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::ThreadId;
+
+use parking_lot::Mutex;
+use runtime::CancellationToken;
+use runtime::simulation::Simulation;
+use testkit::fate::{Fate, Moment, Step, Verdict};
+
+/// How a line ends at which a process dies.
+pub const DIES: &str = "dies";
+
+/// One effect in so many fails.
+const FAILS: u64 = 60;
+/// One reading in so many fails.
+const UNREAD: u64 = 400;
+/// A process dies within so many effects, while it may.
+const LIFE: u64 = 150;
+
+/// The effects of a run, in order. Clones are the same one.
+#[derive(Clone)]
+pub struct Effects(Arc<Shared>);
+
+struct Shared {
+    simulation: Simulation,
+    lines: Mutex<Vec<String>>,
+    /// Nothing fails and nobody dies any longer.
+    is_calm: AtomicBool,
+    /// Other threads only read, and never decide.
+    home: ThreadId,
+}
+
+impl Effects {
+    /// None so far. The thread that calls this is the one that runs.
+    pub fn new(simulation: Simulation) -> Self {
+        let home = std::thread::current().id();
+        let (lines, is_calm) = (Mutex::default(), AtomicBool::new(false));
+        Self(Arc::new(Shared { simulation, lines, is_calm, home }))
+    }
+    /// One a line.
+    pub fn lines(&self) -> Vec<String> {
+        self.0.lines.lock().clone()
+    }
+    /// From now on nothing fails.
+    pub fn calm(&self) {
+        self.0.is_calm.store(true, Ordering::Relaxed);
+    }
+    /// Another event of the run.
+    pub fn note(&self, what: impl fmt::Display) {
+        let at = self.0.simulation.elapsed().as_millis();
+        self.0.lines.lock().push(format!("{at:>7} ms {what}"));
+    }
+}
+
+/// What becomes of one life of a process.
+pub struct Life {
+    effects: Effects,
+    name: String,
+    dead: CancellationToken,
+    /// Effects until it dies; `None`: it does not.
+    left: Mutex<Option<u64>>,
+}
+
+impl Life {
+    /// A life that may end early.
+    pub fn new(effects: &Effects, name: String, is_mortal: bool) -> Arc<Self> {
+        let left = is_mortal.then(|| 1 + runtime::random::below(LIFE));
+        Arc::new(Self {
+            effects: effects.clone(),
+            name,
+            dead: CancellationToken::new(),
+            left: Mutex::new(left),
+        })
+    }
+    /// Waits until it dies.
+    pub async fn died(&self) {
+        self.dead.cancelled().await;
+    }
+
+    fn decide(&self, step: Step) -> Verdict {
+        if self.effects.0.is_calm.load(Ordering::Relaxed) {
+            return Verdict::Go;
+        }
+        if step == Step::Get || step == Step::Read || step == Step::Lookup || step == Step::Ask {
+            return if runtime::random::below(UNREAD) == 0 { Verdict::Fail } else { Verdict::Go };
+        }
+        if let Some(left) = &mut *self.left.lock() {
+            *left -= 1;
+            if *left == 0 {
+                return Verdict::Die;
+            }
+        }
+        if runtime::random::below(FAILS) == 0 { Verdict::Fail } else { Verdict::Go }
+    }
+}
+
+impl Fate for Life {
+    fn at(&self, step: Step, moment: Moment, of: &str) -> Verdict {
+        if self.dead.is_cancelled() {
+            return Verdict::Die;
+        }
+        if std::thread::current().id() != self.effects.0.home {
+            return Verdict::Go;
+        }
+        let verdict = self.decide(step);
+        let is_change = !matches!(step, Step::Get | Step::Read | Step::Lookup | Step::Ask);
+        if is_change || verdict != Verdict::Go {
+            let ends = match verdict {
+                Verdict::Go => "",
+                Verdict::Fail => "fails",
+                Verdict::Die => DIES,
+            };
+            self.effects.note(format_args!("{} {moment:?} {step:?} {of} {ends}", self.name));
+        }
+        if verdict == Verdict::Die {
+            self.dead.cancel();
+        }
+        verdict
+    }
+}
