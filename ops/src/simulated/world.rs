@@ -52,11 +52,11 @@ const FILES: &[(&str, &str)] = &[
 
 const TOPICS: &str = "\
 version: 1
-defaults: { value: avro, envelope: debezium, replica_identity: full, partitions: 2 }
+defaults: { value: avro, envelope: debezium, partitions: 2 }
 topics:
-  s.customers: { schema: schemas/customers.avsc, key_schema: schemas/customers.key.avsc, key: [customer_id], table: bronze.cdc_customers }
-  s.orders: { schema: schemas/orders.avsc, key_schema: schemas/orders.key.avsc, key: [order_id], table: bronze.cdc_orders }
-  s.order_lines: { schema: schemas/order_lines.avsc, key_schema: schemas/order_lines.key.avsc, key: [order_line_id], table: bronze.cdc_order_lines }
+  s.customers: { schema: schemas/customers.avsc, key_schema: schemas/customers.key.avsc, key: [customer_id], replica_identity: full, table: bronze.cdc_customers }
+  s.orders: { schema: schemas/orders.avsc, key_schema: schemas/orders.key.avsc, key: [order_id], replica_identity: full, table: bronze.cdc_orders }
+  s.order_lines: { schema: schemas/order_lines.avsc, key_schema: schemas/order_lines.key.avsc, key: [order_line_id], replica_identity: full, table: bronze.cdc_order_lines }
 ";
 
 const SALES: &str = "\
