@@ -131,6 +131,7 @@ mod tests {
         text.parse().expect("an id")
     }
 
+    // Holds P5 (docs/invariants.md).
     #[test]
     fn what_the_broker_no_longer_has_is_lost_and_what_was_accepted_is_not_lost_again() {
         let positions = Positions::default()

@@ -213,6 +213,7 @@ mod tests {
         assert_eq!(decision, Decision { as_of: ClockMs(100), step });
     }
 
+    // Holds P7 (docs/invariants.md).
     #[rstest]
     #[case::later(true, 200, 200, Step::Full("the pinned time moved, and the query asks for it"))]
     #[case::same(true, 100, 100, Step::Idle)]
@@ -229,6 +230,7 @@ mod tests {
         assert_eq!(decision, Decision { as_of: ClockMs(as_of), step });
     }
 
+    // Holds P4 (docs/invariants.md).
     #[test]
     fn another_plan_another_input_or_an_older_input_halt() {
         let inputs = [input("silver.a", 3), input("silver.b", 4)];

@@ -4,6 +4,7 @@
 //! `cargo xtask containers`: `compose/` as containers that run, fail and are proven. Needs a docker engine.
 //! `cargo xtask fuzz TARGET`: a fuzz target with libFuzzer.
 //! `cargo xtask interop`: other engines read every table of a finished run. Its downloads are large.
+//! `cargo xtask invariants`: `docs/invariants.md` and the tests that it names agree.
 //! `cargo xtask words`: a word of the glossary has one meaning, and at most one type.
 
 mod arrows;
@@ -11,6 +12,7 @@ mod cargo;
 mod containers;
 mod fuzz;
 mod interop;
+mod invariants;
 mod words;
 
 use std::process::ExitCode;
@@ -22,9 +24,10 @@ fn main() -> ExitCode {
         Some("containers") => containers::run(&args[1..]),
         Some("fuzz") => fuzz::run(&args[1..]),
         Some("interop") => interop::run(),
+        Some("invariants") => invariants::check(),
         Some("words") => words::check(),
         _ => {
-            eprintln!("usage: cargo xtask arrows|containers|fuzz TARGET|interop|words");
+            eprintln!("usage: cargo xtask arrows|containers|fuzz TARGET|interop|invariants|words");
             return ExitCode::from(2);
         }
     };

@@ -40,6 +40,7 @@ fn a_commit_covers_all_from_the_tables_position_to_behind_the_last_record() {
     );
 }
 
+// Holds P5 (docs/invariants.md).
 #[test]
 fn a_hole_in_the_log_is_covered_and_no_gap() {
     let mut decider = decider(Some(40));
@@ -132,6 +133,7 @@ fn step() -> impl Strategy<Value = Step> {
 
 proptest! {
     /// However the log is cut, replayed and interrupted: each offset is in the table once, in order.
+    // Holds P1 (docs/invariants.md).
     #[test]
     fn every_offset_lands_once(steps in prop::collection::vec(step(), 1..60)) {
         let mut decider = decider(Some(0));

@@ -346,6 +346,7 @@ async fn a_new_schema_widens_the_table_while_it_runs_and_an_incompatible_one_giv
     bench.host.stop().await;
 }
 
+// Holds P1 (docs/invariants.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_anywhere_nothing_is_lost_and_nothing_doubled() {
     let bench = Bench::new(&["orders"]).await;
@@ -391,6 +392,7 @@ async fn instances_share_partitions_and_one_that_dies_leaves_no_trace() {
     bench.host.stop().await;
 }
 
+// Holds P5 (docs/invariants.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn a_recreated_topic_halts_its_table_and_no_other() {
     let bench = Bench::new(&["orders", "returns"]).await;
@@ -481,6 +483,7 @@ async fn a_table_whose_task_panics_is_named_at_once_and_the_others_go_on() {
     bench.host.stop().await;
 }
 
+// Holds P1 (docs/invariants.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn a_table_set_back_by_another_writer_is_read_on_from_where_it_stands() {
     let bench = Bench::new(&["orders"]).await;

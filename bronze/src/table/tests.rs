@@ -409,6 +409,7 @@ async fn play(project: &Arc<Project>, logs: &[Vec<Entry>], events: &[Event]) {
     assert_eq!(world.offsets().await, wanted, "after {events:?} on {logs:?}");
 }
 
+// Holds P1 (docs/invariants.md).
 #[test]
 fn whatever_happens_between_reading_and_landing_every_record_lands_once_and_no_repeat() {
     let (_dir, project) = project();

@@ -141,6 +141,7 @@ mod tests {
         )
     }
 
+    // Holds P6 (docs/invariants.md).
     #[test]
     fn absent_parts_sort_first() {
         assert!(at(None, None, 9) < at(Some(0), None, 0));
@@ -193,6 +194,7 @@ mod tests {
         assert_ne!(other.to_string(), at(None, None, 7).to_string());
     }
 
+    // Holds P6 (docs/invariants.md).
     #[test]
     fn an_event_sent_twice_is_the_same_by_its_source_not_by_its_offset() {
         assert!(at(Some(5), Some(1), 3).same_event(&at(Some(5), Some(1), 8)));

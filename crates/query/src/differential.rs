@@ -151,6 +151,7 @@ fn the_optimisers_rules_change_no_answer() {
     );
 }
 
+// Holds P7 (docs/invariants.md).
 #[test]
 fn a_result_kept_by_keys_is_the_result_in_full() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().expect("a runtime");

@@ -185,6 +185,7 @@ impl KafkaSettings {
 mod tests {
     use super::*;
 
+    // Holds P1 (docs/invariants.md).
     #[test]
     fn an_operator_cannot_switch_off_what_keeps_records() {
         let config = [("auto.offset.reset", "latest"), ("check.crcs", "false"), ("fetch.wait.max.ms", "7")]

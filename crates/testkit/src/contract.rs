@@ -506,6 +506,7 @@ mod tests {
     }
 
     /// It has no request that adds partitions.
+    // Holds P4 (docs/invariants.md).
     #[tokio::test(flavor = "multi_thread")]
     async fn the_embedded_broker_keeps_all_but_one() {
         let dir = tempfile::tempdir().expect("a folder");

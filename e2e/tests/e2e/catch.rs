@@ -127,6 +127,8 @@ fn proof() -> Project {
     project
 }
 
+// Holds P6 (docs/invariants.md).
+// Holds P7 (docs/invariants.md).
 #[test]
 fn what_a_faulty_stage_would_have_left_is_found_and_named() {
     let project = proof();

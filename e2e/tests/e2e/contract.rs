@@ -9,6 +9,7 @@ fn prefix() -> String {
     format!("contract-{}", std::process::id())
 }
 
+// Holds P4 (docs/invariants.md).
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the services that `e2e/real` starts"]
 async fn kafka_keeps_every_contract_that_the_model_of_a_cluster_keeps() {

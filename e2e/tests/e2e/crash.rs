@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::happy::matches_oracle;
 use crate::harness::{Project, until};
 
+// Holds P1 (docs/invariants.md).
 #[test]
 fn killed_at_ten_moments_and_started_again_nothing_is_lost_or_doubled() {
     let project = Project::reference();

@@ -59,6 +59,7 @@ fn text(value: &Value) -> String {
     }
 }
 
+// Holds P7 (docs/invariants.md).
 #[test]
 fn every_change_reaches_gold_and_verify_proves_it() {
     let project = Project::reference();
@@ -80,6 +81,7 @@ fn every_change_reaches_gold_and_verify_proves_it() {
     matches_oracle(&project, "t.json");
 }
 
+// Holds P6 (docs/invariants.md).
 #[test]
 fn disorder_duplicates_and_poison_do_not_change_the_tables() {
     let project = Project::reference();

@@ -54,6 +54,7 @@ fn rows(database: &Database, project: &Project, table: Table) -> (Vec<String>, V
     (theirs.lines().map(str::to_owned).collect(), ours)
 }
 
+// Holds P4 (docs/invariants.md).
 #[test]
 fn a_reader_killed_at_any_moment_loses_and_doubles_nothing() {
     let database = Database::retailer();
@@ -259,6 +260,7 @@ fn a_snapshot_taken_again_takes_away_what_went_while_nobody_read() {
     shop.project.run(&["verify"]).ok();
 }
 
+// Holds P5 (docs/invariants.md).
 #[test]
 fn another_history_halts_until_told_and_is_an_epoch_of_its_own() {
     let shop = Shop::open();

@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::happy::{differences, matches_oracle};
 use crate::harness::{Project, until};
 
+// Holds P1 (docs/invariants.md).
 #[test]
 fn of_three_bronze_processes_one_is_killed_and_nothing_is_lost_or_doubled() {
     let project = Project::reference();

@@ -71,6 +71,9 @@ impl ObjectStore for Mortal {
 const SQL: &str = "SELECT b.kind, count(*) AS n, sum(a.amount) AS total
     FROM silver.a JOIN silver.b ON a.other = b.id GROUP BY b.kind";
 
+// Holds P1 (docs/invariants.md).
+// Holds P2 (docs/invariants.md).
+// Holds P7 (docs/invariants.md).
 #[rstest]
 #[case::before_the_write_took_effect(false)]
 #[case::after_it_took_effect(true)]

@@ -251,6 +251,8 @@ async fn lives(asked: Asked, events: Vec<Event>) {
 
 proptest! {
     #![proptest_config(ProptestConfig { max_shrink_iters: 300, ..cases::few(32) })]
+    // Holds P3 (docs/invariants.md).
+    // Holds P7 (docs/invariants.md).
     #[test]
     fn a_table_and_what_its_log_folds_to_are_its_sql_whatever_is_asked_and_killed(
         asked in asked(),

@@ -42,6 +42,7 @@ fn kept(sql: &'static str, keys: &'static [&'static str]) {
     });
 }
 
+// Holds P7 (docs/invariants.md).
 #[rstest]
 #[case::join_and_group(BY_KIND, &["kind"])]
 #[case::left_join("SELECT a.id, a.kind, sum(b.amount) AS total FROM silver.a LEFT JOIN silver.b ON b.other = a.id GROUP BY a.id, a.kind", &["id"])]
@@ -112,6 +113,7 @@ async fn only_rows_that_differ_are_written() {
     assert_eq!(shown(&change.removed), ["y|1|5.00|2"]);
 }
 
+// Holds P7 (docs/invariants.md).
 #[tokio::test]
 async fn the_pinned_time_moves_by_ticks_and_recomputes_what_asks_for_it() {
     let sql = "SELECT id, current_date AS day FROM silver.a";
@@ -134,6 +136,7 @@ async fn the_pinned_time_moves_by_ticks_and_recomputes_what_asks_for_it() {
     assert_eq!(rows().await, ["1|2023-11-15"]);
 }
 
+// Holds P7 (docs/invariants.md).
 #[tokio::test]
 async fn a_clock_that_follows_events_is_the_newest_of_its_inputs() {
     let sql = "SELECT id, current_date AS day FROM silver.a";
@@ -211,6 +214,7 @@ async fn a_key_that_is_none_halts_and_says_which() {
     assert_eq!(error.reaction(), model::Reaction::Halt);
 }
 
+// Holds P2 (docs/invariants.md).
 #[tokio::test]
 async fn two_owners_of_a_table_leave_what_one_would() {
     let world = World::new(project(&[(Kind::Table, "gold.t", &["kind"], BY_KIND, 7)])).await;

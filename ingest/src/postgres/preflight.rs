@@ -278,6 +278,7 @@ mod tests {
         assert_eq!(history(&cursor(0), &server(), None), Ok(()));
     }
 
+    // Holds P5 (docs/invariants.md).
     #[rstest]
     #[case::slot_gone(900, None, "gone")]
     #[case::slot_made_anew(900, Some(901), "acknowledged up to 0/385")]
@@ -287,6 +288,7 @@ mod tests {
         assert!(found.as_ref().is_err_and(|why| why.contains(words)), "{found:?}");
     }
 
+    // Holds P5 (docs/invariants.md).
     #[test]
     fn another_server_under_the_same_name_is_told_even_before_anything_was_read() {
         let others = [

@@ -174,32 +174,38 @@ macro_rules! any_order {
     };
 }
 
+// Holds P6 (docs/invariants.md).
 any_order!(
     any_order_gives_the_same_newest_rows,
     400,
     Model { kind: Kind::Scd1, by_notes: false, tracks_name: false }
 );
+// Holds P6 (docs/invariants.md).
 any_order!(
     any_order_gives_the_same_rows_under_a_carried_where,
     300,
     Model { kind: Kind::Scd1, by_notes: true, tracks_name: false }
 );
+// Holds P6 (docs/invariants.md).
 any_order!(
     any_order_gives_the_same_history,
     300,
     Model { kind: Kind::Scd2, by_notes: false, tracks_name: false }
 );
+// Holds P6 (docs/invariants.md).
 any_order!(
     any_order_gives_the_same_history_of_tracked_columns,
     300,
     Model { kind: Kind::Scd2, by_notes: true, tracks_name: true }
 );
+// Holds P6 (docs/invariants.md).
 any_order!(
     any_order_appends_each_event_once,
     200,
     Model { kind: Kind::Append, by_notes: false, tracks_name: false }
 );
 
+// Holds P6 (docs/invariants.md).
 #[test]
 fn dying_between_the_notes_and_the_table_changes_nothing() {
     for kind in [Kind::Scd1, Kind::Scd2] {

@@ -375,6 +375,7 @@ fn wanted(db: &Database) -> Vec<String> {
     db.committed.iter().map(show).collect()
 }
 
+// Holds P6 (docs/invariants.md).
 #[test]
 fn a_foreign_debezium_ends_as_its_postgresql() {
     let all = [(Kind::Scd1, false), (Kind::Scd1, true), (Kind::Scd2, false), (Kind::Scd2, true)];

@@ -202,6 +202,7 @@ fn sorted(mut lines: Vec<String>) -> Vec<String> {
     lines
 }
 
+// Holds P6 (docs/invariants.md).
 #[test]
 fn a_column_orders_events_and_what_has_none_of_it_is_put_aside() {
     let schema = schema(DataType::Int64);
@@ -248,6 +249,7 @@ fn a_death_between_the_commits_moves_no_delete_without_a_sequence() {
     runner().run(&strategy, check).unwrap_or_else(|failed| panic!("{failed}"));
 }
 
+// Holds P6 (docs/invariants.md).
 #[rstest]
 #[case::number(DataType::Int64, false)]
 #[case::date(DataType::Date32, true)]

@@ -261,6 +261,7 @@ async fn a_table_that_reads_through_a_view_is_woken_and_the_view_is_not() {
     assert_eq!(*woken.0.lock().expect("no panic"), BTreeSet::from([gold]));
 }
 
+// Holds P3 (docs/invariants.md).
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_batch_that_died_after_its_siblings_is_finished_once() {
     let world = world(Kind::Scd1).await;
@@ -426,6 +427,7 @@ async fn a_measure_out_of_its_bounds_is_put_right_by_a_row_without_another_start
     stage.await.expect("no panic").expect("it goes on");
 }
 
+// Holds P2 (docs/invariants.md).
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_owners_at_once_leave_one_result() {
     let world = world(Kind::Scd1).await;

@@ -96,11 +96,13 @@ async fn rounds(kind: Kind) {
     }
 }
 
+// Holds P1 (docs/invariants.md).
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_death_between_two_commits_leaves_no_trace_in_the_newest_rows() {
     rounds(Kind::Scd1).await;
 }
 
+// Holds P1 (docs/invariants.md).
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_death_between_two_commits_leaves_no_trace_in_a_history() {
     rounds(Kind::Scd2).await;

@@ -115,6 +115,7 @@ impl Readable for Topic {
     }
 }
 
+// Holds P4 (docs/invariants.md).
 #[rstest]
 #[case::nothing_fails(Failing::Never, false)]
 #[case::every_ninth_call_fails_and_the_publisher_goes_on(Failing::Each(9), false)]

@@ -99,6 +99,7 @@ async fn published(kind: Kind, limit: usize, failing: Failing, dies: bool) -> us
     calls
 }
 
+// Holds P4 (docs/invariants.md).
 #[rstest]
 #[tokio::test]
 async fn whatever_call_fails_the_destination_is_the_table(
@@ -114,6 +115,7 @@ async fn whatever_call_fails_the_destination_is_the_table(
     }
 }
 
+// Holds P4 (docs/invariants.md).
 #[rstest]
 #[tokio::test]
 async fn failures_that_go_on_only_delay_it(

@@ -49,6 +49,7 @@ fn the_next_step_follows_from_progress(#[case] all: &[Progress], #[case] expecte
     assert_eq!(next(&table, &id, Version(5), &topic(), all).expect("decided"), expected);
 }
 
+// Holds P4 (docs/invariants.md).
 #[test]
 fn progress_ahead_of_the_table_or_of_another_table_of_its_name_halts() {
     let (table, id): (TableName, TableId) = (name("gold.t"), "id".parse().expect("valid"));
@@ -127,6 +128,7 @@ async fn a_difference_that_is_published_tells_when_its_newest_record_arrived() {
     assert_eq!(publisher.step(&table).await.expect("looked"), Published::default());
 }
 
+// Holds P3 (docs/invariants.md).
 #[tokio::test]
 async fn a_compaction_between_two_commits_changes_no_row_and_nothing_on_the_topic() {
     let (mut world, sink) = (World::new().await, Memory::new(Kind::Hides));

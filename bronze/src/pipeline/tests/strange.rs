@@ -134,6 +134,7 @@ async fn a_schema_that_does_not_go_into_the_table_gives_error_rows_and_the_table
     bench.host.stop().await;
 }
 
+// Holds P5 (docs/invariants.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn records_of_a_topic_made_anew_never_land_at_the_offsets_of_the_old_one() {
     let mut bench = Bench::new(&["orders"]).await;

@@ -369,6 +369,7 @@ async fn a_table_without_a_key_can_only_be_appended() {
     one_fault(keyless, "models/silver/orders.sql:3", &["which has no key", "kind: append"]).await;
 }
 
+// Holds P5 (docs/invariants.md).
 #[tokio::test]
 async fn a_key_on_several_partitions_needs_something_that_orders_its_events() {
     let spread = valid().replace("topics.yaml", "partition_by: [order_id]", "partition_by: [customer_id]");

@@ -206,6 +206,7 @@ async fn a_topics_schema_grows_and_its_bronze_table_with_it() {
     assert_eq!((bronze.class, bronze.rebuild), (Class::Breaking, true));
 }
 
+// Holds P5 (docs/invariants.md).
 #[tokio::test]
 async fn topics_are_changed_only_where_someone_declared_it() {
     let project = project(&valid()).await;
@@ -225,6 +226,7 @@ async fn topics_are_changed_only_where_someone_declared_it() {
     assert!(plan(&project, &existing)[0].to_string().contains("declare 9"));
 }
 
+// Holds P5 (docs/invariants.md).
 #[tokio::test]
 async fn the_position_of_a_commit_orders_keys_over_more_partitions() {
     let ours = fixture::debezium()

@@ -20,6 +20,7 @@ async fn versions_of(table: &Table, op: &str) -> Vec<Version> {
     entries.iter().filter(|e| e.op.as_deref() == Some(op)).map(|e| e.version).collect()
 }
 
+// Holds P2 (docs/invariants.md).
 #[rstest]
 #[case::answer_lost(Fault::LandsUnanswered)]
 #[case::resent_and_met_itself(Fault::LandsAndExists)]
@@ -42,6 +43,7 @@ async fn a_commit_lands_once_whatever_the_store_answers(#[case] fault: Fault) {
     assert_eq!(seen.positions().get(&app("a")), Some(5));
 }
 
+// Holds P2 (docs/invariants.md).
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_commit_left_undecided_lands_once_when_given_again() {
     let site = site().await;
@@ -66,6 +68,7 @@ async fn a_commit_into_a_full_store_says_so_and_lands_once_there_is_room() {
     assert_eq!(held(&table).await.len(), 5);
 }
 
+// Holds P2 (docs/invariants.md).
 #[rstest]
 #[case::a_shorter_batch(3)]
 #[case::the_same_batch(5)]
@@ -83,6 +86,7 @@ async fn a_rivals_batch_of_the_same_partition_ends_ours(#[case] their_end: i64) 
     assert_eq!(held(&table).await, pairs(&[rows(0..their_end, 2)]));
 }
 
+// Holds P2 (docs/invariants.md).
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lost_answer_followed_by_a_rivals_batch_is_still_recognised_as_landed() {
     let site = site().await;
@@ -112,6 +116,7 @@ async fn writers_of_other_partitions_do_not_end_ours() {
     assert_eq!((table.positions().get(&app("a")), table.positions().get(&app("b"))), (Some(5), Some(3)));
 }
 
+// Holds P2 (docs/invariants.md).
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_owner_is_ended_by_any_position_that_moved() {
     let site = site().await;
@@ -122,6 +127,7 @@ async fn an_owner_is_ended_by_any_position_that_moved() {
     assert_eq!(table.commit(&commit).await.expect("decides"), Landing::Moved);
 }
 
+// Holds P2 (docs/invariants.md).
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn many_writers_at_once_lose_and_double_nothing() {
     let site = site().await;
@@ -202,6 +208,7 @@ async fn a_file_with_a_column_the_table_lacks_is_refused() {
     assert!(matches!(error, Error::NoColumn { column, .. } if column == "x"));
 }
 
+// Holds P2 (docs/invariants.md).
 #[rstest]
 #[case::undisturbed(None)]
 #[case::answer_lost(Some(Fault::LandsUnanswered))]
@@ -229,6 +236,7 @@ async fn a_table_of_another_project_is_refused() {
     assert!(matches!(error, Error::ForeignTable { owner, .. } if owner == "wwi"));
 }
 
+// Holds P2 (docs/invariants.md).
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_store_that_ignores_the_condition_is_refused() {
     let dir = tempfile::tempdir().expect("a folder");
@@ -240,6 +248,7 @@ async fn a_store_that_ignores_the_condition_is_refused() {
     assert!(matches!(error, Error::ConditionIgnored { winners: 17, .. }), "{error}");
 }
 
+// Holds P2 (docs/invariants.md).
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_position_never_falls() {
     let site = site().await;

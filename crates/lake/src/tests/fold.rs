@@ -94,10 +94,12 @@ fn run(vectors: bool, ops: Vec<Op>) -> Result<(), TestCaseError> {
 
 proptest! {
     #![proptest_config(cases::few(16))]
+    // Holds P3 (docs/invariants.md).
     #[test]
     fn changes_and_versions_equal_the_model_with_vectors(ops in proptest::collection::vec(op(), 1..14)) {
         run(true, ops)?;
     }
+    // Holds P3 (docs/invariants.md).
     #[test]
     fn changes_and_versions_equal_the_model_without_vectors(ops in proptest::collection::vec(op(), 1..14)) {
         run(false, ops)?;

@@ -125,6 +125,7 @@ fn place(share: u8, newest: Version) -> Version {
     Version(u64::from(share) * newest.0 / 255)
 }
 
+// Holds P3 (docs/invariants.md).
 #[test]
 fn whatever_happened_followers_and_the_last_days_find_what_they_need_and_the_rest_goes() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
@@ -173,6 +174,7 @@ fn whatever_happened_followers_and_the_last_days_find_what_they_need_and_the_res
     });
 }
 
+// Holds P3 (docs/invariants.md).
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stage_two_versions_behind_reads_its_changes_after_compaction_and_maintenance() {
     let site = site().await;

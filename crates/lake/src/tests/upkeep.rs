@@ -31,6 +31,7 @@ fn vacuum(horizon: Option<u64>) -> Vacuum {
     }
 }
 
+// Holds P3 (docs/invariants.md).
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn compaction_keeps_rows_and_positions_and_changes_nothing() {
     let site = site().await;
@@ -128,6 +129,7 @@ async fn a_row_is_rewritten_a_few_times_however_often_small_files_come() {
     assert_eq!(held(&table).await.len() as u64, all);
 }
 
+// Holds P1 (docs/invariants.md).
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn positions_survive_a_checkpoint_and_the_cleanup_of_the_log() {
     let site = site().await;
@@ -230,6 +232,7 @@ async fn vacuum_works_on_a_log_that_was_cleaned() {
     assert_eq!(held(&open(&site.rival().await, &table).await).await, rows);
 }
 
+// Holds P2 (docs/invariants.md).
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_snapshot_older_than_the_cleaned_log_cannot_take_a_version_that_was_cleaned_up() {
     let site = site().await;

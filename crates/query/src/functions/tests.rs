@@ -6,6 +6,7 @@ fn names<'a>(lists: &[(&'a str, &'a [&'a str])]) -> BTreeSet<&'a str> {
     lists.iter().flat_map(|(_, names)| names.iter().copied()).collect()
 }
 
+// Holds P7 (docs/invariants.md).
 #[test]
 fn every_scalar_function_of_a_session_is_allowed_or_refused_by_name() {
     let state = crate::session().state();
@@ -18,6 +19,7 @@ fn every_scalar_function_of_a_session_is_allowed_or_refused_by_name() {
     assert!(allowed.is_disjoint(&refused));
 }
 
+// Holds P7 (docs/invariants.md).
 #[test]
 fn every_aggregate_and_window_function_of_a_session_is_judged() {
     let state = crate::session().state();

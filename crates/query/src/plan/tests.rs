@@ -173,6 +173,7 @@ fn these_are_functions_of_their_pins(#[case] sql: &str) {
     assert_eq!(function_of_pins(&plan(sql).plan), Ok(()));
 }
 
+// Holds P7 (docs/invariants.md).
 #[rstest]
 #[case::float_sum("SELECT sum(weight) AS w FROM silver.orders", "adds floats")]
 #[case::float_avg_in_an_expression(

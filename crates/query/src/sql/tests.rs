@@ -36,6 +36,7 @@ fn changes_becomes_a_table_and_is_reported_apart() {
     assert!(parsed.statement.to_string().contains("changes.cdc_orders AS c"), "{}", parsed.statement);
 }
 
+// Holds P7 (docs/invariants.md).
 #[test]
 fn clocks_become_literals_of_the_pinned_time_and_are_noticed() {
     let parsed = parse("SELECT now() AS a, current_date AS b, as_of() AS c FROM silver.x").expect("valid");

@@ -257,6 +257,7 @@ async fn soon(source: &mut Numbers, stop: &CancellationToken) -> Result<Sent, Er
     runtime::time::timeout(Duration::from_secs(60), running).await.expect("it ends")
 }
 
+// Holds P4 (docs/invariants.md).
 #[rstest]
 #[case::a_step_that_did_not_happen(Fault::Before, true)]
 #[case::an_answer_that_was_lost(Fault::After, true)]

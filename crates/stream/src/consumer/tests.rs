@@ -131,6 +131,7 @@ async fn after_a_seek_only_what_lies_behind_it_comes() {
     assert_eq!(values(&mut consumer, 1_000).await[&0], numbers(4_000..5_000));
 }
 
+// Holds P5 (docs/invariants.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn a_position_above_the_end_is_lost_and_other_partitions_go_on() {
     let bench = bench(&[("t", 2)]).await;
@@ -158,6 +159,7 @@ async fn a_position_above_the_end_is_lost_and_other_partitions_go_on() {
     assert_eq!(values(&mut consumer, 2).await[&0], numbers(8..10));
 }
 
+// Holds P5 (docs/invariants.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn a_position_below_the_start_is_lost() {
     let bench = bench(&[("t", 1)]).await;
@@ -178,6 +180,7 @@ async fn a_position_below_the_start_is_lost() {
     assert_eq!(next_records(&mut consumer).await.first(), Some(low));
 }
 
+// Holds P5 (docs/invariants.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn a_recreated_topic_is_lost_not_read_on() {
     let bench = bench(&[("t", 1)]).await;
@@ -332,6 +335,7 @@ async fn a_topic_that_is_not_there_is_named() {
     assert_eq!(error, absent);
 }
 
+// Holds P1 (docs/invariants.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn lag_is_stored_for_people_and_never_read_back() {
     let bench = bench(&[("t", 1)]).await;

@@ -94,6 +94,7 @@ async fn a_transaction_is_committed_or_aborted_and_the_next_one_begins() {
 }
 
 /// The older finds out when it commits, or already when it flushes.
+// Holds P4 (docs/invariants.md).
 #[rstest]
 #[case::at_the_commit(false)]
 #[case::at_the_flush(true)]
@@ -139,6 +140,7 @@ async fn a_transaction_with_a_failed_delivery_is_not_committed() {
     assert!(matches!(error, Error::NotDelivered { failed: 1, .. }), "{error}");
 }
 
+// Holds P4 (docs/invariants.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn a_commit_whose_outcome_is_unknown_asks_for_a_new_producer() {
     let lost = RDKafkaRespErr::RD_KAFKA_RESP_ERR_INVALID_TXN_STATE;

@@ -50,6 +50,7 @@ fn all_say(flow: &Flow, part: &str) -> bool {
     STAGES.iter().all(|stage| flow.said(stage).contains(part))
 }
 
+// Holds P2 (docs/invariants.md).
 #[test]
 #[ignore = "needs the real services: e2e/real"]
 fn answers_to_puts_that_landed_are_lost_and_nothing_is_doubled() {

@@ -9,6 +9,7 @@ use crate::stack::Stack;
 /// Which Python has the packages of `e2e/readers/requirements.txt`.
 const PYTHON: &str = "LAKEPULSE_E2E_PYTHON";
 
+// Holds P4 (docs/invariants.md).
 #[test]
 #[ignore = "needs the real services: e2e/real"]
 fn a_python_consumer_folds_each_gold_topic_to_exactly_its_table() {

@@ -8,6 +8,7 @@ use crate::stack::Stack;
 
 const FLOW: Workload = Workload { events: None, rate: 300, schema_change: None };
 
+// Holds P1 (docs/invariants.md).
 #[test]
 #[ignore = "needs the real services: e2e/real"]
 fn every_process_killed_twice_while_data_flows_and_nothing_is_lost_or_doubled() {
@@ -63,24 +64,28 @@ fn a_zombie_is_fenced(stage: &'static str) {
     flow.holds();
 }
 
+// Holds P2 (docs/invariants.md).
 #[test]
 #[ignore = "needs the real services, and minutes: e2e/real all"]
 fn long_a_zombie_of_bronze_is_fenced() {
     a_zombie_is_fenced("bronze");
 }
 
+// Holds P2 (docs/invariants.md).
 #[test]
 #[ignore = "needs the real services, and minutes: e2e/real all"]
 fn long_a_zombie_of_silver_is_fenced() {
     a_zombie_is_fenced("silver");
 }
 
+// Holds P2 (docs/invariants.md).
 #[test]
 #[ignore = "needs the real services, and minutes: e2e/real all"]
 fn long_a_zombie_of_gold_is_fenced() {
     a_zombie_is_fenced("gold");
 }
 
+// Holds P6 (docs/invariants.md).
 #[test]
 #[ignore = "needs the real services, and minutes: e2e/real all"]
 fn long_what_a_zombie_of_the_source_sends_again_is_folded_once() {

@@ -79,6 +79,7 @@ fn goes_on(project: &Project, topic: &str, loss: &str) {
 const TABLE: &str = "customer_transactions";
 const TOPIC: &str = "lakepulse.cdc.customer_transactions";
 
+// Holds P5 (docs/invariants.md).
 #[test]
 #[ignore = "needs the real services: e2e/real"]
 fn a_topic_recreated_while_bronze_was_away_halts_its_table_alone_and_is_named() {
@@ -103,6 +104,7 @@ fn a_topic_recreated_while_bronze_was_away_halts_its_table_alone_and_is_named() 
     matches_oracle(&project, "s.json");
 }
 
+// Holds P5 (docs/invariants.md).
 #[test]
 #[ignore = "needs the real services: e2e/real"]
 fn a_topic_recreated_under_a_running_bronze_halts_its_table_alone_and_is_named() {
@@ -137,6 +139,7 @@ fn a_topic_recreated_under_a_running_bronze_halts_its_table_alone_and_is_named()
     only_fault(&project, TABLE);
 }
 
+// Holds P5 (docs/invariants.md).
 #[test]
 #[ignore = "needs the real services: e2e/real"]
 fn retention_that_passes_the_reader_halts_its_table_alone_and_is_named() {
@@ -165,6 +168,7 @@ fn retention_that_passes_the_reader_halts_its_table_alone_and_is_named() {
     goes_on(&project, &topic, "were deleted before they were read");
 }
 
+// Holds P4 (docs/invariants.md).
 #[test]
 #[ignore = "needs the real services: e2e/real"]
 fn a_transaction_of_gold_that_expired_is_published_again_by_whoever_began_it() {

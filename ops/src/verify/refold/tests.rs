@@ -353,6 +353,7 @@ async fn agree(seed: u64, length: u64) {
 }
 
 /// `LAKEPULSE_FOLDS` says how many histories, `LAKEPULSE_SEED` where to begin.
+// Holds P6 (docs/invariants.md).
 #[tokio::test]
 async fn two_folds_without_common_code_agree() {
     let number =

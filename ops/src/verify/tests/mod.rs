@@ -80,6 +80,7 @@ fn of_an_input(app: &str) -> bool {
 
 type Damage = fn(&Project);
 
+// Holds P7 (docs/invariants.md).
 #[rstest]
 #[case::a_range_is_in_no_commit("bronze.items", "are in no commit", |p: &Project| stated(p, |range| offset(range, "from", 1)))]
 #[case::a_row_is_in_no_range("bronze.items", "is in no commit's range", |p: &Project| stated(p, |range| offset(range, "from", 1)))]

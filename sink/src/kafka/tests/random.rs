@@ -147,6 +147,8 @@ async fn lives(column: ArrayRef, events: Vec<Event>, kind: Kind, failing: Failin
 
 proptest! {
     #![proptest_config(cases::few(32))]
+    // Holds P3 (docs/invariants.md).
+    // Holds P4 (docs/invariants.md).
     #[test]
     fn what_a_topic_folds_to_is_its_table_whatever_is_edited_and_fails(
         column in column(),
