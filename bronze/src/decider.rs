@@ -2,7 +2,7 @@
 //! and results of commits, and returns commits.
 //!
 //! For each partition it knows the table's position and the next offset to read. Records below `next` are
-//! repeats of rows that wait or are committed. A gap above it is no loss: compaction and transaction markers
+//! repeats of rows that wait or are committed. A gap above it is not a loss: compaction and transaction markers
 //! leave gaps, and the broker's log start and end show real losses ([`crate::error::Loss`]).
 //!
 //! **Generations.** After a seek or a new assignment, records read before it may still arrive. They lie above

@@ -2,8 +2,7 @@
 //!
 //! 1. [`avro::Checker`] walks each payload's bytes: only exact payloads go on.
 //! 2. The vectorised decoder reads them all into columns; each call must consume its whole payload.
-//! 3. Columns are converted to the table's types ([`crate::conform`]); rows that do not fit exactly are
-//!   refused.
+//! 3. Columns are converted to the table's types ([`crate::conform`]); a row that does not fit is refused.
 //!
 //! If the decoder refuses or panics on a payload that passed the check, its state is unusable: it is rebuilt
 //! and the payloads are halved until the refused one is alone.

@@ -1,8 +1,8 @@
 //! Waits until everything on the topics is in the tables, whichever process wrote it.
 //!
-//! [`crate::PartitionProgress`] covers the partitions of this process. For partitions that others own, or that nobody
-//! owns during a rebalance, the tables' positions count. So the last running instance also waits for the work
-//! of crashed ones.
+//! [`crate::PartitionProgress`] covers the partitions of this process. For partitions that others own, or that
+//! have no owner during a rebalance, the tables' positions count. So the last running instance also waits for
+//! the work of crashed ones.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

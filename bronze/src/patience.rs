@@ -109,7 +109,7 @@ impl Patience {
     pub fn is_given_up(&self, asked: &Asked, now: ClockMs) -> bool {
         self.given_up.get(asked).is_some_and(|at| now.0.saturating_sub(*at) < GIVEN_UP)
     }
-    /// True if so many schemas of keys were missing that the keys are no frames.
+    /// True if so many schemas of keys were missing that the keys are not frames.
     pub fn keys_are_no_frames(&self) -> bool {
         self.strange_keys >= STRANGE
     }

@@ -245,7 +245,7 @@ impl Router {
             return;
         }
         if let Some(route) = self.routes.get(topic) {
-            // A task that has ended has reported why, and nobody needs its records.
+            // A task that has ended has reported why, and its records are not needed.
             drop(route.inbox.send(message));
         }
     }

@@ -224,7 +224,7 @@ impl Task {
                 Part::Value => self.reader().value_parts.next(),
                 Part::Key => self.reader().key_parts.next(),
             };
-            // Whoever writes a schema part encodes values as Connect does, whatever the contract declares.
+            // A producer of schema parts encodes values as Connect does, whatever the contract declares.
             let schema = from_connect(&fresh.part);
             let known = self.dialect(part, Door::Json, number, schema, Encodings::CONNECT);
             let Some(reader) = &mut self.reader else { return };
