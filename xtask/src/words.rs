@@ -26,7 +26,7 @@ const NOT_PRODUCT: &[&str] = &["benchmarks", "cases", "e2e", "fuzz", "testkit", 
 
 /// Second definitions that are still there: the type's name, and the crate of each definition that is one too many.
 const PENDING: &[(&str, &[&str])] = &[
-    ("Batch", &["ops", "silver", "silver", "source", "stream"]),
+    ("Batch", &["ops", "source", "stream"]),
     ("Change", &["cdc-sim", "cdc-sim", "ingest", "query", "sink"]),
     ("Error", &["stream"]),
     ("Event", &["ingest", "stream"]),
@@ -37,7 +37,7 @@ const PENDING: &[(&str, &[&str])] = &[
     ("Gold", &["gold"]),
     ("Key", &["avro", "ops"]),
     ("Loss", &["stream"]),
-    ("Marker", &["ops", "silver"]),
+    ("Marker", &["ops"]),
     ("Outcome", &["gold"]),
     ("Pin", &["query"]),
     ("Plan", &["lake"]),
@@ -45,14 +45,12 @@ const PENDING: &[(&str, &[&str])] = &[
     ("Range", &["ops"]),
     ("Record", &["avro", "avro", "cdc-sim", "ingest", "ops"]),
     ("Row", &["cdc-sim", "ingest", "ingest", "ingest"]),
-    ("Silver", &["silver"]),
     ("Snapshot", &["ingest"]),
-    ("Span", &["cdc-sim", "silver", "stream"]),
+    ("Span", &["cdc-sim", "stream"]),
     ("Stage", &["lakepulse", "ops"]),
     ("Table", &["cdc-sim", "ingest", "stream"]),
     ("Topic", &["sink"]),
     ("Upkeep", &["ops"]),
-    ("Version", &["silver"]),
 ];
 
 /// A crate's name and the text of its product sources.
