@@ -1,5 +1,5 @@
-//! What stands for a column in rows of writers that did not know it yet: the default that it had when it came
-//! ([`lake::defaults`]). The rows themselves keep null: a writer that knows a column no more looks the same.
+//! A column's default for rows whose writers did not know the column: the one it was added with
+//! ([`lake::defaults`]). The rows keep null, because a writer that dropped the column leaves null too.
 
 use std::collections::BTreeMap;
 
@@ -10,10 +10,10 @@ use lake::defaults::at;
 
 use crate::conform::conform;
 
-/// Defaults by dotted path, as JSON.
+/// Default values as JSON, by the column's dotted path.
 pub type Values = BTreeMap<String, String>;
 
-/// The defaults that a schema gives columns, as the table stores them. One that is no value of its column is none.
+/// The defaults in a schema, as the table stores them. Leaves out a default that its column cannot hold.
 pub fn of(schema: &str, columns: &Schema) -> Values {
     let stored = |(path, one): (String, ArrayRef)| {
         let mut misfits = Vec::new();
@@ -24,13 +24,13 @@ pub fn of(schema: &str, columns: &Schema) -> Values {
     avro::defaults(schema).into_iter().filter_map(stored).collect()
 }
 
-/// The property that a topic's table is created with. `None`: its schemas give no defaults.
+/// The property that a topic's new table gets. `None` if its schema has no defaults.
 pub fn property(topic: &Topic, columns: &Schema) -> Option<String> {
     let values = of(topic.value_schema.as_deref()?, columns);
     (!values.is_empty()).then(|| lake::defaults::offered(&values))
 }
 
-/// The Avro schema of these columns with their defaults in it.
+/// Adds the defaults to the Avro schema of these columns.
 pub fn declare(schema: &str, columns: &Fields, values: &Values) -> String {
     avro::declare(schema, columns, |path, kind| lake::defaults::one(values.get(path)?, kind))
 }
@@ -57,8 +57,8 @@ mod tests {
         format!(r#"{{"type":"record","name":"R","fields":[{{"name":"id","type":"int"}}{fields}]}}"#)
     }
 
-    /// The default of a field, at the top and in a record within, is what Avro's own resolution gives a record whose
-    /// writer lacks the field; and it is the same once it was written into a property, or into a schema.
+    /// A field's default, at the top level or in a nested record, equals what Avro's own resolution gives a
+    /// record whose writer lacks the field. Writing it into a property or a schema does not change it.
     #[rstest]
     #[case::text(r#""string""#, r#""new \" \u00e9""#)]
     #[case::text_or_null(r#"["string","null"]"#, r#""x""#)]
@@ -66,7 +66,7 @@ mod tests {
     #[case::int(r#""int""#, "-7")]
     #[case::double(r#""double""#, "0.1")]
     #[case::boolean(r#""boolean""#, "true")]
-    // The library takes a default of bytes for text in UTF-8, where the specification has one byte a character.
+    // The library reads a default of bytes as UTF-8 text; the specification has one byte per character.
     #[case::bytes(r#""bytes""#, r#""\u0000\u007f""#)]
     #[case::decimal(DECIMAL, r#""\u0004\u00d2""#)]
     #[case::date(r#"{"type":"int","logicalType":"date"}"#, "19000")]
@@ -112,7 +112,7 @@ mod tests {
         assert_eq!(property["c"].value, values["c"]);
     }
 
-    /// Debezium writes the epoch for `now()` and the nil UUID for a function that makes one up.
+    /// For `now()` Debezium writes the epoch, and for a function that generates a UUID the nil UUID.
     #[rstest]
     #[case(r#"{"type":"long","connect.name":"io.debezium.time.MicroTimestamp"}"#, "0")]
     #[case(r#"{"type":"int","connect.name":"org.apache.kafka.connect.data.Date"}"#, "0")]

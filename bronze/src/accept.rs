@@ -1,9 +1,9 @@
-//! Going on after a loss: an act of a person, recorded in the table.
+//! Accepts a loss, as a person decided, and records that in the table.
 //!
-//! A loss is seen by comparing what the table says with what the broker says. Accepting it is one commit
-//! without rows. Records that were deleted before they were read: the position moves to where the log
-//! starts, by a range that states no rows. A topic that was made anew: its former id goes to [`ENDED`], and
-//! what is on it now belongs to a later epoch ([`EPOCH`]), because its offsets begin again.
+//! A loss is a difference between the table's positions and the broker's logs. Accepting it is one commit
+//! without rows. If records were deleted before they were read, the position moves to the start of the log,
+//! through a range with no rows. If the topic was recreated, its former id goes to [`ENDED`], and the new
+//! records belong to a later epoch ([`EPOCH`]), because their offsets start again.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ use stream::admin::Watermarks;
 use stream::{Admin, Cause, Kafka};
 
 use crate::commit::info;
-use crate::decider::Range;
+use crate::decider::OffsetRange;
 use crate::open::{ENDED, EPOCH, bad_epoch, epoch_of, former_topics, ours};
 use crate::{Error, Loss};
 
@@ -25,13 +25,13 @@ use crate::{Error, Loss};
 pub struct Accepted {
     /// What is lost.
     pub losses: Vec<Loss>,
-    /// The commit that says so.
+    /// The commit that records it.
     pub version: Version,
-    /// The epoch of what is read from now on, where it is another one.
+    /// The epoch of records read from now on, if it changed.
     pub epoch: Option<i64>,
 }
 
-/// Accepts everything that is lost of a topic. `None`: nothing is.
+/// Accepts all losses of a topic. `None` if there are none.
 pub async fn accept(
     lake: &Lake,
     kafka: &Kafka,
@@ -64,7 +64,7 @@ pub async fn accept(
     }
 }
 
-/// Everything that a table can no longer read of its topic.
+/// Everything that a table can no longer read from its topic.
 fn losses(positions: &Positions, now: &TopicId, ended: Option<&str>, marks: &Watermarks) -> Vec<Loss> {
     let former = former_topics(positions, now, ended);
     let recreated = former.into_iter().map(|before| Loss::Recreated { before, now: now.to_string() });
@@ -76,7 +76,7 @@ fn losses(positions: &Positions, now: &TopicId, ended: Option<&str>, marks: &Wat
     recreated.chain(deleted).collect()
 }
 
-/// One commit without rows, and the epoch that begins with it, behind the `current` one.
+/// Builds the commit. Also returns the epoch after `current` if the topic was recreated.
 fn commit(
     project: &Project,
     topic: &Topic,
@@ -91,7 +91,7 @@ fn commit(
     for loss in losses {
         match loss {
             Loss::Retention { partition, from, to } => {
-                ranges.push(Range::passed_over(*partition, Offset(*from), Offset(*to)));
+                ranges.push(OffsetRange::passed_over(*partition, Offset(*from), Offset(*to)));
             }
             Loss::Recreated { before, .. } => ended.push(before),
             Loss::Truncated { .. } => {}
@@ -103,7 +103,7 @@ fn commit(
         properties.insert(EPOCH.to_owned(), next.to_string());
         epoch = Some(next);
     }
-    let app = |range: &Range| AppId::partition(id, range.partition);
+    let app = |range: &OffsetRange| AppId::partition(id, range.partition);
     let digests = vec![Sum::default(); ranges.len()];
     let mut info = info(&project.name, &topic.name, id, &ranges, &digests);
     info.accepted = losses.iter().map(ToString::to_string).collect();

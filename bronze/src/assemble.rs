@@ -1,9 +1,9 @@
-//! Puts records and what was decoded of them into rows of the table.
+//! Builds the table's rows from records and their decoded values.
 //!
-//! Every record gives exactly one row, at its place in offset order: a decoded one its columns, a
-//! tombstone nulls, an undecodable one nulls with `_error` and the value's bytes in `_raw`. So a
-//! bad record is counted, stored and committed like any other, in the commit of its neighbours. A value
-//! with fields that no column takes has its columns, and its bytes in `_raw` too: nothing is dropped.
+//! Every record gives exactly one row, in offset order. A decoded record has its columns, a tombstone has
+//! nulls, and an undecodable record has nulls with `_error` and the value's bytes in `_raw`. So a bad record
+//! is counted, stored and committed with its neighbours. If a value has fields that no column takes, its row
+//! has the known columns and all bytes in `_raw`: nothing is dropped.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ use stream::Records;
 use crate::absent::Values as Defaults;
 use crate::decode::{Decoded, Refusal, join};
 
-/// Names of the columns that are not the value's.
+/// Names of the columns that do not come from the value.
 pub mod column {
     /// Decoded key.
     pub const KEYS: &str = "_keys";
@@ -46,11 +46,11 @@ pub mod column {
     pub const INGESTED_AT: &str = "_ingested_at";
     /// Why the value could not be decoded.
     pub const ERROR: &str = "_error";
-    /// Its bytes.
+    /// Bytes of that value, or of one with fields that no column takes.
     pub const RAW: &str = "_raw";
     /// Day of `_ingested_at`: the partition column.
     pub const INGESTED_DATE: &str = "_ingested_date";
-    /// All of them.
+    /// All of these names.
     pub const ALL: [&str; 14] = [
         KEYS,
         KEY,
@@ -69,10 +69,10 @@ pub mod column {
     ];
 }
 
-/// Header in which our own sources say the incarnation of their database.
+/// Header in which our own sources send the epoch of their database.
 pub const EPOCH_HEADER: &str = "lp.epoch";
 
-/// What the columns of a table are for.
+/// The role of each column of a table.
 #[derive(Debug, Clone)]
 pub struct Layout {
     schema: SchemaRef,
@@ -92,13 +92,13 @@ impl Layout {
         });
         Self { schema, values, keys, defaults: Defaults::new() }
     }
-    /// With what stands for columns in rows of writers that did not know them yet.
+    /// Sets the defaults for rows whose writers did not know a column.
     #[must_use]
     pub fn with_defaults(mut self, defaults: Defaults) -> Self {
         self.defaults = defaults;
         self
     }
-    /// What stands for columns in rows of writers that did not know them yet.
+    /// The defaults for rows whose writers did not know a column.
     pub fn defaults(&self) -> &Defaults {
         &self.defaults
     }
@@ -110,37 +110,37 @@ impl Layout {
     pub fn values(&self) -> &Fields {
         &self.values
     }
-    /// Columns of the key, where the topic has one.
+    /// Columns of the key, if the topic has one.
     pub fn keys(&self) -> Option<&Fields> {
         self.keys.as_ref()
     }
 }
 
-/// What all records of a batch share.
+/// What all records of a batch have in common.
 #[derive(Debug, Clone, Copy)]
 pub struct Origin<'a> {
     /// Id of their topic.
     pub topic_id: &'a str,
     /// Their partition.
     pub partition: i32,
-    /// Incarnation of the source, unless a header says it.
+    /// Epoch of the source, unless a header gives another one.
     pub epoch: Option<i64>,
     /// When bronze read them.
     pub ingested_at: ClockMs,
 }
 
-/// What decoding made of the values: position `i` is the `i`th row that is kept.
+/// The decoded values: position `i` is the `i`th kept row.
 #[derive(Debug, Default)]
 pub struct Values {
     /// Parts by schema, in the layout's value columns.
     pub parts: Vec<Decoded>,
     /// Rows refused before any decoder saw them.
     pub refused: Vec<(u32, Refusal)>,
-    /// Rows that hold more than the table's columns: their bytes are kept too.
+    /// Rows with fields that no column takes: their bytes are kept too.
     pub partly: Vec<u32>,
-    /// What those wrote whose values were decoded, and the first row of each.
+    /// For each writer schema of decoded values, the first row that it wrote.
     pub writers: Vec<(SchemaRef, u32)>,
-    /// Registry id of each row's schema, where its value names one.
+    /// Registry id of each row's schema, if its value has one.
     pub schema_ids: Vec<Option<u32>>,
 }
 
@@ -214,7 +214,7 @@ pub fn assemble(
         .expect("each column was built for its field's type and the rows that are kept")
 }
 
-/// A stamp of the broker as tables store it, inside the years that readers can show. Below zero it is none.
+/// The broker's timestamp as tables store it, within the years that readers can show. Negative means none.
 fn readable_micros(Millis(millis): Millis) -> Option<i64> {
     (0..253_402_300_800_000).contains(&millis).then(|| millis * 1_000)
 }
@@ -223,7 +223,7 @@ fn readable_micros(Millis(millis): Millis) -> Option<i64> {
 fn spread(parts: &[Decoded], fields: &Fields, len: usize, void: impl Fn(usize) -> bool) -> Vec<ArrayRef> {
     let in_place =
         |part: &Decoded| part.rows.len() == len && part.rows.first().is_none_or(|&first| first == 0);
-    // All rows of one schema and all good: the columns are what they should be.
+    // One schema and no bad row: the columns need no change.
     if let [part] = parts
         && in_place(part)
         && !(0..len).any(&void)
@@ -246,7 +246,7 @@ fn spread(parts: &[Decoded], fields: &Fields, len: usize, void: impl Fn(usize) -
     fields.iter().enumerate().map(column).collect()
 }
 
-/// The key struct: null where the key is null, or could not be decoded.
+/// The key struct. It is null if the key is null or could not be decoded.
 fn key_column(parts: &[Decoded], fields: &Fields, len: usize) -> ArrayRef {
     let mut present = vec![false; len];
     for part in parts {
@@ -275,7 +275,7 @@ fn error_column(errors: &[Option<Refusal>]) -> ArrayRef {
     Arc::new(builder.finish())
 }
 
-/// Headers of all rows, and what we read from them.
+/// Headers of all rows, with the epochs read from them.
 struct Meta {
     offsets: OffsetBuffer<i32>,
     names: ArrayRef,

@@ -1,7 +1,7 @@
-//! Reads a batch of records into rows: which schemas it needs, then everything at once.
+//! Reads a batch of records into rows in two steps: find the schemas it needs, then decode everything.
 //!
-//! Which schemas exist is asked of the registry between the two steps, so that decoding itself
-//! waits for nobody and can run on the CPU threads with all it needs in hand.
+//! The caller asks the registry between the two steps. So decoding never waits and can run on the CPU
+//! threads.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -23,17 +23,17 @@ use crate::patience::Needs;
 /// How a topic's values become columns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
-    /// Avro behind the registry's frame.
+    /// Avro with the registry's frame.
     Avro,
-    /// JSON, taken apart by its schema.
+    /// JSON, split into columns by its schema.
     Json,
-    /// JSON text, kept whole in the one column `value`.
+    /// JSON text, kept whole in one column `value`.
     Text,
-    /// Bytes, kept whole in the one column `value`.
+    /// Bytes, kept whole in one column `value`.
     Bytes,
 }
 
-/// What is known of a schema id.
+/// The state of a schema id.
 #[derive(Debug)]
 pub enum Known {
     /// Its records can be decoded.
@@ -42,15 +42,15 @@ pub enum Known {
     Refused(Refusal),
 }
 
-/// Schemas by registry id.
+/// Known schemas by registry id.
 #[derive(Debug, Default)]
 pub struct Shelf(HashMap<u32, Known, RandomState>);
 impl Shelf {
-    /// Puts a schema in, or replaces what was known of it.
+    /// Adds or replaces a schema.
     pub fn put(&mut self, id: u32, known: Known) {
         self.0.insert(id, known);
     }
-    /// Whether `id` needs no question to the registry.
+    /// True if the registry need not be asked for `id`.
     pub fn knows(&self, id: u32) -> bool {
         self.0.contains_key(&id)
     }
@@ -62,30 +62,30 @@ pub struct Reader {
     format: Format,
     key_format: Option<KeyFormat>,
     layout: Layout,
-    /// Whether every column of the key is one of the value's.
+    /// True if the value contains every column of the key.
     values_have_keys: bool,
     /// Schemas of values.
     pub values: Shelf,
     /// Schemas of keys.
     pub keys: Shelf,
-    /// Schemas of values that are JSON.
+    /// Schema parts of JSON values.
     pub value_parts: SchemaParts,
-    /// Schemas of keys that are JSON.
+    /// Schema parts of JSON keys.
     pub key_parts: SchemaParts,
 }
 
-/// Rows, and what was wrong with some of them.
+/// Rows, with counts of what was wrong with them.
 #[derive(Debug)]
 pub struct Read {
-    /// One row a record kept, in the table's columns.
+    /// One row per kept record, in the table's columns.
     pub batch: RecordBatch,
     /// Error rows by metric label.
     pub errors: Vec<(&'static str, u64)>,
     /// Rows with fields that no column takes.
     pub partly: u64,
-    /// Rows whose key has bytes and cannot be read.
+    /// Rows whose key has bytes but cannot be read.
     pub unread_keys: u64,
-    /// Of each column that has a default: the first offset whose writer knows it.
+    /// For each column with a default, the first offset whose writer knows the column.
     pub firsts: BTreeMap<String, i64>,
 }
 
@@ -103,13 +103,13 @@ impl Reader {
             key_parts: SchemaParts::default(),
         }
     }
-    /// Keys are of this format, whatever they look like.
+    /// Sets the format of all keys.
     #[must_use]
     pub fn keys_in(mut self, format: Option<KeyFormat>) -> Self {
         self.key_format = format;
         self
     }
-    /// Whether a key may be behind a registry's frame.
+    /// True if a key may have a registry frame.
     fn may_be_framed(&self) -> bool {
         matches!(self.key_format, None | Some(KeyFormat::Avro))
     }
@@ -117,18 +117,18 @@ impl Reader {
     pub fn layout(&self) -> &Layout {
         &self.layout
     }
-    /// The table got columns.
+    /// Takes over the columns that the table gained.
     pub fn widen(&mut self, layout: Layout) {
         self.values_have_keys = has_keys(&layout);
         self.layout = layout;
     }
 
-    /// The table has columns that do not go together with ours: every schema is looked at anew.
+    /// Starts again with columns that conflict with the current ones; every schema has to be put in again.
     pub fn begin_again(&mut self, layout: Layout) {
         *self = Self::new(self.format, layout).keys_in(self.key_format);
     }
 
-    /// Whether nobody needs to ask the registry for that schema.
+    /// True if the registry need not be asked for that schema.
     pub(crate) fn knows(&self, (part, id): Asked) -> bool {
         match part {
             Part::Value => self.values.knows(id),
@@ -136,8 +136,8 @@ impl Reader {
         }
     }
 
-    /// The schemas that a batch names and that have not been put in yet. Nothing says that a key which begins
-    /// as a frame does is one: where its columns are in the value too, it is looked up but not needed.
+    /// The schemas that a batch names and that are not known yet. A key that starts like a frame may not be
+    /// one: if the value also has its columns, its schema is looked up but not required.
     pub(crate) fn needs(&self, rows: &Records, kept: &[u32]) -> Needs {
         let mut needs = Needs::default();
         let (mut seen, mut last) = (HashSet::<(Asked, bool), RandomState>::default(), (None, None));
@@ -168,7 +168,7 @@ impl Reader {
         needs
     }
 
-    /// The schema parts of values and of keys in a batch that nobody has looked at.
+    /// The schema parts of values and of keys in a batch that were not seen before.
     pub fn fresh(&self, rows: &Records, kept: &[u32]) -> (Vec<Fresh>, Vec<Fresh>) {
         let values = kept.iter().filter_map(|&row| rows.value(row as usize));
         let values = if self.format == Format::Json { self.value_parts.fresh(values) } else { Vec::new() };
@@ -183,7 +183,7 @@ impl Reader {
         (values, keys)
     }
 
-    /// Reads the records at `kept`. Those whose schema nobody put in are error rows.
+    /// Reads the records at `kept`. A record whose schema is not known becomes an error row.
     pub fn read(&mut self, origin: Origin<'_>, rows: &Records, kept: &[u32]) -> Read {
         let wanted = self.layout.values().clone();
         let at = |row: u32| rows.value(kept[row as usize] as usize);
@@ -219,7 +219,7 @@ impl Reader {
         defaults.filter_map(|path| Some((path.clone(), first(&path)?))).collect()
     }
 
-    /// Where values are no Avro, keys may be: our own file source frames them whatever the value is.
+    /// Keys may be Avro although values are not: our own file source frames keys whatever the value's format.
     fn read_keys<'a>(
         &mut self,
         len: usize,
@@ -245,7 +245,7 @@ fn has_keys(layout: &Layout) -> bool {
     layout.keys().is_some_and(|keys| keys.iter().all(|key| values.find(key.name()).is_some()))
 }
 
-/// The numbers of so many rows.
+/// Row numbers from zero.
 pub(crate) fn numbers(rows: usize) -> std::ops::Range<u32> {
     0..u32::try_from(rows).expect("a batch has fewer than 2^32 rows")
 }
@@ -297,7 +297,7 @@ fn framed<'a>(
     values
 }
 
-/// Values that are one column as they are: text, which must be JSON, or bytes.
+/// Values kept as one column: bytes, or text that must be JSON.
 fn plain<'a>(len: usize, at: impl Fn(u32) -> Option<&'a [u8]>, wanted: &Fields) -> Values {
     let mut values = Values { schema_ids: vec![None; len], ..Values::default() };
     let is_text = wanted.first().is_some_and(|field| *field.data_type() == DataType::Utf8);

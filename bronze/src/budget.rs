@@ -1,27 +1,27 @@
-//! How many undecoded bytes wait in memory, and whose partitions have to wait at the broker.
+//! Limits the undecoded bytes in memory and decides which partitions are not read.
 //!
-//! Rows wait from the moment they are read until their commit has landed. A table whose commits are
-//! slow fills its own share and is not read further; what it holds above that is bounded by what all
-//! others leave free. A table below its share is never held, so a stuck one cannot starve it.
+//! Bytes count from the moment records are read until their commit has landed. A table with slow commits
+//! fills its own share and is then not read further. Above its share it can use only what the other tables
+//! leave free. A table below its share is always read, so a stuck table cannot starve it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::Notify;
 
-/// Bytes that wait, of one table and of all.
+/// Counts the waiting bytes of one table and of all tables.
 #[derive(Debug, Clone)]
 pub struct Share {
     table: Arc<AtomicUsize>,
     all: Arc<AtomicUsize>,
-    /// A table below this is never held.
+    /// Below this a table is always read.
     least: usize,
-    /// All tables together, beyond which none goes above its least.
+    /// Limit for all tables together: at this sum no table may exceed `least`.
     most: usize,
     freed: Arc<Notify>,
 }
 
-/// The budget of a process, in equal shares.
+/// The memory budget of a process, in equal shares.
 #[derive(Debug)]
 pub struct Budget {
     all: Arc<AtomicUsize>,
@@ -30,7 +30,7 @@ pub struct Budget {
     freed: Arc<Notify>,
 }
 impl Budget {
-    /// `bytes` for that many tables.
+    /// A budget of `bytes` for `tables` tables.
     pub fn new(bytes: usize, tables: usize) -> Self {
         let least = (bytes / tables.max(1)).max(1);
         Self { all: Arc::default(), least, most: bytes, freed: Arc::default() }
@@ -40,27 +40,27 @@ impl Budget {
         let (all, freed) = (self.all.clone(), self.freed.clone());
         Share { table: Arc::default(), all, least: self.least, most: self.most, freed }
     }
-    /// Told whenever bytes become free.
+    /// Notified whenever bytes become free.
     pub fn freed(&self) -> Arc<Notify> {
         self.freed.clone()
     }
 }
 impl Share {
-    /// Bytes that wait from here on until the permit is dropped. Never refused: they are in memory.
+    /// Counts bytes until the permit is dropped. Never refuses, because they are in memory already.
     pub fn take(&self, bytes: usize) -> Permit {
         self.table.fetch_add(bytes, Ordering::AcqRel);
         self.all.fetch_add(bytes, Ordering::AcqRel);
         Permit { share: self.clone(), bytes }
     }
-    /// Whether the table has to wait at the broker.
+    /// True if the table must not be read further.
     pub fn is_full(&self) -> bool {
         let table = self.table.load(Ordering::Acquire);
-        // Half of everything is the most for one: another may need as much at once.
+        // One table may use at most half of the budget, because another may need as much at once.
         let above = table >= self.least;
         above && (table >= self.most / 2 || self.all.load(Ordering::Acquire) >= self.most)
     }
-    /// Whether a table that waits may be read again. Lower than [`Share::is_full`], so that it does
-    /// not wait again at once.
+    /// True if a paused table may be read again. The limit is lower than that of [`Share::is_full`], so that
+    /// the table does not pause again at once.
     pub fn has_room(&self) -> bool {
         self.table.load(Ordering::Acquire) <= self.least / 2 || {
             let half = self.most / 2;
@@ -69,18 +69,18 @@ impl Share {
     }
 }
 
-/// Bytes that wait. Dropping it frees them.
+/// Bytes that count against the budget until this is dropped.
 #[derive(Debug)]
 pub struct Permit {
     share: Share,
     bytes: usize,
 }
 impl Permit {
-    /// What it holds.
+    /// The number of bytes.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
-    /// Both as one.
+    /// Merges another permit of the same table into this one.
     pub fn join(&mut self, mut other: Self) {
         debug_assert!(Arc::ptr_eq(&self.share.table, &other.share.table), "of one table");
         self.bytes += std::mem::take(&mut other.bytes);

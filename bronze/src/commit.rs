@@ -1,15 +1,15 @@
-//! Lands a plan in its table, each record exactly once.
+//! Lands rows in their table, each record exactly once.
 //!
-//! Order: encode and upload the rows, then one commit that names the files **and** sets the position
-//! of every partition in them, if those positions are still what the records were read from. Stop
-//! before the commit: the files are orphans for vacuum, the records are read again. Stop after it: the
-//! table says so, and what is read again lies below its position. An answer that is lost in between is
-//! asked for by the operation's ULID; the very same files are committed until the outcome is known.
-//! Positions that moved mean another process has the partition: nothing lands.
+//! Order: encode and upload the rows; then one commit adds the files **and** sets the position of every
+//! partition in them, if those positions still equal those the records were read from. Crash before the
+//! commit: the files are orphans for vacuum and the records are read again. Crash after it: the records that
+//! are read again lie below the table's position. After a lost answer, the table's log is searched for the
+//! operation's ULID, and the same files are committed again until the outcome is known. If positions have
+//! moved, another process has the partition and nothing lands.
 //!
-//! Offsets mean nothing without the topic's id, and a topic that is deleted and made again has records at the
-//! same offsets. The id is asked for when all records of the commit are in hand: if it is still the one that
-//! their offsets are kept by, they are of that topic.
+//! A deleted and recreated topic has other records at the same offsets, so an offset needs the topic's id.
+//! The broker is asked for the id once all records of the commit are in memory: if the id is still that of
+//! the positions, the records belong to that topic.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -26,10 +26,10 @@ use stream::Admin;
 
 use crate::absent;
 use crate::budget::Permit;
-use crate::decider::{Plan, Range};
+use crate::decider::{OffsetRange, PendingCommit};
 use crate::ledger::{self, Lines};
 
-/// How long a commit waits for the topic's id: a broker that is away must not keep rows from landing.
+/// How long a commit waits for the topic's id: an unreachable broker must not keep rows from landing.
 const ID_PATIENCE: Duration = Duration::from_secs(3);
 
 /// Rows that wait for their commit.
@@ -37,19 +37,19 @@ const ID_PATIENCE: Duration = Duration::from_secs(3);
 pub struct Waiting {
     /// The rows.
     pub batch: RecordBatch,
-    /// Their bytes on the wire, until they are durable.
+    /// Their bytes on the wire, counted until they are uploaded.
     pub permit: Permit,
     /// Kafka's newest timestamp among them, in milliseconds.
     pub newest: Option<Millis>,
-    /// Traces that records among them were sampled for.
+    /// Traces that sampled records among them belong to.
     pub causes: Vec<Cause>,
-    /// The last lines of files among them.
+    /// The last line of each file among them.
     pub lines: Lines,
-    /// Of each column that has a default: the first offset whose writer knows it.
+    /// For each column with a default, the first offset whose writer knows the column.
     pub firsts: BTreeMap<String, i64>,
 }
 
-/// One commit to be.
+/// The input of one commit.
 #[derive(Debug)]
 pub struct Work {
     /// ULID of the operation.
@@ -61,60 +61,60 @@ pub struct Work {
     /// Its id.
     pub topic_id: TopicId,
     /// What to land.
-    pub plan: Plan<Waiting>,
-    /// The table's columns after it, where it gains some.
+    pub pending: PendingCommit<Waiting>,
+    /// The table's columns after the commit, if it adds some.
     pub schema: Option<SchemaRef>,
-    /// What stands for columns that it may gain.
+    /// Defaults of columns that the table has or gains.
     pub defaults: absent::Values,
-    /// Where its span goes.
+    /// Receives the commit's span.
     pub traces: Traces,
-    /// Says whether the topic is still the same one. `None`: nobody is asked.
+    /// Asked whether the topic still has the same id. `None` skips the check.
     pub admin: Option<Admin>,
-    /// Ends the wait for a store that does not answer.
+    /// Ends the retries while the store does not answer.
     pub stop: CancellationToken,
 }
 
-/// What became of it.
+/// The result of [`land`].
 #[derive(Debug)]
 pub struct Finished {
-    /// The table, at its newest version known.
+    /// The table, at its newest known version.
     pub table: Table,
-    /// The ranges of the plan.
-    pub ranges: Vec<Range>,
-    /// The last lines of files in each of them.
+    /// The ranges of the commit.
+    pub ranges: Vec<OffsetRange>,
+    /// The last line of each file, for each range.
     pub lines: Vec<Lines>,
-    /// Landed, or why not.
-    pub outcome: Outcome,
-    /// Kafka's newest timestamp in it, in milliseconds.
+    /// Whether it landed.
+    pub result: CommitResult,
+    /// Kafka's newest timestamp among the rows, in milliseconds.
     pub newest: Option<Millis>,
 }
 
 /// How a commit ended.
 #[derive(Debug)]
-pub enum Outcome {
+pub enum CommitResult {
     /// It is this version.
     Landed(Version),
-    /// Someone else moved on; nothing of it landed.
+    /// Another writer moved the positions; nothing landed.
     Moved,
-    /// The topic was made anew and has this id; nothing of it landed.
+    /// The topic was recreated with this id; nothing landed.
     Recreated(TopicId),
-    /// The table halts or has to be read again.
+    /// The table halts or must be loaded again.
     Failed(lake::Error),
 }
 
-/// Lands `work`. Tries until the outcome is known, or until it is to stop. May be aborted anywhere: the commit
-/// landed or it did not, and the table tells.
+/// Lands `work`. Retries until the outcome is known or `stop` is cancelled. May be aborted at any point: the
+/// table's log has the outcome.
 pub async fn land(mut table: Table, work: Work) -> Finished {
-    let ranges = work.plan.ranges.clone();
-    let newest = work.plan.batches.iter().flatten().filter_map(|waiting| waiting.newest).max();
-    let lines = work.plan.batches.iter().map(|part| {
+    let ranges = work.pending.ranges.clone();
+    let newest = work.pending.batches.iter().flatten().filter_map(|waiting| waiting.newest).max();
+    let lines = work.pending.batches.iter().map(|part| {
         let mut lines = Lines::new();
         part.iter().for_each(|waiting| ledger::raise(&mut lines, &waiting.lines));
         lines
     });
     let lines = lines.collect();
     let mut causes = Vec::new();
-    for waiting in work.plan.batches.iter().flatten() {
+    for waiting in work.pending.batches.iter().flatten() {
         waiting.causes.iter().for_each(|cause| cause.clone().add_to(&mut causes));
     }
     let mut span = work.traces.span("bronze commit", Role::Reads, &causes);
@@ -126,26 +126,26 @@ pub async fn land(mut table: Table, work: Work) -> Finished {
     );
     span.set_attribute("lakepulse.table", table.name().to_string());
     span.set_attribute("lakepulse.op", work.op.clone());
-    let outcome = attempt(&mut table, work, span.cause()).await.unwrap_or_else(Outcome::Failed);
-    match &outcome {
-        Outcome::Landed(version) => span.set_attribute("lakepulse.version", version.position()),
-        Outcome::Moved => span.failed(&"another process has moved the table on"),
-        Outcome::Recreated(_) => span.failed(&"the topic was made anew"),
-        Outcome::Failed(error) => span.failed(error),
+    let result = attempt(&mut table, work, span.cause()).await.unwrap_or_else(CommitResult::Failed);
+    match &result {
+        CommitResult::Landed(version) => span.set_attribute("lakepulse.version", version.position()),
+        CommitResult::Moved => span.failed(&"another process has moved the table on"),
+        CommitResult::Recreated(_) => span.failed(&"the topic was made anew"),
+        CommitResult::Failed(error) => span.failed(error),
     }
-    Finished { table, ranges, lines, outcome, newest }
+    Finished { table, ranges, lines, result, newest }
 }
 
-/// What a commit says of columns that have a default. `None`: nothing.
+/// The value of the commit's defaults property. `None` if no column has a default.
 fn said_of_columns(
     defaults: &absent::Values,
-    plan: &Plan<Waiting>,
-    app: impl Fn(&Range) -> AppId,
+    pending: &PendingCommit<Waiting>,
+    app: impl Fn(&OffsetRange) -> AppId,
 ) -> Option<String> {
     let default = |(path, value): (&String, &String)| {
         let first =
             |part: &Vec<Waiting>| part.iter().filter_map(|waiting| waiting.firsts.get(path)).min().copied();
-        let parts = plan.ranges.iter().zip(&plan.batches);
+        let parts = pending.ranges.iter().zip(&pending.batches);
         let from = parts.filter_map(|(range, part)| Some((app(range).as_str().to_owned(), first(part)?)));
         (path.clone(), lake::defaults::ColumnDefault { value: value.clone(), from: from.collect() })
     };
@@ -153,32 +153,32 @@ fn said_of_columns(
     (!all.is_empty()).then(|| lake::defaults::print(&all))
 }
 
-async fn attempt(table: &mut Table, work: Work, cause: Option<Cause>) -> lake::Result<Outcome> {
-    let Work { op, project, topic, topic_id, plan, schema, defaults, admin, stop, .. } = work;
-    let app = |range: &Range| AppId::partition(&topic_id, range.partition);
-    let said = said_of_columns(&defaults, &plan, app);
-    let (batches, permits) = split(plan.batches);
+async fn attempt(table: &mut Table, work: Work, cause: Option<Cause>) -> lake::Result<CommitResult> {
+    let Work { op, project, topic, topic_id, pending, schema, defaults, admin, stop, .. } = work;
+    let app = |range: &OffsetRange| AppId::partition(&topic_id, range.partition);
+    let said = said_of_columns(&defaults, &pending, app);
+    let (batches, permits) = split(pending.batches);
     let digested = batches.clone();
     let digests = runtime::cpu::run(move || digested.iter().map(|part| digest(part)).collect::<Vec<_>>());
     let rows: Vec<RecordBatch> = batches.into_iter().flatten().filter(|batch| batch.num_rows() > 0).collect();
-    // Of all that a commit waits for these two take longest, and neither needs the other.
+    // The two slowest steps, and the broker's answer, do not depend on each other.
     let (digests, append, now) =
         tokio::join!(digests, stage::staged(table, &rows, &stop), id_of(admin.as_ref(), &topic));
     let append = append?;
     if let Some(now) = now.filter(|now| *now != topic_id) {
-        return Ok(Outcome::Recreated(now));
+        return Ok(CommitResult::Recreated(now));
     }
-    // Encoded and uploaded: the rows are not needed any more, whatever the commit says.
+    // The rows are uploaded, so their memory is free whatever the outcome of the commit.
     drop((rows, permits));
-    let mut info = info(&project, &topic, &topic_id, &plan.ranges, &digests);
+    let mut info = info(&project, &topic, &topic_id, &pending.ranges, &digests);
     info.traceparent = cause.map(|cause| cause.to_string());
     let commit = Commit {
         operation: "WRITE",
         op: op.clone(),
         expect: Expect::These(
-            plan.ranges.iter().map(|range| (app(range), range.position.map(|at| at.0))).collect(),
+            pending.ranges.iter().map(|range| (app(range), range.position.map(|at| at.0))).collect(),
         ),
-        set: plan.ranges.iter().map(|range| (app(range), range.to.0)).collect::<Positions>(),
+        set: pending.ranges.iter().map(|range| (app(range), range.to.0)).collect::<Positions>(),
         append,
         remove: lake::Remove::Nothing,
         properties: said.map(|said| (lake::DEFAULTS.to_owned(), said)).into_iter().collect(),
@@ -187,17 +187,17 @@ async fn attempt(table: &mut Table, work: Work, cause: Option<Cause>) -> lake::R
     };
     match stage::commit(table, &commit, &stop).await? {
         Landing::Landed(version) => {
-            let rows: u64 = plan.ranges.iter().map(|range| range.rows).sum();
-            let ranges = Spans { topic: &topic, ranges: &plan.ranges };
+            let rows: u64 = pending.ranges.iter().map(|range| range.rows).sum();
+            let ranges = Spans { topic: &topic, ranges: &pending.ranges };
             tracing::info!(table = %table.name(), version = version.0, op, rows, %ranges, "bronze committed");
-            Ok(Outcome::Landed(version))
+            Ok(CommitResult::Landed(version))
         }
-        Landing::Moved => Ok(Outcome::Moved),
+        Landing::Moved => Ok(CommitResult::Moved),
     }
 }
 
-/// The id that the topic has now. `None`: the broker does not say. Then the records are taken for what they
-/// were when they were read, as the consumer's own watch does.
+/// The topic's current id. `None` if the broker does not answer. The commit then trusts the id that the
+/// records were read under; the consumer checks the id as well.
 async fn id_of(admin: Option<&Admin>, topic: &TopicName) -> Option<TopicId> {
     let asked = runtime::time::timeout(ID_PATIENCE, admin?.describe(topic)).await;
     match asked {
@@ -209,10 +209,10 @@ async fn id_of(admin: Option<&Admin>, topic: &TopicName) -> Option<TopicId> {
     }
 }
 
-/// Coordinates of records for a log line: `topic/partition[from,to)`.
+/// Formats a commit's ranges for a log line: `topic/partition[from,to)`.
 struct Spans<'a> {
     topic: &'a TopicName,
-    ranges: &'a [Range],
+    ranges: &'a [OffsetRange],
 }
 impl std::fmt::Display for Spans<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -238,8 +238,8 @@ fn split(batches: Vec<Vec<Waiting>>) -> (Vec<Vec<RecordBatch>>, Vec<Permit>) {
     (parts, permits)
 }
 
-/// Order-free sum over the rows of one range. A null adds nothing to a row's hash, so columns that
-/// the table gains later change no digest.
+/// Order-independent sum over the rows of one range. A null adds nothing to a row's hash, so columns that the
+/// table gains later do not change a digest.
 pub fn digest(batches: &[RecordBatch]) -> Sum {
     let mut sum = Sum::default();
     for batch in batches {
@@ -250,15 +250,15 @@ pub fn digest(batches: &[RecordBatch]) -> Sum {
     sum
 }
 
-/// What the commit says of itself.
+/// The commit's info, as stored in the table's log.
 pub fn info(
     project: &ProjectName,
     topic: &TopicName,
     topic_id: &TopicId,
-    ranges: &[Range],
+    ranges: &[OffsetRange],
     digests: &[Sum],
 ) -> info::BronzeCommit {
-    let range = |(range, digest): (&Range, &Sum)| info::Range {
+    let range = |(range, digest): (&OffsetRange, &Sum)| info::Range {
         topic: topic.to_string(),
         topic_id: topic_id.to_string(),
         partition: range.partition,

@@ -1,9 +1,9 @@
-//! Brings decoded columns to the types the table stores, exactly or not at all.
+//! Converts decoded columns to the table's types, exactly or not at all.
 //!
-//! A bronze table stores wide types (BIGINT, DOUBLE, `decimal(38, s)`, microseconds), so that a
-//! promotion of the writer's schema needs no rewrite. What does not fit exactly (a scale that grew,
-//! a day no reader can show) is a [`Misfit`]: its row becomes an error row and keeps its bytes.
-//! Whole columns are converted at once; misfits are rare, so they are a sparse list.
+//! A bronze table stores wide types (BIGINT, DOUBLE, `decimal(38, s)`, microseconds), so that a promotion in
+//! the writer's schema needs no rewrite. A value that does not fit exactly (a larger scale, a day that no
+//! reader can show) is a [`Misfit`]: its row becomes an error row and keeps its bytes. Columns are converted
+//! as a whole; misfits are rare, so they are a sparse list.
 
 #![deny(clippy::arithmetic_side_effects)]
 
@@ -22,31 +22,31 @@ use arrow::datatypes::{DataType, Field, Fields, TimeUnit};
 /// A value that the stored type cannot hold exactly.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Misfit {
-    /// Row, counted at the level that is being converted.
+    /// Row number at the level that is being converted.
     pub row: u32,
-    /// What is wrong with it.
+    /// Why it does not fit.
     pub reason: Reason,
 }
 
-/// Why a value does not fit. A metric label.
+/// Why a value does not fit. Also a metric label.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Reason {
     /// More integer digits than `decimal(38, s)` has, or a scale beyond the table's.
     #[error("a decimal does not fit the table's scale exactly")]
     Decimal,
-    /// A number that its wider or narrower neighbour cannot represent.
+    /// A number that the table's number type cannot represent.
     #[error("a number does not fit the table's type exactly")]
     Number,
-    /// Outside the years 1 to 9999, which is what readers of the table can show.
+    /// Outside the years 1 to 9999, which readers of the table can show.
     #[error("a date or time lies outside the years 1 to 9999")]
     Time,
-    /// Text that should be a time.
+    /// Text that is not a time but should be.
     #[error("a text is no time")]
     NoTime,
     /// Finer than a microsecond.
     #[error("a time is finer than a microsecond")]
     FinerTime,
-    /// Bytes that should be text.
+    /// Bytes that are not UTF-8 text but should be.
     #[error("bytes are not valid UTF-8")]
     Utf8,
 }
@@ -64,7 +64,7 @@ impl Reason {
     }
 }
 
-/// Types between which there is no exact conversion.
+/// A pair of types without an exact conversion.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{from}` cannot be stored as `{to}`")]
 pub struct Incompatible {
@@ -74,17 +74,17 @@ pub struct Incompatible {
     pub to: DataType,
 }
 
-/// Whether columns of `from` can be brought to `to` at all.
+/// Checks whether columns of `from` can be converted to `to` at all.
 pub fn check(from: &DataType, to: &DataType) -> Result<(), Incompatible> {
     conform(&new_empty_array(from), to, &mut Vec::new()).map(drop)
 }
 
-/// Converts a column. Values that do not fit are listed; what stands in their place is undefined.
+/// Converts a column. Lists the values that do not fit; their result is undefined.
 pub fn conform(array: &ArrayRef, to: &DataType, misfits: &mut Vec<Misfit>) -> Result<ArrayRef, Incompatible> {
     use DataType as T;
     let from = array.data_type();
     let refuse = || Incompatible { from: from.clone(), to: to.clone() };
-    // Kernels below convert between types they are made for: an error is a pair that slipped in.
+    // The casts below exist for their types: an error means that an unsupported pair got here.
     let plain = |array: &ArrayRef, to: &DataType| cast(array, to).map_err(|_| refuse());
     Ok(match (from, to) {
         (T::Null, _) => new_null_array(to, array.len()),
@@ -96,8 +96,8 @@ pub fn conform(array: &ArrayRef, to: &DataType, misfits: &mut Vec<Misfit>) -> Re
             number::timestamps(array, *unit, zone.clone(), misfits)
         }
         (T::Time32(_) | T::Time64(_), T::Int64) => number::times(array),
-        // A table may be declared to keep a time as its text or its number: then it keeps what no instant
-        // of a table holds, such as nanoseconds and far years.
+        // A table may declare a time as text or as a number. It then keeps what no instant of a table can
+        // hold, such as nanoseconds and far years.
         (T::Timestamp(unit, zone), T::Utf8) => text::print_instants(array, *unit, zone.is_some()),
         (T::Timestamp(..) | T::Date32, T::Int64) => plain(array, to)?,
         (T::Date32, T::Utf8) => text::print_days(array),
@@ -125,7 +125,7 @@ pub fn conform(array: &ArrayRef, to: &DataType, misfits: &mut Vec<Misfit>) -> Re
         (T::FixedSizeBinary(16), T::Utf8) => text::uuids(array),
         (T::FixedSizeBinary(_) | T::Utf8, T::Binary) => plain(array, to)?,
         (T::Binary, T::Utf8) => text::texts(array, misfits),
-        // What Debezium writes of an instant with a zone, and of a decimal without a scale.
+        // Debezium's forms of an instant with a zone and of a decimal without a fixed scale.
         (T::Utf8, T::Timestamp(TimeUnit::Microsecond, zone)) => text::instants(array, zone.clone(), misfits),
         (T::Struct(fields), T::Utf8) if text::is_scaled(fields) => text::scaled(array.as_struct(), misfits),
         (T::Utf8, T::Decimal128(precision, scale)) => text::decimals(array, *precision, *scale, misfits),
@@ -137,8 +137,8 @@ pub fn conform(array: &ArrayRef, to: &DataType, misfits: &mut Vec<Misfit>) -> Re
     })
 }
 
-/// Columns by name: what the writer lacks is null, and a null struct has null members, so that a
-/// reader who takes a member on its own sees what he sees through the struct.
+/// Converts members by name. A member that the writer lacks is null. A null struct gets null members, so that
+/// reading one member alone gives the same result as reading the struct.
 fn conform_struct(
     array: &StructArray,
     fields: &Fields,
@@ -163,7 +163,7 @@ fn conform_struct(
             None => column,
         });
     }
-    // What the decoder left under a null struct is no value.
+    // Values that the decoder left under a null struct do not count.
     inner.retain(|misfit| absent.as_ref().is_none_or(|absent| !absent.value(misfit.row as usize)));
     misfits.append(&mut inner);
     Ok(Arc::new(rebuild_struct(fields, columns, array)))
@@ -205,7 +205,7 @@ fn conform_map(
     Ok(Arc::new(MapArray::new(entries.clone(), array.offsets().clone(), pairs, nulls, sorted)))
 }
 
-/// Runs `convert` over the items and charges each misfit to the row its item stands in.
+/// Converts the items and assigns each misfit to the row that contains the item.
 fn of_items<T>(
     offsets: &OffsetBuffer<i32>,
     misfits: &mut Vec<Misfit>,

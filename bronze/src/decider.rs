@@ -1,85 +1,84 @@
-//! Decides which records of a table are new, and when what waits becomes a commit. Pure: batches,
-//! ticks and answers in, plans out.
+//! Decides which records of a table are new and when waiting rows are committed. Pure: takes batches, times
+//! and results of commits, and returns commits.
 //!
-//! For each partition it knows the table's position and what comes next in the log as it was read.
-//! Records below `next` are repeats of what waits or is committed. A hole above it is no gap:
-//! compaction and transaction markers leave holes, and what is really lost the broker's log start
-//! and end tell ([`crate::error::Loss`]).
+//! For each partition it knows the table's position and the next offset to read. Records below `next` are
+//! repeats of rows that wait or are committed. A gap above it is not a loss: compaction and transaction markers
+//! leave gaps, and the broker's log start and end show real losses ([`crate::error::Loss`]).
 //!
-//! **Generations.** After a seek or a new assignment, records read before it may still be on their
-//! way. They lie above `next`, so offsets alone would take them for what comes next and lose what
-//! lies between. Each assignment and seek has a generation, each batch carries that under which it
-//! was read, and another one's are dropped.
+//! **Generations.** After a seek or a new assignment, records read before it may still arrive. They lie above
+//! `next`, so by offset alone they would pass for the next records, and the records in between would be lost.
+//! So each assignment and seek has a generation, and each batch carries the generation it was read under.
+//! Batches of another generation are dropped.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use model::{ClockMs, Offset};
 
-/// When to commit: whichever is reached first.
+/// When to commit: as soon as one limit is reached.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Age of the oldest batch that waits.
+    /// Age of the oldest waiting batch.
     pub age: Duration,
-    /// Rows that wait.
+    /// Waiting rows.
     pub rows: u64,
-    /// Bytes that wait.
+    /// Waiting bytes.
     pub bytes: u64,
 }
 
 /// Rows of one partition that were read together.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Batch<B> {
+pub struct PartitionBatch<B> {
     /// The partition.
     pub partition: i32,
     /// Generation under which it was read.
     pub generation: u64,
-    /// Offset of the first record read, kept or not.
+    /// Offset of the first record, kept or not.
     pub first: Offset,
-    /// Offset behind the last record read, kept or not.
+    /// Offset behind the last record, kept or not.
     pub next: Offset,
-    /// Rows kept.
+    /// Kept rows.
     pub rows: u64,
-    /// Bytes they took on the wire.
+    /// Bytes of the records on the wire.
     pub bytes: u64,
     /// The rows themselves.
     pub payload: B,
 }
 
-/// What a commit covers of one partition.
+/// The part of a commit that covers one partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Range {
+pub struct OffsetRange {
     /// The partition.
     pub partition: i32,
-    /// The table's position that the batch was read from. `None`: the table had none.
+    /// The table's position that the records were read from. `None`: the table had none.
     pub position: Option<Offset>,
     /// First offset covered.
     pub from: Offset,
     /// Position after the commit.
     pub to: Offset,
-    /// Rows in it.
+    /// Number of rows.
     pub rows: u64,
     generation: u64,
 }
 
-impl Range {
-    /// Offsets whose records nobody will ever read.
+impl OffsetRange {
+    /// A range without rows, for lost records.
     pub fn passed_over(partition: i32, from: Offset, to: Offset) -> Self {
         Self { partition, position: Some(from), from, to, rows: 0, generation: 0 }
     }
 }
 
-/// One commit: ranges by partition, and the batches in (partition, offset) order.
+/// One commit: ranges by partition, with their batches in (partition, offset) order.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Plan<B> {
-    /// What is covered.
-    pub ranges: Vec<Range>,
-    /// Number of batches of each range, in order.
+pub struct PendingCommit<B> {
+    /// The covered ranges.
+    pub ranges: Vec<OffsetRange>,
+    /// The batches of each range.
     pub batches: Vec<Vec<B>>,
-    /// Bytes on the wire of all of it.
+    /// Bytes of all batches on the wire.
     pub bytes: u64,
 }
-impl<B> Plan<B> {
+impl<B> PendingCommit<B> {
     /// Rows of all ranges.
     pub fn rows(&self) -> u64 {
         self.ranges.iter().map(|range| range.rows).sum()
@@ -89,11 +88,11 @@ impl<B> Plan<B> {
 #[derive(Debug)]
 struct Part<B> {
     generation: u64,
-    /// What the table says.
+    /// The table's position.
     position: Option<Offset>,
-    /// What the log has next for us; `None` until the first record of a partition never read.
+    /// The next offset to read; `None` until the first record of a partition that was never read.
     next: Option<Offset>,
-    /// Offset of the first record that waits or is in the commit on its way.
+    /// Offset of the first waiting record.
     from: Option<Offset>,
     waiting: Vec<B>,
     rows: u64,
@@ -108,12 +107,12 @@ pub struct Decider<B> {
     oldest: Option<ClockMs>,
 }
 impl<B> Decider<B> {
-    /// A table without partitions yet.
+    /// A decider without partitions.
     pub fn new(limits: Limits) -> Self {
         Self { limits, parts: BTreeMap::new(), oldest: None }
     }
 
-    /// The partition is ours from here on, or was sought back; `position` is the table's.
+    /// Starts a partition at the table's position, after an assignment or a seek.
     pub fn start(&mut self, partition: i32, generation: u64, position: Option<Offset>) {
         let part =
             Part { generation, position, next: position, from: None, waiting: Vec::new(), rows: 0, bytes: 0 };
@@ -121,26 +120,26 @@ impl<B> Decider<B> {
         self.settle();
     }
 
-    /// The partition is another's, or halts. What waits of it is dropped: no commit covers it, so
-    /// whoever has it next reads it again.
+    /// Stops a partition that another process has or that halts. Drops its waiting rows: no commit covers
+    /// them, so the next owner reads them again.
     pub fn stop(&mut self, partition: i32) {
         self.parts.remove(&partition);
         self.settle();
     }
 
-    /// Partitions that are ours.
+    /// The assigned partitions.
     pub fn partitions(&self) -> impl Iterator<Item = i32> {
         self.parts.keys().copied()
     }
 
-    /// The least offset that is new in a batch of that generation. `None`: nothing of it is ours.
+    /// The lowest new offset in a batch of that generation. `None`: the batch is not for us.
     pub fn floor(&self, partition: i32, generation: u64) -> Option<Offset> {
         let part = self.parts.get(&partition).filter(|part| part.generation == generation)?;
         Some(part.next.unwrap_or(Offset(0)))
     }
 
-    /// Takes a batch in. `false`: it was read before the last seek and is dropped.
-    pub fn on_batch(&mut self, batch: Batch<B>, now: ClockMs) -> bool {
+    /// Adds a batch. Returns false if it was read before the last seek and is dropped.
+    pub fn on_batch(&mut self, batch: PartitionBatch<B>, now: ClockMs) -> bool {
         let part = self.parts.get_mut(&batch.partition).filter(|part| part.generation == batch.generation);
         let Some(part) = part.filter(|part| part.next.is_none_or(|next| batch.next > next)) else {
             return false;
@@ -155,27 +154,27 @@ impl<B> Decider<B> {
         true
     }
 
-    /// Whether what waits should be committed now.
+    /// True if the waiting rows should be committed now.
     pub fn is_due(&self, now: ClockMs) -> bool {
         let aged = self.oldest.is_some_and(|oldest| now.is_past(oldest, self.limits.age));
         aged || self.is_full()
     }
-    /// Whether as much waits as one commit should hold.
+    /// True if the waiting rows fill a commit.
     pub fn is_full(&self) -> bool {
         let sum = |of: fn(&Part<B>) -> u64| self.parts.values().map(of).sum::<u64>();
         sum(|part| part.rows) >= self.limits.rows || sum(|part| part.bytes) >= self.limits.bytes
     }
-    /// Whether nothing waits.
+    /// True if nothing waits.
     pub fn is_empty(&self) -> bool {
         self.oldest.is_none()
     }
 
-    /// Everything that waits, as one commit. Positions stay until [`Decider::landed`].
-    pub fn take(&mut self) -> Option<Plan<B>> {
-        let mut plan = Plan { ranges: Vec::new(), batches: Vec::new(), bytes: 0 };
+    /// Takes all waiting rows as one commit. Positions change only with [`Decider::landed`].
+    pub fn take(&mut self) -> Option<PendingCommit<B>> {
+        let mut pending = PendingCommit { ranges: Vec::new(), batches: Vec::new(), bytes: 0 };
         for (&partition, part) in &mut self.parts {
             let (Some(from), Some(to)) = (part.from.take(), part.next) else { continue };
-            plan.ranges.push(Range {
+            pending.ranges.push(OffsetRange {
                 partition,
                 position: part.position,
                 from,
@@ -183,15 +182,15 @@ impl<B> Decider<B> {
                 rows: std::mem::take(&mut part.rows),
                 generation: part.generation,
             });
-            plan.batches.push(std::mem::take(&mut part.waiting));
-            plan.bytes += std::mem::take(&mut part.bytes);
+            pending.batches.push(std::mem::take(&mut part.waiting));
+            pending.bytes += std::mem::take(&mut part.bytes);
         }
         self.oldest = None;
-        (!plan.ranges.is_empty()).then_some(plan)
+        (!pending.ranges.is_empty()).then_some(pending)
     }
 
-    /// The commit is in the table. Partitions that went meanwhile are not touched.
-    pub fn landed(&mut self, ranges: &[Range]) {
+    /// Records that a commit is in the table. Ignores partitions that were given up or restarted since.
+    pub fn landed(&mut self, ranges: &[OffsetRange]) {
         for range in ranges {
             let part = self.parts.get_mut(&range.partition);
             if let Some(part) = part.filter(|part| part.generation == range.generation) {
@@ -200,16 +199,16 @@ impl<B> Decider<B> {
         }
     }
 
-    /// The table's position of a partition, as far as we know.
+    /// The last known table position of a partition.
     pub fn position(&self, partition: i32) -> Option<Offset> {
         self.parts.get(&partition)?.position
     }
-    /// Whether all that was read of a partition is in the table.
+    /// True if everything read from a partition is in the table.
     pub fn is_settled(&self, partition: i32) -> bool {
         self.parts.get(&partition).is_some_and(|part| part.next == part.position)
     }
 
-    /// `oldest` belongs to what waits; without any, there is no age.
+    /// Without waiting rows there is no oldest one.
     fn settle(&mut self) {
         if self.parts.values().all(|part| part.from.is_none()) {
             self.oldest = None;

@@ -1,12 +1,11 @@
-//! Decodes the payloads of one schema id, a column at a time, and never lets a bad one touch another.
+//! Decodes the payloads of one schema id, by column; a bad payload never affects another one.
 //!
-//! 1. Each payload is checked by a walk over its bytes ([`avro::Checker`]): only exact ones go on.
-//! 2. The vectorised decoder reads them all into columns; every call must consume its payload whole.
-//! 3. Columns are brought to the table's types ([`crate::conform`]); what does not fit exactly is
-//!    taken out again.
+//! 1. [`avro::Checker`] walks each payload's bytes: only exact payloads go on.
+//! 2. The vectorised decoder reads them all into columns; each call must consume its whole payload.
+//! 3. Columns are converted to the table's types ([`crate::conform`]); a row that does not fit is refused.
 //!
-//! Should the decoder refuse what the check accepted, or panic, its state is worth nothing: it is
-//! built anew and the payloads are halved until the refused one stands alone.
+//! If the decoder refuses or panics on a payload that passed the check, its state is unusable: it is rebuilt
+//! and the payloads are halved until the refused one is alone.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -24,13 +23,13 @@ pub enum Refusal {
     /// Zero bytes.
     #[error("the value is empty")]
     Empty,
-    /// Not the magic byte 0 of the registry's framing.
+    /// The first byte is not the 0 of the registry's frame.
     #[error("the first byte is {0}, not the 0 of a registry frame")]
     Magic(u8),
-    /// Too short for a frame.
+    /// Shorter than a frame.
     #[error("the value is shorter than a registry frame")]
     Short,
-    /// The registry says that there is no such schema.
+    /// The registry has no such schema.
     #[error("the registry knows no schema {0}")]
     UnknownSchema(u32),
     /// A schema that no table can hold.
@@ -46,10 +45,10 @@ pub enum Refusal {
     Incompatible {
         /// Its id.
         id: u32,
-        /// The column and its types.
+        /// The column and its types, or the reason.
         why: String,
     },
-    /// Bytes that are no datum of their schema.
+    /// Bytes that are not a datum of their schema.
     #[error(transparent)]
     Fault(#[from] Fault),
     /// A value that the stored type cannot hold exactly.
@@ -60,30 +59,30 @@ pub enum Refusal {
         /// What is wrong.
         reason: Reason,
     },
-    /// Text that is no JSON object of the topic's shape.
+    /// Text that is not a JSON object of the topic's shape.
     #[error("the value is not the topic's JSON: {0}")]
     Json(String),
-    /// JSON that says nothing of its types, on a topic that declares none.
+    /// JSON without its schema, on a topic that declares none.
     #[error(
         "the value carries no schema and its topic declares none: set `schemas.enable` of the converter, \
          or declare `schema:`"
     )]
     NoSchemaPart,
-    /// JSON with a schema that no table can hold, or not this one.
+    /// JSON with a schema that no table, or not this one, can hold.
     #[error("the value's schema part is not usable: {why}")]
     SchemaPart {
         /// What is wrong with it.
         why: String,
     },
-    /// JSON of another type than its schema says.
+    /// JSON of another type than its schema has.
     #[error("`{column}`: {wanted} is expected")]
     Unlike {
         /// Dotted path.
         column: String,
-        /// What should stand there.
+        /// The expected value.
         wanted: &'static str,
     },
-    /// Accepted by the check and refused by the decoder.
+    /// Passed the check, but the decoder refused it.
     #[error("the decoder refuses the value")]
     Decoder,
 }
@@ -107,20 +106,20 @@ impl Refusal {
     }
 }
 
-/// Decodes what one schema wrote.
+/// Decodes the records of one schema.
 #[derive(Debug)]
 pub struct Decoder(avro::Decoder);
 
-/// Rows that one decoder made, and what it refused. Positions count in the input.
+/// The rows of one decoder, with what it refused. Positions count in the input.
 #[derive(Debug)]
 pub struct Decoded {
     /// Position of each row in the input, ascending.
     pub rows: Vec<u32>,
-    /// The columns asked for; as long as `rows`.
+    /// The requested columns, each as long as `rows`.
     pub columns: Vec<ArrayRef>,
-    /// Payloads without a row, and why.
+    /// Payloads that became error rows, with the reason.
     pub refused: Vec<(u32, Refusal)>,
-    /// Payloads of no bytes behind the frame: every column is null.
+    /// Payloads without bytes behind the frame: all their columns are null.
     pub hollow: Vec<u32>,
 }
 
@@ -129,11 +128,11 @@ impl Decoder {
     pub fn try_new(id: u32, json: Arc<str>) -> Result<Self, BadSchema> {
         Self::resolving(id, json, None)
     }
-    /// As [`Decoder::try_new`], of records that are read as a declared schema says.
+    /// As [`Decoder::try_new`], but reads records as the declared schema.
     pub fn resolving(id: u32, json: Arc<str>, declared: Option<&str>) -> Result<Self, BadSchema> {
         avro::Decoder::resolving(id, json, declared).map(Self)
     }
-    /// The writer's schema, its fields called as declared.
+    /// The writer's schema, with the declared names of its fields.
     pub fn writer(&self) -> &str {
         self.0.writer()
     }
@@ -141,12 +140,12 @@ impl Decoder {
     pub fn id(&self) -> u32 {
         self.0.id()
     }
-    /// The writer's columns as the decoder yields them.
+    /// The writer's columns as decoded.
     pub fn schema(&self) -> SchemaRef {
         self.0.schema()
     }
 
-    /// Decodes framed payloads into `wanted` columns. `at` gives the payload of a position.
+    /// Decodes framed payloads into `wanted` columns. `at` gives the payload at a position.
     pub fn decode<'a>(
         &mut self,
         positions: &[u32],
@@ -170,7 +169,7 @@ impl Decoder {
         Ok(Decoded { rows, columns, refused, hollow })
     }
 
-    /// Decodes all, or halves until what is refused stands alone.
+    /// Decodes all payloads, or halves them until a refused one is alone.
     fn halve<'a>(
         &mut self,
         positions: &[u32],
@@ -241,7 +240,7 @@ impl Decoder {
     }
 }
 
-/// One column from parts of one type.
+/// Concatenates parts of one type.
 pub(crate) fn join(mut parts: Vec<ArrayRef>, kind: &arrow::datatypes::DataType) -> ArrayRef {
     match parts.len() {
         0 => new_null_array(kind, 0),

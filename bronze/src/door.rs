@@ -1,28 +1,28 @@
-//! How values come in that are no Avro: as JSON, or as one of the serialisers of Kafka's own client wrote
-//! them, which put one value into a key and nothing that says what it is.
+//! Encodings of values other than Avro: JSON, or the serialisers of Kafka's own client, which write a single
+//! value without its type.
 
 use avro::text::{Refused, Shape};
 use catalog::KeyFormat;
 use model::text::print_uuid;
 
-/// How a value comes in.
+/// How a value is encoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Door {
     /// JSON.
     Json,
-    /// UTF-8, as of `StringSerializer`.
+    /// UTF-8, by `StringSerializer`.
     Text,
-    /// Eight bytes, as of `LongSerializer`.
+    /// Eight bytes, by `LongSerializer`.
     Long,
-    /// Four bytes, as of `IntegerSerializer`.
+    /// Four bytes, by `IntegerSerializer`.
     Int,
-    /// The hyphenated form, as of `UUIDSerializer`.
+    /// The hyphenated form, by `UUIDSerializer`.
     Uuid,
-    /// Any bytes, as of `ByteArraySerializer`.
+    /// Any bytes, by `ByteArraySerializer`.
     Bytes,
 }
 impl Door {
-    /// How keys of this format come in. `None`: in Avro behind a registry's frame.
+    /// The encoding of keys of this format. `None` for Avro with the registry's frame.
     pub fn of(format: KeyFormat) -> Option<Self> {
         Some(match format {
             KeyFormat::Avro => return None,
@@ -35,7 +35,7 @@ impl Door {
         })
     }
 
-    /// Appends a value as a datum of `shape`. Says whether every field of it was in the schema.
+    /// Appends a value as a datum of `shape`. Returns whether the schema has all of its fields.
     pub fn write(self, shape: &Shape, value: &[u8], out: &mut Vec<u8>) -> Result<bool, Refused> {
         let cell = |text: &str, out: &mut Vec<u8>| shape.cell(text, out).map(|()| true);
         let unlike = |wanted| Refused::Unlike { column: String::new(), wanted, found: String::new() };
@@ -81,7 +81,7 @@ mod tests {
         KeyFormat::Bytes,
     ];
 
-    /// The key column as text, or nothing where the key cannot be read.
+    /// The key column as text; `None` if the key cannot be read.
     fn key(format: KeyFormat, kind: &str, stored: DataType, raw: &[u8]) -> Option<String> {
         let door = Door::of(format).expect("no Avro");
         let schema = format!(r#"{{"type":"record","name":"K","fields":[{{"name":"id","type":{kind}}}]}}"#);

@@ -1,8 +1,8 @@
-//! Whether everything that was on the topics is in the tables, whoever put it there.
+//! Waits until everything on the topics is in the tables, whichever process wrote it.
 //!
-//! What this process owns, it knows itself ([`crate::Progress`]). Of partitions that others own, or that
-//! belong to nobody while the group shares them out again, the tables' positions tell. So the last
-//! instance alive goes on until it has done the work of those that died.
+//! [`crate::PartitionProgress`] covers the partitions of this process. For partitions that others own, or that
+//! have no owner during a rebalance, the tables' positions count. So the last running instance also waits for
+//! the work of crashed ones.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,16 +12,16 @@ use lake::Lake;
 use model::{AppId, Offset, Positions, TopicName};
 use stream::{Admin, Kafka};
 
-use crate::{Error, Progress};
+use crate::{Error, PartitionProgress};
 
 /// Ends of logs by topic and partition.
 pub type Ends = BTreeMap<(TopicName, i32), Offset>;
 
-/// How often the tables of others are asked.
+/// Pause between two looks at the tables of others.
 const PAUSE: Duration = Duration::from_millis(250);
 
-/// Where the bronze topics end now: behind the last record of each partition, markers of transactions
-/// not counted, so that a table's position can reach it.
+/// The ends of the bronze topics: behind the last record of each partition, without transaction markers, so
+/// that a table's position can reach them.
 pub async fn ends(kafka: &Kafka, project: &Project) -> Result<Ends, Error> {
     let mut ends = Ends::new();
     for topic in project.catalog.topics.keys() {
@@ -34,13 +34,13 @@ pub async fn ends(kafka: &Kafka, project: &Project) -> Result<Ends, Error> {
     Ok(ends)
 }
 
-/// Returns once every partition has reached its end, here or elsewhere. Tables that halted here are not
-/// waited for.
+/// Returns once every partition has reached its end, here or in another process. Does not wait for tables
+/// that halted here.
 pub async fn until_drained(
     lake: &Lake,
     kafka: &Kafka,
     project: &Project,
-    progress: &Progress,
+    progress: &PartitionProgress,
     ends: &Ends,
 ) -> Result<(), Error> {
     let admin = Admin::try_new(kafka).map_err(|source| Error::Consumer { source })?;
@@ -69,7 +69,7 @@ async fn are_in_tables(lake: &Lake, admin: &Admin, project: &Project, ends: &End
     true
 }
 
-/// What a topic's table says; `None` when it cannot be asked now.
+/// The positions of a topic's table; `None` if they cannot be read now.
 async fn positions(
     lake: &Lake,
     admin: &Admin,

@@ -1,43 +1,42 @@
-//! What stops a table or all of bronze, and what the loop does about it. A bad record is none of
-//! these: it is a row.
+//! What stops a table or all of bronze, and how the loop reacts. A bad record is not an error: it is a row.
 
 use model::{Reaction, TableName, TopicId, TopicName};
 use stream::Cause;
 
-/// A fault of bronze.
+/// An error of bronze.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The lake.
+    /// The lake failed.
     #[error("table `{table}`: the lake failed")]
     Lake {
         /// The table.
         table: TableName,
-        /// What it said.
+        /// The cause.
         source: lake::Error,
     },
-    /// Kafka or the registry.
+    /// Kafka failed.
     #[error("topic `{topic}`: the broker failed")]
     Stream {
         /// The topic.
         topic: TopicName,
-        /// What it said.
+        /// The cause.
         source: stream::Error,
     },
-    /// The registry.
+    /// The registry failed.
     #[error("topic `{topic}`: the schema registry failed")]
     Registry {
         /// The topic.
         topic: TopicName,
-        /// What it said.
+        /// The cause.
         source: stream::registry::Error,
     },
-    /// Nobody has registered a schema yet, and the contract names none.
+    /// The registry has no schema yet, and the contract declares none.
     #[error("topic `{topic}` has no schema yet; declare one, or register it")]
     NoSchema {
         /// The topic.
         topic: TopicName,
     },
-    /// JSON in an envelope, of which nothing says what its texts are.
+    /// JSON in an envelope without the types of its texts.
     #[error(
         "records of topic `{topic}` carry no schema: set `value.converter.schemas.enable=true` at their \
          source, or declare the topic's `schema:`"
@@ -46,7 +45,7 @@ pub enum Error {
         /// The topic.
         topic: TopicName,
     },
-    /// Avro whose schemas nobody knows.
+    /// Avro whose schemas the registry does not have.
     #[error(
         "records of topic `{topic}` name schemas that the registry does not have: register them, or declare the \
          topic's `schema:`"
@@ -55,10 +54,10 @@ pub enum Error {
         /// The topic.
         topic: TopicName,
     },
-    /// The consumer as a whole.
+    /// The consumer failed.
     #[error("the consumer group failed")]
     Consumer {
-        /// What it said.
+        /// The cause.
         source: stream::Error,
     },
     /// The topic is not on the broker.
@@ -73,7 +72,7 @@ pub enum Error {
         /// The table.
         table: TableName,
     },
-    /// The topic's contract gives no columns.
+    /// The topic's contract does not give columns.
     #[error("topic `{topic}` gives no table columns")]
     BadContract {
         /// The topic.
@@ -81,23 +80,23 @@ pub enum Error {
         /// Why.
         source: avro::Error,
     },
-    /// The epoch that a table says cannot be read.
+    /// The table's epoch cannot be read.
     #[error("table `{table}`: its property `{}` is `{found}`, which is no epoch", crate::open::EPOCH)]
     BadEpoch {
         /// The table.
         table: TableName,
-        /// What it says.
+        /// The property's text.
         found: Box<str>,
-        /// What is wrong with it.
+        /// Why it is not a number.
         source: std::num::ParseIntError,
     },
-    /// A commit ended without an answer, in this process.
+    /// The task of a commit panicked, so its outcome is unknown.
     #[error("table `{table}`: the commit task broke off")]
     CommitTask {
         /// The table.
         table: TableName,
     },
-    /// Records are gone, or may be.
+    /// Records are lost, or may be.
     #[error(
         "table `{table}` halts: {loss}; check what was lost; `lakepulse accept-loss {topic}` and a new start go on without it"
     )]
@@ -106,10 +105,10 @@ pub enum Error {
         table: TableName,
         /// Its topic.
         topic: TopicName,
-        /// What is lost.
+        /// The loss.
         loss: Loss,
     },
-    /// A loss after which offsets would stand for other records.
+    /// A loss that cannot be accepted, because offsets would then refer to other records.
     #[error(
         "table `{table}`: {loss}; that cannot be accepted, its offsets would stand for other records. \
          Bring the records back, or delete topic `{topic}`, make it anew by `lakepulse apply`, and accept that"
@@ -119,10 +118,10 @@ pub enum Error {
         table: TableName,
         /// Its topic.
         topic: TopicName,
-        /// What is lost.
+        /// The loss.
         loss: Loss,
     },
-    /// Another process committed while the loss was looked at.
+    /// Another process committed while the loss was examined.
     #[error("table `{table}` has moved on meanwhile, nothing was changed; try again")]
     Moved {
         /// The table.
@@ -133,39 +132,39 @@ pub enum Error {
     BrokeOff {
         /// The table.
         table: TableName,
-        /// What the panic said.
+        /// The panic's message.
         said: String,
     },
-    /// The run is over and some tables stand still.
+    /// The run has ended and some tables are halted.
     #[error("halted: {}", tables.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))]
     Halted {
-        /// Which.
+        /// These.
         tables: Vec<TableName>,
     },
 }
-/// How often a table is opened after an error that will be the same again.
+/// How many attempts an error gets that each attempt is likely to meet again.
 const TRIES: u32 = 5;
 
 impl Error {
-    /// How often the same is worth trying until it is clear that it fails in the same way each time.
-    /// `None`: until somebody answers.
+    /// How many attempts in a row an error gets before the table halts. `None`: no limit, because another
+    /// service has to answer.
     pub fn patience(&self) -> Option<u32> {
         let counts = matches!(self, Self::CommitTask { .. }) || self.waits_for_records();
         counts.then_some(TRIES)
     }
 
-    /// Whether a record that is still to come may put it right. While draining none comes.
+    /// True if a later record may fix it. While draining, no record comes.
     pub fn waits_for_records(&self) -> bool {
         matches!(self, Self::NoSchemaPart { .. } | Self::NoKnownSchema { .. })
     }
 
-    /// What the loop does next.
+    /// How the loop reacts.
     pub fn reaction(&self) -> Reaction {
         match self {
             Self::Lake { source, .. } => source.reaction(),
             Self::Stream { source, .. } | Self::Consumer { source } => source.reaction(),
             Self::Registry { source, .. } => source.reaction(),
-            // Whoever creates or registers it may be a moment behind us.
+            // The process that creates or registers it may be a moment behind.
             Self::NoTopic { .. }
             | Self::NoSchema { .. }
             | Self::NoSchemaPart { .. }
@@ -182,10 +181,10 @@ impl Error {
     }
 }
 
-/// What is lost, or may be. Nothing of it is ever passed over in silence.
+/// Records that are lost, or may be. A loss always halts, until a person accepts it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Loss {
-    /// The log starts behind the table's position: retention was faster than we were.
+    /// The log starts behind the table's position: retention deleted records that were not read.
     #[error("records {from} to {to} of partition {partition} were deleted before they were read")]
     Retention {
         /// The partition.
@@ -195,7 +194,7 @@ pub enum Loss {
         /// Where the log starts.
         to: i64,
     },
-    /// The log ends before the table's position: the broker was set back.
+    /// The log ends before the table's position: the broker lost records.
     #[error(
         "partition {partition} ends at {end}, before the table's position {from}: the broker lost records"
     )]
@@ -210,14 +209,14 @@ pub enum Loss {
     /// The topic was deleted and created again.
     #[error("the topic was created anew: its id is `{now}`, the table was read from `{before}`")]
     Recreated {
-        /// Id in the table's positions.
+        /// The id in the table's positions.
         before: String,
         /// The topic's id.
         now: String,
     },
 }
 impl Loss {
-    /// What a table loses of a partition that it has read up to `from`, of the topic with this id.
+    /// The loss of a partition that the table has read up to `from`. `topic` is the id it was read under.
     pub(crate) fn of(cause: &Cause, partition: i32, from: i64, topic: &TopicId) -> Self {
         match cause {
             Cause::LogStart(low) => Self::Retention { partition, from, to: low.0 },

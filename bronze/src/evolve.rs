@@ -1,8 +1,8 @@
-//! What a new version of a topic's schema means for its table.
+//! How a new version of a topic's schema changes its table.
 //!
-//! Tables only ever gain nullable columns. A field whose stored type differs is fine as long as
-//! every value can be tried for an exact fit; where no value could be, the schema is refused, and
-//! its records become error rows until a person decides.
+//! Tables only ever gain nullable columns. A field may differ from the stored type if some values can fit
+//! exactly; each value is then tried. If no value can fit, the schema is refused, and its records become
+//! error rows until a person decides.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,20 +11,20 @@ use arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema, SchemaRef};
 
 use crate::conform;
 
-/// Why a schema's columns do not go into a table.
+/// Why a schema's columns do not fit a table.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Clash {
-    /// A column that no value of the new schema can go into.
+    /// A column that no value of the new schema fits.
     #[error("column `{column}` is `{has}` in the table and `{wants}` in the schema")]
     Type {
         /// Dotted path.
         column: String,
         /// The table's type.
         has: DataType,
-        /// The schema's.
+        /// The schema's type.
         wants: DataType,
     },
-    /// Delta takes the two for one.
+    /// Delta treats the two names as one.
     #[error("column `{column}` differs from the table's `{has}` by upper and lower case only")]
     Case {
         /// Dotted path.
@@ -32,22 +32,22 @@ pub enum Clash {
         /// The table's name at that level.
         has: String,
     },
-    /// More than a table can carry.
+    /// More columns than the limit.
     #[error("the table would have {columns} columns, nested ones counted, and may have {most}")]
     TooMany {
-        /// With those of the schema.
+        /// The number of columns, including the schema's.
         columns: usize,
-        /// At most.
+        /// The limit.
         most: usize,
     },
 }
 
-/// Columns that a table may have, nested ones counted, before another schema adds no more to it. Each costs
-/// memory and time in every commit, and the schema may come from anyone who writes to the topic.
+/// Limit of columns, including nested ones; beyond it no schema adds columns to a table. Each column costs
+/// memory and time in every commit, and anyone who writes to the topic can send a schema.
 pub const MOST_COLUMNS: usize = 2_000;
 
-/// The table's columns with those of `wanted` that it lacks, nullable, at the end of their struct.
-/// `None`: the table has them all.
+/// Adds the columns of `wanted` that the table lacks, nullable and at the end of their struct. `None` if the
+/// table has them all.
 pub fn widen(table: &SchemaRef, wanted: &Schema) -> Result<Option<SchemaRef>, Clash> {
     let Some(fields) = merge(table.fields(), wanted.fields(), "")? else { return Ok(None) };
     let columns = count(&fields);
@@ -57,7 +57,7 @@ pub fn widen(table: &SchemaRef, wanted: &Schema) -> Result<Option<SchemaRef>, Cl
     Ok(Some(Arc::new(Schema::new_with_metadata(fields, table.metadata().clone()))))
 }
 
-/// Columns, nested ones counted.
+/// Counts columns, including nested ones.
 pub fn count(fields: &Fields) -> usize {
     let below = |kind: &DataType| match kind {
         DataType::Struct(fields) => count(fields),
@@ -94,7 +94,7 @@ fn merge(has: &Fields, wants: &Fields, path: &str) -> Result<Option<Fields>, Cla
     Ok(changed.then(|| merged.into()))
 }
 
-/// The wider type, where it differs from the table's.
+/// The wider type, if it differs from the table's.
 fn merge_type(has: &DataType, wants: &DataType, column: &str) -> Result<Option<DataType>, Clash> {
     let inside = |field: &FieldRef, wanted: &FieldRef, name: &str| {
         let kind = merge_type(field.data_type(), wanted.data_type(), &format!("{column}.{name}"))?;
@@ -164,7 +164,7 @@ mod tests {
         assert!(matches!(&clash, Clash::Type { column, .. } if column == "after.id"), "{clash}");
     }
 
-    /// A type that holds `inner` at some depth.
+    /// A type that contains `inner` at some depth.
     fn nested(inner: DataType, how: &[u8]) -> DataType {
         how.iter().fold(inner, |inner, how| match how {
             0 => DataType::Struct(vec![Field::new("in", inner, true)].into()),
@@ -188,14 +188,14 @@ mod tests {
     }
 
     proptest! {
-        /// No two columns of a table are one to Delta, however deep they are and in whichever order they come.
+        /// Delta sees no two columns as one, at any depth and in any order of arrival.
         #[test]
         fn names_that_differ_by_case_only_never_stand_beside_each_other(
             has in prop::collection::hash_set("[abAB]{1,2}|[Éé]", 1..5),
             wants in prop::collection::hash_set("[abAB]{1,2}|[Éé]", 1..5),
             how in prop::collection::vec(0..3_u8, 0..4),
         ) {
-            // A table has each name once already.
+            // A table has no two such names to begin with.
             let has: std::collections::HashMap<_, _> = has.into_iter().map(|name| (name.to_lowercase(), name)).collect();
             let has: std::collections::HashSet<String> = has.into_values().collect();
             let made = |names: &std::collections::HashSet<String>| {

@@ -1,9 +1,9 @@
-//! A table's messages, with few large batches made of many small ones.
+//! A table's messages, with small batches merged into few large ones.
 //!
-//! A batch costs nearly the same to read whether it holds ten records or a thousand: a builder for each column
-//! of each level, a turn on the CPU threads. The client hands over what one call brought of each partition,
-//! which is little where there are many. So what has come while the task did something else is read together.
-//! A task that keeps up finds one batch at a time, and waits for no second.
+//! A batch costs nearly the same whether it has ten records or a thousand: a builder for each column at each
+//! level, and a turn on the CPU threads. The client returns what one fetch had of each partition, which is
+//! little if there are many. So records that arrived while the task was busy are read together. A task that
+//! keeps up finds one batch at a time and never waits for another.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -11,14 +11,14 @@ use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::shared::Message;
 
-/// Messages looked at together.
+/// How many messages are looked at together.
 const TOGETHER: usize = 256;
 
-/// What the router has handed over to one table. It outlives the table's task: what is in it is not lost when
-/// the table is opened again.
+/// The router's messages to one table. It outlives the table's task, so messages are not lost when the table
+/// is opened again.
 pub(crate) struct Inbox {
     messages: UnboundedReceiver<Message>,
-    /// The most records of one batch.
+    /// The most records in one batch.
     most: usize,
     taken: Vec<Message>,
     ready: VecDeque<Message>,
@@ -29,7 +29,7 @@ impl Inbox {
         Self { messages, most, taken: Vec::with_capacity(TOGETHER), ready: VecDeque::new() }
     }
 
-    /// The next message; `None` when the router is gone. Cancel safe.
+    /// The next message; `None` once the router is gone. Cancel safe.
     pub async fn next(&mut self) -> Option<Message> {
         if self.ready.is_empty() {
             self.messages.recv_many(&mut self.taken, TOGETHER).await;
@@ -38,14 +38,14 @@ impl Inbox {
         self.ready.pop_front()
     }
 
-    /// Whether all that was handed over has been taken.
+    /// True if all messages were taken.
     pub fn is_empty(&self) -> bool {
         self.ready.is_empty() && self.messages.is_empty()
     }
 }
 
-/// Records of a partition that follow each other become one batch, unless it would hold more than `most`. The
-/// order changes between partitions only, and never around what concerns all of them.
+/// Merges consecutive records of a partition into one batch of at most `most` records. Only messages of
+/// different partitions change order, and never across a message that concerns all partitions.
 fn gather(messages: impl Iterator<Item = Message>, most: usize, into: &mut VecDeque<Message>) {
     let mut open: BTreeMap<i32, Message> = BTreeMap::new();
     for message in messages {
@@ -69,7 +69,7 @@ fn gather(messages: impl Iterator<Item = Message>, most: usize, into: &mut VecDe
     into.extend(open.into_values());
 }
 
-/// Appends `later` to `open`. Gives it back where the two are not one batch.
+/// Appends `later` to `open`, or returns it if the two cannot be merged.
 fn join(open: Option<&mut Message>, later: Message, most: usize) -> Option<Message> {
     match (open, later) {
         (

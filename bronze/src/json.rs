@@ -1,16 +1,15 @@
-//! Values that are JSON, by the schema that each carries or by the one its topic declares.
+//! JSON values, read by the schema that each value carries or by the one that its topic declares.
 //!
-//! Kafka Connect's JSON converter puts the schema beside every value: `{"schema": …, "payload": …}`, the
-//! same long text each time. It is parsed once; from then on a value is known by its first bytes. Without
-//! that part nothing says of a text whether it is a name or the digits of a decimal, so such a value is
-//! read only by a schema that a person has declared.
+//! Kafka Connect's JSON converter puts the schema beside every value: `{"schema": …, "payload": …}`, the same
+//! long text each time. It is parsed once; after that, a value's first bytes identify it. Without a schema, a
+//! text may be a name or the digits of a decimal, so such a value is read only by a schema that a person
+//! declared.
 //!
-//! Either way there is an Avro schema ([`avro::from_connect`]), and a value goes the way of
-//! all others: its text is rewritten as a datum of that schema ([`avro::text::Shape`]), which says exactly what
-//! is wrong with a bad one and leaves its neighbours alone, and the batch is decoded at once ([`Decoder`]).
+//! In both cases there is an Avro schema ([`avro::from_connect`]), and the value is decoded like any other:
+//! its text is rewritten as a datum of that schema ([`avro::text::Shape`]), which finds exact errors without
+//! affecting other values, and the batch is decoded at once ([`Decoder`]).
 //!
-//! Keys that serialisers of Kafka's own wrote, such as a bare text or eight bytes, come the same way: see
-//! [`Door`].
+//! Keys from Kafka's own serialisers, such as plain text or eight bytes, are read the same way: see [`Door`].
 
 #[cfg(test)]
 mod tests;
@@ -30,12 +29,12 @@ use crate::conform::Reason;
 use crate::decode::{Decoder, Refusal};
 use crate::door::Door;
 
-/// A topic with more schemas than this has a producer that makes one up for each value.
+/// A topic with more schemas than this has a producer that makes a new one for each value.
 const MOST_PARTS: usize = 1_000;
-/// Beginnings of values that are remembered. Others are parsed whole, which is right and slow.
+/// Known beginnings of values. Values with others are parsed whole, which is correct but slow.
 const MOST_HEADS: usize = 32;
 
-/// Reads what one schema describes.
+/// Reads the values of one schema.
 #[derive(Debug)]
 pub struct Dialect {
     shape: Shape,
@@ -43,11 +42,11 @@ pub struct Dialect {
     decoder: Decoder,
 }
 impl Dialect {
-    /// The values' schema, its fields called as declared.
+    /// The writer's schema, with the declared names of its fields.
     pub fn writer(&self) -> &str {
         self.decoder.writer()
     }
-    /// The reader of JSON values of an Avro schema. A `bare` value is the only field of that record.
+    /// Reads JSON values of an Avro schema. A `bare` value is the single field of that record.
     pub fn try_new(
         number: u32,
         schema: &Arc<str>,
@@ -56,7 +55,7 @@ impl Dialect {
     ) -> Result<Self, BadSchema> {
         Self::through(Door::Json, number, schema, bare, encodings, None)
     }
-    /// As [`Dialect::try_new`], of values that come in another way, or are read as a declared schema says.
+    /// As [`Dialect::try_new`], for values in another encoding or read as a declared schema.
     pub fn through(
         door: Door,
         number: u32,
@@ -67,7 +66,7 @@ impl Dialect {
     ) -> Result<Self, BadSchema> {
         let decoder = Decoder::resolving(number, schema.clone(), declared)?;
         let shaped = |schema: &str| Shape::try_new(schema, bare, encodings);
-        // A default that is none of its field is no reason to refuse values that have the field.
+        // A default that its field cannot hold is no reason to refuse values that have the field.
         let shape = match shaped(&in_form(schema, Form::Text)) {
             Err(BadSchema::Default { .. }) => shaped(&in_form(schema, Form::Wire)),
             shape => shape,
@@ -77,7 +76,7 @@ impl Dialect {
     }
 }
 
-/// What is known of a schema.
+/// The state of a schema.
 #[derive(Debug)]
 pub enum Known {
     /// Its values can be read.
@@ -95,26 +94,26 @@ pub struct SchemaParts {
     heads: Vec<(Box<[u8]>, u32)>,
 }
 
-/// A schema part that nobody has looked at.
+/// A schema part that was not seen before.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Fresh {
     /// Its text.
     pub part: String,
-    /// What values with it begin with, up to the payload.
+    /// The bytes of such a value up to its payload.
     head: Option<Vec<u8>>,
 }
 
 /// Where a value's schema is.
 enum Whose<'a> {
-    /// Numbered.
+    /// A known schema.
     Known(u32),
-    /// In the value, not numbered yet.
+    /// In the value, and not known yet.
     Fresh { part: &'a str, head: Option<&'a [u8]> },
-    /// In the topic's contract, if anywhere.
+    /// In the topic's contract, if it has one.
     Contract,
 }
 
-/// A value with its schema, as Connect writes it and nobody else.
+/// A value with its schema, as only Connect writes it.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Connect<'a> {
@@ -125,23 +124,23 @@ struct Connect<'a> {
 }
 
 impl SchemaParts {
-    /// How values of the topic's own schema come in.
+    /// The encoding of values of the topic's own schema.
     fn door(&self) -> Door {
         match self.declared.and_then(|number| self.known.get(number as usize)) {
             Some(Known::Ready(dialect)) => dialect.door,
             _ => Door::Json,
         }
     }
-    /// The number that the next schema gets.
+    /// The number of the next schema.
     pub fn next(&self) -> u32 {
         self.known.len() as u32
     }
-    /// What is known of the topic's own schema.
+    /// Sets the topic's own schema.
     pub fn declare(&mut self, known: Known) {
         self.declared = Some(self.next());
         self.known.push(known);
     }
-    /// What is known of a schema part.
+    /// Adds a schema part.
     pub fn learn(&mut self, fresh: Fresh, known: Known) {
         let number = self.next();
         self.known.push(known);
@@ -151,7 +150,7 @@ impl SchemaParts {
         self.parts.insert(fresh.part.into(), number);
     }
 
-    /// Schema parts of these values that nobody has looked at, each once.
+    /// The schema parts of these values that are not known yet, each once.
     pub fn fresh<'a>(&self, values: impl Iterator<Item = &'a [u8]>) -> Vec<Fresh> {
         let mut found: Vec<Fresh> = Vec::new();
         for value in values {
@@ -165,20 +164,20 @@ impl SchemaParts {
         found
     }
 
-    /// A value's schema and the text of what it describes.
+    /// Splits a value into its schema and its payload.
     fn split<'a>(&self, value: &'a [u8]) -> (Whose<'a>, &'a [u8]) {
         for (head, number) in &self.heads {
             if let Some(payload) = value.strip_prefix(&**head).and_then(|rest| rest.strip_suffix(b"}")) {
                 return (Whose::Known(*number), payload);
             }
         }
-        // Nearly every value that has no schema part is told from one that has by its first bytes.
+        // The first bytes rule out nearly every value without a schema part.
         let text = value.trim_ascii_start();
         let object = text.strip_prefix(b"{").map(<[u8]>::trim_ascii_start);
         let begins = object.is_some_and(|o| o.starts_with(b"\"schema\"") || o.starts_with(b"\"payload\""));
         let connect = if begins { serde_json::from_slice::<Connect<'a>>(value).ok() } else { None };
         let Some(Connect { schema, payload }) = connect else { return (Whose::Contract, value) };
-        // Of nothing there is no schema to look at.
+        // Without a payload no schema is needed.
         let Some(payload) = payload.map(|payload| payload.get().as_bytes()) else {
             return (Whose::Contract, &b"null"[..]);
         };
@@ -186,13 +185,13 @@ impl SchemaParts {
         if let Some(number) = self.parts.get(part) {
             return (Whose::Known(*number), payload);
         }
-        // The head stands for the value only where the payload is the last thing in it.
+        // The head identifies the value only if the payload comes last.
         let at = payload.as_ptr().addr() - value.as_ptr().addr();
         let head = value.get(..at).filter(|_| value.get(at + payload.len()..) == Some(&b"}"[..]));
         (Whose::Fresh { part, head }, payload)
     }
 
-    /// Reads `len` values into `wanted` columns. `at` gives the value of a position; none has no row.
+    /// Reads `len` values into `wanted` columns. `at` gives the value at a position; `None` has no row.
     pub fn decode<'a>(
         &mut self,
         len: usize,
@@ -237,7 +236,7 @@ impl SchemaParts {
         values
     }
 
-    /// Appends a value to `arena` as a framed datum of its schema. `None`: it is JSON's `null`.
+    /// Appends a value to `arena` as a framed datum of its schema. `None` for JSON's `null`.
     fn rewrite(&self, value: &[u8], arena: &mut Vec<u8>) -> Result<Option<Rewritten>, Refusal> {
         let door = self.door();
         if value.is_empty() && door == Door::Json {
@@ -282,7 +281,7 @@ impl SchemaParts {
     }
 }
 
-/// The schema part of a value, where it has one.
+/// The schema part of a value, if it has one.
 pub fn schema_part(value: &[u8]) -> Option<&str> {
     match SchemaParts::default().split(value) {
         (Whose::Fresh { part, .. }, _) => Some(part),
@@ -318,6 +317,6 @@ impl From<avro::text::Reason> for Reason {
 struct Rewritten {
     number: u32,
     span: Range<usize>,
-    /// Whether every field of it was in the schema.
+    /// Whether the schema has all fields of the value.
     is_whole: bool,
 }

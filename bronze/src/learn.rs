@@ -1,14 +1,14 @@
-//! What the columns of a topic are whose contract does not say.
+//! Finds the columns of a topic whose contract does not declare them.
 //!
-//! Avro says it in the registry. JSON in an envelope says it in the schema part of its records, of which
-//! some are read. JSON without a schema part says nothing, and nothing is guessed: the digits of a decimal
-//! look like any other text.
+//! For Avro the registry has them. For JSON in an envelope they are in the schema parts of its records, of
+//! which a sample is read. For JSON without a schema part nothing is guessed: the digits of a decimal look
+//! like any other text.
 //!
-//! A column that a later schema brings with a default has that default in records of the schemas before: the
-//! first schema that has the column says it, as later ones may have changed it for rows to come.
+//! If a later schema adds a column with a default, records of earlier schemas have that default. The first
+//! schema with the column decides, because later ones may have changed the default for later rows.
 //!
-//! Once there is a table, it has held every schema so far. A newer schema may lack some of its columns, or
-//! be one that no table can hold; models read the table, so it is only ever widened by what is learned.
+//! An existing table already holds the columns of every schema so far. A newer schema may lack some of them,
+//! or may not fit any table. Models read the table, so learned columns only ever widen it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -28,14 +28,14 @@ use crate::assemble::column;
 use crate::evolve::{self, MOST_COLUMNS};
 use crate::json::schema_part;
 
-/// Records looked at from each end of a partition.
+/// How many records are read at each end of a partition.
 const SAMPLE: i64 = 64;
-/// How long a few records may take: a transaction that stays open holds back all behind it.
+/// Time limit for a sample: an open transaction holds back all records behind it.
 const SAMPLE_PATIENCE: Duration = Duration::from_secs(20);
-/// Schemas asked for of those that records name.
+/// How many of the schemas that records name are looked up.
 const MOST_IDS: usize = 64;
 
-/// The schemas of a topic's records. `None`: there is nothing yet to learn them from.
+/// The schemas of a topic's records. `None` if neither registry, table nor records have any yet.
 pub async fn learn(
     lake: &Lake,
     kafka: &Kafka,
@@ -57,7 +57,7 @@ pub async fn learn(
             of_versions(registry, topic, newest, columns).await.map(Some)
         }
         (None, Some(columns)) => of_columns(topic, columns, &Values::new()).map(Some),
-        // Subjects may be named after records, not after topics: then the records say which.
+        // Subjects may be named after records instead of topics: then the records name their schemas.
         (None, None) => of_ids(kafka, registry, topic).await,
     }
 }
@@ -69,7 +69,7 @@ async fn of_registry(registry: &Registry, topic: &Topic) -> Result<Option<Learne
     Ok(Some(LearnedSchemas { value: value.schema.to_string(), key: key.map(|key| key.schema.to_string()) }))
 }
 
-/// The newest schemas, with the defaults that their columns had when they came.
+/// The newest schemas, with the defaults that their columns were added with.
 async fn of_versions(
     registry: &Registry,
     topic: &Topic,
@@ -81,7 +81,7 @@ async fn of_versions(
     if let Some(table) = table
         && covers(table.fields(), columns.fields())
     {
-        // No column is to come, and what the table says of its own holds.
+        // No column will be added, and the table already has its defaults.
         return Ok(newest);
     }
     let versions = match registry.versions(&topic.value_subject()).await {
@@ -89,12 +89,12 @@ async fn of_versions(
         Err(source) if source.reaction() == Reaction::Retry => {
             return Err(Error::Registry { topic: topic.name.clone(), source });
         }
-        // A version that cannot be read says nothing of defaults, and is no reason to learn no columns.
+        // An unreadable version gives no defaults, but is no reason to learn no columns.
         Err(_) => return Ok(newest),
     };
     let mut gathered = Gathered::default();
     for version in versions {
-        // One that no table can hold brings no column.
+        // A schema that no table can hold adds no column.
         if let Ok(wanted) = wanted(topic, &version.schema, newest.key.as_deref()) {
             gathered.add(wanted, &version.schema);
         }
@@ -104,7 +104,7 @@ async fn of_versions(
     if said == gathered.defaults { Ok(newest) } else { of_columns(topic, &columns, &gathered.defaults) }
 }
 
-/// The newest schemas, and what the table has beside them.
+/// The newest schemas, widened by the columns that only the table has.
 fn merged(topic: &Topic, newest: LearnedSchemas, table: Option<&SchemaRef>) -> Result<LearnedSchemas, Error> {
     let wanted = wanted(topic, &newest.value, newest.key.as_deref());
     let Some(table) = table else {
@@ -123,7 +123,7 @@ fn merged(topic: &Topic, newest: LearnedSchemas, table: Option<&SchemaRef>) -> R
     match evolve::widen(table, &wanted) {
         Ok(wide) => {
             let wide = wide.unwrap_or_else(|| table.clone());
-            // The registry's own words where they leave nothing out.
+            // The registry's own text, if it has all columns.
             if covers(wanted.fields(), wide.fields()) {
                 Ok(newest)
             } else {
@@ -145,7 +145,7 @@ fn wanted(topic: &Topic, value: &str, key: Option<&str>) -> Result<SchemaRef, av
     Ok(columns)
 }
 
-/// Whether every column of `table` is in `schema`, of the same type.
+/// True if `schema` has every column of `table`, with the same type.
 fn covers(schema: &Fields, table: &Fields) -> bool {
     let same = |a: &DataType, b: &DataType| match (a, b) {
         (DataType::Struct(a), DataType::Struct(b)) => covers(a, b),
@@ -159,13 +159,13 @@ fn covers(schema: &Fields, table: &Fields) -> bool {
     })
 }
 
-/// As [`covers`], for what a list or a map holds.
+/// As [`covers`], for the items of a list or a map.
 fn covers_type(schema: &DataType, table: &DataType) -> bool {
     let alone = |kind: &DataType| Fields::from(vec![Field::new("item", kind.clone(), true)]);
     covers(&alone(schema), &alone(table))
 }
 
-/// From the schemas that some of the records name.
+/// Learns from the schemas that sampled records name.
 async fn of_ids(kafka: &Kafka, registry: &Registry, topic: &Topic) -> Result<Option<LearnedSchemas>, Error> {
     let mut ids: Vec<(u32, Option<u32>)> = Vec::new();
     let id = |bytes: Option<&[u8]>| bytes.and_then(|bytes| Frame::decode(bytes).ok()).map(|frame| frame.id);
@@ -183,7 +183,7 @@ async fn of_ids(kafka: &Kafka, registry: &Registry, topic: &Topic) -> Result<Opt
         Err(error) if error.reaction() == Reaction::Retry => {
             Err(Error::Registry { topic: topic.name.clone(), source: error })
         }
-        // Its records become error rows.
+        // The records of this schema become error rows.
         Err(_) => Ok(None),
     };
     let (has_ids, mut parts) = (!ids.is_empty(), Vec::new());
@@ -204,7 +204,7 @@ async fn of_ids(kafka: &Kafka, registry: &Registry, topic: &Topic) -> Result<Opt
     }
 }
 
-/// Schemas of values and keys that give a table these columns, with these defaults.
+/// Schemas of values and keys that give these columns, with these defaults.
 fn of_columns(topic: &Topic, columns: &Schema, defaults: &Values) -> Result<LearnedSchemas, Error> {
     let refused = |source| Error::BadContract { topic: topic.name.clone(), source };
     let schema_of = |name: &str, columns: Schema| {
@@ -221,7 +221,7 @@ fn of_columns(topic: &Topic, columns: &Schema, defaults: &Values) -> Result<Lear
     Ok(LearnedSchemas { value, key })
 }
 
-/// From schema parts of records.
+/// Learns from the schema parts of sampled records.
 async fn of_records(kafka: &Kafka, topic: &Topic) -> Result<Option<LearnedSchemas>, Error> {
     let (mut values, mut parts) = (0_u64, Vec::<(String, Option<String>)>::new());
     sample(kafka, topic, |records| {
@@ -243,7 +243,7 @@ async fn of_records(kafka: &Kafka, topic: &Topic) -> Result<Option<LearnedSchema
     }
 }
 
-/// Looks at the oldest and the newest records, so that a column that is gone is known with one that came.
+/// Reads the oldest and the newest records, to find columns that were dropped as well as new ones.
 async fn sample(kafka: &Kafka, topic: &Topic, mut look: impl FnMut(&Records)) -> Result<(), Error> {
     let failed = |source| Error::Stream { topic: topic.name.clone(), source };
     let admin = Admin::try_new(kafka).map_err(failed)?;
@@ -264,8 +264,8 @@ async fn sample(kafka: &Kafka, topic: &Topic, mut look: impl FnMut(&Records)) ->
     Ok(())
 }
 
-/// The columns of a table that has room for all schemas, oldest first, of values and their keys. One that no table can
-/// hold is left out, as its records will be error rows; an error where there is no other.
+/// The columns that hold all schemas, oldest first. Leaves out a schema that no table can hold, because its
+/// records become error rows; returns its error if there is no other.
 fn columns(
     topic: &Topic,
     parts: &[(String, Option<String>)],
@@ -284,7 +284,7 @@ fn columns(
     }
 }
 
-/// The columns of several schemas, and what the first that has a column says of rows without it.
+/// The columns of several schemas, and each column's default in the first schema that has it.
 struct Gathered {
     columns: SchemaRef,
     defaults: Values,
@@ -306,7 +306,7 @@ impl Gathered {
         };
         said.retain(|path, _| absent::has(&self.columns, path));
         self.defaults.extend(said);
-        // A record of another name has fields of its own, and lacks none of this one's.
+        // A record with another name has its own fields, so the first one's defaults do not apply to it.
         if self.names.len() > 1 {
             self.defaults.clear();
         }
@@ -348,7 +348,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever version is the newest, what is learned has every column of the table.
+        /// Whichever version is the newest, the learned schema has every column of the table.
         #[test]
         fn what_is_learned_never_lacks_a_column_of_the_table(
             versions in prop::collection::vec(

@@ -1,14 +1,14 @@
-//! Drops what a file source sent twice.
+//! Drops records that a file source sent twice.
 //!
-//! A source of files sends each line once in a Kafka transaction, but a broker may show what an
-//! aborted transaction wrote. So its records carry file and line, lines of a file rise within a
-//! partition, and a line that is not above the last one is a repeat.
+//! A file source sends each line once, in a Kafka transaction, but a broker may show records of an aborted
+//! transaction. So its records carry file and line, the lines of a file rise within a partition, and a line
+//! that is not above the last one is a repeat.
 //!
-//! A line counts from two places. *Landed* lines are in the table: they are read from it when the first
-//! such record of a partition comes, and follow the commits from there. Lines *ahead* were read and wait
-//! for a commit. A wait can end without a commit (the partition goes to another process, a commit fails):
-//! then the records are read again, so the lines ahead must be forgotten with them, or every record that
-//! comes again would be dropped as a repeat of itself.
+//! Lines are known from two places. *Landed* lines are in the table: they are read from it at the first such
+//! record of a partition, and then follow the commits. Lines *ahead* were read and wait for a commit. If that
+//! commit never comes (the partition moves to another process, or a commit fails), the records are read
+//! again. The lines ahead must then be forgotten too, or every such record would be dropped as a repeat of
+//! itself.
 
 use std::collections::HashMap;
 
@@ -19,9 +19,9 @@ use stream::Records;
 
 use crate::assemble::column;
 
-/// Header with the identity of the file a record was read from.
+/// Header with the identity of the record's file.
 pub const FILE_HEADER: &str = "lp.file";
-/// Header with its line, from 1.
+/// Header with the record's line, from 1.
 pub const LINE_HEADER: &str = "lp.line";
 
 /// The last line of each file.
@@ -33,32 +33,32 @@ pub struct Ledger(HashMap<i32, Part>);
 
 #[derive(Debug, Default)]
 struct Part {
-    /// The table's position that `landed` belongs to.
+    /// The table's position at which `landed` holds.
     position: Option<Offset>,
     landed: Lines,
-    /// Of records that wait for a commit.
+    /// Lines of records that wait for a commit.
     ahead: Lines,
 }
 
 /// The last lines of each partition.
 pub type Partitions = HashMap<i32, Lines>;
 
-/// Columns that [`learn`] needs.
+/// The columns that [`learn`] reads.
 pub const COLUMNS: [&str; 3] = [column::TOPIC_ID, column::PARTITION, column::HEADERS];
 
 impl Ledger {
-    /// Whether any of these was read from a file.
+    /// True if a record was read from a file.
     pub fn concerns(records: &Records, kept: &[u32]) -> bool {
         kept.iter().any(|&row| records.headers(row as usize).any(|(name, _)| name == FILE_HEADER))
     }
 
-    /// Whether the lines of a partition need not be read from the table.
+    /// True if the table need not be read for the lines of a partition.
     pub fn knows(&self, partition: i32) -> bool {
         self.0.contains_key(&partition)
     }
 
-    /// The partition is read from `position` on, which is the table's. Lines ahead are forgotten, and landed
-    /// ones too unless they are of just that position: another process may have landed more.
+    /// Starts a partition at the table's `position`. Forgets the lines ahead, and the landed ones unless they
+    /// belong to exactly that position: another process may have landed more.
     pub fn begin(&mut self, partition: i32, position: Option<Offset>) {
         match (position, self.0.get_mut(&partition)) {
             (None, _) => drop(self.0.insert(partition, Part::default())),
@@ -67,23 +67,23 @@ impl Ledger {
         }
     }
 
-    /// What waits of a partition is dropped.
+    /// Drops the lines that wait for a commit.
     pub fn drop_waiting(&mut self, partition: i32) {
         if let Some(part) = self.0.get_mut(&partition) {
             part.ahead.clear();
         }
     }
 
-    /// The lines that the table holds at `position`.
+    /// Sets the lines that the table has at `position`.
     pub fn put(&mut self, partition: i32, position: Option<Offset>, landed: Lines) {
         self.0.insert(partition, Part { position, landed, ahead: Lines::new() });
     }
 
-    /// A commit took a partition from one position to another, with these lines.
+    /// Records that a commit moved a partition from one position to another, with these lines.
     pub fn landed(&mut self, partition: i32, from: Option<Offset>, to: Offset, lines: &Lines) {
         let Some(part) = self.0.get_mut(&partition) else { return };
         if part.position != from {
-            // Something lies between that is not known here: it is read from the table when needed.
+            // Lines in between are unknown: read from the table when needed.
             self.0.remove(&partition);
             return;
         }
@@ -93,7 +93,7 @@ impl Ledger {
         part.ahead.retain(|file, line| landed.get(file).is_none_or(|last| *line > *last));
     }
 
-    /// Keeps the rows that are no repeats. Returns how many were, and the last lines of what was kept.
+    /// Removes repeats from `kept`. Returns their number and the last lines of the kept rows.
     pub fn drop_repeats(&mut self, records: &Records, kept: &mut Vec<u32>) -> (u64, Lines) {
         let before = kept.len();
         let part = self.0.entry(records.partition).or_default();
@@ -117,7 +117,7 @@ impl Ledger {
     }
 }
 
-/// Adds the lines in rows of a table that are of this topic.
+/// Adds the lines of this topic's rows.
 pub fn learn(rows: &RecordBatch, topic_id: &str, all: &mut Partitions) {
     let columns = COLUMNS.map(|name| rows.column_by_name(name));
     let [Some(ids), Some(partitions), Some(headers)] = columns else { return };
@@ -147,7 +147,7 @@ impl Part {
     }
 }
 
-/// Lines of `more` that are above those of `lines`.
+/// Raises `lines` to those of `more`.
 pub fn raise(lines: &mut Lines, more: &Lines) {
     more.iter().for_each(|(file, line)| note(lines, file, *line));
 }
@@ -159,7 +159,7 @@ fn note(lines: &mut Lines, file: &str, line: i64) {
     }
 }
 
-/// File and line among the header pairs of one row.
+/// File and line from the headers of one row.
 fn in_row(pairs: &StructArray) -> (Option<String>, Option<i64>) {
     let (Some(names), Some(values)) =
         (pairs.column(0).as_string_opt::<i32>(), pairs.column(1).as_binary_opt::<i32>())

@@ -1,8 +1,7 @@
-//! Asks the registry for schemas, beside everything else.
+//! Asks the registry for schemas in the background.
 //!
-//! A few questions are under way at once, the others wait their turn, so a topic full of ids that mean
-//! nothing asks much and floods nobody. Whether a question is asked again, and for how long that matters,
-//! is decided by [`crate::patience`].
+//! Only a few requests run at once and the others queue, so a topic full of unknown ids does not flood the
+//! registry. [`crate::patience`] decides whether to ask again and how long to wait.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
@@ -12,7 +11,7 @@ use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use stream::{Registry, registry};
 
-/// Whose schema.
+/// Which part of a record a schema belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Part {
     Value,
@@ -22,33 +21,33 @@ pub(crate) enum Part {
 /// A schema that records name.
 pub(crate) type Asked = (Part, u32);
 
-/// What the registry says of a schema.
+/// The registry's answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Found {
     Schema(Arc<str>),
-    /// It has none of this id, or so the replica says that was asked.
+    /// This replica has no schema of this id.
     Missing,
-    /// It has one that nobody can read, such as one with a reference to nowhere.
+    /// It has a schema that cannot be used, such as one with a missing reference.
     Unusable(String),
-    /// It did not answer.
+    /// No answer.
     Silence,
 }
 
 type Answer = (Asked, Result<Arc<str>, registry::Error>);
 
-/// Questions that are under way.
+/// Requests that run or wait.
 pub(crate) struct Lookups {
     registry: Registry,
     asked: HashSet<Asked>,
     queue: VecDeque<Asked>,
     running: FuturesUnordered<BoxFuture<'static, Answer>>,
-    /// Whether the last question had no answer: said once, not at each question.
+    /// True if the last request had no answer, so that this is logged only once.
     is_silent: bool,
 }
 
-/// Questions at once.
+/// The most requests at once.
 const AT_ONCE: usize = 16;
-/// Ids are numbered in Java's `int`.
+/// The registry's ids are Java's `int`.
 const GREATEST: u32 = i32::MAX as u32;
 
 impl Lookups {
@@ -61,7 +60,7 @@ impl Lookups {
             is_silent: false,
         }
     }
-    /// Asks for a schema, unless that question is under way.
+    /// Asks for a schema, unless that request runs or waits already.
     pub fn ask(&mut self, asked: Asked) {
         if self.asked.insert(asked) {
             self.queue.push_back(asked);
@@ -83,7 +82,7 @@ impl Lookups {
             }));
         }
     }
-    /// The next answer. Waits for ever when nothing was asked. Cancel safe.
+    /// The next answer. Waits for ever if nothing was asked. Cancel safe.
     pub async fn next(&mut self) -> (Asked, Found) {
         let Some((asked, answer)) = self.running.next().await else {
             return std::future::pending().await;

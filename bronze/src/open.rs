@@ -1,8 +1,8 @@
-//! Opens a topic's table, or creates it, and makes sure that the two belong together.
+//! Opens or creates a topic's table and checks that the two belong together.
 //!
-//! Positions are kept by the topic's id. A table with positions of another id was read from a topic
-//! that no longer exists: what is on the new one is not what follows, so the table halts, until a
-//! person has ended the old topic in the table's property [`ENDED`].
+//! Positions are kept by the topic's id. A table with positions of another id was read from a topic that no
+//! longer exists. The new topic's records do not continue it, so the table halts until a person has ended the
+//! old topic in the table's property [`ENDED`].
 
 use std::collections::BTreeSet;
 use std::num::ParseIntError;
@@ -15,22 +15,23 @@ use stream::{Admin, Kafka, Registry};
 
 use crate::{Error, Loss, absent, learn};
 
-/// Property of a bronze table: ids of former topics of its name, with commas, whose end was accepted.
+/// Property of a bronze table: comma-separated ids of former topics of its name, whose end was accepted.
 pub const ENDED: &str = "lakepulse.ended_topics";
 
-/// Property of a bronze table: the epoch of its records, unless they or the topic's contract say a later one.
+/// Property of a bronze table: the epoch of its records. A later epoch of a record or the contract takes
+/// precedence.
 pub const EPOCH: &str = "lakepulse.epoch";
 
-/// A topic and its table.
+/// A topic with its table.
 #[derive(Debug)]
 pub(crate) struct Opened {
-    /// The topic, with the schemas that its contract leaves out.
+    /// The topic, with the schemas that its contract does not declare.
     pub topic: Topic,
     pub topic_id: TopicId,
     pub table: Table,
 }
 
-/// Finds topic and table. Creates the table if it may.
+/// Finds topic and table. Creates the table if `create` is set.
 pub(crate) async fn open(
     lake: &Lake,
     kafka: &Kafka,
@@ -60,7 +61,7 @@ pub(crate) async fn open(
     Ok(Opened { topic_id: found.id, table, topic })
 }
 
-/// Errs when the table is another project's.
+/// Returns an error if the table belongs to another project.
 pub(crate) fn ours(table: &Table, project: &ProjectName) -> Result<(), Error> {
     if table.project() == Some(project.as_str()) {
         return Ok(());
@@ -71,7 +72,7 @@ pub(crate) fn ours(table: &Table, project: &ProjectName) -> Result<(), Error> {
     Err(Error::Lake { table: table.name().clone(), source })
 }
 
-/// Creates the table of a topic, empty; or opens what a rival created meanwhile.
+/// Creates the empty table of a topic, or opens one that another process created meanwhile.
 pub async fn create_table(lake: &Lake, project: &ProjectName, topic: &Topic) -> Result<Table, Error> {
     let refused = |source| Error::BadContract { topic: topic.name.clone(), source };
     let schema = bronze_schema_of(topic).map_err(refused)?;
@@ -90,7 +91,7 @@ pub async fn create_table(lake: &Lake, project: &ProjectName, topic: &Topic) -> 
     created.map_err(|source| Error::Lake { table: topic.table.clone(), source })
 }
 
-/// The topic with the schemas that its contract leaves out.
+/// The topic, with the schemas that its contract does not declare.
 async fn learned(lake: &Lake, kafka: &Kafka, registry: &Registry, topic: Topic) -> Result<Topic, Error> {
     if !topic.is_unlearned() {
         return Ok(topic);
@@ -101,19 +102,19 @@ async fn learned(lake: &Lake, kafka: &Kafka, registry: &Registry, topic: Topic) 
     topic.learn(&learned.value, learned.key.as_deref()).map_err(refused)
 }
 
-/// The epoch of a table's next records: the later of what the contract and the table say. One that cannot be read
-/// may be the later one: without it, records would stand below those that the table has.
+/// The epoch of a table's next records: the later of the contract's and the table's. An unreadable one is an
+/// error, because it may be the later one, and records would get a lower epoch than rows in the table.
 pub(crate) fn epoch_of(declared: Option<i64>, recorded: Option<&str>) -> Result<Option<i64>, ParseIntError> {
     Ok(declared.max(recorded.map(str::parse).transpose()?))
 }
 
-/// Says of which table the epoch cannot be read.
+/// Builds the error for an unreadable epoch.
 pub(crate) fn bad_epoch(table: &Table, source: ParseIntError) -> Error {
     let found = table.property(EPOCH).unwrap_or_default().into();
     Error::BadEpoch { table: table.name().clone(), found, source }
 }
 
-/// Other topics' ids among the positions, but those whose end was accepted.
+/// Ids of other topics among the positions, except those whose end was accepted.
 pub(crate) fn former_topics(positions: &Positions, now: &TopicId, ended: Option<&str>) -> BTreeSet<String> {
     let ended: Vec<&str> = ended.unwrap_or_default().split(',').map(str::trim).collect();
     let ids = positions.0.keys().filter_map(|app| {

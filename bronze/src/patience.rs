@@ -1,12 +1,12 @@
-//! How long a partition waits for schemas that the registry says it does not have.
+//! Decides how long a partition waits for schemas that the registry does not have.
 //!
-//! A replica of the registry may be behind, so a partition is patient. It is so once, not once a schema:
-//! everything that it holds is asked for together, and when its time is over, nothing missing is waited for
-//! longer than one answer, until no record has named a missing schema for a while. Otherwise one producer
-//! with frames of its own would bring a partition down to a record in half a minute.
+//! A replica of the registry may be behind, so a partition waits for missing schemas, but only once. All
+//! schemas that it needs are requested together. After its time is over, it waits for a missing schema only
+//! for one answer, until no record has named a missing schema for a while. Otherwise one producer with its
+//! own frames would slow a partition down to one record per half minute.
 //!
-//! What was given up is asked for again now and then when records name it: a schema that comes late is
-//! used from there.
+//! A schema that was given up is requested again from time to time when records name it. If it arrives late,
+//! it is used from then on.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -15,28 +15,28 @@ use model::ClockMs;
 
 use crate::lookup::{Asked, Part};
 
-/// Between two questions about the same schema.
+/// Pause between two requests for the same schema, in milliseconds.
 const PAUSE: i64 = 500;
-/// How long a schema that was given up is not asked for.
+/// How long a schema that was given up is not requested again.
 const GIVEN_UP: i64 = 30_000;
-/// How long a partition waits for a key that its values hold too: one answer of a registry that answers.
+/// How long a partition waits for a key's schema if its values have the key's columns: about one answer.
 const SPARE: i64 = 2_000;
-/// A partition is patient again when nothing was missing for this many times its patience.
+/// A partition waits again after a time of this many waits without a missing schema.
 const RENEWED: i64 = 10;
-/// Keys of producers that frame none begin with any number. After this many nobody asks any more.
+/// Keys without a frame can start with any number. After this many missing schemas, keys are not looked up.
 const STRANGE: usize = 64;
-/// Schemas given up that are remembered. More are asked for again sooner.
+/// The most remembered schemas that were given up. Others are requested again sooner.
 const MOST: usize = 16 * 1024;
 
-/// Decides for one table. Pure: answers and times in, what to ask and what to give up out.
+/// Decides for one table. Pure: takes answers and times, returns which schemas to request or give up.
 #[derive(Debug)]
 pub(crate) struct Patience {
     patience: i64,
-    /// What the last answer was about schemas that are not there, and when it came.
+    /// The last answer for each schema that was not found, with its time.
     answers: HashMap<Asked, (Answer, i64)>,
     given_up: HashMap<Asked, i64>,
     partitions: BTreeMap<i32, Wait>,
-    /// Schemas of spare keys that were not there, while no key's was.
+    /// Missing schemas of spare keys since a key's schema was last found.
     strange_keys: usize,
 }
 
@@ -46,20 +46,20 @@ enum Answer {
     None,
 }
 
-/// A partition's patience.
+/// The wait of one partition.
 #[derive(Debug)]
 struct Wait {
     until: i64,
-    /// When last something was missing.
+    /// When a schema was last missing.
     last: i64,
 }
 
-/// What a partition's records need before they can be read.
+/// The schemas that a partition's records need.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Needs {
-    /// Without these there is an error row, or no key.
+    /// Without these a record becomes an error row or has no key.
     pub must: Vec<Asked>,
-    /// Schemas of keys whose columns the value holds as well.
+    /// Schemas of keys whose columns the value has too.
     pub spare: Vec<Asked>,
 }
 impl Needs {
@@ -91,13 +91,13 @@ impl Patience {
         self.answered(asked, Answer::None, now);
     }
     fn answered(&mut self, asked: Asked, answer: Answer, now: ClockMs) {
-        // Of records that went to another process meanwhile, too.
+        // Answers also stay for records that another process has now.
         if self.answers.len() >= MOST {
             self.answers.clear();
         }
         self.answers.insert(asked, (answer, now.0));
     }
-    /// The schema is known, however it is.
+    /// The schema was found, usable or not.
     pub fn known(&mut self, asked: Asked) {
         self.answers.remove(&asked);
         self.given_up.remove(&asked);
@@ -105,21 +105,21 @@ impl Patience {
             self.strange_keys = 0;
         }
     }
-    /// Whether records are read without that schema.
+    /// True if records are read without that schema.
     pub fn is_given_up(&self, asked: &Asked, now: ClockMs) -> bool {
         self.given_up.get(asked).is_some_and(|at| now.0.saturating_sub(*at) < GIVEN_UP)
     }
-    /// Whether keys have named so many schemas that are not there that they are no frames at all.
+    /// True if so many schemas of keys were missing that the keys are not frames.
     pub fn keys_are_no_frames(&self) -> bool {
         self.strange_keys >= STRANGE
     }
-    /// Whether the registry should be asked: for the first time, or again.
+    /// True if the registry should be asked, for the first time or again.
     pub fn is_due(&self, asked: &Asked, now: ClockMs) -> bool {
         self.answers.get(asked).is_none_or(|(_, at)| now.0.saturating_sub(*at) >= PAUSE)
     }
 
-    /// Of what a partition's records need, what it waits for no longer. `since`: when its first
-    /// records last waited for something that they must have.
+    /// Returns the schemas that a partition stops waiting for, of those that its records need. `since`: since
+    /// when its first records have waited only for spare schemas.
     pub fn give_up<'a>(
         &mut self,
         partition: i32,
@@ -184,7 +184,7 @@ mod tests {
     }
 
     proptest! {
-        /// However many missing ids records name and however they come, a partition waits its patience once.
+        /// However many missing ids records name, and in any order, a partition waits only once.
         #[test]
         fn a_partition_waits_once_and_not_once_an_id(batches in prop::collection::vec(1..20_u32, 1..40)) {
             let mut patience = patience();

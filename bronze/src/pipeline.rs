@@ -1,9 +1,9 @@
-//! Bronze as a whole: one consumer for any number of topics, one task for each table.
+//! Runs bronze: one consumer for all topics, and one task for each table.
 //!
-//! Instances of a project are one consumer group, which says who reads what; where to read, each table
-//! says itself. Tasks share nothing but the memory budget, so a table that is slow, broken or halted
-//! keeps no other waiting. A task that fails opens its table anew and goes on from the table's
-//! positions; one that halts stays halted and is named when the run ends.
+//! The instances of a project form one consumer group, which distributes the partitions; each table's
+//! positions say where to read. Tasks share only the memory budget, so a slow, failing or halted table does
+//! not delay the others. A failed task opens its table again and goes on from the table's positions. A halted
+//! table stays halted and is named when the run ends.
 
 use std::collections::{BTreeMap, HashMap};
 use std::panic::AssertUnwindSafe;
@@ -31,13 +31,13 @@ use crate::shared::{Command, Context, Input, Shared};
 use crate::start::Starts;
 use crate::table::{Ours, Task};
 
-/// A table that ran for so long has got over what was wrong with it.
+/// After running this long, a table counts as recovered.
 const STEADY: Duration = Duration::from_secs(60);
 
-/// How long the group is joined without a table that will not open.
+/// How long joining the group waits for tables to open.
 const OPENING: Duration = Duration::from_secs(10);
 
-/// Runs bronze until `stop`. `Err(Halted)` names the tables that stand still.
+/// Runs bronze until `stop`. `Err(Halted)` names the halted tables.
 pub async fn run(context: Context, input: Input, stop: CancellationToken) -> Result<(), Error> {
     let topics = selected(&context);
     let outer = stop;
@@ -78,7 +78,7 @@ pub async fn run(context: Context, input: Input, stop: CancellationToken) -> Res
         });
     tasks.spawn(look_after(&shared, &topics, stop.clone()), |_| async {});
     drop(opened);
-    // The consumer is answered from the tables' positions: better asked once they are known.
+    // The consumer starts from the tables' positions, so it is better if they are known.
     let all_open = async { while opening.recv().await.is_some() {} };
     tokio::select! {
         biased;
@@ -87,7 +87,7 @@ pub async fn run(context: Context, input: Input, stop: CancellationToken) -> Res
     }
     let router = Router::new(shared.clone(), routes, budget.freed());
     let routed = route(&shared, router, &topics, &mut inbox, &stop).await;
-    // Also when it was not `stop` that ended this.
+    // In case the router ended for another reason.
     stop.cancel();
     tasks.joined().await;
     routed?;
@@ -102,7 +102,7 @@ fn selected(context: &Context) -> Vec<Topic> {
     context.project.catalog.topics.values().filter(wanted).cloned().collect()
 }
 
-/// Keeps a consumer in the group.
+/// Keeps a consumer in the group, until `stop` or an error that halts.
 async fn route(
     shared: &Shared,
     mut router: Router,
@@ -143,14 +143,14 @@ async fn route(
     Ok(())
 }
 
-/// Opens a table, runs its task, and opens it again after what can be recovered from.
+/// Opens a table and runs its task, again after each error that allows it.
 struct Keeper {
     shared: Arc<Shared>,
     admin: Admin,
     topic: Topic,
     share: Share,
     commands: UnboundedSender<Command>,
-    /// Dropped once the table is open, or never will be.
+    /// Dropped once the table is open or has halted.
     opened: Option<UnboundedSender<()>>,
 }
 impl Keeper {
@@ -199,7 +199,7 @@ impl Keeper {
             opened = opening => opened?,
         };
         retry.hurry();
-        // What another process said. Later on it is what this one said of partitions that rest.
+        // Deletes a former process's note. Later, the note is about partitions of this process.
         if self.opened.take().is_some() {
             unnote(&context.lake, "bronze", &self.topic.table).await;
         }
@@ -218,7 +218,7 @@ impl Keeper {
                 ended
             }
             Err(panic) => {
-                // A commit on its way would move the table on behind what is noted of it.
+                // A running commit would move the table after its halt was noted.
                 task.stop().await;
                 Err(Error::BrokeOff { table: self.topic.table.clone(), said: panic_message(panic.as_ref()) })
             }
@@ -226,11 +226,11 @@ impl Keeper {
     }
 }
 
-/// How long a note in the lake may take once the process stops.
+/// Time limit for a halt note once the process stops.
 const NOTE: Duration = Duration::from_secs(2);
 
-/// A table stands still until a person acts: the metrics, whoever drains and the lake are told, and its topic is
-/// not read any more. A lake that does not answer is waited for, but not for long behind `stop`.
+/// Halts a table until a person acts: sets the metrics and the progress, stops reading its topic, and stores
+/// a note in the lake. Waits for the lake, but only [`NOTE`] long after `stop`.
 async fn stand_still(
     shared: &Shared,
     commands: &UnboundedSender<Command>,
@@ -253,8 +253,8 @@ async fn stand_still(
     }
 }
 
-/// Deletes now and then what nobody needs any more of the tables. Of several processes that fill one, it
-/// falls to the one that has the first partition.
+/// Runs upkeep of the tables. Of several processes that write one table, the one with the first partition
+/// does it.
 fn look_after(
     shared: &Shared,
     topics: &[Topic],
@@ -272,7 +272,7 @@ fn look_after(
     context.upkeep(followed, context.settings.maintain, ours, stop)
 }
 
-/// Shows how far behind the log the tables are, and the router where the logs end.
+/// Measures the lag of the tables, and sends the ends of the logs to the router.
 async fn watch_lag(
     shared: Arc<Shared>,
     admin: Admin,
@@ -305,7 +305,7 @@ async fn watch_lag(
     }
 }
 
-/// The run's inner tasks, aborted if the run itself is dropped.
+/// The tasks of the run. Dropping this aborts them.
 #[derive(Default)]
 struct Tasks(Vec<Owned>);
 impl Tasks {
@@ -326,7 +326,7 @@ impl Tasks {
     }
     async fn joined(&mut self) {
         for mut task in self.0.drain(..) {
-            // A panic was told where it happened.
+            // The panic was logged where it happened.
             drop((&mut task.0).await);
         }
     }

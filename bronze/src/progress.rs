@@ -1,4 +1,4 @@
-//! How far this process has brought each partition, for whoever waits until it is drained.
+//! How far this process has brought each partition, for a caller that waits for a drain.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,9 +7,9 @@ use std::sync::Mutex;
 use model::{Offset, TableName, TopicName};
 use tokio::sync::watch;
 
-/// Where each partition that this process owns has got to. Clones share it.
+/// The state of each partition of this process. Clones share it.
 #[derive(Debug, Clone)]
-pub struct Progress(Arc<Inner>);
+pub struct PartitionProgress(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
@@ -19,30 +19,30 @@ struct Inner {
 
 #[derive(Debug, Default)]
 struct State {
-    /// Whether the group has ever given us anything.
+    /// True once the group has assigned anything.
     joined: bool,
-    /// `None`: ours, and its table was not asked yet.
+    /// `None`: assigned, but its table was not asked yet.
     partitions: BTreeMap<(TopicName, i32), Option<Offset>>,
     halted: BTreeMap<TableName, TopicName>,
 }
 
-impl Default for Progress {
+impl Default for PartitionProgress {
     fn default() -> Self {
         Self(Arc::new(Inner { state: Mutex::default(), changed: watch::Sender::new(0) }))
     }
 }
-impl Progress {
-    /// Everything before this offset is durable in the table, of each partition we own.
+impl PartitionProgress {
+    /// For each assigned partition, the offset before which everything is durable in the table.
     pub fn reached(&self) -> BTreeMap<(TopicName, i32), Offset> {
         let known = |(part, reached): (&(TopicName, i32), &Option<Offset>)| Some((part.clone(), (*reached)?));
         self.read(|state| state.partitions.iter().filter_map(known).collect())
     }
-    /// Tables that stand still until a person acts.
+    /// Tables that are halted until a person acts.
     pub fn halted(&self) -> Vec<TableName> {
         self.read(|state| state.halted.keys().cloned().collect())
     }
-    /// Whether every partition we own has reached its end. Partitions of other processes are theirs
-    /// to report; of a halted table nothing more is expected.
+    /// True if every assigned partition has reached its end. Other processes report their own partitions.
+    /// Partitions of halted tables count as done.
     pub fn is_past(&self, ends: &BTreeMap<(TopicName, i32), Offset>) -> bool {
         self.read(|state| {
             let halted = |topic: &TopicName| state.halted.values().any(|t| t == topic);
@@ -52,7 +52,7 @@ impl Progress {
             state.joined && !state.partitions.iter().any(behind)
         })
     }
-    /// Those of `ends` that are not ours to report, tables that halted here left out.
+    /// The entries of `ends` that this process does not report. Leaves out tables that halted here.
     pub fn not_ours(&self, ends: &BTreeMap<(TopicName, i32), Offset>) -> BTreeMap<(TopicName, i32), Offset> {
         self.read(|state| {
             let halted = |topic: &TopicName| state.halted.values().any(|t| t == topic);
@@ -60,29 +60,29 @@ impl Progress {
             ends.iter().filter(|(part, _)| other(part)).map(|(part, end)| (part.clone(), *end)).collect()
         })
     }
-    /// Returns once [`Progress::is_past`] holds.
+    /// Returns once [`PartitionProgress::is_past`] holds.
     pub async fn wait_past(&self, ends: &BTreeMap<(TopicName, i32), Offset>) {
         let mut changes = self.0.changed.subscribe();
         while !self.is_past(ends) {
-            // The sender lives in `self`.
+            // The sender lives as long as `self`.
             if changes.changed().await.is_err() {
                 return;
             }
         }
     }
 
-    /// The group gave us these. In one step, so that nobody takes us for drained before we began.
+    /// Adds assigned partitions, in one step, so that this process never looks drained before it has begun.
     pub(crate) fn assign(&self, partitions: &[(TopicName, i32)]) {
         self.write(|state| {
             state.joined = true;
             state.partitions.extend(partitions.iter().map(|part| (part.clone(), None)));
         });
     }
-    /// The group took these back.
+    /// Removes revoked partitions.
     pub(crate) fn revoke(&self, partitions: &[(TopicName, i32)]) {
         self.write(|state| state.partitions.retain(|part, _| !partitions.contains(part)));
     }
-    /// A partition has got there, if it is still ours.
+    /// Raises the offset of a partition, if it is still assigned.
     pub(crate) fn reach(&self, topic: &TopicName, partition: i32, offset: Offset) {
         self.write(|state| {
             if let Some(reached) = state.partitions.get_mut(&(topic.clone(), partition)) {
@@ -114,7 +114,7 @@ mod tests {
 
     #[test]
     fn drained_means_every_partition_of_ours_reached_its_end() {
-        let progress = Progress::default();
+        let progress = PartitionProgress::default();
         let ends = BTreeMap::from([((topic("a"), 0), Offset(5)), ((topic("a"), 1), Offset(9))]);
         assert!(!progress.is_past(&ends), "nothing was assigned yet");
         progress.assign(&[(topic("a"), 0)]);
@@ -128,7 +128,7 @@ mod tests {
 
     #[test]
     fn a_partition_that_went_is_not_waited_for_nor_brought_back() {
-        let progress = Progress::default();
+        let progress = PartitionProgress::default();
         progress.assign(&[(topic("a"), 0), (topic("a"), 1)]);
         progress.revoke(&[(topic("a"), 1)]);
         progress.reach(&topic("a"), 1, Offset(3));
@@ -138,7 +138,7 @@ mod tests {
 
     #[test]
     fn a_halted_table_is_not_waited_for() {
-        let progress = Progress::default();
+        let progress = PartitionProgress::default();
         let ends = BTreeMap::from([((topic("a"), 0), Offset(5))]);
         progress.assign(&[(topic("a"), 0)]);
         progress.halt(&"bronze.a".parse().expect("a table name"), &topic("a"));

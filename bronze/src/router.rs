@@ -1,14 +1,14 @@
-//! Hands what the consumer brings to the tables' tasks, and waits for none of them.
+//! Routes records from the consumer to the tables' tasks, and never waits for a task.
 //!
-//! The inboxes have no bound of their own: the memory budget is theirs. When a table holds too much,
-//! nothing is taken for a moment, as its commit on the way makes room as a rule. If it does not, the
-//! table is not read any more, one partition after the other, and is read again where it stopped once
-//! it has room; so a slow table fills its share and nothing else. Not at once, because giving a
-//! partition up makes the client pause all of them and fetch again what it held of each.
+//! The inboxes are unbounded; the memory budget limits them. When a table exceeds its share, the router takes
+//! no records for a moment, because a running commit usually frees memory. If it does not, the router pauses
+//! that table's partitions, and resumes each where it stopped once the table has room. So a slow table fills
+//! only its own share. The pause is not immediate, because pausing a partition makes the client pause all of
+//! them and fetch again.
 //!
-//! Every message carries the generation of its partition. It rises with each assignment and each seek
-//! a task asks for, and tasks drop what is of another one: what was handed over before a seek must not
-//! pass for what comes after it.
+//! Each message carries its partition's generation, which rises with each assignment and with each seek that
+//! a task requests. Tasks drop messages of another generation, so records from before a seek never pass for
+//! later ones.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use tokio::sync::Notify;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 
 use crate::budget::Share;
-use crate::shared::{Command, Message, Shared};
+use crate::shared::{Command, Message, Shared, TopicPartition};
 use crate::stalls::Stalls;
 
 /// Where a topic's records go.
@@ -31,21 +31,19 @@ pub(crate) struct Route {
     pub share: Share,
 }
 
-type Key = (TopicName, i32);
-
-/// How long a table that holds too much keeps everything waiting: as long as a commit may take.
+/// How long a table over its share may delay all reading: about as long as a commit takes.
 const MOMENT: Duration = Duration::from_secs(2);
 
-/// Routes until stopped, or until the consumer gives up.
+/// Routes records until stopped, or until the consumer gives up.
 pub(crate) struct Router {
     shared: Arc<Shared>,
     routes: HashMap<TopicName, Route>,
     freed: Arc<Notify>,
-    generations: BTreeMap<Key, u64>,
-    /// Partitions whose table holds too much, where to read them on, and since when.
-    full: BTreeMap<Key, (Offset, Instant)>,
-    /// Partitions not read for want of room, and where to read on.
-    held: BTreeMap<Key, Offset>,
+    generations: BTreeMap<TopicPartition, u64>,
+    /// Partitions of tables over their share, with the offset to resume at, and since when.
+    full: BTreeMap<TopicPartition, (Offset, Instant)>,
+    /// Paused partitions, with the offset to resume at.
+    held: BTreeMap<TopicPartition, Offset>,
     stalls: Stalls,
     halted: Vec<TopicName>,
 }
@@ -64,7 +62,7 @@ impl Router {
         }
     }
 
-    /// Routes what `consumer` brings. Returns it on `stop`; `None`: it has given up.
+    /// Routes the records of `consumer`. Returns it on `stop`, or `None` if it has given up.
     pub async fn run(
         &mut self,
         mut consumer: Consumer,
@@ -141,7 +139,7 @@ impl Router {
                 }
             }
             Event::Lost(loss) => {
-                // It rests until it is sought.
+                // The partition rests until a seek.
                 self.stalls.end(&(loss.topic.clone(), loss.partition));
                 if let Some(generation) = self.generation(&loss.topic, loss.partition) {
                     self.send(&loss.topic.clone(), Message::Lost { loss, generation });
@@ -178,7 +176,7 @@ impl Router {
             Command::Ends { topic, ends } => {
                 for (partition, end) in ends {
                     let key = (topic.clone(), partition);
-                    // What we do not want to read does not come.
+                    // A partition that is not read does not stall.
                     let reads = self.generations.contains_key(&key)
                         && !self.held.contains_key(&key)
                         && self.full.is_empty();
@@ -199,13 +197,13 @@ impl Router {
         }
     }
 
-    /// Nothing keeps a partition from being read any more.
-    fn read_on(&mut self, key: &Key) {
+    /// The partition is read again, so it is neither paused nor over its share.
+    fn read_on(&mut self, key: &TopicPartition) {
         self.held.remove(key);
         self.full.remove(key);
     }
 
-    /// Gives up partitions whose table has had its moment.
+    /// Pauses partitions whose tables have stayed over their share.
     fn hold(&mut self, consumer: &Consumer) {
         let now = Instant::now();
         for (key, (next, _)) in self.full.extract_if(.., |_, (_, since)| *since + MOMENT <= now) {
@@ -214,7 +212,7 @@ impl Router {
         }
     }
 
-    /// Reads on where tables have room again.
+    /// Resumes partitions whose tables have room again.
     fn release(&mut self, consumer: &Consumer) {
         let routes = &self.routes;
         self.full.retain(|(topic, _), _| routes.get(topic).is_some_and(|route| route.share.is_full()));
@@ -227,12 +225,12 @@ impl Router {
         });
     }
 
-    /// The consumer is gone and its partitions with it.
+    /// The consumer is gone, and so are its partitions.
     fn forget_all(&mut self) {
         self.held.clear();
         self.full.clear();
         self.stalls.forget_reads();
-        let all: Vec<Key> = std::mem::take(&mut self.generations).into_keys().collect();
+        let all: Vec<TopicPartition> = std::mem::take(&mut self.generations).into_keys().collect();
         self.shared.input.progress.revoke(&all);
         for (topic, partitions) in by_topic(all) {
             self.send(&topic, Message::Revoked(partitions));
@@ -247,18 +245,18 @@ impl Router {
             return;
         }
         if let Some(route) = self.routes.get(topic) {
-            // A task that is gone has said why; its records are of no use to anyone.
+            // A task that has ended has reported why, and its records are not needed.
             drop(route.inbox.send(message));
         }
     }
 }
 
-/// What concerns one topic does not stop the others.
+/// An error of one topic does not stop the others.
 fn is_about_a_topic(error: &stream::Error) -> bool {
     matches!(error, stream::Error::NoTopic { .. } | stream::Error::NoTopicId { .. })
 }
 
-fn by_topic(partitions: Vec<Key>) -> BTreeMap<TopicName, Vec<i32>> {
+fn by_topic(partitions: Vec<TopicPartition>) -> BTreeMap<TopicName, Vec<i32>> {
     let mut topics: BTreeMap<TopicName, Vec<i32>> = BTreeMap::new();
     for (topic, partition) in partitions {
         topics.entry(topic).or_default().push(partition);

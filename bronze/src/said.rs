@@ -1,10 +1,10 @@
-//! Says the same thing once in a while, with how often it happened meanwhile.
+//! Limits how often a repeated cause is logged, and counts the occurrences in between.
 
 use std::collections::HashMap;
 
 use model::ClockMs;
 
-/// Between two lines of one cause.
+/// Milliseconds between two log lines of one cause.
 const PAUSE: i64 = 60_000;
 
 /// Why a line is logged.
@@ -17,12 +17,12 @@ pub(crate) enum Cause {
     UnreadKeys,
 }
 
-/// When each cause was named last, and how much came since.
+/// For each cause, when it was last logged and how often it has occurred since.
 #[derive(Debug, Default)]
 pub(crate) struct Said(HashMap<Cause, (i64, u64)>);
 
 impl Said {
-    /// It happened `n` times more. How often since it was named last, if it is time to name it again.
+    /// Counts `n` occurrences. Returns the number since the last log line if another line is due.
     pub fn due(&mut self, cause: Cause, now: ClockMs, n: u64) -> Option<u64> {
         match self.0.get_mut(&cause) {
             Some((at, more)) if now.0.saturating_sub(*at) < PAUSE => {

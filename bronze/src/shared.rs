@@ -1,4 +1,4 @@
-//! What a run works with, and what its consumer and its tables tell each other.
+//! What the tasks of a run share, and the messages between the router and the tables.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,28 +8,31 @@ use stream::{Admin, Kafka, Loss, Records, Registry};
 
 use crate::budget::Permit;
 use crate::start::Starts;
-use crate::{Progress, Settings};
+use crate::{PartitionProgress, Settings};
 
-/// What the stage runs with.
+/// The context of this stage.
 pub type Context = stage::Context<Settings>;
 
-/// Where its records come from, and how far they are.
+/// Where records come from, and how far each partition is.
 #[derive(Clone)]
 pub struct Input {
     /// The topics.
     pub kafka: Kafka,
     /// Their schemas.
     pub registry: Registry,
-    /// Shows how far the partitions are to whoever waits until they are drained.
-    pub progress: Progress,
+    /// Reports how far each partition is.
+    pub progress: PartitionProgress,
 }
 
-/// What the tasks of a run share.
+/// One partition of a topic.
+pub(crate) type TopicPartition = (TopicName, i32);
+
+/// Shared by all tasks of a run.
 pub(crate) struct Shared {
     pub context: Context,
     pub input: Input,
     pub starts: Arc<Starts>,
-    /// Asked whether a topic is still the one that was read. `None` where no broker is.
+    /// Asked for topic ids. `None` without a broker.
     pub admin: Option<Admin>,
     generations: AtomicU64,
 }
@@ -37,13 +40,13 @@ impl Shared {
     pub fn new(context: Context, input: Input, starts: Arc<Starts>, admin: Option<Admin>) -> Self {
         Self { context, input, starts, admin, generations: AtomicU64::new(1) }
     }
-    /// A generation that no partition has had.
+    /// A generation that no partition has had yet.
     pub fn generation(&self) -> u64 {
         self.generations.fetch_add(1, Ordering::Relaxed)
     }
 }
 
-/// To a table's task.
+/// From the router to a table's task.
 #[derive(Debug)]
 pub(crate) enum Message {
     /// Partitions with their generations.
@@ -54,7 +57,7 @@ pub(crate) enum Message {
         generation: u64,
         permit: Permit,
     },
-    /// All records before this offset were handed over.
+    /// All records before this offset were sent.
     End {
         partition: i32,
         offset: Offset,
@@ -66,15 +69,15 @@ pub(crate) enum Message {
     },
 }
 
-/// From a table's task.
+/// From a table's task, or the lag task, to the router.
 #[derive(Debug)]
 pub(crate) enum Command {
-    /// Reads from `offset`, if the partition still has the `expected` generation; then it has the new.
+    /// Reads from `offset` if the partition has the `expected` generation, and sets the new one.
     Seek { topic: TopicName, partition: i32, offset: Offset, expected: u64, generation: u64 },
-    /// Where the logs of a topic end, as the broker says: what is there should come.
+    /// The ends of a topic's logs at the broker: records up to there should arrive.
     Ends { topic: TopicName, ends: Vec<(i32, Offset)> },
-    /// Shows how far the table is.
+    /// Publishes how far the table is.
     ShowLag { topic: TopicName, partition: i32, offset: Offset },
-    /// Reads no more of the topic: its table halts.
+    /// Stops reading a topic whose table halts.
     Halt(TopicName),
 }

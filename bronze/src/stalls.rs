@@ -1,9 +1,9 @@
-//! Partitions whose log has more records than the client brings.
+//! Detects partitions whose log has records that the client does not deliver.
 //!
-//! A client that was left behind by its group, or lost an answer, waits without a word. What the broker says
-//! about the end of a log shows it. Then a new client begins anew. A transaction that stays open looks alike, as
-//! its records and all behind them are held back: so nothing is done before one may have timed out, and each
-//! time it helps nothing the next wait is twice as long.
+//! A client that fell out of its group or lost an answer waits silently. The log's end at the broker reveals
+//! it, and a new client starts. An open transaction looks the same, because its records and all behind them
+//! are held back. So nothing happens until one may have timed out, and each restart without success doubles
+//! the next wait.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,57 +11,57 @@ use std::time::Duration;
 use model::{Offset, TopicName};
 use runtime::time::Instant;
 
+use crate::shared::TopicPartition;
+
 /// Longer than our own transactions may stay open.
 const FIRST: Duration = Duration::from_secs(180);
 const LONGEST: Duration = Duration::from_secs(3600);
 
-type Key = (TopicName, i32);
-
-/// One partition.
+/// The state of one partition.
 #[derive(Debug, Clone, Copy)]
 struct Part {
-    /// Behind the last record that came, or the end that was told. `None`: nothing came yet.
+    /// Behind the last record, or the last end, that arrived. `None`: nothing arrived yet.
     reached: Option<Offset>,
-    /// Since when more is there.
+    /// Since when the log has had more records.
     since: Option<Instant>,
-    /// How long that may be.
+    /// How long that may last.
     patience: Duration,
 }
 
 /// All partitions that are read.
 #[derive(Debug, Default)]
-pub(crate) struct Stalls(BTreeMap<Key, Part>);
+pub(crate) struct Stalls(BTreeMap<TopicPartition, Part>);
 
 impl Stalls {
-    /// The partition is read from somewhere else from here on.
-    pub fn begin(&mut self, key: Key) {
+    /// Starts a partition at another offset.
+    pub fn begin(&mut self, key: TopicPartition) {
         let part = self.0.entry(key).or_insert(Part { reached: None, since: None, patience: FIRST });
         (part.reached, part.since) = (None, None);
     }
-    /// It is read no more.
-    pub fn end(&mut self, key: &Key) {
+    /// The partition is not read any more.
+    pub fn end(&mut self, key: &TopicPartition) {
         self.0.remove(key);
     }
-    /// The topic is read no more.
+    /// The topic is not read any more.
     pub fn forget(&mut self, topic: &TopicName) {
         self.0.retain(|(t, _), _| t != topic);
     }
-    /// The client is gone. How patient we are with each partition is not forgotten.
+    /// The client is gone. Keeps how long each partition waits.
     pub fn forget_reads(&mut self) {
         self.0.values_mut().for_each(|part| (part.reached, part.since) = (None, None));
     }
-    /// Everything before `offset` came.
-    pub fn reached(&mut self, key: Key, offset: Offset) {
+    /// Everything before `offset` arrived.
+    pub fn reached(&mut self, key: TopicPartition, offset: Offset) {
         self.0.insert(key, Part { reached: Some(offset), since: None, patience: FIRST });
     }
-    /// The log ends at `end`. `reads`: its records are wanted now.
-    pub fn ends_at(&mut self, key: &Key, end: Offset, reads: bool, now: Instant) {
+    /// The log ends at `end`. `reads`: the partition is being read now.
+    pub fn ends_at(&mut self, key: &TopicPartition, end: Offset, reads: bool, now: Instant) {
         let Some(part) = self.0.get_mut(key) else { return };
         let waits = reads && end.0 > 0 && part.reached.is_none_or(|reached| reached < end);
         part.since = if waits { part.since.or(Some(now)) } else { None };
     }
-    /// A partition that has waited for too long, and for how long.
-    pub fn over(&mut self, now: Instant) -> Option<(Key, Duration)> {
+    /// A partition that has waited too long, and how long it has waited.
+    pub fn over(&mut self, now: Instant) -> Option<(TopicPartition, Duration)> {
         let (key, part) = self
             .0
             .iter_mut()
@@ -76,7 +76,7 @@ impl Stalls {
 mod tests {
     use super::*;
 
-    fn key(partition: i32) -> Key {
+    fn key(partition: i32) -> TopicPartition {
         ("t.a".parse().expect("a name"), partition)
     }
 

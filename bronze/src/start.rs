@@ -1,15 +1,15 @@
-//! Where to read each partition: what the tables said last.
+//! Where to read each partition: the last known positions of the tables.
 //!
-//! The consumer asks in its own thread and must be answered from memory, so the answer may be older
-//! than the table. That is harmless: what lies below the table's position is dropped, and the table's
-//! task compares the answer with the table itself once the partition is ours, and seeks if they differ.
+//! The consumer asks on its own thread and needs an answer from memory, so the answer may be older than the
+//! table. That is harmless: records below the table's position are dropped, and once the partition is
+//! assigned, the table's task compares the answer with the table and seeks if they differ.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use model::{AppId, Offset, Positions, TopicId, TopicName};
 
-/// Positions of all tables, as far as known, and what was answered from them.
+/// Known positions of all tables, and the answers that the consumer got.
 #[derive(Debug, Default)]
 pub(crate) struct Starts(Mutex<State>);
 
@@ -20,11 +20,11 @@ struct State {
 }
 
 impl Starts {
-    /// What a table says now.
+    /// Adds a table's positions.
     pub fn learn(&self, positions: &Positions) {
         self.state().positions.extend(positions.0.iter().map(|(app, position)| (app.clone(), *position)));
     }
-    /// What the consumer was last told about a partition.
+    /// The last answer for a partition.
     pub fn answered(&self, topic: &TopicName, partition: i32) -> Option<Offset> {
         self.state().answered.get(&(topic.clone(), partition)).copied().flatten()
     }
@@ -35,7 +35,7 @@ impl Starts {
 
 impl stream::Start for Starts {
     fn start(&self, assigned: &[(TopicName, i32)]) -> Vec<Option<Offset>> {
-        // Without the topic's id no position is its own: from the start, and the tables decide.
+        // Positions need the topic's id. Without it, reading begins at the start, and the tables' tasks seek.
         assigned.iter().map(|_| None).collect()
     }
     fn start_of(&self, assigned: &[(TopicName, TopicId, i32)]) -> Vec<Option<Offset>> {

@@ -1,12 +1,12 @@
-//! One table's task: records in, commits out.
+//! The task of one table: takes records, makes commits.
 //!
-//! It reads what the router hands it (decoding on the CPU threads), and while one commit is encoded
-//! and uploaded the next batch is read. Two things make it wait: a schema the registry has not given
-//! yet, then only that partition; and a full next commit while the last is on its way, then the whole
-//! table, whose share of memory fills until the router stops reading it. Other tables notice neither.
+//! It decodes the router's records on the CPU threads, and reads the next batch while a commit is encoded and
+//! uploaded. Two things make it wait. For a schema that the registry has not returned, only that partition
+//! waits. If the next commit is full while one is running, the whole table waits; its share of memory fills
+//! until the router stops reading it. Other tables are not affected.
 //!
-//! Whatever goes wrong with a commit, the way back is one: drop what is in memory, ask the table where
-//! it stands, read on from there.
+//! After any failed commit it does the same: drop what is in memory, read the table's positions, go on from
+//! there.
 
 mod answers;
 mod compaction;
@@ -32,7 +32,7 @@ use crate::assemble::{Layout, Origin, column};
 use crate::batch::{Format, Reader, numbers};
 use crate::budget::{Permit, Share};
 use crate::commit::{Finished, Waiting, Work, land};
-use crate::decider::{Batch, Decider, Limits};
+use crate::decider::{Decider, Limits, PartitionBatch};
 use crate::evolve;
 use crate::inbox::Inbox;
 use crate::ledger::{self, Ledger, Lines, Partitions};
@@ -43,16 +43,16 @@ use crate::said::{Cause, Said};
 use crate::shared::{Command, Message, Shared};
 use crate::{Error, Loss};
 
-/// How long a commit on its way may take once the process is told to stop.
+/// How long a running commit may take once the process stops.
 const LAST_COMMIT: std::time::Duration = std::time::Duration::from_secs(5);
 
-/// Records that wait for a schema, and since when the first of them does.
+/// Records of a partition that wait for a schema, and since when the first of them does.
 struct Parked {
     waiting: VecDeque<Held>,
     since: ClockMs,
 }
 
-/// Records that were read under a generation.
+/// Records with the generation that they were read under.
 struct Held {
     records: Records,
     generation: u64,
@@ -60,12 +60,12 @@ struct Held {
     needs: Needs,
 }
 
-/// A partition that is ours.
+/// An assigned partition.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Ours {
-    /// What its records must carry.
+    /// The generation that its records must carry.
     generation: u64,
-    /// First offset ever read of it: where to begin again while the table has no position.
+    /// First offset read: where to start again while the table has no position.
     begin: Option<Offset>,
 }
 
@@ -77,34 +77,34 @@ pub(crate) struct Task {
     meter: Meter,
     topic: Topic,
     topic_id: TopicId,
-    /// Away while a commit is on its way.
+    /// `None` while a commit runs.
     table: Option<Table>,
     commit: Option<JoinHandle<Finished>>,
     committing_since: ClockMs,
     /// Commits since the last compaction.
     commits: u32,
     compaction: Option<JoinHandle<lake::Result<Option<Version>>>>,
-    /// Away while a batch is decoded.
+    /// `None` while a batch is decoded.
     reader: Option<Reader>,
     decider: Decider<Waiting>,
     ledger: Ledger,
     lookups: Lookups,
     patience: Patience,
-    /// Names of the records whose schemas were seen.
+    /// Record names of the known schemas.
     names: BTreeSet<String>,
-    /// Why schemas cannot be used that the registry has.
+    /// Why the registry's schema cannot be used.
     unusable: HashMap<Asked, String>,
     said: Said,
     parked: BTreeMap<i32, Parked>,
     assigned: BTreeMap<i32, Ours>,
-    /// Ends of the log that were reached, until more comes.
+    /// Ends of the logs that were reached; removed when more records come.
     ends: BTreeMap<i32, Offset>,
-    /// Ends the task, and with it the wait for a store that does not answer.
+    /// Ends the task, and the retries while the store does not answer.
     stop: CancellationToken,
 }
 
 impl Task {
-    /// `assigned`: partitions that were ours before the table was opened.
+    /// `assigned`: partitions that were assigned before the table was opened.
     pub fn new(
         shared: Arc<Shared>,
         commands: UnboundedSender<Command>,
@@ -155,12 +155,12 @@ impl Task {
         }
     }
 
-    /// Partitions that are ours, for whoever opens the table again.
+    /// The assigned partitions, for when the table is opened again.
     pub fn assigned(&self) -> BTreeMap<i32, Ours> {
         self.assigned.clone()
     }
 
-    /// Runs until `stop`, or until something is wrong.
+    /// Runs until `stop` or an error.
     pub async fn run(&mut self, inbox: &mut Inbox, stop: &CancellationToken) -> Result<(), Error> {
         self.stop = stop.clone();
         self.meter.state(State::Running);
@@ -172,7 +172,7 @@ impl Task {
         loop {
             let has_room = self.commit.is_none() || !self.decider.is_full();
             tokio::select! {
-                biased; // what is done before what is new: a full inbox must not starve commits
+                biased; // inbox last: a full one must not starve commits
                 () = stop.cancelled() => break,
                 finished = joined(&mut self.commit), if self.commit.is_some() => self.finished(finished).await?,
                 compacted = joined(&mut self.compaction), if self.compaction.is_some() => self.compacted(compacted),
@@ -192,12 +192,12 @@ impl Task {
         Ok(())
     }
 
-    /// Lets the commit on its way end, for a while. What waits is not committed: it is read again.
+    /// Waits for the running commit, for a limited time. Waiting rows are not committed: they are read again.
     pub async fn stop(&mut self) {
         if let Some(mut commit) = self.commit.take()
             && runtime::time::timeout(LAST_COMMIT, &mut commit).await.is_err()
         {
-            // It landed or it did not: the table tells at the next start.
+            // It landed or it did not: the next start reads that from the table.
             commit.abort();
         }
     }
@@ -232,7 +232,7 @@ impl Task {
         self.meter.records_in(records.len() as u64);
         self.ends.remove(&partition);
         if self.parked.contains_key(&partition) {
-            // Asked for at once, not when their turn comes.
+            // Their schemas are requested now, not when it is their turn.
             let needs = self.needs(&records, &all(&records));
             self.ask(&needs);
             if let Some(parked) = self.parked.get_mut(&partition) {
@@ -245,7 +245,7 @@ impl Task {
         Ok(())
     }
 
-    /// Reads records into rows that wait for a commit; gives them back if a schema is missing.
+    /// Reads records into rows that wait for a commit. Returns the records if a schema is missing.
     async fn read(
         &mut self,
         records: Records,
@@ -255,7 +255,8 @@ impl Task {
         let partition = records.partition;
         let from_files = Ledger::concerns(&records, &all(&records));
         if from_files && !self.ledger.knows(partition) {
-            // Before the generation is looked at: a commit that ends here may begin the partition anew.
+            // This comes before the check of the generation: a commit that ends here may restart the
+            // partition.
             self.know_lines().await?;
         }
         let Some(floor) = self.decider.floor(partition, generation) else { return Ok(None) };
@@ -286,12 +287,12 @@ impl Task {
         let causes = self.causes(&records);
         let (batch, firsts) = self.decode(records, kept).await;
         let payload = Waiting { batch, permit, newest, causes, lines, firsts };
-        let batch = Batch { partition, generation, first, next, rows, bytes, payload };
+        let batch = PartitionBatch { partition, generation, first, next, rows, bytes, payload };
         self.decider.on_batch(batch, self.shared.context.clock.now());
         Ok(None)
     }
 
-    /// The traces that some of the records belong to.
+    /// The traces that sampled records belong to.
     fn causes(&self, records: &Records) -> Vec<traces::Cause> {
         let mut causes = Vec::new();
         if self.meter.traces().is_on() {
@@ -304,7 +305,7 @@ impl Task {
         causes
     }
 
-    /// The rows, and of each column that has a default the first offset whose writer knows it.
+    /// The rows, and for each column with a default the first offset whose writer knows the column.
     async fn decode(&mut self, records: Records, kept: Vec<u32>) -> (RecordBatch, BTreeMap<String, i64>) {
         let mut reader = self.reader.take().expect("put back below before anything else runs");
         let (topic_id, epoch) = (self.topic_id.clone(), self.topic.epoch);
@@ -341,8 +342,8 @@ impl Task {
         (read.batch, read.firsts)
     }
 
-    /// Reads from the table which lines of files it has, of every partition of ours of which that is not known.
-    /// File by file: what is kept in memory is one number a file of the source.
+    /// Reads from the table the last line of each file, for every assigned partition where they are unknown.
+    /// Keeps one number per file in memory.
     async fn know_lines(&mut self) -> Result<(), Error> {
         self.settle().await?;
         let unknown: BTreeSet<i32> =
@@ -371,14 +372,14 @@ impl Task {
         Ok(())
     }
 
-    /// Reads what waited for schemas, as far as they are known or given up, in order.
+    /// Reads the waiting records in order, as far as their schemas are known or given up.
     async fn unpark(&mut self) -> Result<(), Error> {
         for partition in self.parked.keys().copied().collect::<Vec<_>>() {
             self.give_up(partition);
             while let Some(held) = self.next_read(partition) {
                 let Held { records, generation, permit, .. } = held;
                 let waits = self.read(records, generation, permit).await?;
-                // Gone, where a commit failed meanwhile: then it is read again.
+                // A commit failed meanwhile and removed it: its records are read again.
                 let Some(parked) = self.parked.get_mut(&partition) else { break };
                 if let Some(held) = waits {
                     parked.waiting.push_front(held);
@@ -393,7 +394,7 @@ impl Task {
         Ok(())
     }
 
-    /// The first records that wait, if they need not.
+    /// The first waiting records, if they need not wait any more.
     fn next_read(&mut self, partition: i32) -> Option<Held> {
         let now = self.shared.context.clock.now();
         let first = self.parked.get(&partition)?.waiting.front()?;
@@ -404,8 +405,8 @@ impl Task {
         if is_ready { self.parked.get_mut(&partition)?.waiting.pop_front() } else { None }
     }
 
-    /// `all_read`: nothing more was handed over. Memory that others wait for is not kept until a commit is old
-    /// enough; but what fills it may be records that nobody has read yet, and those no commit frees.
+    /// Commits when due. If the memory share is full, it commits early, but only once the inbox is empty
+    /// (`all_read`): the memory may belong to messages that were not read yet, which a commit does not free.
     fn commit_if_due(&mut self, all_read: bool) {
         let now = self.shared.context.clock.now();
         let is_due = self.decider.is_due(now) || (all_read && (self.share.is_full() || self.is_last()));
@@ -413,7 +414,7 @@ impl Task {
             return;
         }
         let Some(table) = self.table.take() else { return };
-        let Some(plan) = self.decider.take() else {
+        let Some(pending) = self.decider.take() else {
             self.table = Some(table);
             return;
         };
@@ -423,7 +424,7 @@ impl Task {
             project: self.shared.context.project.name.clone(),
             topic: self.topic.name.clone(),
             topic_id: self.topic_id.clone(),
-            plan,
+            pending,
             defaults: self.reader().layout().defaults().clone(),
             schema: (schema != *table.schema()).then_some(schema),
             traces: self.meter.traces().clone(),
@@ -434,14 +435,14 @@ impl Task {
         self.commit = Some(runtime::tasks::spawn("bronze-commit", land(table, work)));
     }
 
-    /// Whether nothing is to come that a commit could wait for, once all that was handed over is read: an end
-    /// that was reached before says nothing of what has come since.
+    /// True when draining and every assigned partition has reached its end offset, so the last commit need
+    /// not wait for its interval. Valid only once the inbox is empty, because later records remove the end.
     fn is_last(&self) -> bool {
         self.shared.context.draining.is_cancelled()
             && self.assigned.keys().all(|partition| self.ends.contains_key(partition))
     }
 
-    /// Gives a partition up: it is another's, or rests.
+    /// Gives up a partition that was revoked or that halts.
     fn release(&mut self, partition: i32) {
         self.assigned.remove(&partition);
         self.decider.stop(partition);
@@ -450,7 +451,7 @@ impl Task {
         self.ends.remove(&partition);
     }
 
-    /// The partition, if records of that generation are its own.
+    /// The partition, if it has this generation.
     fn ours(&mut self, partition: i32, generation: u64) -> Option<&mut Ours> {
         self.assigned.get_mut(&partition).filter(|ours| ours.generation == generation)
     }
@@ -468,13 +469,12 @@ impl Task {
     }
 }
 
-/// The columns of a table, with what it says of those that a writer did not know.
+/// The columns of a table, with their defaults.
 fn layout_of(table: &Table) -> Layout {
     Layout::new(table.schema().clone()).with_defaults(defaults_of(table))
 }
 
-/// What a table says of columns that a writer did not know. A text that cannot be read gives nothing here, and
-/// no commit lands on its table.
+/// The table's defaults of columns. An unreadable property gives none here, and lets no commit land.
 fn defaults_of(table: &Table) -> absent::Values {
     let known = lake::defaults::parse(table.property(lake::DEFAULTS)).unwrap_or_default();
     known.into_iter().map(|(path, default)| (path, default.value)).collect()
@@ -485,7 +485,7 @@ fn all(records: &Records) -> Vec<u32> {
     numbers(records.len()).collect()
 }
 
-/// A task's outcome; the handle is gone afterwards. `None`: it panicked.
+/// Waits for a task and clears its handle. `None` if it panicked.
 async fn joined<T>(task: &mut Option<JoinHandle<T>>) -> Option<T> {
     let outcome = match task {
         Some(handle) => handle.await.ok(),
@@ -496,7 +496,7 @@ async fn joined<T>(task: &mut Option<JoinHandle<T>>) -> Option<T> {
 }
 
 impl Drop for Task {
-    /// A compaction that is cut short leaves files for vacuum.
+    /// An aborted compaction leaves files for vacuum.
     fn drop(&mut self) {
         if let Some(compaction) = &self.compaction {
             compaction.abort();

@@ -1,4 +1,4 @@
-//! Records from literals, and a second reading of both sides of a decode.
+//! Records from literals, and an independent reading of both sides of a decode.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ pub use testkit::samples::{EVERYTHING, body, everything, read, schema};
 
 pub const ID: u32 = 7;
 
-/// As the table stores [`EVERYTHING`].
+/// [`EVERYTHING`] in the table's types.
 pub fn everything_stored() -> Fields {
     let null = |name: &str, kind: DataType| Field::new(name, kind, true);
     let at = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
@@ -56,14 +56,14 @@ pub fn everything_stored() -> Fields {
     .into()
 }
 
-/// A body as a payload.
+/// A datum with its frame.
 pub fn framed(id: u32, body: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     Frame { id, body }.encode(&mut out);
     out
 }
 
-/// What a table should hold for a value, as text.
+/// The expected value of a table, as text.
 pub fn avro_text(value: &Value) -> String {
     match value {
         Value::Null => "null".to_owned(),
@@ -78,7 +78,7 @@ pub fn avro_text(value: &Value) -> String {
         Value::String(v) | Value::Enum(_, v) => format!("{v:?}"),
         Value::Uuid(v) => format!("{:?}", v.to_string()),
         Value::Decimal(v) => {
-            // A decimal of no bytes is zero; the library reads it, but cannot write it back.
+            // A decimal without bytes is zero; the library reads it but cannot write it back.
             let raw: Vec<u8> = v.clone().try_into().unwrap_or_default();
             let fill = if raw.first().is_some_and(|byte| byte & 0x80 != 0) { 0xff } else { 0 };
             let mut wide = [fill; 16];
@@ -105,7 +105,7 @@ fn double_text(v: f64) -> String {
     if v.is_nan() { "NaN".to_owned() } else { format!("{v:e}") }
 }
 
-/// What a table does hold, as text.
+/// The actual value in a table, as text.
 pub fn arrow_text(array: &ArrayRef, row: usize) -> String {
     if array.is_null(row) {
         return "null".to_owned();
@@ -150,7 +150,7 @@ pub struct Literal {
     pub headers: Vec<(&'static str, Option<&'static [u8]>)>,
 }
 
-/// Records of partition 3, as they come from Kafka.
+/// Records of partition 3, as the consumer returns them.
 pub fn records(literals: &[Literal]) -> Records {
     let mut records = Records::new("t.topic".parse().expect("a name"), "T".parse().expect("an id"), 3);
     for literal in literals {
@@ -176,7 +176,7 @@ pub fn all(records: &Records) -> Vec<u32> {
     (0..records.len() as u32).collect()
 }
 
-/// A topic of Avro whose contract says nothing else.
+/// An Avro topic with default settings.
 pub fn topic() -> catalog::Topic {
     catalog::Topic {
         name: "t.rows".parse().expect("a name"),

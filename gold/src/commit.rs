@@ -1,14 +1,14 @@
-//! One commit of a gold table: rows and pins together.
+//! Commits rows and pins of a gold table together.
 //!
-//! Order of writes: (1) the files of new and changed rows are staged; nothing names them. (2) One
-//! commit takes the old rows of their keys out, names the files, and sets **all** positions of the
-//! table: the pins, `as_of`, the fingerprint. It lands only while all of them still are what the
-//! refresh was computed from.
+//! Order of writes: (1) the files of new and changed rows are staged; no version refers to them. (2) One
+//! commit removes the old rows of their keys, adds the files, and sets **all** positions of the table: the
+//! pins, `as_of`, the fingerprint. It lands only if they still equal those that the refresh was computed
+//! from.
 //!
-//! A crash before (1) leaves nothing, between the two orphans for vacuum, after (2) a complete
-//! version. Whoever comes next reads the pins and computes the refresh again from there: the same
-//! rows, as they are a function of the pins. An error of (2) does not say whether it landed; the
-//! *same* commit is given again and lands once at most ([`stage::commit`]).
+//! A crash before (1) leaves nothing, between the two orphans for vacuum, after (2) a complete version. The
+//! next process reads the pins and computes the refresh again from there, with the same rows, because they
+//! depend only on the pins. After an error of (2) it is unknown whether it landed; the *same* commit is tried
+//! again and lands at most once ([`stage::commit`]).
 
 use std::collections::BTreeMap;
 
@@ -22,7 +22,7 @@ use crate::error::{OfTable as _, Result};
 use crate::judge::Verdict;
 use crate::refresh::Input;
 
-/// What a commit says of itself, before it is known which rows change.
+/// The commit's info, before it is known which rows change.
 pub fn info(project: &ProjectName, inputs: &[Input], as_of: ClockMs, method: &str) -> info::GoldCommit {
     let pin = |input: &Input| {
         (input.name.to_string(), info::Pin { id: input.id.to_string(), version: input.version.0 })
@@ -41,12 +41,13 @@ pub fn info(project: &ProjectName, inputs: &[Input], as_of: ClockMs, method: &st
     }
 }
 
-/// Rows that break an expectation, by its name.
+/// The number of rows that break each expectation, by its name.
 pub fn broken(verdicts: &[Verdict]) -> BTreeMap<String, u64> {
     verdicts.iter().filter(|v| v.failed > 0).map(|v| (v.name.clone(), v.failed)).collect()
 }
 
-/// Writes a difference, or with none the pins alone, and sets the positions. `op`: ULID of the operation.
+/// Writes a difference, or only the pins if there is none, and sets the positions. `op`: ULID of the
+/// operation.
 pub async fn commit(
     table: &mut Table,
     op: String,
@@ -74,7 +75,7 @@ pub async fn commit(
     stage::commit(table, &commit, stop).await.of(&name)
 }
 
-/// A commit without rows that says nothing of itself.
+/// A commit without rows or info.
 pub(crate) fn base(op: String, set: Positions, expect: Expect) -> Commit {
     Commit {
         operation: "WRITE",

@@ -1,8 +1,8 @@
-//! Which row a query cannot be computed for.
+//! Finds the row that a query cannot be computed for.
 //!
-//! The engine says what failed and not where. The query can be computed for a set of keys, so the key is
-//! found by halving. That costs some twenty evaluations, each of half the keys of the one before, and is
-//! done once, when a table is about to halt.
+//! The engine reports what failed but not where. The query can be computed for a set of keys, so halving
+//! finds the key. That costs about twenty evaluations, each with half the keys of the one before, and happens
+//! once, before a table halts.
 
 use std::collections::BTreeMap;
 
@@ -14,10 +14,10 @@ use crate::error::{Error, Result};
 use crate::inputs::Inputs;
 use crate::table::Query;
 
-/// Rows of the inputs beyond which nobody looks.
+/// With more input rows than this, the row is not searched for.
 const ROWS: u64 = 500_000;
 
-/// The error, and the key it is about where that can be found.
+/// The error, with the key it concerns if that can be found.
 pub(crate) async fn named(query: &Query, inputs: &Inputs, error: Error) -> Error {
     let Error::Query { table, source } = error else { return error };
     if source.patience().is_none() || source.is_of_memory() {
@@ -29,7 +29,7 @@ pub(crate) async fn named(query: &Query, inputs: &Inputs, error: Error) -> Error
     }
 }
 
-/// The key of a row that the query fails for. `None`: it cannot be told.
+/// The key of a row that the query fails for. `None` if it cannot be found.
 async fn find(query: &Query, inputs: &Inputs) -> Option<String> {
     if inputs.rows()? > ROWS {
         return None;
@@ -43,14 +43,14 @@ async fn find(query: &Query, inputs: &Inputs) -> Option<String> {
         let (first, second) = (keys.slice(0, half), keys.slice(half, keys.num_rows() - half));
         keys = if fails(query, inputs, &first).await { first } else { second };
     }
-    // The second half was not tried: a failure that needs several keys is none of a single row.
+    // The second half was not tried: a failure that needs several keys has no single row.
     if !fails(query, inputs, &keys).await {
         return None;
     }
     shown(&keys, 0).ok()
 }
 
-/// All keys the query may give: those that the rows of one of its inputs touch.
+/// All keys that the query may give: those that the rows of one of its inputs touch.
 async fn all_keys(query: &Query, inputs: &Inputs) -> Result<Option<RecordBatch>> {
     let Method::AffectedKeys { how, .. } = query.maintenance.method() else { return Ok(None) };
     for input in how.keys() {

@@ -1,7 +1,7 @@
-//! What to write so that the rows at hand become the rows that should be there.
+//! Computes what to write so that the current rows become the expected rows.
 //!
-//! Only rows that differ are written: a refresh that recomputes a key to what it was leaves no trace
-//! in the table and none on the topic.
+//! Only rows that differ are written: a refresh that does not change a key's row leaves no trace in the table
+//! or on the topic.
 
 use std::collections::HashMap;
 
@@ -19,30 +19,30 @@ use crate::error::{Error, OfTable as _, Result};
 /// What to write.
 #[derive(Debug)]
 pub struct Difference {
-    /// Keys whose rows go: those that changed and those that vanished.
+    /// Keys whose rows are removed: changed and deleted ones.
     pub remove: Keys,
-    /// Rows that come: those that changed and those that are new.
+    /// Rows that are added: changed and new ones.
     pub append: RecordBatch,
-    /// Rows of the result that were there before under their key, with other values.
+    /// Number of added rows whose key had a row with other values.
     pub changed: usize,
 }
 impl Difference {
-    /// Whether the rows at hand are the rows that should be there.
+    /// True if the current rows are the expected rows.
     pub fn is_empty(&self) -> bool {
         self.append.num_rows() == 0 && self.remove.rows.num_rows() == 0
     }
-    /// Keys that vanished.
+    /// Number of deleted keys.
     pub fn deleted(&self) -> usize {
         self.remove.rows.num_rows() - self.changed
     }
-    /// Keys that are new.
+    /// Number of new keys.
     pub fn inserted(&self) -> usize {
         self.append.num_rows() - self.changed
     }
 }
 
-/// Compares two sets of rows with the columns `schema`, each key at most once in each. More than one
-/// fresh row of a key is an error that names it.
+/// Compares two sets of rows with the columns `schema`. Each key occurs at most once in each set; more than
+/// one fresh row of a key is an error that names the key.
 pub fn difference(
     table: &TableName,
     schema: &SchemaRef,
@@ -94,9 +94,9 @@ pub(crate) fn converter(schema: &Schema) -> Result<RowConverter, ArrowError> {
 
 /// Compares rows of two batches.
 enum Same<'a> {
-    /// By a byte string a row.
+    /// Each row as a byte string.
     Encoded(Rows, Rows),
-    /// By value, for types that have no such encoding.
+    /// By value, for types without such an encoding.
     Plain(&'a RecordBatch, &'a RecordBatch),
 }
 impl<'a> Same<'a> {
@@ -121,7 +121,7 @@ impl<'a> Same<'a> {
     }
 }
 
-/// A key for a message.
+/// A key as text, for messages.
 pub(crate) fn shown(keys: &RecordBatch, row: usize) -> Result<String, ArrowError> {
     let options = FormatOptions::default().with_null("null");
     let mut parts = Vec::with_capacity(keys.num_columns());

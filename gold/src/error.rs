@@ -1,11 +1,11 @@
-//! What stops a gold table, and what to do about it.
+//! Errors that stop a gold table, and how the loop reacts.
 
 use model::{Reaction, TableName};
 
 /// Result of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What can go wrong with a gold table.
+/// An error of a gold table.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The lake failed.
@@ -24,13 +24,13 @@ pub enum Error {
         /// The engine's error.
         source: Box<query::Error>,
     },
-    /// Kafka failed while tables were shared out.
+    /// Kafka failed while it distributed the tables.
     #[error("kafka failed while gold tables were shared out")]
     Owners {
         /// The client's error.
         source: Box<stage::OwnersError>,
     },
-    /// A commit of an input does not say what time it is of.
+    /// The event time of an input's commit cannot be read.
     #[error("table `{table}`: the newest event of its input `{input}` is not known")]
     InputUnreadable {
         /// The gold table.
@@ -40,7 +40,7 @@ pub enum Error {
         /// Which commit.
         source: stage::info::Unreadable,
     },
-    /// Rows do not compare or convert.
+    /// Rows cannot be compared or converted.
     #[error("rows of `{table}` cannot be compared")]
     Rows {
         /// The gold table.
@@ -48,7 +48,7 @@ pub enum Error {
         /// Arrow's error.
         source: arrow::error::ArrowError,
     },
-    /// The project names no such model, or one that gold does not keep.
+    /// The project has no such model, or gold does not run it.
     #[error("`{table}` is no gold table of the project")]
     NoModel {
         /// The name.
@@ -62,7 +62,7 @@ pub enum Error {
         /// The gold table.
         table: TableName,
     },
-    /// An input is not there yet.
+    /// An input does not exist yet.
     #[error("table `{table}` waits for its input `{input}`, which does not exist yet")]
     NoInput {
         /// The gold table.
@@ -70,7 +70,7 @@ pub enum Error {
         /// The input.
         input: TableName,
     },
-    /// The table was not created.
+    /// The table does not exist.
     #[error("table `{table}` does not exist; `apply` creates it")]
     NoTable {
         /// The gold table.
@@ -97,7 +97,7 @@ pub enum Error {
         table: TableName,
         /// The input.
         input: TableName,
-        /// The id it has.
+        /// Its id.
         id: String,
     },
     /// A pin is ahead of its input.
@@ -114,7 +114,7 @@ pub enum Error {
         /// Its newest version.
         newest: u64,
     },
-    /// The query gives two rows of one key.
+    /// The query gives two rows for one key.
     #[error(
         "the query of `{table}` gives more than one row for the key {key}; add columns to `keys` or aggregate"
     )]
@@ -124,7 +124,7 @@ pub enum Error {
         /// The key, as text.
         key: String,
     },
-    /// The query cannot be computed for one row.
+    /// The query fails for one row.
     #[error(
         "table `{table}`: its query fails for the row {key}; correct the row in its source, or the query"
     )]
@@ -136,7 +136,7 @@ pub enum Error {
         /// The engine's error.
         source: Box<query::Error>,
     },
-    /// A value of a row cannot stand in a partition column.
+    /// A partition column cannot hold a value.
     #[error(
         "table `{table}` is partitioned by `{column}`, and the row {key} cannot be stored: {why}; give it another value in the query, or leave `{column}` out of `partition_by`"
     )]
@@ -150,7 +150,7 @@ pub enum Error {
         /// What is wrong with the value.
         why: &'static str,
     },
-    /// The same happened at every try.
+    /// The same error occurred at every attempt.
     #[error("table `{table}` failed in the same way {tries} times in a row{}", if *memory {
         ": its query needs more memory than all queries of a process may take together; make it narrower, or split it into two models"
     } else {
@@ -159,14 +159,14 @@ pub enum Error {
     Stuck {
         /// The gold table.
         table: TableName,
-        /// How often it was tried.
+        /// The number of attempts.
         tries: u32,
-        /// Whether memory was what it found none of.
+        /// True if memory was short.
         memory: bool,
         /// The last error.
         source: Box<Error>,
     },
-    /// A row breaks an expectation that says `fail`.
+    /// A row breaks an expectation with `fail`.
     #[error(
         "table `{table}`: expectation `{expectation}` fails for the row {key}, so its version is not committed: correct the source, the query or the expectation"
     )]
@@ -178,7 +178,7 @@ pub enum Error {
         /// The key of the first such row, as text.
         key: String,
     },
-    /// A measure that says `fail` is out of its bounds.
+    /// A measure with `fail` is out of its bounds.
     #[error("table `{table}`: measure `{measure}` is {value} after version {version}, outside its bounds")]
     MeasureFailed {
         /// The gold table.
@@ -187,25 +187,26 @@ pub enum Error {
         measure: String,
         /// What was measured.
         value: f64,
-        /// Of which version of the table.
+        /// The version that was measured.
         version: u64,
     },
-    /// What runs beside a table waits for a person.
+    /// A follower of the table is halted until a person acts.
     #[error(transparent)]
     Beside(stage::Failure),
-    /// Some tables stopped for a person; the others went on.
+    /// Some tables halted; the others went on.
     #[error("halted: {}", tables.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))]
     Halted {
-        /// Which.
+        /// These.
         tables: Vec<TableName>,
     },
 }
 
 impl Error {
-    /// What a loop does next.
+    /// How the loop reacts.
     pub fn reaction(&self) -> Reaction {
         match self {
-            // Files and log entries go when nothing follows them; a pin that fell behind is read anew.
+            // Files and log entries are deleted once nothing needs them; a table whose pin fell behind is
+            // read again.
             Self::Lake { source, .. } => source.reaction(),
             Self::Query { source, .. } => source.reaction(),
             Self::Owners { source } => source.reaction(),
@@ -229,20 +230,20 @@ impl Error {
         }
     }
 
-    /// How often the same is worth trying until it is clear that it fails in the same way each time.
-    /// `None`: until whoever did not answer answers again.
+    /// How many attempts in a row an error gets before the table halts. `None`: no limit, because another
+    /// service has to answer.
     pub fn patience(&self) -> Option<u32> {
         match self {
             Self::Query { source, .. } => source.patience(),
-            // Rows that do not fit the table's columns: those of another version may, once or twice.
+            // Rows do not fit the table's columns; those of another version may.
             Self::Lake { source, .. } if source.reaction() == Reaction::Reload => Some(TRIES),
             other if other.reaction() == Reaction::Halt => Some(1),
             _ => None,
         }
     }
 
-    /// Whether other versions of the inputs may mend it: then the table waits for them, for a person to
-    /// correct a row. Everything else needs a person at the table itself.
+    /// True if other versions of the inputs may fix it: the table then waits for them, so that a person can
+    /// correct a row. Any other error needs a person at the table itself.
     pub fn is_about_rows(&self) -> bool {
         match self {
             Self::Query { .. }
@@ -261,10 +262,10 @@ impl Error {
     }
 }
 
-/// How often is tried what may be another at the next try, and is not for the lack of an answer.
+/// How many attempts an error gets if the next one may differ, and no answer of a service is missing.
 const TRIES: u32 = 5;
 
-/// Says which gold table an error of a library is about.
+/// Adds the gold table to an error of a library.
 pub(crate) trait OfTable<T> {
     /// Wraps the error.
     fn of(self, table: &TableName) -> Result<T>;

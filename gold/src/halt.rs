@@ -1,16 +1,16 @@
-//! When a table is not tried any more.
+//! When a table halts.
 //!
-//! An error that will be the same at the next try halts the table at once; one that may be another is
-//! tried a few times; one that only waits for an answer of the store or of Kafka is tried for ever. A
-//! table that halts for its rows stays where it is until its inputs move, so that a row corrected at its
-//! source is all it needs. What halts it stands in the lake, for `status`, `verify` and whoever waits.
+//! An error that each attempt would meet again halts the table at once. One that may differ gets a few
+//! attempts. One that waits for an answer of the store or of Kafka is tried for ever. A table that halts for
+//! its rows stays halted until its inputs change, so correcting a row at its source is enough. The reason is
+//! stored in the lake, for `status`, `verify` and waiting processes.
 
 use model::{Reaction, TableName};
 use runtime::Retry;
 
 use crate::error::Error;
 
-/// Counts a failure. One that came as often as it is worth trying comes back as an error that halts.
+/// Counts a failure. After the last attempt, returns an error that halts.
 pub(crate) fn judge(retry: &mut Retry, table: &TableName, error: Error) -> Error {
     if !retry.spent(error.patience()) || error.reaction() == Reaction::Halt {
         return error;

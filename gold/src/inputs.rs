@@ -1,4 +1,4 @@
-//! The inputs of a gold table: their newest versions, and the rows between two versions.
+//! The inputs of a gold table: their newest versions, and the changes between two versions.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,19 +19,19 @@ pub struct Inputs {
     open: BTreeMap<TableName, Table>,
 }
 
-/// What happened to inputs that moved.
+/// The changes of inputs with new versions.
 #[derive(Debug)]
 pub enum Between {
-    /// These rows came and went.
+    /// These rows were added and removed.
     Rows {
-        /// Inputs of which no row did are left out.
+        /// Changes by input; inputs without changed rows are left out.
         changes: BTreeMap<TableName, Change>,
         /// The newest Kafka timestamp behind them.
         arrived: Option<Millis>,
-        /// The commits that brought them, where those were traced.
+        /// The traced commits among them.
         causes: Vec<Cause>,
     },
-    /// It cannot be told, or is too much to tell: compute everything, for this reason.
+    /// The changes are unknown or too many: compute everything, for this reason.
     Unknown(String),
 }
 
@@ -46,7 +46,7 @@ impl Inputs {
         Ok(Self { table: table.clone(), open })
     }
 
-    /// The inputs at the versions that `pins` names.
+    /// Opens the inputs at the versions in `pins`.
     pub async fn at(lake: &Lake, table: &TableName, names: &[TableName], pins: &Positions) -> Result<Self> {
         let mut inputs = Self::open(lake, table, names).await?;
         for (name, open) in &mut inputs.open {
@@ -58,7 +58,7 @@ impl Inputs {
         Ok(inputs)
     }
 
-    /// Moves all to their newest versions.
+    /// Moves all inputs to their newest versions.
     pub async fn refresh(&mut self) -> Result<()> {
         for open in self.open.values_mut() {
             open.refresh().await.of(&self.table)?;
@@ -76,12 +76,12 @@ impl Inputs {
         self.open.iter().map(input).collect()
     }
 
-    /// Rows of all of them, where every writer said how many it wrote.
+    /// The rows of all inputs together, if every table knows its own number.
     pub fn rows(&self) -> Option<u64> {
         self.open.values().map(Table::rows).sum()
     }
 
-    /// All rows of one of them.
+    /// All rows of one input.
     pub async fn scan(&self, name: &TableName) -> Result<Vec<RecordBatch>> {
         match self.open.get(name) {
             Some(open) => open.scan(None).await.of(&self.table),
@@ -89,7 +89,7 @@ impl Inputs {
         }
     }
 
-    /// Whether none of them ever held a row. One that was emptied has seen rows.
+    /// True if no input ever had a row. An emptied input has had rows.
     pub async fn have_seen_nothing(&self) -> Result<bool> {
         for open in self.open.values() {
             if open.rows() != Some(0) {
@@ -104,7 +104,7 @@ impl Inputs {
         Ok(true)
     }
 
-    /// Whether one of them has other rows than at the versions `tried`.
+    /// True if an input has other rows than at the versions `tried`.
     pub async fn moved_since(&self, tried: &Positions) -> Result<bool> {
         for open in self.open.values() {
             let at = tried.get(&AppId::table(open.id())).and_then(Version::of_position);
@@ -120,7 +120,7 @@ impl Inputs {
         Ok(false)
     }
 
-    /// The versions for a query, with what happened to some of them.
+    /// The inputs for a query, with the changes of some of them.
     pub fn world(&self, mut changes: BTreeMap<TableName, Change>) -> Result<World> {
         let mut world = World::new();
         for (name, open) in &self.open {
@@ -130,7 +130,7 @@ impl Inputs {
         Ok(world)
     }
 
-    /// The rows that came and went behind the versions in `from`, at most `limit` of them.
+    /// The rows that were added and removed after the versions in `from`, at most `limit` rows.
     pub async fn between(
         &self,
         from: &BTreeMap<TableName, Version>,
@@ -175,7 +175,7 @@ impl Inputs {
         Ok(Between::Rows { changes, arrived, causes })
     }
 
-    /// The newest Kafka timestamp among the rows behind `pins`.
+    /// The newest Kafka timestamp of the commits after `pins`.
     pub async fn newest_arrival(&self, pins: &Positions) -> Result<Option<Millis>> {
         let mut newest = None;
         for open in self.open.values() {
@@ -185,8 +185,8 @@ impl Inputs {
         Ok(newest)
     }
 
-    /// The newest event time among the rows behind `pins`, for a project whose clock follows events. A commit
-    /// that cannot be read is an error: its rows may be newer than all others.
+    /// The newest event time of the commits after `pins`, for a project whose clock follows events. An
+    /// unreadable commit is an error, because its rows may be newer than all others.
     pub async fn newest_event(&self, pins: &Positions) -> Result<Option<ClockMs>> {
         let mut newest = None;
         for (name, open) in &self.open {
@@ -198,17 +198,17 @@ impl Inputs {
                 let info = CommitInfo::parse(&entry).map_err(unreadable)?;
                 newest = newest.max(info.and_then(|info| info.newest_event_ms()).map(Millis::on_clock));
             }
-            // A gold input follows the same clock: its time is already floored.
+            // A gold input follows the same clock: its time is already rounded down.
             newest = newest.max(open.positions().get(&AppId::as_of()).map(ClockMs));
         }
         Ok(newest)
     }
 
-    /// The log entries of one input behind its pin.
+    /// The log entries of one input after its pin.
     async fn behind(&self, open: &Table, pins: &Positions) -> Result<Vec<LogEntry>> {
         let pin = pins.get(&AppId::table(open.id())).and_then(Version::of_position);
         let entries = match open.log(pin, open.version()).await {
-            // Older entries were cleaned up; what they said is older, too.
+            // Older entries were cleaned up; their times are older too.
             Err(lake::Error::LogGone { .. }) => open.log(Some(last(open)), open.version()).await,
             other => other,
         };
@@ -224,7 +224,7 @@ fn count(batches: &[RecordBatch]) -> usize {
     batches.iter().map(RecordBatch::num_rows).sum()
 }
 
-/// An older version to query, while it can be read and has the same columns.
+/// An older version to query, if it is readable and has the same columns.
 async fn old(
     table: &Table,
     version: Version,

@@ -1,11 +1,10 @@
-//! Expectations on the rows that a commit writes.
+//! Checks expectations on the rows that a commit writes.
 //!
-//! Gold equals its SQL over its pins, so no row can be left out or put aside: `validate` refuses those
-//! two. A row for which an expectation does not hold is counted (`warn`), or stops the table **before**
-//! the commit (`fail`): the table stays at its last version, which keeps the contract, and nobody
-//! downstream or on the topic sees the row. A row is judged when it comes or changes, not again by
-//! refreshes that leave it as it is. A value that a partition column would give back as another stops
-//! the table in the same way.
+//! Gold equals its SQL over its pins, so no row can be dropped or quarantined: `validate` rejects those two.
+//! A row that breaks an expectation is counted (`warn`), or stops the table **before** the commit (`fail`):
+//! the table stays at its last version, and no downstream table or topic gets the row. A row is checked when
+//! it is added or changed, not again by refreshes that leave it unchanged. A value that a partition column
+//! would return changed stops the table in the same way.
 
 use arrow::array::{BooleanArray, RecordBatch};
 use arrow::compute::concat;
@@ -27,19 +26,19 @@ pub struct Judge {
     otherwise: Vec<Otherwise>,
 }
 
-/// What an expectation found of some rows.
+/// The result of an expectation for some rows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verdict {
     /// The expectation.
     pub name: String,
-    /// Rows it holds for.
+    /// Rows that it holds for.
     pub passed: u64,
-    /// Rows it does not hold for.
+    /// Rows that break it.
     pub failed: u64,
 }
 
 impl Judge {
-    /// Compiles what the header of `model` expects, for rows with these columns.
+    /// Compiles the expectations of `model` for rows with these columns.
     pub fn compile(model: &Model, schema: &SchemaRef) -> Result<Self> {
         let rules = model.expectations.iter().map(|rule| (rule.name.as_str(), rule.predicate.as_str()));
         let expectations = Expectations::compile(&query::session(), rules, schema);
@@ -52,7 +51,7 @@ impl Judge {
         })
     }
 
-    /// Judges rows. Errs at the first row that breaks one which says `fail`.
+    /// Checks rows. Returns an error at the first row that breaks an expectation with `fail`.
     pub fn judge(&self, rows: &RecordBatch) -> Result<Vec<Verdict>> {
         self.partitions(rows)?;
         let mut verdicts = Vec::with_capacity(self.otherwise.len());
@@ -70,8 +69,8 @@ impl Judge {
         Ok(verdicts)
     }
 
-    /// Which rows the expectation at `at` holds for. One that cannot be evaluated for a row does not
-    /// hold for it; the others are found by halving.
+    /// The rows that the expectation at `at` holds for. If it cannot be evaluated for a row, it does not
+    /// hold; halving finds such rows.
     fn holds(&self, rows: &RecordBatch, at: usize) -> Result<BooleanArray> {
         match self.expectations.holds(rows, at) {
             Ok(holds) => Ok(holds),
@@ -86,7 +85,7 @@ impl Judge {
         }
     }
 
-    /// Errs at the first row with a value that a partition column cannot hold.
+    /// Returns an error at the first row with a value that a partition column cannot hold.
     fn partitions(&self, rows: &RecordBatch) -> Result<()> {
         for column in &self.partition_by {
             let Some(values) = rows.column_by_name(column) else { continue };
@@ -98,7 +97,7 @@ impl Judge {
         Ok(())
     }
 
-    /// The key of a row, for a message.
+    /// The key of a row, for messages.
     fn key(&self, rows: &RecordBatch, row: usize) -> Result<String> {
         let columns = self.keys.iter().map(|key| rows.schema_ref().index_of(key));
         let columns = columns.collect::<Result<Vec<_>, _>>().of(&self.table)?;

@@ -5,12 +5,12 @@
 //! | step | file | |
 //! | --- | --- | --- |
 //! | decide | `open`, [`crate::refresh`] | pins, versions and the time → what to compute |
-//! | compute | `compute` | the rows as they should be → what differs, and what is expected of it |
-//! | commit | here, [`crate::commit`] | what differs and the new pins, or the pins alone, or nothing yet |
+//! | compute | `compute` | the expected rows → the difference, and the verdicts on it |
+//! | commit | here, [`crate::commit`] | the difference and the new pins, or only the pins, or nothing yet |
 //! | report | `report` | metrics, the span and the log line of the version |
 //!
-//! `keep` repeats it. A [`Keeper`] holds open snapshots, the plan, and up to which versions the rows
-//! were found unchanged. All of it can be dropped at any time: the pins in the table say where to go on.
+//! `keep` repeats it. A [`Keeper`] keeps open snapshots, the plan, and the versions up to which the rows were
+//! found unchanged. All of it can be dropped at any time: the pins in the table say where to go on.
 
 use std::sync::Arc;
 
@@ -39,44 +39,44 @@ use compute::Computed;
 use open::Open;
 use report::{Arrival, Report};
 
-/// What a refresh did.
+/// The result of a refresh.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
-    /// Nothing moved.
+pub enum Refreshed {
+    /// No input has a new version.
     Idle,
-    /// Inputs moved, no row changed, and the pins wait for company.
+    /// Inputs have new versions, no row changed, and the pins are committed later.
     Unchanged,
-    /// The pins alone were committed.
+    /// Only the pins were committed.
     Pinned(Version),
     /// Rows changed.
     Changed(Version),
-    /// Someone else moved the table on: this refresh was dropped.
+    /// Another writer moved the table's positions: this refresh was dropped.
     Overtaken,
-    /// Its inputs never held a row, and of nothing the query cannot be computed.
+    /// The inputs never had a row, and the query fails without rows.
     Waiting,
 }
 
-/// Keeps one table.
+/// Refreshes one table.
 pub struct Keeper {
     ctx: Arc<Context>,
     model: Arc<Model>,
     control: Control,
     meter: Meter,
     open: Option<Open>,
-    /// When pins alone were last committed, on the pipeline's clock.
+    /// When only pins were last committed, on the pipeline's clock.
     pinned: Option<ClockMs>,
-    /// When measures are to be taken.
+    /// When measures are due.
     due: Due,
     /// Commits since the last compaction.
     commits: u32,
-    /// Versions of the inputs that the last step took, or tried to.
+    /// The versions of the inputs in the last step, successful or not.
     tried: Positions,
-    /// Whether the last measures could not be taken, or were out of their bounds.
+    /// True if the last measures failed or were out of their bounds.
     unmeasured: bool,
 }
 
 impl Keeper {
-    /// Keeps the table of a model.
+    /// A refresher for the table of a model.
     pub fn new(ctx: Arc<Context>, model: Arc<Model>, control: Control) -> Self {
         let meter = ctx.meters.stage("gold", &model.name.to_string());
         Self {
@@ -94,12 +94,12 @@ impl Keeper {
     }
 
     /// Refreshes once, to the newest versions of the inputs.
-    pub fn step(&mut self) -> BoxFuture<'_, Result<Outcome>> {
-        // An error leaves nothing open: the next step starts from the table.
+    pub fn step(&mut self) -> BoxFuture<'_, Result<Refreshed>> {
+        // After an error nothing stays open: the next step starts from the table.
         self.try_step().boxed()
     }
 
-    async fn try_step(&mut self) -> Result<Outcome> {
+    async fn try_step(&mut self) -> Result<Refreshed> {
         let mut open = self.newest().await?;
         let inputs = open.inputs.now();
         self.tried = inputs.iter().map(|i| (AppId::table(&i.id), i.version.position())).collect();
@@ -110,7 +110,7 @@ impl Keeper {
             Ok(computed) => computed,
             Err(error) if self.is_before_first_rows(&open, &decision, &error).await? => {
                 self.open = Some(open);
-                return Ok(Outcome::Waiting);
+                return Ok(Refreshed::Waiting);
             }
             Err(error) => return Err(error),
         };
@@ -121,7 +121,7 @@ impl Keeper {
         }
     }
 
-    /// What of a computed refresh is committed.
+    /// Which part of a computed refresh to commit.
     fn writes(&self, open: &Open, refresh: &Refresh) -> Write {
         let (held, wanted) = (open.table.positions(), refresh.pins(&self.model));
         let (every, draining) = (self.ctx.settings.pins, self.ctx.draining.is_cancelled());
@@ -129,22 +129,22 @@ impl Keeper {
         refresh.decision.writes(refresh.differs(), due)
     }
 
-    /// The rows equal the query over these versions, too. The table does not say so yet.
-    fn remember(&mut self, mut open: Open, refresh: Refresh) -> Outcome {
+    /// Remembers that the rows equal the query over these versions too, without a commit.
+    fn remember(&mut self, mut open: Open, refresh: Refresh) -> Refreshed {
         let idle = refresh.decision.step == Step::Idle;
         open.checked = refresh.inputs.into_iter().map(|input| (input.name, input.version)).collect();
         self.open = Some(open);
-        if idle { Outcome::Idle } else { Outcome::Unchanged }
+        if idle { Refreshed::Idle } else { Refreshed::Unchanged }
     }
 
-    /// Commits rows and pins, or the pins alone.
+    /// Commits rows and pins, or only the pins.
     async fn land(
         &mut self,
         mut open: Open,
         mut refresh: Refresh,
         write: Write,
         begun: Begun<'_>,
-    ) -> Result<Outcome> {
+    ) -> Result<Refreshed> {
         let op = self.ctx.ids.ulid();
         let mut span = begun.span("gold commit", Role::Writes, refresh.causes());
         span.set_attribute("lakepulse.table", self.model.name.to_string());
@@ -159,7 +159,7 @@ impl Keeper {
         let Landing::Landed(version) = landing else {
             span.failed(&"another process has moved the table on");
             self.meter.conflict();
-            return Ok(Outcome::Overtaken);
+            return Ok(Refreshed::Overtaken);
         };
         span.set_attribute("lakepulse.version", version.position());
         span.set_attribute("lakepulse.method", report.method.clone());
@@ -169,38 +169,38 @@ impl Keeper {
         open.checked.clear();
         self.open = Some(open);
         if write == Write::Pins {
-            return Ok(Outcome::Pinned(version));
+            return Ok(Refreshed::Pinned(version));
         }
         self.due.mark_dirty();
-        Ok(Outcome::Changed(version))
+        Ok(Refreshed::Changed(version))
     }
 }
 
 /// A refresh that was decided and computed.
 struct Refresh {
-    /// The versions it moves the pins to.
+    /// The versions that the pins move to.
     inputs: Vec<Input>,
     decision: Decision,
-    /// `None`: no row may differ.
+    /// `None`: no row can differ.
     computed: Option<Computed>,
-    /// When it began to be computed, and when that was done.
+    /// When computing began, and when it ended.
     started: ClockMs,
     decided: ClockMs,
 }
 impl Refresh {
-    /// Every position of the table behind it.
+    /// All positions of the table after it.
     fn pins(&self, model: &Model) -> Positions {
         pins(model.fingerprint, self.decision.as_of, &self.inputs)
     }
-    /// Whether a row changes.
+    /// True if a row changes.
     fn differs(&self) -> bool {
         self.computed.as_ref().is_some_and(|computed| !computed.difference.is_empty())
     }
-    /// The commits that brought it.
+    /// The traced commits that it reads.
     fn causes(&self) -> &[Cause] {
         self.computed.as_ref().map_or(&[], |computed| &computed.causes)
     }
-    /// What its commit says of itself.
+    /// The info of its commit.
     fn info(&self, project: &ProjectName) -> stage::info::GoldCommit {
         let mut info = info(project, &self.inputs, self.decision.as_of, "pins");
         if let Some(computed) = &self.computed {
@@ -209,7 +209,7 @@ impl Refresh {
         }
         info
     }
-    /// How new the newest record behind it is.
+    /// The time of the newest record that it covers.
     async fn arrival(&self, open: &Open) -> Arrival {
         match self.computed.as_ref().and_then(|computed| computed.arrived) {
             Some(arrived) => Arrival::OfRows(arrived),

@@ -1,11 +1,10 @@
-//! Everything recomputed: the second evaluation that `verify` compares with, and the cutover of
-//! `apply`.
+//! Recomputes a table: the second evaluation for `verify`, and the cutover of `apply`.
 //!
-//! A rebuild stages all rows of the new plan below the table's own folder, where nothing names them,
-//! and cuts over in **one** commit: all old files out, all new ones in, the new columns, the pins and
-//! the new fingerprint, under the same table id. Whoever reads the table sees the old rows or the
-//! new. A crash before the commit leaves orphans for vacuum; the topic follows with the difference
-//! of that version like any other.
+//! A rebuild stages all rows of the new plan in the table's folder, where no version refers to them, and cuts
+//! over in **one** commit: it removes all old files, adds the new ones, and sets the new columns, the pins
+//! and the new fingerprint, under the same table id. Readers see either the old rows or the new. A crash
+//! before the commit leaves orphans for vacuum. The topic follows with the difference of that version, as for
+//! any other.
 
 use catalog::{Model, Project};
 use lake::{Expect, Lake, Landing, Remove};
@@ -23,22 +22,22 @@ use crate::judge::{Judge, Verdict};
 use crate::refresh::{floor, pins};
 use crate::table::{create, plan};
 
-/// How often a rebuild that was overtaken starts again.
+/// How many attempts a rebuild has if others commit meanwhile.
 const ATTEMPTS: u32 = 5;
 
-/// What a rebuild did.
+/// The result of a rebuild.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rebuilt {
     /// The version of the cutover.
     pub version: Version,
-    /// Rows before, where known.
+    /// Rows before, if known.
     pub before: Option<u64>,
     /// Rows after.
     pub after: u64,
 }
 
-/// The rows of a model over the versions that `pins` names, at its `as_of`: what the table at those
-/// pins must equal.
+/// The rows of a model over the versions in `pins`, at its `as_of`: the expected rows of the table at those
+/// pins.
 pub async fn recompute(
     project: &Project,
     model: &Model,
@@ -51,8 +50,8 @@ pub async fn recompute(
     query.maintenance.compute(&inputs.world(Default::default())?, None).await.of(&model.name)
 }
 
-/// Recomputes a model's table from the newest versions of its inputs and cuts over. `stop` ends the wait for a
-/// store that does not answer.
+/// Recomputes a model's table from the newest versions of its inputs and cuts over. `stop` ends the retries
+/// while the store does not answer.
 pub async fn rebuild(
     project: &Project,
     model: &Model,
@@ -101,7 +100,7 @@ pub async fn rebuild(
     Err(lake::Error::Busy { table: name.to_string(), attempts: ATTEMPTS }).of(name)
 }
 
-/// Errs when two rows have one key, or one breaks an expectation that says `fail`.
+/// Returns an error if two rows have one key, or one breaks an expectation with `fail`.
 async fn judged(model: &Model, fresh: &[RecordBatch]) -> Result<Vec<Verdict>> {
     let judge = Judge::compile(model, &model.schema)?;
     let (name, schema, keys, fresh) =

@@ -1,7 +1,7 @@
-//! Decides what a refresh does. No I/O: positions, versions and the time come in.
+//! Decides what a refresh does. No I/O: positions, versions and the time are arguments.
 //!
-//! A table stands at its pins. In memory its loop may know more: versions up to which the rows were
-//! found unchanged without a commit (*checked*). Both say what the rows equal; the later one counts.
+//! A table's rows equal its SQL at its pins. Its loop may know that they also equal it at later versions,
+//! because no row changed (*checked*); the later version counts.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,18 +10,18 @@ use model::{AppId, ClockMs, Positions, TableId, TableName, Version};
 
 use crate::error::{Error, Result};
 
-/// An input as it is now.
+/// An input at its newest version.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Input {
     /// Its name.
     pub name: TableName,
-    /// Its id; another one is another table.
+    /// Its id; a recreated table has another one.
     pub id: TableId,
     /// Its newest version.
     pub version: Version,
 }
 
-/// What a decision is made from.
+/// The input of a decision.
 #[derive(Debug)]
 pub struct Standing<'a> {
     /// The gold table.
@@ -30,9 +30,9 @@ pub struct Standing<'a> {
     pub positions: &'a Positions,
     /// Fingerprint of the model.
     pub fingerprint: i64,
-    /// Whether the query asks for the time.
+    /// True if the query uses the time.
     pub uses_as_of: bool,
-    /// The time, floored to the model's tick.
+    /// The time, rounded down to the model's tick.
     pub time: ClockMs,
     /// The inputs.
     pub inputs: &'a [Input],
@@ -43,7 +43,7 @@ pub struct Standing<'a> {
 /// What to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decision {
-    /// The time that `now()` means from here on. Never falls.
+    /// The new meaning of `now()`. Never decreases.
     pub as_of: ClockMs,
     /// The step.
     pub step: Step,
@@ -52,28 +52,28 @@ pub struct Decision {
 /// The step of a refresh.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
-    /// The table was never computed: compute everything.
+    /// Everything has to be computed, for this reason.
     Fill,
     /// Compute everything, for this reason.
     Full(&'static str),
-    /// These inputs moved on, from these versions.
+    /// These inputs have new versions, after these.
     Moved(BTreeMap<TableName, Version>),
-    /// Nothing moved.
+    /// Nothing has to be done.
     Idle,
 }
 
-/// What of a computed refresh is committed.
+/// Which part of a computed refresh is committed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Write {
-    /// The rows that differ, and the pins. So is the first refresh of a table, even of no rows.
+    /// The difference and the pins. Also for the first refresh of a table, even without rows.
     Rows,
-    /// No row differs: the pins alone.
+    /// Only the pins, because no row differs.
     Pins,
-    /// No row differs, and the pins wait for company.
+    /// Nothing: no row differs, and the pins are not due yet.
     Nothing,
 }
 impl Decision {
-    /// What to commit once it is known whether a row differs. `pins_due`: see [`pins_due`].
+    /// What to commit, given whether a row differs and whether pins are due ([`pins_due`]).
     pub fn writes(&self, differs: bool, pins_due: bool) -> Write {
         match (differs || self.step == Step::Fill, pins_due) {
             (true, _) => Write::Rows,
@@ -83,7 +83,7 @@ impl Decision {
     }
 }
 
-/// Decides, or says why nobody may go on.
+/// Decides, or returns why the table has to halt.
 pub fn decide(standing: &Standing<'_>) -> Result<Decision> {
     let Standing { table, positions, .. } = standing;
     let held = positions.get(&AppId::plan());
@@ -124,13 +124,13 @@ pub fn decide(standing: &Standing<'_>) -> Result<Decision> {
     Ok(Decision { as_of: before, step })
 }
 
-/// The pins of a table that was computed from these inputs.
+/// The pins of a table that is computed from these inputs.
 pub fn pins(fingerprint: i64, as_of: ClockMs, inputs: &[Input]) -> Positions {
     let pins = inputs.iter().map(|input| (AppId::table(&input.id), input.version.position()));
     pins.chain([(AppId::as_of(), as_of.0), (AppId::plan(), fingerprint)]).collect()
 }
 
-/// Whether pins under which no row changed are to be committed now.
+/// True if a pins-only commit is due.
 pub fn pins_due(
     held: &Positions,
     wanted: &Positions,
@@ -142,7 +142,7 @@ pub fn pins_due(
     held.then(wanted) != *held && (draining || since.is_none_or(|since| now.is_past(since, every)))
 }
 
-/// A time, floored to the tick.
+/// A time, rounded down to the tick.
 pub fn floor(time: ClockMs, tick: Duration) -> ClockMs {
     let tick = i64::try_from(tick.as_millis()).unwrap_or(i64::MAX).max(1);
     ClockMs(time.0.div_euclid(tick).saturating_mul(tick))

@@ -1,7 +1,7 @@
-//! Which tables gold runs, and the tasks of each: one keeps the table, one deletes now and then what nothing
-//! needs, and beside them run those of whatever follows the table.
+//! The tables that gold runs, and their tasks: one refreshes the table, one runs its upkeep, and those of its
+//! followers.
 //!
-//! What keeps two owners of a table apart is the compare-and-set of each commit.
+//! The compare-and-set of each commit keeps two owners of a table apart.
 
 use std::sync::Arc;
 
@@ -15,12 +15,12 @@ use crate::error::{Error, Result};
 use crate::pipeline::{Keeper, keep};
 use crate::upkeep::followers;
 
-/// What the stage runs with.
+/// The context of this stage.
 #[derive(Clone)]
 pub struct Context {
-    /// What every stage runs with.
+    /// The context that every stage has.
     pub stage: stage::Context<Settings>,
-    /// What runs beside each table and takes its rows elsewhere.
+    /// The followers, which take a table's rows elsewhere.
     pub followers: Followers,
 }
 impl std::ops::Deref for Context {
@@ -35,10 +35,10 @@ pub fn tables(ctx: &stage::Context<Settings>) -> Vec<TableName> {
     ctx.tables(ctx.project.catalog.gold())
 }
 
-/// Runs the tables this process owns until `stop`. A table's halt is reported at the end; when every
-/// table owned has halted for good, that is at once. Who drains looks at the tables, and stops.
+/// Runs the tables that this process owns until `stop`. Returns the halted tables as an error at the end, or
+/// at once when all owned tables have halted, unless the process drains.
 pub async fn run(ctx: Context, owners: impl Ownership, stop: CancellationToken) -> Result<()> {
-    let gold = Gold { tables: tables(&ctx), ctx: Arc::new(ctx) };
+    let gold = GoldStage { tables: tables(&ctx), ctx: Arc::new(ctx) };
     let halted = stage::run(gold, owners, stop).await;
     let halted = halted.map_err(|source| Error::Owners { source: Box::new(source) })?;
     if halted.is_empty() {
@@ -48,11 +48,11 @@ pub async fn run(ctx: Context, owners: impl Ownership, stop: CancellationToken) 
 }
 
 /// The stage in one process.
-struct Gold {
+struct GoldStage {
     ctx: Arc<Context>,
     tables: Vec<TableName>,
 }
-impl stage::Stage for Gold {
+impl stage::Stage for GoldStage {
     type Error = Error;
     type Settings = Settings;
     const NAME: &'static str = "gold";

@@ -1,4 +1,4 @@
-//! A gold model as a query that is kept, and the table that holds its result.
+//! A gold model as a maintained query, and the table with its result.
 
 use std::sync::Arc;
 
@@ -13,15 +13,15 @@ use crate::error::{Error, OfTable as _, Result};
 /// A model's query at one pinned time.
 #[derive(Debug, Clone)]
 pub struct Query {
-    /// How its result is kept.
+    /// How its result is maintained.
     pub maintenance: Maintenance,
-    /// Whether the result depends on the pinned time.
+    /// True if the result depends on the pinned time.
     pub uses_as_of: bool,
-    /// Stored tables it reads, through views.
+    /// Stored tables that it reads, directly or through views.
     pub inputs: Vec<TableName>,
 }
 
-/// Plans a model's query with the catalog's schemas. Hidden columns of the stored inputs are not seen.
+/// Plans a model's query with the catalog's schemas. It does not see hidden columns of stored inputs.
 pub fn plan(catalog: &Catalog, model: &Model, as_of: ClockMs) -> Result<Query> {
     let table = &model.name;
     if model.unlearned {
@@ -42,13 +42,13 @@ pub fn plan(catalog: &Catalog, model: &Model, as_of: ClockMs) -> Result<Query> {
     let parsed = query::sql::parse(&model.sql).of(table)?;
     uses_as_of |= parsed.uses_as_of;
     let planned = planner.plan(&parsed).of(table)?;
-    // The catalog has the last word on the types a table stores.
+    // The catalog decides the types that a table stores.
     let planned = Planned { plan: planned.plan, schema: Arc::clone(&model.schema) };
     let maintenance = Maintenance::try_new(&planned, &model.keys).of(table)?;
     Ok(Query { maintenance, uses_as_of, inputs })
 }
 
-/// Columns of a stored table whose values no two of its rows share.
+/// Columns of a stored table that identify a row.
 fn unique(catalog: &Catalog, table: &TableName) -> Vec<String> {
     let Some(model) = catalog.models.get(table) else { return Vec::new() };
     match model.kind {
@@ -58,12 +58,12 @@ fn unique(catalog: &Catalog, table: &TableName) -> Vec<String> {
     }
 }
 
-/// How a model's table is kept and why that way: `explain`.
+/// How a model's table is maintained, and why: `explain`.
 pub async fn method(catalog: &Catalog, model: &Model) -> Result<Maintenance> {
     plan(catalog, model, ClockMs(0)).map(|query| query.maintenance)
 }
 
-/// Creates the table of a model without rows; an existing one is opened.
+/// Creates the empty table of a model, or opens an existing one.
 pub async fn create(lake: &Lake, project: &ProjectName, model: &Model) -> Result<Table> {
     let spec = TableSpec {
         partition_by: model.partition_by.clone(),

@@ -1,4 +1,4 @@
-//! The stage on lakes in memory, with silver tables made by hand.
+//! Tests of the stage on lakes in memory, with silver tables made by hand.
 
 mod crash;
 mod expecting;

@@ -35,7 +35,7 @@ pub async fn start(
         Stage::Bronze => {
             let context = context(wiring, select, draining, announce, stages.bronze);
             let (kafka, registry) = (wiring.kafka.clone(), wiring.registry.clone());
-            let input = bronze::Input { kafka, registry, progress: bronze::Progress::default() };
+            let input = bronze::Input { kafka, registry, progress: bronze::PartitionProgress::default() };
             Box::pin(async move {
                 bronze::run(context, input, stop).await.map_err(|error| Error::of(error.reaction(), error))
             })

@@ -1,10 +1,10 @@
-//! Decides what a batch does to a table that keeps every event. No I/O.
+//! Decides how a batch changes a table that keeps every event. No I/O.
 //!
-//! An event is one row, deletes and truncates included where the WHERE lets them through. The same event
-//! delivered twice is one row, that of the lower coordinates, so no order of arrival shows. Copies are
-//! looked for by what names an event: epoch, LSN and order in the transaction where the source gives
-//! all three; else only a redrive can bring a row twice, at its own coordinates. A redrive stands behind
-//! the record it repairs in bronze, and replaces the row that it made.
+//! Each event is one row, including deletes and truncates that pass the WHERE. An event that is delivered
+//! twice is one row, that of the lower coordinates, so the order of arrival does not matter. A copy has the
+//! same epoch, LSN and order in the transaction, if the source gives all three. Otherwise only a redrive can
+//! bring a row twice, at its own coordinates: it comes behind the repaired record in bronze and replaces that
+//! record's row.
 
 use std::sync::Arc;
 
@@ -16,11 +16,11 @@ use model::{Sequence, Version};
 use crate::decide::{Decision, Tally, replaced, result};
 use crate::error::{Fitting as _, Result};
 use crate::event::{Event, Outcome, Verdict};
-use crate::fold::{Image, Mark, Version as Row};
+use crate::fold::{Image, Mark, RowVersion};
 use crate::judge::{Desk, Rules};
 use crate::table::read_seqs;
 
-/// What names an event.
+/// Identifies an event.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Name {
     Source(i64, i64, i64),
@@ -38,19 +38,19 @@ impl Name {
     }
 }
 
-/// One decision in the making.
+/// A decision in progress.
 pub struct Appender {
     rules: Rules,
     desk: Desk,
     events: Vec<Event>,
     tally: Tally,
     held: AHashMap<Name, Sequence>,
-    /// The same rows by their coordinates.
+    /// The same rows, by their coordinates.
     placed: AHashMap<Name, Sequence>,
 }
 
 impl Appender {
-    /// A decision for one batch.
+    /// Starts a decision for one batch.
     pub fn try_new(rules: Rules) -> Result<Self> {
         Ok(Self {
             desk: rules.desk()?,
@@ -62,7 +62,7 @@ impl Appender {
         })
     }
 
-    /// Takes rows of a bronze version. With `keep_aside` what is put aside is part of the decision.
+    /// Adds rows of a bronze version. With `keep_aside` the decision includes quarantined rows.
     pub fn take(&mut self, bronze: &RecordBatch, version: Version, keep_aside: bool) -> Result<()> {
         let mut judged = self.rules.judge(bronze, &mut self.desk, keep_aside.then_some(version))?;
         self.tally.add(&mut judged);
@@ -70,11 +70,11 @@ impl Appender {
         Ok(())
     }
 
-    /// Copies of which events have to be looked for: the columns of each batch name them.
+    /// The events whose copies must be looked up: one batch per set of identifying columns.
     pub fn wanted(&self) -> Result<Vec<RecordBatch>> {
         let kept = self.events.iter().filter(|e| e.verdict == Verdict::Row);
         let named: Vec<_> = kept.filter_map(|e| e.seq.named()).collect();
-        // A record appended again replaces the row it made, whatever it says by now.
+        // A redrive replaces the row of its coordinates, even if the record has changed.
         let placed: Vec<&Sequence> =
             self.events.iter().filter(|e| e.redrive.is_some()).map(|e| &e.seq).collect();
         let mut wanted = Vec::new();
@@ -93,7 +93,7 @@ impl Appender {
         Ok(wanted)
     }
 
-    /// Takes rows of the table.
+    /// Adds rows of the table.
     pub fn hold(&mut self, rows: &[RecordBatch]) -> Result<()> {
         for batch in rows {
             for seq in read_seqs(batch).fitting(&self.rules.table, "rows at hand")? {
@@ -104,12 +104,12 @@ impl Appender {
         Ok(())
     }
 
-    /// What to write.
+    /// Returns what to write.
     pub fn decide(mut self) -> Result<Decision> {
         let mut events = std::mem::take(&mut self.events);
         events.sort_by(|a, b| (&a.seq, &a.redrive).cmp(&(&b.seq, &b.redrive)));
         let mut taken: AHashMap<Name, ()> = AHashMap::with_capacity(events.len());
-        let (mut rows, mut removed): (Vec<Row>, AHashSet<Sequence>) = (Vec::new(), AHashSet::new());
+        let (mut rows, mut removed): (Vec<RowVersion>, AHashSet<Sequence>) = (Vec::new(), AHashSet::new());
         let replaced = replaced(&events);
         for (at, event) in events.iter().enumerate() {
             let made = self.placed.get(&Name::place(&event.seq));
@@ -144,7 +144,7 @@ impl Appender {
         &self,
         event: &Event,
         taken: &mut AHashMap<Name, ()>,
-        rows: &mut Vec<Row>,
+        rows: &mut Vec<RowVersion>,
         removed: &mut AHashSet<Sequence>,
     ) -> Outcome {
         let name = Name::of(&event.seq);
@@ -158,7 +158,7 @@ impl Appender {
             removed.insert(held.clone());
         }
         taken.insert(name, ());
-        rows.push(Row {
+        rows.push(RowVersion {
             image: Image::of(event.row),
             seq: event.seq.clone(),
             carried: false,

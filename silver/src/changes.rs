@@ -1,10 +1,10 @@
-//! Rows of a bronze table as the rows of `changes(…)`.
+//! Converts rows of a bronze table to rows of `changes(…)`.
 //!
-//! One row stays one row, at its place: what is no event (tombstones, undecodable records) is marked,
-//! not removed, so that a batch costs a few column operations and every row can be accounted for.
+//! Each bronze row gives one row at the same place. Rows that are not events (tombstones, undecodable
+//! records) are marked, not removed: a batch costs only a few column operations, and every row is counted.
 //!
-//! What is not believed: the non-key columns of a delete's `before` (PostgreSQL makes them up), a
-//! null key, the text that stands for "this TOASTed column did not change".
+//! Not trusted: the non-key columns of a delete's `before` (PostgreSQL fills them in), a null key, and the
+//! placeholder text of an unchanged TOASTed column.
 
 use std::sync::Arc;
 
@@ -26,20 +26,20 @@ mod absent;
 mod columns;
 mod flat;
 mod headers;
-mod marker;
 mod order;
+mod placeholder;
 mod time;
 
 use absent::Absent;
 use columns::{child, is_meta, path, text};
-use marker::Marker;
+use placeholder::Placeholder;
 
-/// What Debezium puts where a TOASTed column did not change.
+/// Debezium's placeholder for an unchanged TOASTed column.
 pub const UNCHANGED: &str = "__debezium_unavailable_value";
-/// Microseconds of a day.
+/// Microseconds in a day.
 const A_DAY: i64 = 24 * 3_600 * 1_000_000;
 
-/// What a bronze row is.
+/// The kind of a bronze row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Op {
     /// Inserted.
@@ -52,28 +52,28 @@ pub enum Op {
     Delete,
     /// All rows removed.
     Truncate,
-    /// The null value behind a delete.
+    /// The null value that follows a delete.
     Tombstone,
-    /// A message that is about no row.
+    /// A message that concerns no row.
     Message,
-    /// Undecodable: bronze put it aside.
+    /// Bronze could not decode it.
     Error,
-    /// An envelope that says nothing we know, and what it says.
+    /// An envelope that is not understood, and why.
     Unknown(Unknown),
 }
 
 /// What is wrong with an envelope.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unknown {
-    /// There is no `op`.
+    /// It has no `op`.
     NoOp,
-    /// Its `op` is none that Debezium is known to write.
+    /// Its `op` is not one that Debezium writes.
     OtherOp,
-    /// Its `op` says that there is a row, and there is none.
+    /// Its `op` requires a row, and it has none.
     NoRow,
 }
 impl Unknown {
-    /// Why a row is put aside.
+    /// The reason in the quarantine.
     pub fn reason(self) -> &'static str {
         match self {
             Self::NoOp => "its envelope has no `op`",
@@ -93,49 +93,49 @@ impl Op {
             Self::Tombstone | Self::Message | Self::Error | Self::Unknown(_) => None,
         }
     }
-    /// Whether it carries a row.
+    /// True if it carries a row.
     pub fn is_row(self) -> bool {
         matches!(self, Self::Create | Self::Update | Self::Read)
     }
 }
 
-/// How the rows of one topic are read. Made once for a bronze schema.
+/// Reads the rows of one topic. Made once per bronze schema.
 #[derive(Debug, Clone)]
 pub struct Reader {
     envelope: Envelope,
     event_time: Option<String>,
-    /// Whether a snapshot of a source that is not ours brings every row there is.
+    /// Whether snapshots of a foreign source contain every row.
     whole_snapshots: bool,
-    marker: Marker,
+    placeholder: Placeholder,
     keys: Vec<String>,
     schema: SchemaRef,
-    /// Columns of the row itself, before the ones that start with an underscore.
+    /// Number of the row's own columns; columns with a leading underscore follow.
     width: usize,
     absent: Absent,
 }
 
-/// Rows of `changes(…)`, one for each bronze row, and what the fold needs beside them.
+/// Rows of `changes(…)`, one per bronze row, with what the fold needs besides.
 #[derive(Debug, Clone)]
 pub struct Changes {
     /// The rows.
     pub view: RecordBatch,
-    /// What each is.
+    /// The kind of each row.
     pub ops: Vec<Op>,
-    /// Their places in the order of changes.
+    /// The sequence of each row.
     pub seqs: Vec<Sequence>,
-    /// What they are recognised by when they come again, where their places do not say it.
+    /// What identifies a repeat of each row, if the sequence does not.
     pub names: Vec<Option<Name>>,
-    /// Rows that a snapshot known to be whole says are its last of this table.
+    /// The last rows of snapshots that are known to be whole.
     pub last_of_snapshot: Vec<usize>,
-    /// Rows of whole snapshots that offsets order: each begins no later than at its first.
+    /// Rows of whole snapshots that are ordered by offset. A snapshot begins at its first row.
     pub of_snapshot: Vec<usize>,
-    /// For each column of the row: where the source left the value out as unchanged. Absent: nowhere.
+    /// By column, the rows where the source left the value out as unchanged. May lack columns.
     pub unchanged: AHashMap<usize, BooleanArray>,
-    /// Rows whose key the source changed, each with the header that names the old key.
+    /// Rows whose key the source changed, with the header that has the old key.
     pub old_keys: Vec<(usize, Vec<u8>)>,
-    /// Rows that have a key which cannot be read.
+    /// Rows with a key that cannot be read.
     pub unread_keys: AHashSet<usize>,
-    /// Rows appended again at their coordinates, each with the ULID of the redrive.
+    /// Rows that were appended again at their coordinates, with the ULID of the redrive.
     pub redriven: Vec<(usize, Arc<str>)>,
 }
 
@@ -153,14 +153,14 @@ impl Reader {
             envelope: topic.envelope,
             event_time,
             whole_snapshots: topic.snapshots == Snapshots::Whole,
-            marker: Marker::new(topic.placeholder.as_deref().unwrap_or(UNCHANGED)),
+            placeholder: Placeholder::new(topic.placeholder.as_deref().unwrap_or(UNCHANGED)),
             keys,
             schema,
             width,
             absent: Absent::default(),
         })
     }
-    /// As it, of a table that says with this property what stands for columns in rows that lack them.
+    /// Adds the defaults from this property of the bronze table, for rows that lack columns.
     pub fn with_defaults(self, property: Option<&str>) -> Result<Self, String> {
         Ok(Self { absent: Absent::of(property)?, ..self })
     }
@@ -172,13 +172,13 @@ impl Reader {
     pub fn keys(&self) -> &[String] {
         &self.keys
     }
-    /// How many columns are of the row itself.
+    /// Number of the row's own columns.
     pub fn width(&self) -> usize {
         self.width
     }
     /// Columns of the bronze table that are read.
     pub fn needs(&self, bronze: &Schema) -> Vec<String> {
-        // The key's bytes only tell a key that cannot be read from none at all.
+        // The key's bytes only distinguish an unreadable key from a missing one.
         let has_keys = bronze.field_with_name("_keys").is_ok();
         let skipped = |name: &str| match name {
             "_raw" | "_ingested_at" | "_ingested_date" => true,
@@ -188,12 +188,12 @@ impl Reader {
         bronze.fields().iter().map(|f| f.name().clone()).filter(|name| !skipped(name)).collect()
     }
 
-    /// The newest event time of these rows, for a clock that follows events. One that lies
-    /// more than a day after its record reached Kafka is a mistake of the source and moves no clock.
+    /// The newest event time of these rows, for a clock that follows events. Ignores a time more than a day
+    /// after its record reached Kafka, which is a mistake of the source.
     pub fn newest_event(&self, bronze: &RecordBatch) -> Result<Option<Micros>, ArrowError> {
         let bronze = &self.absent.fill(bronze)?;
-        // Kafka's time stands in for the source's only where the source has none at all: a tombstone, or
-        // a record that cannot be decoded, moves no clock.
+        // Kafka's time is used only if the source has no event times at all. So a tombstone or an undecodable
+        // record does not move the clock.
         let times = match time::own_time(bronze, self.event_time.as_deref(), self.envelope)? {
             Some(own) => own,
             None => time::event_time(bronze, None, self.envelope)?,
@@ -229,7 +229,7 @@ impl Reader {
         ]);
         let options = RecordBatchOptions::new().with_row_count(Some(rows));
         let view = RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)?;
-        // Only a source of ours is known to read all rows: others may filter, by their settings.
+        // Only our own sources are known to read all rows: others may filter.
         let whole = |row: &usize| self.whole_snapshots || !order.by_offset[*row];
         last_of_snapshot.retain(whole);
         let read = |row: &usize| {
@@ -251,7 +251,7 @@ impl Reader {
         })
     }
 
-    /// Rows of `changes(…)` with nothing but the key columns, for finding rows of a key.
+    /// Rows of `changes(…)` with only the key columns, to find the rows of a key.
     pub fn read_keys(&self, bronze: &RecordBatch) -> Result<RecordBatch, ArrowError> {
         let bronze = &self.absent.fill(bronze)?;
         let (ops, _) = self.ops(bronze)?;
@@ -262,13 +262,13 @@ impl Reader {
         RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)
     }
 
-    /// Rows of `changes(…)` that hold these old keys, given as the JSON of a header. A text that is no
-    /// such key gives a row of nulls.
+    /// Rows of `changes(…)` with these old keys, which are JSON from a header. An unreadable key gives a row
+    /// of nulls.
     pub fn old_key_rows(&self, keys: &[(usize, Vec<u8>)]) -> Result<RecordBatch, ArrowError> {
         headers::key_rows(keys, &self.keys, &self.schema)
     }
 
-    /// What each row is, and which rows end a snapshot.
+    /// The kind of each row, and the rows that end a snapshot.
     fn ops(&self, bronze: &RecordBatch) -> Result<(Vec<Op>, Vec<usize>), ArrowError> {
         let rows = bronze.num_rows();
         let failed = bronze.column_by_name("_error");
@@ -277,7 +277,7 @@ impl Reader {
         let fields = bronze.schema();
         let values = fields.fields().iter().zip(bronze.columns()).filter(|(f, _)| !is_meta(f.name()));
         let values: Vec<&ArrayRef> = values.map(|(_, column)| column).collect();
-        // A value without a registered schema is told from none by its columns.
+        // A value without a registered schema is recognised by its columns.
         let has_value = |row: usize| {
             decoded.is_some_and(|c| c.is_valid(row)) || values.iter().any(|column| column.is_valid(row))
         };
@@ -285,7 +285,7 @@ impl Reader {
             let flat = flat::Marks::of(self.envelope, bronze)?;
             let op = |row: usize| match () {
                 () if is_error(row) => Op::Error,
-                // Without an envelope a null value is the delete itself.
+                // Without an envelope, a null value is itself the delete.
                 () if !has_value(row) => flat.without_value(),
                 () => flat.op(row),
             };
@@ -320,8 +320,8 @@ impl Reader {
         Ok((ops, last))
     }
 
-    /// The columns of the row itself, before placeholders are taken out; for a delete only those of
-    /// the key. With `keys_only`, the others are null for every row.
+    /// The row's own columns, still with placeholders; a delete has only its key columns. With `keys_only`
+    /// all other columns are null.
     fn row_columns(
         &self,
         bronze: &RecordBatch,
@@ -356,7 +356,7 @@ impl Reader {
             let of_key =
                 is_key.then(|| self.delete_key(keys, before, name, field.data_type(), rows)).transpose()?;
             let of_key = match of_key {
-                // A flattened delete is a row, and of its columns those of the key are true.
+                // A flattened delete is a row whose key columns are correct.
                 Some(_) if self.envelope == Envelope::DebeziumFlat && keys.is_none() => Arc::clone(&own),
                 Some(of_key) => of_key,
                 None => new_null_array(field.data_type(), rows),
@@ -366,8 +366,8 @@ impl Reader {
         Ok(columns)
     }
 
-    /// A key column of deletes: from the message key, else from the key part of `before`, which is
-    /// the one part of it that is true.
+    /// A key column of deletes: from the message key, else from `before`, of which only the key columns are
+    /// correct.
     fn delete_key(
         &self,
         keys: Option<&StructArray>,
@@ -392,7 +392,7 @@ impl Reader {
         }
     }
 
-    /// Replaces placeholders by null, and lists for each row the columns they stood in.
+    /// Replaces placeholders by null, and lists for each row the columns that had one.
     fn mark_unchanged(
         &self,
         columns: &mut [ArrayRef],
@@ -401,7 +401,7 @@ impl Reader {
         let mut marks = AHashMap::new();
         if self.envelope != Envelope::None {
             for (at, column) in columns.iter_mut().enumerate() {
-                let Some(mask) = self.marker.find(column)? else { continue };
+                let Some(mask) = self.placeholder.find(column)? else { continue };
                 *column = zip(&mask, &new_null_array(column.data_type(), rows), &*column)?;
                 marks.insert(at, mask);
             }
@@ -428,7 +428,7 @@ impl Reader {
     }
 }
 
-/// Rows whose key has bytes and no columns.
+/// Rows whose key has bytes but no columns.
 fn unread_keys(bronze: &RecordBatch) -> AHashSet<usize> {
     let (Some(bytes), Some(keys)) = (bronze.column_by_name("_key"), bronze.column_by_name("_keys")) else {
         return AHashSet::new();
@@ -436,7 +436,7 @@ fn unread_keys(bronze: &RecordBatch) -> AHashSet<usize> {
     (0..bronze.num_rows()).filter(|&row| bytes.is_valid(row) && keys.is_null(row)).collect()
 }
 
-/// Whether a row is the last that a snapshot read of its table.
+/// True if a row is the last of its table in a snapshot.
 fn ends_snapshot(snapshot: Option<&StringArray>, row: usize) -> bool {
     let says = snapshot.filter(|s| s.is_valid(row)).map(|s| s.value(row));
     matches!(says, Some("last" | "last_in_data_collection"))

@@ -1,18 +1,17 @@
 //! Lands a decision, each bronze row exactly once.
 //!
-//! Three tables, in this order, each commit a compare-and-set of all of its table's positions:
+//! It commits to three tables in this order; each commit compares and sets all positions of its table:
 //!
-//! 1. `__quarantine`: rows put aside, position *b*. Stop behind it: the batch is read again, perhaps cut
-//!    elsewhere, but rows of bronze versions up to *b* are not put aside again. They would be the same
-//!    rows, as a verdict is a function of the row.
-//! 2. `__deleted`: what is remembered, position *b*. Stop behind it: the memory is ahead of the table. The
-//!    next batch then reaches at least to *b*, and keys with notes are folded again from bronze instead
-//!    of trusting them.
-//! 3. The table: rows out, rows in, position *b*. Stop before it: the staged files are orphans for vacuum.
-//!    Stop behind it: the next batch starts at *b*.
+//! 1. `__quarantine`: quarantined rows, position *b*. Crash after it: the batch is read again, perhaps cut
+//!    elsewhere, but rows of bronze versions up to *b* are not quarantined again. They would be the same rows,
+//!    because a verdict depends only on the row.
+//! 2. `__deleted`: notes, position *b*. Crash after it: the notes are ahead of the table. The next batch then
+//!    reaches at least to *b*, and folds keys with notes again from bronze instead of trusting them.
+//! 3. The table: removed and added rows, position *b*. Crash before it: the staged files are orphans for
+//!    vacuum. Crash after it: the next batch starts at *b*.
 //!
-//! A sibling that has nothing to say is left alone and its position stays behind. A sibling's position
-//! never falls.
+//! A sibling without changes is not committed, so its position stays behind. A sibling's position never
+//! decreases.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -36,29 +35,29 @@ use crate::table::{deleted_name, quarantine_name};
 pub struct Tables {
     /// The table.
     pub main: Table,
-    /// What is remembered of its keys; comes with the first note.
+    /// Notes about its keys; created with the first note.
     pub deleted: Option<Table>,
-    /// Rows put aside; comes with the first of them.
+    /// Quarantined rows; created with the first one.
     pub quarantine: Option<Table>,
 }
 impl Tables {
-    /// The siblings of an open table.
+    /// Opens the siblings of an open table.
     pub async fn around(lake: &Lake, main: Table) -> Result<Self> {
         let name = main.name().clone();
         let deleted = lake.table(&deleted_name(&name)).await.of(&name)?;
         let quarantine = lake.table(&quarantine_name(&name)).await.of(&name)?;
         Ok(Self { main, deleted, quarantine })
     }
-    /// How far each has read `input`: the table, its memory, what is put aside.
+    /// How far each has read `input`: the table, its notes, its quarantine.
     pub fn positions(&self, input: &AppId) -> [Option<i64>; 3] {
         let of = |table: &Option<Table>| table.as_ref().and_then(|t| t.positions().get(input));
         [self.main.positions().get(input), of(&self.deleted), of(&self.quarantine)]
     }
 }
 
-/// What a commit is about.
+/// The input range and metadata of a commit.
 #[derive(Debug, Clone)]
-pub struct Span {
+pub struct InputRange {
     /// The bronze table.
     pub bronze: TableName,
     /// Its app id.
@@ -67,13 +66,13 @@ pub struct Span {
     pub from: Option<i64>,
     /// Version consumed after.
     pub to: Version,
-    /// Fingerprint of the plan.
+    /// The plan's fingerprint.
     pub plan: i64,
-    /// The newest event time of its rows, for a project whose clock follows events.
+    /// The newest event time of its rows, if the project's clock follows events.
     pub newest_event: Option<Millis>,
-    /// The newest Kafka timestamp of its rows, for whoever shows how fresh the next table is.
+    /// The newest Kafka timestamp of its rows, for the freshness of the next table.
     pub newest_arrival: Option<Millis>,
-    /// The span of this commit.
+    /// The trace parent of this commit.
     pub cause: Option<Cause>,
 }
 
@@ -81,21 +80,21 @@ pub struct Span {
 pub struct Committer {
     /// Where the tables are.
     pub lake: Lake,
-    /// Whose they are.
+    /// The project.
     pub project: ProjectName,
     /// ULIDs of operations.
     pub ids: Arc<dyn Ids>,
-    /// Ends the wait for a store that does not answer.
+    /// Ends the retries while the store does not answer.
     pub stop: CancellationToken,
 }
 
 impl Committer {
-    /// Lands all parts of a decision. The version is the table's.
+    /// Commits all parts of a decision. Returns the table's version.
     pub async fn land(
         &self,
         rules: &Rules,
         tables: &mut Tables,
-        span: &Span,
+        range: &InputRange,
         decision: Decision,
     ) -> Result<Version> {
         if !decision.quarantine.is_empty() {
@@ -103,7 +102,7 @@ impl Committer {
             let schema = rules.quarantine_schema();
             let mut table = self.sibling(tables.quarantine.take(), &name, &schema).await?;
             let rows = Rows { schema: Some(schema), append: decision.quarantine, ..Rows::default() };
-            self.write(&mut table, span, rows, None).await?;
+            self.write(&mut table, range, rows, None).await?;
             tables.quarantine = Some(table);
         }
         if decision.notes.is_some() || decision.forget.is_some() {
@@ -112,29 +111,29 @@ impl Committer {
             let mut table = self.sibling(tables.deleted.take(), &name, &schema).await?;
             let append = decision.notes.into_iter().collect();
             let rows = Rows { remove: remove(decision.forget), append, ..Rows::default() };
-            self.write(&mut table, span, rows, None).await?;
+            self.write(&mut table, range, rows, None).await?;
             tables.deleted = Some(table);
         }
         let append = decision.upserts.into_iter().collect();
         let rows = Rows { remove: remove(decision.removes), append, ..Rows::default() };
-        self.write(&mut tables.main, span, rows, Some(decision.outcomes)).await
+        self.write(&mut tables.main, range, rows, Some(decision.outcomes)).await
     }
 
     /// Replaces all rows of a table: the cutover of a rebuild.
     pub async fn replace(
         &self,
         table: &mut Table,
-        span: &Span,
+        range: &InputRange,
         schema: SchemaRef,
         rows: Vec<RecordBatch>,
         outcomes: Option<Outcomes>,
     ) -> Result<Version> {
         let rows = Rows { schema: Some(schema), remove: Remove::Everything, append: rows };
-        self.write(table, span, rows, outcomes).await
+        self.write(table, range, rows, outcomes).await
     }
 
-    /// The sibling, created if it is not there. A rival that created it first and has written to it made
-    /// its rows from the same versions, so it has moved on.
+    /// The sibling; created if it does not exist. If it has positions already, another process has read the
+    /// same versions, so the table has moved on.
     pub async fn sibling(&self, table: Option<Table>, name: &TableName, schema: &SchemaRef) -> Result<Table> {
         match table {
             Some(table) => Ok(table),
@@ -153,25 +152,25 @@ impl Committer {
     async fn write(
         &self,
         table: &mut Table,
-        span: &Span,
+        range: &InputRange,
         rows: Rows,
         main: Option<Outcomes>,
     ) -> Result<Version> {
         let name = table.name().clone();
         let expect = table.positions().clone();
-        let held = expect.get(&span.input);
+        let held = expect.get(&range.input);
         let mut set =
-            Positions::default().with(span.input.clone(), held.unwrap_or(-1).max(span.to.position()));
+            Positions::default().with(range.input.clone(), held.unwrap_or(-1).max(range.to.position()));
         if main.is_some() {
-            set.set(AppId::plan(), span.plan);
+            set.set(AppId::plan(), range.plan);
         }
         let info = CommitInfo::Silver(info::SilverCommit {
             project: self.project.to_string(),
-            input: info::VersionRange { table: span.bronze.to_string(), from: span.from, to: span.to.0 },
+            input: info::VersionRange { table: range.bronze.to_string(), from: range.from, to: range.to.0 },
             outcomes: main,
-            newest_event_ms: span.newest_event.filter(|_| main.is_some()),
-            newest_arrival_ms: span.newest_arrival.filter(|_| main.is_some()),
-            traceparent: span.cause.as_ref().filter(|_| main.is_some()).map(ToString::to_string),
+            newest_event_ms: range.newest_event.filter(|_| main.is_some()),
+            newest_arrival_ms: range.newest_arrival.filter(|_| main.is_some()),
+            traceparent: range.cause.as_ref().filter(|_| main.is_some()).map(ToString::to_string),
         });
         let replaces = !matches!(rows.remove, Remove::Nothing);
         let commit = Commit {
@@ -187,7 +186,7 @@ impl Committer {
         };
         match stage::commit(table, &commit, &self.stop).await.of(&name)? {
             Landing::Landed(version) => {
-                let (input, from, to) = (&span.bronze, span.from, span.to.0);
+                let (input, from, to) = (&range.bronze, range.from, range.to.0);
                 tracing::info!(table = %name, version = version.0, op = commit.op, %input, from, to, "silver committed");
                 Ok(version)
             }
@@ -196,7 +195,7 @@ impl Committer {
     }
 }
 
-/// What one commit changes.
+/// The changes of one commit.
 #[derive(Default)]
 struct Rows {
     schema: Option<SchemaRef>,
@@ -208,7 +207,7 @@ fn remove(keys: Option<RecordBatch>) -> Remove {
     keys.map_or(Remove::Nothing, |rows| Remove::Keys(by_columns(rows)))
 }
 
-/// Keys by all columns of a batch.
+/// All columns of a batch as a key.
 pub fn by_columns(rows: RecordBatch) -> Keys {
     Keys { columns: rows.schema().fields().iter().map(|f| f.name().clone()).collect(), rows }
 }

@@ -1,6 +1,6 @@
-//! Decides what a batch of events does to a table that keeps rows by key. No I/O.
+//! Decides how a batch of events changes a table that keeps rows by key. No I/O.
 //!
-//! Each step is a type, and the next one comes from it alone:
+//! Each step is a type, and only that type leads to the next one:
 //!
 //! ```text
 //! Collected ── take bronze rows
@@ -16,10 +16,10 @@
 //! Decision
 //! ```
 //!
-//! [`Lookup::fold`] folds each key from the row at hand. Where the fold says that this is not
-//! enough, the key, and every key whose values it passes on or takes, is folded again from all of its
-//! events, which the caller reads from bronze; the result replaces what the table holds. Either way the
-//! table ends as the fold of all events, whatever their order and the batches they came in.
+//! [`Lookup::fold`] folds each key from the table's row. If the fold reports that this is not enough, the
+//! key, and every key that it takes values from or passes them to, is folded again from all of its events,
+//! which the caller reads from bronze. That result replaces the table's rows. Either way the table ends as
+//! the fold of all events, whatever their order and batches.
 
 use arrow::array::RecordBatch;
 
@@ -38,13 +38,13 @@ pub use refold::{Recall, Refold};
 pub use result::Decision;
 pub use settle::{Lookup, Settled};
 
-/// Which rows of the table and of its notes a step needs.
+/// The rows of the table and the notes that a step needs.
 #[derive(Debug)]
 pub enum Wanted {
     /// None.
     Nothing,
-    /// Those of these keys.
+    /// Those with these keys.
     Keys(RecordBatch),
-    /// All: the batch truncates.
+    /// All, because the batch truncates.
     Everything,
 }

@@ -1,9 +1,9 @@
-//! What can go wrong in silver, and what its loop does next.
+//! Errors of silver, and how its loop reacts.
 
 use arrow::error::ArrowError;
 use model::{Reaction, TableName};
 
-/// A fault of a table's pipeline. A bad row is none: it is an outcome, counted and kept.
+/// An error of a table's pipeline. A bad row is not an error but an outcome, counted and kept.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The lake failed.
@@ -11,7 +11,7 @@ pub enum Error {
     Lake {
         /// The silver table.
         table: TableName,
-        /// What the lake said.
+        /// The cause.
         source: Box<lake::Error>,
     },
     /// The model's SQL does not compile or does not run.
@@ -19,17 +19,17 @@ pub enum Error {
     Query {
         /// The model.
         table: TableName,
-        /// What the engine said.
+        /// The cause.
         source: Box<query::Error>,
     },
-    /// Columns do not have the shape they were promised to have.
+    /// Columns do not have the expected shape.
     #[error("table `{table}`: rows do not fit: {what}")]
     Rows {
         /// The silver table.
         table: TableName,
         /// Which rows.
         what: &'static str,
-        /// What arrow said.
+        /// The cause.
         source: ArrowError,
     },
     /// The bronze table lacks what the model's kind needs.
@@ -54,7 +54,7 @@ pub enum Error {
         /// Fingerprint of the model.
         expected: i64,
     },
-    /// The table has read another bronze table than the one that is there.
+    /// The table has read another bronze table than the one that exists.
     #[error(
         "table `{table}` has read `{found}`, but `{bronze}` has another id: it was recreated or restored; rebuild `{table}`"
     )]
@@ -77,10 +77,10 @@ pub enum Error {
         bronze: TableName,
         /// Version consumed.
         position: i64,
-        /// Version there is.
+        /// The newest version.
         newest: u64,
     },
-    /// A row breaks an expectation that says `fail`.
+    /// A row breaks an expectation with `fail`.
     #[error(
         "table `{table}`: expectation `{expectation}` fails at {place}: correct the source or the expectation"
     )]
@@ -92,7 +92,7 @@ pub enum Error {
         /// Topic id, partition and offset of the first such row.
         place: String,
     },
-    /// A measure that says `fail` is out of its bounds.
+    /// A measure with `fail` is out of its bounds.
     #[error("table `{table}`: measure `{measure}` is {value} after version {version}, outside its bounds")]
     MeasureFailed {
         /// The silver table.
@@ -101,10 +101,10 @@ pub enum Error {
         measure: String,
         /// What was measured.
         value: f64,
-        /// Of which version of the table.
+        /// The version that was measured.
         version: u64,
     },
-    /// A column mixes a value the source did not send with others.
+    /// A column mixes a value that the source left out with other values.
     #[error(
         "table `{table}`: `{column}` mixes `{unchanged}`, which the source left out as unchanged, with other columns: set REPLICA IDENTITY FULL on the source table, or give `{unchanged}` a column of its own"
     )]
@@ -116,29 +116,29 @@ pub enum Error {
         /// The source column.
         unchanged: String,
     },
-    /// Nobody tells any more which tables are ours.
+    /// Kafka does not report the owners of tables any more.
     #[error("cannot learn which tables this process owns")]
     Owners {
-        /// What the client said.
+        /// The cause.
         source: stream::Error,
     },
-    /// Another writer moved the table on.
+    /// Another writer moved the table's positions.
     #[error("table `{table}` was moved on by another writer")]
     Moved {
         /// The table or sibling.
         table: TableName,
     },
-    /// Tables that wait for a person.
+    /// Tables that are halted until a person acts.
     #[error("{} table(s) halted: {}", .tables.len(), .tables.join(", "))]
     Halted {
-        /// Their names, each with what happened.
+        /// Their names with the reasons.
         tables: Vec<String>,
     },
 }
 
 impl Error {
-    /// How often the same is worth trying until it is clear that it fails in the same way each time.
-    /// `None`: until the store answers, or for as long as others move the table on.
+    /// How many attempts in a row an error gets before the table halts. `None`: no limit, because the store
+    /// has to answer, or another writer moved the table.
     pub fn patience(&self) -> Option<u32> {
         match self {
             Self::Query { source, .. } => source.patience(),
@@ -147,7 +147,7 @@ impl Error {
         }
     }
 
-    /// What the loop does next.
+    /// How the loop reacts.
     pub fn reaction(&self) -> Reaction {
         match self {
             Self::Lake { source, .. } => source.reaction(),
@@ -167,13 +167,13 @@ impl Error {
     }
 }
 
-/// How often rows are read again that do not fit the table's columns.
+/// How many attempts to read rows that do not fit the table's columns.
 const TRIES: u32 = 5;
 
-/// Outcome of a silver step.
+/// Result of a silver step.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Says of which table an error is.
+/// Adds the table to an error.
 pub(crate) trait OfTable<T> {
     /// Wraps the error.
     fn of(self, table: &TableName) -> Result<T>;
@@ -202,7 +202,7 @@ impl<T> OfTable<T> for Result<T, stage::measures::Error> {
     }
 }
 
-/// Says which rows did not fit.
+/// Adds the rows that did not fit to an error.
 pub(crate) trait Fitting<T> {
     /// Wraps the error.
     fn fitting(self, table: &TableName, what: &'static str) -> Result<T>;

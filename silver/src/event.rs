@@ -1,11 +1,11 @@
-//! What one bronze row says of a key: its place in the sequence, its verdict, its outcome.
+//! The event of one bronze row: its key, its sequence, its verdict and its outcome.
 
 use std::sync::Arc;
 
 use model::{Micros, Sequence};
 pub use stage::{Outcome, Outcomes};
 
-/// Where a row stands among the batches of one [`crate::pool::Pool`].
+/// A row among the batches of one [`crate::pool::Pool`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RowRef {
     /// Which batch.
@@ -18,14 +18,14 @@ pub struct RowRef {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct KeyId(pub u32);
 
-/// What WHERE and expectations say of a row. A function of the row alone.
+/// The result of WHERE and expectations for a row. Depends on the row alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
     /// The key has this row.
     Row,
     /// The WHERE rejects the row: the key is not in the table.
     Filtered,
-    /// The row is put aside; the key keeps what it had.
+    /// The row is quarantined; the key keeps what it had.
     Quarantined,
     /// The row is left out; the key keeps what it had.
     Dropped,
@@ -38,24 +38,24 @@ pub enum Verdict {
 pub struct Unchanged {
     /// Output columns to take from the row before.
     pub columns: Arc<[bool]>,
-    /// The WHERE reads nothing but such columns: what it said of the row before stands.
+    /// The WHERE reads only such columns, so its result for the row before still holds.
     pub verdict: bool,
 }
 
-/// What tells an event of a key from its others where positions do not order: a connector that starts
-/// again sends the same once more. The order in the transaction is not part of it: a connector that begins again
-/// in the middle of a transaction counts the rest from one.
+/// Identifies an event of a key where LSNs do not order. A connector that restarts sends events again. The
+/// order in the transaction is not included, because a connector that restarts in the middle of a transaction
+/// counts the rest from one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Name {
-    /// Incarnation of the source database.
+    /// Epoch of the source database.
     pub epoch: Option<i64>,
-    /// Where the row stands in the log.
+    /// The row's LSN in the source's log.
     pub lsn: i64,
     /// The transaction.
     pub tx_id: Option<i64>,
     /// When it committed.
     pub committed: Option<i64>,
-    /// What was done to the row: a key that changes has a delete and an insert at one place.
+    /// The operation. A key change has a delete and an insert at the same LSN.
     pub op: &'static str,
 }
 
@@ -66,33 +66,33 @@ pub struct Event {
     pub key: KeyId,
     /// Its place in the order of changes.
     pub seq: Sequence,
-    /// What it is recognised by when it comes again, where `seq` does not say it.
+    /// Identifies a repeat, if `seq` does not.
     pub name: Option<Name>,
-    /// A delete that has no value of `sequence_by`: it takes the highest one that its key had before it
-    /// on its partition.
+    /// A delete without a value of `sequence_by`: it takes the highest one that its key had before it on its
+    /// partition.
     pub unplaced: bool,
     /// When it happened at the source. Orders nothing.
     pub at: Option<Micros>,
     /// The projected row.
     pub row: RowRef,
-    /// What WHERE and expectations say of it.
+    /// The result of WHERE and expectations.
     pub verdict: Verdict,
-    /// What is to be carried over from the row before.
+    /// What to carry over from the row before.
     pub unchanged: Option<Unchanged>,
-    /// The key this row had before, when the source changed a key.
+    /// The key that this row had before, if the source changed it.
     pub moved_from: Option<KeyId>,
-    /// ULID of the redrive that appended it again at its coordinates. The last one counts.
+    /// ULID of the redrive that appended it again at its coordinates. The last redrive counts.
     pub redrive: Option<Arc<str>>,
 }
 
-/// A truncate: what every key has, it loses.
+/// A truncate: every key loses its row.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Truncate {
     /// Its place in the order of changes.
     pub seq: Sequence,
     /// When it happened at the source.
     pub at: Option<Micros>,
-    /// Concerns the rows of its own partition alone: the start of a whole snapshot that offsets order.
+    /// Concerns only the rows of its own partition: the start of a whole snapshot that is ordered by offset.
     pub here: bool,
 }
 
@@ -101,8 +101,8 @@ impl Truncate {
     pub fn new(seq: Sequence, at: Option<Micros>) -> Self {
         Self { seq, at, here: false }
     }
-    /// Whether both are one truncate. The starts of two snapshots have no coordinates of their own: they
-    /// are one only where everything about them is.
+    /// True if both are the same truncate. Starts of snapshots have no coordinates of their own, so they must
+    /// be equal in everything.
     pub fn is_copy_of(&self, other: &Self) -> bool {
         if self.starts_snapshot() || other.starts_snapshot() {
             return self.seq == other.seq && self.here == other.here;
@@ -113,8 +113,8 @@ impl Truncate {
         }
         this.same_event(that)
     }
-    /// Oldest first, each once. Copies need not be neighbours: those of a foreign Debezium are ordered by
-    /// offset and recognised by position, so others may stand between them.
+    /// Sorts oldest first and removes copies. Copies of a foreign Debezium are ordered by offset but
+    /// identified by LSN, so other truncates may lie between them.
     pub fn each_once(mut all: Vec<Self>) -> Vec<Self> {
         all.sort();
         let mut once: Vec<Self> = Vec::with_capacity(all.len());
@@ -125,17 +125,17 @@ impl Truncate {
         }
         once
     }
-    /// Whether a whole snapshot stands for it, and no row of its own.
+    /// True if it stands for a whole snapshot instead of a row.
     pub fn starts_snapshot(&self) -> bool {
         self.here || self.seq.offset < 0
     }
-    /// Whether an event at `seq` comes behind it, and so keeps its row. What cannot be told is kept.
+    /// True if an event at `seq` comes after it, or if that is unknown: then its row stays.
     pub fn precedes(&self, seq: &Sequence) -> bool {
         if self.here && seq.by_offset && seq.epoch == self.seq.epoch && !seq.shares_partition(&self.seq) {
             return true;
         }
-        // A truncate locks its table against every change, so positions are exact beside it. Of two copies the one
-        // that counts may stand on another partition, or behind changes that came after the truncate.
+        // A truncate locks its table against all changes, so LSNs are exact next to it. The copy that counts
+        // may be on another partition, or come after later changes.
         let is_above = !self.starts_snapshot()
             && seq.by_offset
             && self.seq.by_offset

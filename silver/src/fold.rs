@@ -1,15 +1,15 @@
-//! The fold: what a key's events, in sequence order, make of it. No I/O, no clock.
+//! The fold: applies a key's events in sequence order. No I/O, no clock.
 //!
-//! Silver, `verify` and a rebuild all call [`Fold::apply`] and nothing else decides what an event
-//! does. There are two ways to start a key:
+//! Silver, `verify` and a rebuild all call [`Fold::apply`]; nothing else decides the effect of an event. A
+//! key starts in one of two ways:
 //!
-//! - [`State::empty`], before its first event: the fold then knows everything;
-//! - [`State::at_hand`], from the row the table holds and from what is remembered of the key. Then an
-//!   event that would need more than that is answered with [`NeedsHistory`], and the caller folds the
-//!   key again from its first event. So a short cut never changes a result.
+//! - [`State::empty`], before its first event: the fold knows everything.
+//! - [`State::at_hand`], from the table's row and the notes of the key. If an event needs more than that, the
+//!   answer is [`NeedsHistory`], and the caller folds the key again from its first event. So the short way
+//!   never changes a result.
 //!
-//! What the source's row looks like (its *image*) is kept apart from what the table shows: a row that
-//! WHERE or an expectation keeps out of the table is still where unchanged values come from.
+//! The source's row (the *image*) is separate from the table's row: a row that WHERE or an expectation keeps
+//! out of the table still supplies unchanged values.
 
 use model::Sequence;
 
@@ -18,7 +18,7 @@ use crate::judge::Times;
 
 mod state;
 
-pub use state::{Absence, Before, Cell, Cells, Gone, Image, Mark, NeedsHistory, State, Version};
+pub use state::{Absence, Before, Cell, Cells, Gone, Image, Mark, NeedsHistory, RowVersion, State};
 
 /// The rules of one table, and the truncates that hold for all of its keys.
 pub struct Fold<'a> {
@@ -26,18 +26,17 @@ pub struct Fold<'a> {
     pub history: Option<&'a [usize]>,
     /// Every truncate, oldest first.
     pub truncates: &'a [Truncate],
-    /// Those of them that the table had seen before this decision.
+    /// Those that the table had seen before this decision.
     pub settled: &'a [Truncate],
     /// Compares values.
     pub cells: &'a dyn Cells,
-    /// What the times of a history are.
+    /// Which times a history has.
     pub times: Times,
 }
 
 impl Fold<'_> {
-    /// Applies the next event of a key. Events come in sequence order. `moved` is what the key it had
-    /// before leaves, for an event that says so. Its outcome goes to `outcomes[at]`; an event that it
-    /// overtakes has its own corrected there.
+    /// Applies the next event of a key, in sequence order. `moved` is the row of the event's old key, if the
+    /// event has one. Sets `outcomes[at]`, and corrects the outcome of an event that this one supersedes.
     pub fn apply(
         &self,
         state: &mut State,
@@ -72,7 +71,7 @@ impl Fold<'_> {
         if let Some(unchanged) = &event.unchanged {
             let before = match (event.moved_from, moved) {
                 (None, _) => &state.before,
-                // The key it had is not known any more; a snapshot may have brought the row since.
+                // The old key is unknown; a snapshot may have brought the row since.
                 (Some(_), Some(Before::Nothing)) => &state.before,
                 (Some(_), Some(before)) => before,
                 (Some(_), None) => return Err(NeedsHistory),
@@ -118,19 +117,19 @@ impl Fold<'_> {
         Ok(())
     }
 
-    /// What a key that another takes values from leaves to an event at `seq`.
+    /// The row that another key takes its values from, at an event at `seq`.
     pub fn leaves(&self, state: &State, seq: &Sequence) -> Before {
         let mut state = State { standing: None, ..state.clone() };
         self.sweep(&mut state, Some(seq), &mut []);
         state.leaves().clone()
     }
 
-    /// After the last event: truncates that come behind it.
+    /// Applies the truncates after the last event.
     pub fn finish(&self, state: &mut State, outcomes: &mut [Outcome]) {
         self.sweep(state, None, outcomes);
     }
 
-    /// An event that is not newer than what the table holds. `None`: it is.
+    /// The outcome of an event that is not newer than the table's row. `None` if it is newer.
     fn late(&self, state: &State, event: &Event) -> Result<Option<Outcome>, NeedsHistory> {
         let outcome = |outcome| Ok(Some(of_row(event.verdict).unwrap_or(outcome)));
         let history = self.history.is_some();
@@ -138,11 +137,11 @@ impl Fold<'_> {
             if event.seq.coordinates() == top.coordinates() {
                 return outcome(Outcome::Repeat);
             }
-            // It may be the first copy of one that stands, or raise the highest position.
+            // It may be the first copy of the event that stands, or raise the highest LSN.
             if event.seq.by_offset {
                 return Err(NeedsHistory);
             }
-            // Of two copies the one with the lower coordinates counts, whichever came first.
+            // The copy with the lower coordinates counts, whichever came first.
             if event.seq.same_event(top) {
                 return if history || state.gone.is_none() {
                     Err(NeedsHistory)
@@ -157,14 +156,14 @@ impl Fold<'_> {
                 state.gone.as_ref().is_some_and(|g| g.carried) || state.versions.iter().any(|v| v.carried);
             return if history || carried { Err(NeedsHistory) } else { outcome(Outcome::Superseded) };
         }
-        // Its versions were closed by a truncate that this event precedes.
+        // A truncate after this event closed its versions.
         if history && !state.versions.is_empty() && self.settled.iter().any(|t| !t.precedes(&event.seq)) {
             return Err(NeedsHistory);
         }
         Ok(None)
     }
 
-    /// Truncates that an event at `until` comes behind, and that the key has not met yet.
+    /// Applies the truncates before an event at `until` that the key has not met yet.
     fn sweep(&self, state: &mut State, until: Option<&Sequence>, outcomes: &mut [Outcome]) {
         state.swept.resize(self.truncates.len(), false);
         for (at, truncate) in self.truncates.iter().enumerate().skip(state.swept_all) {
@@ -173,7 +172,7 @@ impl Fold<'_> {
             }
             state.swept[at] = true;
             let newer = |seq: Option<&Sequence>| seq.is_some_and(|seq| truncate.precedes(seq));
-            // Only a key from the table can be ahead of a truncate it meets here.
+            // Only a key from the table can be newer than a truncate that it meets here.
             if newer(state.top.as_ref()) {
                 continue;
             }
@@ -207,12 +206,12 @@ impl Fold<'_> {
                 .iter()
                 .all(|&column| self.cells.same(column, open.image.cell(column), image.cell(column)))
         {
-            *open = Version { image, seq: seq.clone(), carried, changed: true, ..open.clone() };
+            *open = RowVersion { image, seq: seq.clone(), carried, changed: true, ..open.clone() };
             return;
         }
         self.close(state, &start);
         let start = start.not_before(state.versions.last().and_then(|v| v.end.as_ref()?.at()));
-        state.versions.push(Version {
+        state.versions.push(RowVersion {
             image,
             seq: seq.clone(),
             carried,
@@ -223,7 +222,7 @@ impl Fold<'_> {
         });
     }
 
-    /// Ends the open version: with a history it is closed, without it is no more.
+    /// Ends the open version: closes it with a history, removes it without one.
     fn close(&self, state: &mut State, mark: &Mark) {
         if self.history.is_none() {
             state.versions.clear();
@@ -233,7 +232,7 @@ impl Fold<'_> {
         }
     }
 
-    /// Without a history, the event whose row stood is superseded.
+    /// Without a history, supersedes the event of the current row.
     fn overtake(&self, state: &mut State, outcomes: &mut [Outcome]) {
         if let Some(standing) = state.standing.take().filter(|_| self.history.is_none()) {
             outcomes[standing] = Outcome::Superseded;
@@ -241,7 +240,7 @@ impl Fold<'_> {
     }
 }
 
-/// The outcome that a verdict alone decides.
+/// The outcome, if the verdict alone decides it.
 fn of_row(verdict: Verdict) -> Option<Outcome> {
     match verdict {
         Verdict::Filtered => Some(Outcome::Filtered),

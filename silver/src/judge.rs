@@ -1,14 +1,14 @@
-//! A model's SQL and expectations on bronze rows: from rows to events with a verdict.
+//! Applies a model's SQL and expectations to bronze rows: from rows to events with a verdict.
 //!
-//! The verdict is a function of the row alone, so it is the same whenever and with whatever else the
-//! row is read. One bad row never spoils its batch: where an expression fails, the rows it fails for
-//! are found by halving, put aside with the engine's message, and the rest goes on.
+//! The verdict depends on the row alone, so it does not matter when and with which other rows the row is
+//! read. A bad row never affects its batch: if an expression fails, halving finds the failing rows; they are
+//! quarantined with the engine's message and the rest goes on.
 //!
-//! - WHERE and expectations are not asked about deletes.
-//! - An expectation that reads a value which the source left out as unchanged is not asked either: that
-//!   value was judged when it came. So is a WHERE that reads nothing else: what it said stands.
-//! - A row whose key is null belongs nowhere and is put aside, and so is one with a value that the
-//!   table's partition columns cannot hold.
+//! - WHERE and expectations do not apply to deletes.
+//! - An expectation is skipped if it reads a value that the source left out as unchanged, because that value
+//!   was checked when it came. A WHERE that reads only such values keeps its earlier result.
+//! - A row whose key is null is quarantined, and so is one with a value that the table's partition columns
+//!   cannot hold.
 
 use std::sync::Arc;
 
@@ -38,7 +38,7 @@ mod verdict;
 pub use verdict::Asked;
 use verdict::{Facts, LeftOut, Ordered};
 
-/// What a model says, compiled for one bronze schema. Cheap to clone.
+/// A model, compiled for one bronze schema. Cheap to clone.
 #[derive(Clone)]
 pub struct Rules {
     /// The table.
@@ -49,7 +49,7 @@ pub struct Rules {
     pub kind: Kind,
     /// Columns of the model, as the table stores them.
     pub columns: SchemaRef,
-    /// Key columns among them.
+    /// Indexes of its key columns.
     pub keys: Vec<usize>,
     /// Columns whose change opens a version.
     pub tracked: Arc<[usize]>,
@@ -64,20 +64,20 @@ pub struct Rules {
     times: Times,
     deletes_when: Option<Arc<Condition>>,
     truncates_when: Option<Arc<Condition>>,
-    /// For each output column the source columns it is made of.
+    /// For each output column, the source columns that it reads.
     made_of: Arc<[Vec<usize>]>,
     where_reads: Arc<[usize]>,
 }
 
-/// What the times of a history are, beside its sequences.
+/// Which times a history has beside its sequences.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Times {
-    /// When the source says that it happened.
+    /// The source's event time.
     #[default]
     OfEvent,
-    /// The sequence itself, which is a time: so many microseconds make one of it.
+    /// The sequence itself, which is a time with this many microseconds per unit.
     OfSequence(i64),
-    /// None: the sequence is no time, and when a record arrived says nothing of its order.
+    /// None: the sequence is not a time, and the time of arrival does not follow its order.
     Unknown,
 }
 impl Times {
@@ -90,7 +90,7 @@ impl Times {
     }
 }
 
-/// Where judged rows and their keys are collected.
+/// Collects judged rows and their keys.
 pub struct Desk {
     /// Projected rows.
     pub pool: Pool,
@@ -98,41 +98,40 @@ pub struct Desk {
     pub keys: Keys,
 }
 
-/// Bronze rows, judged.
+/// The result of judging bronze rows.
 #[derive(Debug, Default)]
 pub struct Judged {
-    /// Those that say something of a key, in the order of the rows.
+    /// Events of single keys, in the order of the rows.
     pub events: Vec<Event>,
-    /// Those that say something of all keys.
+    /// Events of all keys.
     pub truncates: Vec<Truncate>,
-    /// What they say of whole snapshots that offsets order.
+    /// Whole snapshots that are ordered by offset.
     pub snapshots: Snapshots,
-    /// What became of the others.
+    /// Outcomes of the other rows.
     pub outcomes: Outcomes,
-    /// Rows put aside: the columns of `changes(…)`, where they stand, and why.
+    /// Quarantined rows: the columns of `changes(…)`, their coordinates and the reason.
     pub quarantine: Option<RecordBatch>,
-    /// Rows put aside because they are no event: an envelope that says nothing known, a key or a sequence
-    /// that is null.
+    /// Rows that are quarantined because they are not events: an envelope that is not understood, or a key or
+    /// sequence that is null.
     pub no_event: u64,
-    /// What each expectation said of the rows.
+    /// Results of each expectation.
     pub asked: Vec<(String, Asked)>,
 }
 
 impl Rules {
-    /// What the times of its history are.
+    /// Which times its history has.
     pub fn times(&self) -> Times {
         self.times
     }
 
-    /// The keys of bronze rows among those the desk has met, without looking at anything else.
+    /// The keys of bronze rows, if the desk has met them. Reads only the key columns.
     pub fn keys_of(&self, bronze: &RecordBatch, desk: &Desk) -> Result<Vec<Option<KeyId>>> {
         let view = self.reader.read_keys(bronze).fitting(&self.table, "keys of bronze rows")?;
         let columns = self.key_columns(&view)?;
         desk.keys.look_up(&columns).fitting(&self.table, "keys of bronze rows")
     }
 
-    /// Judges a batch of bronze rows. `aside` says of which bronze version they are when rows that are
-    /// put aside are to be kept.
+    /// Judges a batch of bronze rows. `aside` is their bronze version if quarantined rows are to be kept.
     pub fn judge(&self, bronze: &RecordBatch, desk: &mut Desk, aside: Option<Version>) -> Result<Judged> {
         let mut changes = self.reader.read(bronze).fitting(&self.table, "bronze rows")?;
         let order = self.redefine(&mut changes)?;
@@ -167,7 +166,7 @@ impl Rules {
         self.sort_out(&facts, keys.as_ref(), batch, desk, aside)
     }
 
-    /// Every row to where it belongs.
+    /// Turns every row into an event, an outcome or a quarantined row.
     fn sort_out(
         &self,
         facts: &Facts<'_>,
@@ -247,7 +246,7 @@ impl Rules {
         Ok(judged)
     }
 
-    /// What the model's header says of order, deletes and truncates of a topic without an envelope.
+    /// Applies the model's header to a topic without an envelope: order, deletes and truncates.
     fn redefine(&self, changes: &mut Changes) -> Result<Ordered> {
         let mut ordered = Ordered::default();
         let fit = |e| Err(e).fitting(&self.table, "the column of `sequence_by`");
@@ -258,10 +257,10 @@ impl Rules {
             };
             let numbers: &Int64Array = numbers.as_primitive::<Int64Type>();
             let null = |row: &usize| numbers.is_null(*row);
-            // Where every event is kept, none has to have a place among others.
+            // If every event is kept, none needs a place in the order.
             if self.kind != Kind::Append && numbers.null_count() > 0 {
                 let rows = || 0..changes.ops.len();
-                // A null value is a delete that has no columns at all.
+                // A null value is a delete without columns.
                 ordered.unplaced =
                     rows().filter(|row| changes.ops[*row] == Op::Delete).filter(null).collect();
                 ordered.missing = rows().filter(|row| changes.ops[*row].is_row()).filter(null).collect();
@@ -290,7 +289,7 @@ impl Rules {
         Ok(ordered)
     }
 
-    /// The model's columns for every row. A column that cannot be computed for a row is null there.
+    /// The model's columns for every row. A value that cannot be computed is null.
     fn project(
         &self,
         changes: &Changes,
@@ -331,7 +330,7 @@ impl Rules {
         self.keys.iter().map(column).collect()
     }
 
-    /// Keys that rows with values left out had before. `None`: there was one, but it cannot be read.
+    /// Old keys of rows with values left out. `None`: there is one, but it cannot be read.
     fn old_keys(
         &self,
         changes: &Changes,
@@ -352,7 +351,7 @@ impl Rules {
         Ok(wanted.iter().enumerate().map(|(at, (row, _))| (*row, number(at, desk))).collect())
     }
 
-    /// Rows put aside, as their table stores them.
+    /// Quarantined rows, as their table stores them.
     fn put_aside(&self, changes: &Changes, rows: &[(u32, String)], version: Version) -> Result<RecordBatch> {
         let picked = UInt32Array::from_iter_values(rows.iter().map(|(row, _)| *row));
         let original = take_record_batch(&changes.view, &picked).fitting(&self.table, "rows put aside")?;
@@ -368,7 +367,7 @@ impl Rules {
     }
 }
 
-/// A whole snapshot acts as a truncate at its LSN: below its own rows, above everything older.
+/// A whole snapshot acts as a truncate at its LSN: before its own rows, after everything older.
 fn snapshot_start(last: &Sequence) -> Sequence {
     Sequence { tx_order: None, offset: -1, ..last.clone() }
 }

@@ -1,4 +1,4 @@
-//! Keys of one decision: their bytes, their numbers, and their columns again.
+//! Keys of one decision, as bytes, numbers and columns.
 
 use std::sync::Arc;
 
@@ -10,8 +10,8 @@ use arrow::row::{RowConverter, Rows, SortField};
 
 use crate::event::KeyId;
 
-/// Numbers keys in the order they are met. Two keys are one when arrow's row format says so: by value,
-/// null equal to null.
+/// Numbers keys in the order they are met. Keys are equal if arrow's row format is: by value, and null equals
+/// null.
 pub struct Keys {
     schema: SchemaRef,
     converter: Arc<RowConverter>,
@@ -19,13 +19,13 @@ pub struct Keys {
     bytes: Vec<Arc<[u8]>>,
 }
 impl Keys {
-    /// No keys yet, with the columns of `schema`.
+    /// Starts without keys, for the columns of `schema`.
     pub fn try_new(schema: SchemaRef) -> Result<Self, ArrowError> {
         let fields = schema.fields().iter().map(|f| SortField::new(f.data_type().clone())).collect();
         let converter = Arc::new(RowConverter::new(fields)?);
         Ok(Self { schema, converter, numbers: AHashMap::new(), bytes: Vec::new() })
     }
-    /// The same columns, and none of the keys.
+    /// The same columns without keys.
     pub fn fresh(&self) -> Self {
         let (schema, converter) = (Arc::clone(&self.schema), Arc::clone(&self.converter));
         Self { schema, converter, numbers: AHashMap::new(), bytes: Vec::new() }
@@ -34,19 +34,19 @@ impl Keys {
     pub fn schema(&self) -> &SchemaRef {
         &self.schema
     }
-    /// How many there are.
+    /// The number of keys.
     pub fn len(&self) -> usize {
         self.bytes.len()
     }
-    /// Whether there is none.
+    /// True if there are no keys.
     pub fn is_empty(&self) -> bool {
         self.bytes.is_empty()
     }
-    /// Encodes key columns, one key a row.
+    /// Encodes key columns, one key per row.
     pub fn encode(&self, columns: &[ArrayRef]) -> Result<Rows, ArrowError> {
         self.converter.convert_columns(columns)
     }
-    /// The number of a key, a new one if it was not met before.
+    /// The number of a key; a new number if it was not met before.
     pub fn number(&mut self, key: &[u8]) -> KeyId {
         if let Some(&number) = self.numbers.get(key) {
             return number;
@@ -57,13 +57,13 @@ impl Keys {
         self.numbers.insert(key, number);
         number
     }
-    /// The number of each row of a batch that has the key columns by name.
+    /// The number of each row's key, from the key columns by name.
     pub fn numbers(&mut self, batch: &RecordBatch) -> Result<Vec<KeyId>, ArrowError> {
         let columns = self.columns_of(batch)?;
         let rows = self.encode(&columns)?;
         Ok(rows.iter().map(|row| self.number(row.data())).collect())
     }
-    /// The number of each row's key, where it was met.
+    /// The number of each row's key, if it was met before.
     pub fn look_up(&self, columns: &[ArrayRef]) -> Result<Vec<Option<KeyId>>, ArrowError> {
         let rows = self.encode(columns)?;
         Ok(rows.iter().map(|row| self.numbers.get(row.data()).copied()).collect())
@@ -72,7 +72,7 @@ impl Keys {
     pub fn bytes(&self, key: KeyId) -> &Arc<[u8]> {
         &self.bytes[key.0 as usize]
     }
-    /// Key columns of these keys, one row each.
+    /// The key columns of these keys, one row each.
     pub fn batch(&self, keys: impl IntoIterator<Item = KeyId>) -> Result<RecordBatch, ArrowError> {
         let parser = self.converter.parser();
         let rows: Vec<_> = keys.into_iter().map(|key| parser.parse(self.bytes(key))).collect();
@@ -91,7 +91,7 @@ impl Keys {
     }
 }
 
-/// Whether any of the key columns is null, row by row.
+/// For each row, whether any of the key columns is null.
 pub fn any_null(columns: &[ArrayRef], rows: usize) -> Vec<bool> {
     let mut null = vec![false; rows];
     for column in columns.iter().filter(|c| c.null_count() > 0) {

@@ -2,29 +2,28 @@
 //!
 //! | module | subject |
 //! | --- | --- |
-//! | [`settings`], [`error`] | what an operator may change; what can go wrong |
+//! | [`error`] | errors, and how the loop reacts |
 //! | [`changes`] | rows of a bronze table as the rows of `changes(…)` |
-//! | [`judge`] | a model's SQL and expectations on those rows: from rows to events with a verdict |
+//! | [`judge`] | applies a model's SQL and expectations to those rows: from rows to events with a verdict |
 //! | [`event`] | `Event`, `Truncate`, `Verdict`, `Outcome` |
-//! | [`fold`] | **the** fold: what a key's events, in sequence order, make of it |
-//! | [`pool`], [`keys`] | rows by reference, and how a folded row is put together from several; keys by number |
-//! | [`decide`] | rows at hand + what is remembered + new events → what to write, or which keys to fold again |
+//! | [`fold`] | **the** fold: applies a key's events in sequence order |
+//! | [`pool`], [`keys`] | rows by reference, and folded rows composed from several; keys by number |
+//! | [`decide`] | current rows + notes + new events → what to write, or which keys to fold again |
 //! | [`snapshots`] | what a whole snapshot removes where offsets order |
-//! | [`append`] | the same for a table that keeps every event |
-//! | [`table`], [`memory`] | columns of the table and of its siblings; deletes, truncates and key changes remembered |
-//! | [`commit`] | the order of commits, and what a crash between two of them leaves |
-//! | [`refold`] | a key's events, read again from bronze |
-//! | [`pipeline`], [`run`](mod@run) | one table's loop; who owns which table |
-//! | `measures` | the time that measures of a table see |
-//! | [`rebuild`] | a table recomputed from bronze: what `verify` compares with and `apply` cuts over to |
+//! | [`append`] | the decision for a table that keeps every event |
+//! | [`table`], [`memory`] | columns of the table and its siblings; notes of deletes, truncates and key changes |
+//! | [`commit`] | the order of commits, and the state after a crash between two of them |
+//! | [`refold`] | reads a key's events again from bronze |
+//! | [`pipeline`], [`run`](mod@run) | one table's loop; which tables the process runs |
+//! | `measures` | the time that a table's measures use |
+//! | [`rebuild`] | recomputes a table from bronze: for `verify` to compare and `apply` to cut over to |
+//! **Words.** An *event* is one bronze row that concerns a key. Its *sequence* orders it; no clock does. Its
+//! *verdict* is the result of WHERE and expectations, and depends on the row alone. Its *outcome* is how it
+//! was treated. A value is *carried* when the source left it out as unchanged and it was taken from an
+//! earlier event. A key is *folded again* when its current state is not enough.
 //!
-//! **Words.** An *event* is one bronze row that says something of a key. Its *sequence* orders it; no
-//! clock does. Its *verdict* is what WHERE and expectations say, a function of the row alone. Its
-//! *outcome* is what became of it. A value is *carried* when the source said "unchanged" and it was
-//! taken from an earlier event. A key is *folded again* when the row at hand does not tell enough.
-//!
-//! **Never here:** Kafka, another stage, a clock in any ordering, a result that depends on the order or
-//! the batches in which events came.
+//! **Never:** use Kafka or another stage, order by a clock, or let a result depend on the order or batches in
+//! which events came.
 
 pub mod append;
 pub mod changes;

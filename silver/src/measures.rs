@@ -1,7 +1,7 @@
-//! The time that measures of a silver table see.
+//! The time that the measures of a silver table use.
 //!
-//! It is the project's: the wall clock's, or with `clock: events` that of the newest event the table has seen,
-//! floored to the model's `tick`.
+//! It is the project's time: the wall clock's, or with `clock: events` that of the newest event that the
+//! table has seen, rounded down to the model's `tick`.
 
 use catalog::ClockKind;
 use catalog::Model;
@@ -11,10 +11,10 @@ use stage::CommitInfo;
 
 use crate::error::{OfTable as _, Result};
 
-/// Commits whose events say how late it is. Events are late by minutes, not by this many commits.
+/// How many commits are searched for the newest event. Events are late by minutes, not by this many commits.
 const COMMITS: u64 = 100;
 
-/// The time in the measures of `model`, whose table is this version.
+/// The time for the measures of `model` at this version of its table.
 pub async fn as_of(clock: ClockKind, now: ClockMs, model: &Model, table: &Table) -> Result<ClockMs> {
     let timed = |query: &str| query::sql::parse(query).is_ok_and(|parsed| parsed.uses_as_of);
     if !model.measures.iter().any(|rule| timed(&rule.query)) {
@@ -30,7 +30,7 @@ pub async fn as_of(clock: ClockKind, now: ClockMs, model: &Model, table: &Table)
             };
             let said: Vec<CommitInfo> = entries.iter().filter_map(CommitInfo::parse_lossy).collect();
             let event = said.iter().filter_map(CommitInfo::newest_event_ms).max();
-            // Records without a time of their own have that of their arrival.
+            // Records without an event time use the time of their arrival.
             let newest = event.or_else(|| said.iter().filter_map(CommitInfo::newest_arrival_ms).max());
             newest.map_or(ClockMs(0), Millis::on_clock)
         }

@@ -1,12 +1,12 @@
-//! What is remembered of keys that the table does not show: `<table>__deleted`.
+//! Notes about keys that the table does not show: `<table>__deleted`.
 //!
-//! One row a note. `gone`: the newest event of a key left it without a row; without it a late event
-//! would bring the key back. `skipped`: a row was put aside or left out, so the row at hand is not what
-//! unchanged values come from. `truncated`: every truncate. `moved`: a row took unchanged values from
-//! the key it had before, so a late event of that key concerns this one. `read` and `whole`: the first row of
-//! a snapshot on a partition, and its last row ([`crate::snapshots`]).
+//! Each row is a note. `gone`: the newest event of a key left it without a row; otherwise a late event would
+//! restore the key. `skipped`: a row was quarantined or dropped, so the table's row does not supply unchanged
+//! values. `truncated`: a truncate. `moved`: a row took unchanged values from its old key, so a late event of
+//! that key concerns this one. `read` and `whole`: the first row of a snapshot on a partition, and its last
+//! row ([`crate::snapshots`]).
 //!
-//! Notes are written before the table and only ever say more, so writing them twice changes nothing.
+//! Notes are written before the table and only add facts, so writing them twice changes nothing.
 
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ use crate::table::{
     CARRIED, read_flags, read_seqs, read_texts, read_times, seq_columns, seq_fields, time_column, time_type,
 };
 
-/// Which kind of note a row is.
+/// The kind of a note.
 pub const KIND: &str = "_kind";
 /// Kinds that concern more than the keys of one batch.
 pub const HELD: [&str; 4] = ["truncated", "moved", "read", "whole"];
@@ -43,9 +43,9 @@ pub enum Note {
     Truncated(Truncate),
     /// A row of `new` took values from `old` at this event.
     Moved {
-        /// The key it had.
+        /// The old key.
         old: KeyId,
-        /// The key it has.
+        /// The new key.
         new: KeyId,
         /// The event.
         seq: Sequence,
@@ -56,7 +56,7 @@ pub enum Note {
     Whole(Sequence, Option<Micros>),
 }
 impl Note {
-    /// As [`KIND`] holds it.
+    /// The value of [`KIND`].
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Gone(..) => "gone",
@@ -67,7 +67,7 @@ impl Note {
             Self::Whole(..) => "whole",
         }
     }
-    /// The key it is about.
+    /// The key that it concerns.
     pub fn key(&self) -> Option<KeyId> {
         match self {
             Self::Gone(key, _) | Self::Skipped(key, _) | Self::Moved { old: key, .. } => Some(*key),
@@ -83,30 +83,30 @@ impl Note {
     }
 }
 
-/// A key change that carried values, by the bytes of its keys.
+/// A key change that carried values, with its keys as bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Link {
-    /// The key it had.
+    /// The old key.
     pub old: Arc<[u8]>,
-    /// The key it has.
+    /// The new key.
     pub new: Arc<[u8]>,
     /// The event.
     pub seq: Sequence,
 }
 
-/// Key changes, found by either key.
+/// Key changes, by either key.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Links {
     from: AHashMap<Arc<[u8]>, Vec<Link>>,
-    /// Old keys by the new one.
+    /// Old keys, by the new one.
     to: AHashMap<Arc<[u8]>, Vec<Arc<[u8]>>>,
 }
 impl Links {
-    /// Whether there is none.
+    /// True if there are none.
     pub fn is_empty(&self) -> bool {
         self.from.is_empty()
     }
-    /// Adds one, once.
+    /// Adds a change, unless it is known.
     pub fn add(&mut self, link: Link) {
         if self.contains(&link) {
             return;
@@ -114,7 +114,7 @@ impl Links {
         self.to.entry(Arc::clone(&link.new)).or_default().push(Arc::clone(&link.old));
         self.from.entry(Arc::clone(&link.old)).or_default().push(link);
     }
-    /// Whether it is known.
+    /// True if the change is known.
     pub fn contains(&self, link: &Link) -> bool {
         self.from(&link.old).any(|known| known == link)
     }
@@ -122,25 +122,25 @@ impl Links {
     pub fn from(&self, old: &[u8]) -> impl Iterator<Item = &Link> {
         self.from.get(old).into_iter().flatten()
     }
-    /// The keys it was changed into, and those that were changed into it.
+    /// The keys that it was changed into, and those that were changed into it.
     pub fn beside(&self, key: &[u8]) -> impl Iterator<Item = &Arc<[u8]>> {
         let new = self.from.get(key).into_iter().flatten().map(|link| &link.new);
         new.chain(self.to.get(key).into_iter().flatten())
     }
 }
 
-/// The notes that concern more than the keys of one batch. Held as long as the table is owned.
+/// The notes that concern more than the keys of one batch. Kept while the process owns the table.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Memory {
     /// Every truncate, oldest first.
     pub truncates: Vec<Truncate>,
     /// Every key change that carried values.
     pub links: Links,
-    /// Whole snapshots that offsets order.
+    /// Whole snapshots that are ordered by offset.
     pub snapshots: Snapshots,
 }
 impl Memory {
-    /// Adds what notes say. Those of single keys are not held.
+    /// Adds notes, except those of single keys.
     pub fn learn(&mut self, notes: &[Note], keys: &Keys) {
         for note in notes {
             match note {
@@ -177,7 +177,7 @@ pub fn schema(keys: &Schema) -> SchemaRef {
     Arc::new(Schema::new(fields))
 }
 
-/// Notes as rows.
+/// Converts notes to rows.
 pub fn rows(notes: &[Note], keys: &Keys) -> Result<RecordBatch, ArrowError> {
     let schema = schema(keys.schema());
     let mut columns = optional(notes.iter().map(Note::key), keys)?;
@@ -211,7 +211,7 @@ pub fn rows(notes: &[Note], keys: &Keys) -> Result<RecordBatch, ArrowError> {
     RecordBatch::try_new(schema, columns)
 }
 
-/// Rows as notes.
+/// Converts rows to notes.
 pub fn read(rows: &RecordBatch, keys: &mut Keys) -> Result<Vec<Note>, ArrowError> {
     let own = keys.numbers(rows)?;
     let nothing = || new_null_array(&DataType::Struct(keys.schema().fields().clone()), rows.num_rows());
@@ -246,7 +246,7 @@ pub fn read(rows: &RecordBatch, keys: &mut Keys) -> Result<Vec<Note>, ArrowError
     Ok(notes)
 }
 
-/// Key columns with a row of nulls where there is no key.
+/// Key columns, with a row of nulls where there is no key.
 fn optional(wanted: impl Iterator<Item = Option<KeyId>>, keys: &Keys) -> Result<Vec<ArrayRef>, ArrowError> {
     let wanted: Vec<Option<KeyId>> = wanted.collect();
     let present = keys.batch(wanted.iter().flatten().copied())?;

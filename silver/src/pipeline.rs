@@ -1,7 +1,7 @@
-//! One table's loop: read bronze versions in bounded batches, decide, commit, announce.
+//! One table's loop: reads bronze versions in bounded batches, decides, commits, announces.
 //!
-//! What is held between two batches (open tables, compiled rules, [`crate::memory::Memory`]) can all be read again
-//! from the lake: after any doubt it is dropped and the loop goes on from the table's position.
+//! Everything kept between two batches (open tables, compiled rules, [`crate::memory::Memory`]) can be read
+//! again from the lake. After any doubt it is dropped, and the loop goes on from the table's position.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use stage::halts::{chain, note, unnote};
 use tokio::sync::Semaphore;
 
 use crate::append::Appender;
-use crate::commit::{Committer, Span, by_columns};
+use crate::commit::{Committer, InputRange, by_columns};
 use crate::decide::{Collected, Decision, Recall, Settled, Wanted};
 use crate::error::{Error, OfTable as _, Result};
 use crate::judge::Rules;
@@ -29,10 +29,10 @@ use crate::{measures, rebuild};
 mod batch;
 mod open;
 
-use batch::Batch;
+use batch::BronzeBatch;
 use open::{CompiledFor, Open};
 
-/// One table.
+/// The pipeline of one table.
 pub struct Pipeline {
     ctx: Context,
     name: TableName,
@@ -41,22 +41,22 @@ pub struct Pipeline {
     committer: Committer,
     turns: Arc<Semaphore>,
     commits: u32,
-    /// When measures are to be taken.
+    /// When measures are due.
     due: Due,
-    /// Whether it was said that rows are put aside because they are no event.
+    /// True once it was logged that rows are quarantined because they are not events.
     warned: bool,
-    /// Whether the table has read a row of its bronze table, where that is known.
+    /// True once the table is known to have read a bronze row.
     seen: bool,
-    /// The version of bronze behind which a measure was out of its bounds.
+    /// The position in bronze at which a measure was out of its bounds.
     out: Option<i64>,
-    /// What failed.
+    /// The failures so far.
     retry: Retry,
-    /// Whether an earlier process or try may have said that the table stands still.
+    /// True if the lake may have a halt note of an earlier process or attempt.
     noted: bool,
 }
 
 impl Pipeline {
-    /// A pipeline of a silver table of the project. It takes one of `turns` for each batch.
+    /// The pipeline of a silver table of the project. It takes one of `turns` for each batch.
     pub fn new(ctx: Context, name: TableName, turns: Arc<Semaphore>, control: Control) -> Self {
         let meter = ctx.meters.stage("silver", &name.to_string());
         let committer = Committer {
@@ -82,7 +82,7 @@ impl Pipeline {
         }
     }
 
-    /// Runs until stopped, or until the table has to wait for a person.
+    /// Runs until stopped, or until the table halts.
     pub async fn run(mut self) -> Result<()> {
         self.meter.state(State::Starting);
         while !self.control.stop.is_cancelled() {
@@ -102,8 +102,8 @@ impl Pipeline {
         Ok(())
     }
 
-    /// Says, wherever somebody may look, that the table stands still. `tried`: versions of bronze that
-    /// it read, where another one may put it right.
+    /// Halts the table in the log, the metrics and the lake. `tried`: the bronze versions that it has read,
+    /// if a later one may fix it.
     async fn halt(&mut self, error: &Error, tried: Positions) {
         let reason = chain(error);
         tracing::error!(table = %self.name, error = %reason, "table halted");
@@ -112,7 +112,7 @@ impl Pipeline {
         self.meter.halt(reason);
     }
 
-    /// Takes back what was said of the table.
+    /// Resets the retries and deletes the halt note.
     async fn go_on(&mut self) {
         self.retry.reset();
         if self.out.is_some() || !std::mem::take(&mut self.noted) {
@@ -121,7 +121,7 @@ impl Pipeline {
         unnote(&self.ctx.lake, "silver", &self.name).await;
     }
 
-    /// From opening the tables to the first error.
+    /// Opens the tables and runs until the first error.
     async fn follow(&mut self) -> Result<()> {
         let mut open: Option<Open> = None;
         while !self.control.stop.is_cancelled() {
@@ -165,12 +165,12 @@ impl Pipeline {
         self.ctx.project.catalog.models.get(&self.name).ok_or_else(missing)
     }
 
-    /// One batch. False: there was nothing to read.
+    /// Runs one batch. Returns false if there was nothing to read.
     async fn step(&mut self, open: &mut Open) -> Result<bool> {
         if !self.is_behind(open).await? {
             return Ok(false);
         }
-        // Held until the batch is in the table, and with it the memory.
+        // Limits memory: the turn is kept until the batch is committed.
         let turn = Arc::clone(&self.turns).acquire_owned();
         let _turn = tokio::select! {
             biased;
@@ -179,7 +179,7 @@ impl Pipeline {
         };
         let [position, deleted, aside] = open.tables.positions(&open.input);
         let batch = match self.next_batch(open, position, deleted.max(aside)).await {
-            // The first versions are gone from bronze's log, yet its newest one holds every event.
+            // The first entries of bronze's log were cleaned up, but its newest version still has every event.
             Err(Error::Lake { source, .. })
                 if position.is_none() && matches!(*source, lake::Error::LogGone { .. }) =>
             {
@@ -214,7 +214,7 @@ impl Pipeline {
         };
         let (outcomes, learnt) = (decision.outcomes, decision.memory.clone());
         self.count(&decision);
-        let span = Span {
+        let range = InputRange {
             bronze: open.rules.bronze.clone(),
             input: open.input.clone(),
             from: position,
@@ -224,7 +224,7 @@ impl Pipeline {
             newest_arrival: arrived.map(Micros::millis),
             cause: trace.cause(),
         };
-        let landed = self.committer.land(&open.rules, &mut open.tables, &span, decision).await;
+        let landed = self.committer.land(&open.rules, &mut open.tables, &range, decision).await;
         match &landed {
             Ok(version) => trace.set_attribute("lakepulse.version", version.position()),
             Err(error) => trace.failed(error),
@@ -252,7 +252,13 @@ impl Pipeline {
     }
 
     /// Decides for a table that keeps rows by key.
-    async fn fold(&self, open: &Open, batch: Batch, aside: Option<i64>, torn: bool) -> Result<Decision> {
+    async fn fold(
+        &self,
+        open: &Open,
+        batch: BronzeBatch,
+        aside: Option<i64>,
+        torn: bool,
+    ) -> Result<Decision> {
         let upto = batch.upto;
         let mut events = Collected::try_new(open.rules.clone(), open.memory.clone(), torn)?;
         let lookup = runtime::cpu::run(move || {
@@ -276,7 +282,7 @@ impl Pipeline {
         runtime::cpu::run(move || recall.decide()).await
     }
 
-    /// Rows of the table and notes.
+    /// Reads the wanted rows of the table and notes.
     async fn look_up(
         &self,
         open: &Open,
@@ -297,7 +303,7 @@ impl Pipeline {
         }
     }
 
-    /// Rows of the table and notes with these keys.
+    /// Reads the rows of the table and the notes with these keys.
     async fn find(
         &self,
         open: &Open,
@@ -312,7 +318,7 @@ impl Pipeline {
     }
 
     /// Decides for a table that keeps every event.
-    async fn append(&self, open: &Open, batch: Batch, aside: Option<i64>) -> Result<Decision> {
+    async fn append(&self, open: &Open, batch: BronzeBatch, aside: Option<i64>) -> Result<Decision> {
         let mut appender = Appender::try_new(open.rules.clone())?;
         let mut appender = runtime::cpu::run(move || {
             for (version, rows) in &batch.rows {
@@ -353,15 +359,15 @@ impl Pipeline {
         }
     }
 
-    /// Takes the measures that are due. One that is out of its bounds and says `fail` halts the table until
-    /// it has read more of bronze: a row that puts it right may come.
+    /// Takes the measures that are due. If one with `fail` is out of its bounds, the table halts until it has
+    /// read more of bronze, because a later row may fix it.
     async fn measure(&mut self, open: &Open) -> Result<()> {
         let [position, ..] = open.tables.positions(&open.input);
         let Some(position) = position else { return Ok(()) };
         if self.out == Some(position) {
             return Ok(());
         }
-        // What was out of its bounds is measured again as soon as it may have been put right.
+        // A measure that was out of its bounds is taken again after each new version.
         let every = if self.out.is_some() { Duration::ZERO } else { self.ctx.settings.measure };
         if !self.has_seen_rows(open, position).await? || !self.due.take(self.ctx.clock.now(), every) {
             return Ok(());
@@ -389,7 +395,7 @@ impl Pipeline {
         Ok(())
     }
 
-    /// Whether the table has read a row of bronze. Of one that has not, nothing is said.
+    /// True if the table has read a bronze row. Before that, nothing is measured.
     async fn has_seen_rows(&mut self, open: &Open, position: i64) -> Result<bool> {
         if let (false, Some(read)) = (self.seen, Version::of_position(position)) {
             self.seen = open.tables.main.rows() != Some(0)
@@ -401,7 +407,7 @@ impl Pipeline {
         Ok(self.seen)
     }
 
-    /// Between two commits.
+    /// Upkeep between two commits.
     async fn keep_up(&mut self, open: &mut Open) -> Result<()> {
         self.due.mark_dirty();
         self.commits += 1;

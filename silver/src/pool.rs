@@ -1,7 +1,7 @@
-//! Rows of several batches by reference, and folded rows put together from them.
+//! References rows of several batches, and composes folded rows from them.
 //!
-//! Nothing is copied while events are folded; a folded row is a recipe ([`Image`]) until
-//! [`Pool::rows`] gathers all of them, a column at a time.
+//! Folding copies no values; a folded row is a list of references ([`Image`]) until [`Pool::rows`] gathers
+//! all rows, by column.
 
 use std::cell::RefCell;
 use std::cmp::Ordering;
@@ -24,7 +24,7 @@ pub struct Pool {
     batches: Vec<RecordBatch>,
 }
 impl Pool {
-    /// No rows yet.
+    /// An empty pool.
     pub fn new(schema: SchemaRef) -> Self {
         Self { schema, batches: Vec::new() }
     }
@@ -32,8 +32,8 @@ impl Pool {
     pub fn schema(&self) -> &SchemaRef {
         &self.schema
     }
-    /// Takes a batch with the pool's columns. Its rows are then `RowRef { batch, row }` with the
-    /// number that comes back.
+    /// Adds a batch with the pool's columns. Its rows are then `RowRef { batch, row }` with the returned
+    /// number.
     pub fn add(&mut self, batch: RecordBatch) -> u32 {
         debug_assert_eq!(batch.num_columns(), self.schema.fields().len());
         self.batches.push(batch);
@@ -75,7 +75,7 @@ impl Pool {
     }
 }
 
-/// Compares values of a pool; comparators are made once for each column and pair of batches.
+/// Compares values of a pool, with one comparator per column and pair of batches.
 pub struct Comparing<'a> {
     pool: &'a Pool,
     made: RefCell<AHashMap<(usize, u32, u32), DynComparator>>,

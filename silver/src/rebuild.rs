@@ -1,11 +1,11 @@
-//! A table recomputed from bronze.
+//! Recomputes a table from bronze.
 //!
-//! [`recompute`] is the fold of every event there is, by the same code the stage runs and by none of
-//! its short cuts: `verify` compares a table with it. [`rebuild`] writes it over the table in one
-//! commit, so that every reader sees either the old rows or the new.
+//! [`recompute`] folds every event with the code of the stage, but without its short cuts: `verify` compares
+//! a table with the result. [`rebuild`] replaces the table's rows by it in one commit, so that every reader
+//! sees either the old rows or the new.
 //!
-//! The siblings go first, with the same position. Stop between the commits: the table still has the old
-//! plan, and rebuilding starts over.
+//! The siblings are committed first, with the same position. Crash between the commits: the table still has
+//! the old plan, and the rebuild starts over.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use lake::{Lake, Table};
 use model::{AppId, Micros, Version};
 
 use crate::append::Appender;
-use crate::commit::{Committer, Span, Tables};
+use crate::commit::{Committer, InputRange, Tables};
 use crate::decide::{fold_all, result};
 use crate::error::{Error, Fitting as _, OfTable as _, Result};
 use crate::event::{Event, Outcome, Outcomes, Truncate};
@@ -28,25 +28,25 @@ use crate::refold::every_row;
 use crate::snapshots::Snapshots;
 use crate::table::{self, deleted_name, quarantine_name, table_schema};
 
-/// What a table must hold.
+/// The expected content of a table.
 #[derive(Debug, Clone)]
 pub struct Recomputed {
     /// Its columns: the model's, then those that silver adds.
     pub schema: SchemaRef,
-    /// Its rows, in no order.
+    /// Its rows, in any order.
     pub rows: Vec<RecordBatch>,
-    /// What became of every bronze row. They add up to the rows of bronze.
+    /// Outcomes of all bronze rows. Their sum is the number of bronze rows.
     pub outcomes: Outcomes,
-    /// Rows that must be put aside.
+    /// The expected quarantined rows.
     pub quarantine: Vec<RecordBatch>,
     notes: Option<RecordBatch>,
     newest_event: Option<Micros>,
-    /// The bronze version this is the fold of.
+    /// The bronze version that was folded.
     pub upto: Version,
 }
 
-/// Folds all events of a model's bronze table up to version `upto`. Holds the model's columns of all
-/// of them in memory.
+/// Folds all events of a model's bronze table up to version `upto`. Keeps the model's columns of all events
+/// in memory.
 pub async fn recompute(catalog: &Catalog, model: &Model, lake: &Lake, upto: Version) -> Result<Recomputed> {
     let (rules, bronze) = open(catalog, model, lake).await?;
     let bronze = bronze.at(upto).await.of(&model.name)?;
@@ -73,8 +73,8 @@ pub async fn recompute(catalog: &Catalog, model: &Model, lake: &Lake, upto: Vers
     runtime::cpu::run(move || all.fold(upto)).await
 }
 
-/// Recomputes a model's table and cuts over to it: all rows out, all rows in, the model's plan, in one
-/// commit. Its version comes back.
+/// Recomputes a model's table and cuts over to it: replaces all rows and sets the model's plan in one commit.
+/// Returns its version.
 pub async fn rebuild(catalog: &Catalog, model: &Model, by: &Committer) -> Result<Version> {
     let name = &model.name;
     let (rules, bronze) = open(catalog, model, &by.lake).await?;
@@ -83,7 +83,7 @@ pub async fn rebuild(catalog: &Catalog, model: &Model, by: &Committer) -> Result
     let input = AppId::table(bronze.id());
     let from = tables.main.positions().get(&input);
     let new = recompute(catalog, model, &by.lake, bronze.version()).await?;
-    let span = Span {
+    let range = InputRange {
         bronze: rules.bronze.clone(),
         input,
         from,
@@ -96,14 +96,14 @@ pub async fn rebuild(catalog: &Catalog, model: &Model, by: &Committer) -> Result
     if tables.quarantine.is_some() || !new.quarantine.is_empty() {
         let schema = rules.quarantine_schema();
         let mut aside = by.sibling(tables.quarantine.take(), &quarantine_name(name), &schema).await?;
-        by.replace(&mut aside, &span, schema, new.quarantine, None).await?;
+        by.replace(&mut aside, &range, schema, new.quarantine, None).await?;
     }
     if tables.deleted.is_some() || new.notes.is_some() {
         let schema = memory::schema(&rules.key_schema());
         let mut deleted = by.sibling(tables.deleted.take(), &deleted_name(name), &schema).await?;
-        by.replace(&mut deleted, &span, schema, new.notes.into_iter().collect(), None).await?;
+        by.replace(&mut deleted, &range, schema, new.notes.into_iter().collect(), None).await?;
     }
-    by.replace(&mut tables.main, &span, new.schema, new.rows, Some(new.outcomes)).await
+    by.replace(&mut tables.main, &range, new.schema, new.rows, Some(new.outcomes)).await
 }
 
 /// The compiled rules of a model, and its bronze table.

@@ -1,7 +1,7 @@
-//! A table's events, read again from bronze.
+//! Reads a table's events again from bronze.
 //!
-//! Bronze keeps every event, so its newest version read whole is all that ever happened. Rows come as a
-//! stream, in no order, only with the columns that are looked at.
+//! Bronze keeps every event, so its newest version contains all of them. Rows come as a stream, in no order,
+//! with only the columns that are needed.
 
 use arrow::array::RecordBatch;
 use futures::StreamExt as _;
@@ -11,8 +11,8 @@ use model::TableName;
 use crate::error::{Error, OfTable as _, Result};
 use crate::judge::Rules;
 
-/// Gives every row of an open bronze table to `each`, a batch at a time, off the async threads. What
-/// `each` works on goes in and comes out.
+/// Passes every row of an open bronze table to `each`, by batch and off the async threads. `on` is its state
+/// and is returned at the end.
 pub async fn every_row<T, F>(rules: &Rules, bronze: &Table, mut on: T, each: F) -> Result<T>
 where
     T: Send + 'static,

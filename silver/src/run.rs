@@ -1,4 +1,4 @@
-//! Which tables silver runs, and the task of each: its rows, and the deletion of what nothing needs.
+//! The tables that silver runs, and their tasks: the pipeline and the upkeep.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::pipeline::Pipeline;
 use crate::table::{deleted_name, quarantine_name};
 
-/// What the stage runs with.
+/// The context of this stage.
 pub type Context = stage::Context<Settings>;
 
 /// The tables the stage runs, upstream first.
@@ -23,10 +23,10 @@ pub fn tables(ctx: &Context) -> Vec<TableName> {
     ctx.tables(ctx.project.catalog.silver())
 }
 
-/// Runs the tables this process owns until `stop`. A table's halt is reported at the end.
+/// Runs the tables that this process owns until `stop`. Returns the halted tables as an error at the end.
 pub async fn run(ctx: Context, owners: impl Ownership, stop: CancellationToken) -> Result<()> {
     let turns = Arc::new(Semaphore::new(ctx.settings.at_once.get()));
-    let silver = Silver { tables: tables(&ctx), ctx, turns };
+    let silver = SilverStage { tables: tables(&ctx), ctx, turns };
     let halted = stage::run(silver, owners, stop).await.map_err(|source| Error::Owners { source })?;
     if halted.is_empty() {
         return Ok(());
@@ -35,13 +35,13 @@ pub async fn run(ctx: Context, owners: impl Ownership, stop: CancellationToken) 
 }
 
 /// The stage in one process.
-struct Silver {
+struct SilverStage {
     ctx: Context,
     tables: Vec<TableName>,
-    /// How many tables may work on a batch at once.
+    /// Limits how many tables work on a batch at once.
     turns: Arc<Semaphore>,
 }
-impl stage::Stage for Silver {
+impl stage::Stage for SilverStage {
     type Error = Error;
     type Settings = Settings;
     const NAME: &'static str = "silver";
@@ -64,7 +64,7 @@ impl stage::Stage for Silver {
     }
 }
 
-/// A table with who follows it, and its siblings, which nobody does.
+/// The table with its followers, plus its sibling tables, which have none.
 pub fn followed(catalog: &Catalog, table: &TableName) -> Vec<(TableName, Followers)> {
     let alone = |name: TableName| (name, Followers::of(Vec::new()));
     let followers = Followers::of(catalog.followers(table));

@@ -1,12 +1,12 @@
-//! Whole snapshots of a source whose positions do not order.
+//! Whole snapshots of a source that is ordered by offset.
 //!
-//! Such a snapshot removes what it does not bring, and offsets say what it is older than: on each
-//! partition that it wrote to, everything before its first row there. Transactions that were open while it
-//! was taken are sent behind it and stay, whatever their positions are. On a partition that got none of its
-//! rows nothing tells the two apart, so nothing is removed there.
+//! Such a snapshot removes the rows that it does not contain, and offsets say which rows are older: on each
+//! of its partitions, everything before its first row there. Transactions that were open while it was taken
+//! are sent after it and stay, whatever their LSNs. On a partition without any of its rows nothing
+//! distinguishes the two, so nothing is removed there.
 //!
-//! Rows come in any batches: for each snapshot, by its position, the first offset on each partition is
-//! remembered, and whether its last row was seen.
+//! Its rows may come in any batches. So for each snapshot, identified by its LSN, the first offset on each
+//! partition is remembered, and whether its last row was seen.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,32 +18,32 @@ use crate::event::Truncate;
 type Place = (Option<i64>, i64, Arc<str>, i32);
 type Whole = (Option<i64>, i64, Arc<str>);
 
-/// What was seen of snapshots.
+/// The snapshots seen so far.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Snapshots {
-    /// The first row on a partition.
+    /// Offset of the first row on each partition.
     first: BTreeMap<Place, i64>,
-    /// Snapshots whose last row was seen: where, and its time.
+    /// Partition, offset and time of the last row, for each snapshot whose last row was seen.
     last: BTreeMap<Whole, (i32, i64, Option<Micros>)>,
 }
 impl Snapshots {
-    /// A row of a snapshot.
+    /// Adds a row of a snapshot.
     pub fn read(&mut self, seq: &Sequence) {
         let Some(lsn) = seq.lsn else { return };
         let at = (seq.epoch, lsn, Arc::clone(&seq.topic_id), seq.partition);
         let first = self.first.entry(at).or_insert(seq.offset);
         *first = (*first).min(seq.offset);
     }
-    /// Its last one.
+    /// Adds the last row of a snapshot.
     pub fn end(&mut self, seq: &Sequence, at: Option<Micros>) {
         let Some(lsn) = seq.lsn else { return };
         let held = self.last.entry((seq.epoch, lsn, Arc::clone(&seq.topic_id)));
         let new = (seq.partition, seq.offset, at);
-        // Of two copies the lower counts, whichever came first.
+        // The lower of two copies counts, whichever came first.
         let held = held.or_insert(new);
         *held = (*held).min(new);
     }
-    /// Truncates that stand for the snapshots that came to their end.
+    /// The truncates that stand for the completed snapshots.
     pub fn truncates(&self) -> Vec<Truncate> {
         let truncate = |((epoch, lsn, topic_id, partition), first): (&Place, &i64)| {
             let (.., at) = self.last.get(&(*epoch, *lsn, Arc::clone(topic_id)))?;
@@ -60,7 +60,7 @@ impl Snapshots {
         };
         self.first.iter().filter_map(truncate).collect()
     }
-    /// First rows and ends that `known` does not have, each with its time.
+    /// First rows, and last rows with their times, that `known` does not have.
     pub fn beyond(&self, known: &Self) -> (Vec<Sequence>, Vec<(Sequence, Option<Micros>)>) {
         let seq = |epoch: Option<i64>, lsn: i64, topic_id: &Arc<str>, partition: i32, offset: i64| Sequence {
             epoch,

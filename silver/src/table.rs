@@ -1,8 +1,8 @@
-//! Columns of a silver table and of its two siblings, and where a table stands.
+//! Columns of a silver table and its two siblings, and how far a table has read.
 //!
-//! Behind the model's own columns stand those of its last event: `_epoch, _lsn, _tx_order, _topic_id,
-//! _partition, _offset`, and `_carried`, true where the row also rests on earlier events. With a history
-//! `__START_AT, __END_AT, valid_from, valid_to` stand between the two.
+//! The model's own columns are followed by those of the row's last event: `_epoch, _lsn, _tx_order,
+//! _topic_id, _partition, _offset`, and by `_carried`, which is true if the row also depends on earlier
+//! events. With a history, `__START_AT, __END_AT, valid_from, valid_to` come between the two.
 
 use std::sync::Arc;
 
@@ -18,14 +18,14 @@ use model::{AppId, Micros, Positions, ProjectName, Sequence, TableName, Version}
 
 use crate::error::{Error, OfTable as _, Result};
 
-/// Whether the row also rests on events before its last.
+/// True if the row also depends on events before its last one.
 pub const CARRIED: &str = "_carried";
-/// Sequence from which a version holds.
+/// Sequence at which a version starts.
 pub const START: &str = "__START_AT";
-/// Sequence up to which it holds; null while it does.
+/// Sequence at which it ends; null while it is open.
 pub const END: &str = "__END_AT";
 
-/// Columns of the event a row comes from.
+/// Columns of the event that a row comes from.
 pub fn seq_fields() -> Vec<Field> {
     let field = |name: &str, kind: DataType| Field::new(name, kind, true);
     vec![
@@ -38,8 +38,8 @@ pub fn seq_fields() -> Vec<Field> {
     ]
 }
 
-/// `_tx_order` of a row whose source gives positions that do not order: `_lsn` is then the highest
-/// position of the key's events so far, which bounds the repeats. No order in a transaction is negative.
+/// `_tx_order` of a row that is ordered by offset: `_lsn` is then the highest LSN of the key's events so far,
+/// which limits the repeats. A real order in a transaction is never negative.
 const BY_OFFSET: i64 = -1;
 
 /// Values of [`seq_fields`].
@@ -57,7 +57,7 @@ pub fn seq_columns<'a>(seqs: impl Iterator<Item = &'a Sequence> + Clone) -> Vec<
     ]
 }
 
-/// The events that rows come from, by the columns of [`seq_fields`].
+/// The events that rows come from, read from the columns of [`seq_fields`].
 pub fn read_seqs(rows: &RecordBatch) -> Result<Vec<Sequence>, ArrowError> {
     let column = |name: &str| {
         let missing = || ArrowError::SchemaError(format!("there is no column `{name}`"));
@@ -92,14 +92,14 @@ pub fn read_seqs(rows: &RecordBatch) -> Result<Vec<Sequence>, ArrowError> {
     (0..rows.num_rows()).map(seq).collect()
 }
 
-/// A stored partition. A null, which stands in rows that are of no topic, is the first.
+/// A stored partition. A null, in rows of no topic, gives partition 0.
 pub(crate) fn partition_of(stored: Option<i64>) -> Result<i32, ArrowError> {
     let stored = stored.unwrap_or_default();
     i32::try_from(stored)
         .map_err(|_| ArrowError::SchemaError(format!("`_partition` is {stored}, which no topic has")))
 }
 
-/// Microseconds, UTC.
+/// The type of a time: microseconds in UTC.
 pub fn time_type() -> DataType {
     DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
 }
@@ -109,7 +109,7 @@ pub fn time_column(times: impl Iterator<Item = Option<Micros>>) -> ArrayRef {
     Arc::new(times.map(|at| at.map(|at| at.0)).collect::<TimestampMicrosecondArray>().with_timezone("UTC"))
 }
 
-/// Times of a column; null where there is none.
+/// Times of a column; null if the column is missing.
 pub fn read_times(rows: &RecordBatch, name: &str) -> Vec<Option<Micros>> {
     let column = rows.column_by_name(name).and_then(|c| c.as_primitive_opt::<TimestampMicrosecondType>());
     match column {
@@ -118,7 +118,7 @@ pub fn read_times(rows: &RecordBatch, name: &str) -> Vec<Option<Micros>> {
     }
 }
 
-/// Texts of a column; null where there is none.
+/// Texts of a column; null if the column is missing.
 pub fn read_texts(rows: &RecordBatch, name: &str) -> Vec<Option<Arc<str>>> {
     match rows.column_by_name(name).and_then(|c| c.as_string_opt::<i32>()) {
         Some(column) => column.iter().map(|text| text.map(Arc::from)).collect(),
@@ -126,7 +126,7 @@ pub fn read_texts(rows: &RecordBatch, name: &str) -> Vec<Option<Arc<str>>> {
     }
 }
 
-/// A column of flags, null as false.
+/// Flags of a column; null is false.
 pub fn read_flags(rows: &RecordBatch, name: &str) -> Vec<bool> {
     let column: Option<&BooleanArray> = rows.column_by_name(name).and_then(|c| c.as_boolean_opt());
     column.map_or_else(|| vec![false; rows.num_rows()], |c| c.iter().map(|flag| flag == Some(true)).collect())
@@ -148,16 +148,16 @@ pub fn table_schema(kind: Kind, own: &Schema) -> SchemaRef {
     Arc::new(Schema::new(fields))
 }
 
-/// The table that remembers deletes, truncates and key changes.
+/// The table of notes about deletes, truncates and key changes.
 pub fn deleted_name(table: &TableName) -> TableName {
     table.sibling("deleted")
 }
-/// The table of rows put aside.
+/// The table of quarantined rows.
 pub fn quarantine_name(table: &TableName) -> TableName {
     table.sibling("quarantine")
 }
 
-/// Creates the table of a model; an existing one is opened. Its siblings come with their first row.
+/// Creates the table of a model, or opens an existing one. Its siblings are created with their first row.
 pub async fn create(lake: &Lake, project: &ProjectName, model: &Model) -> Result<Table> {
     let taken = seq_fields().into_iter().map(|f| f.name().clone()).chain([CARRIED.to_owned()]);
     if let Some(name) = taken.into_iter().find(|name| model.schema.index_of(name).is_ok()) {
@@ -189,13 +189,13 @@ pub struct Standing {
     pub version: Option<Version>,
 }
 impl Standing {
-    /// Whether there is nothing left to read.
+    /// True if there is nothing left to read.
     pub fn is_drained(&self) -> bool {
         self.consumed >= self.available
     }
 }
 
-/// Asks the lake, and nothing else, how far a table is.
+/// Reads from the lake alone how far a table is.
 pub async fn standing(lake: &Lake, model: &Model) -> Result<Standing> {
     let table = lake.table(&model.name).await.of(&model.name)?;
     let bronze = match &model.source {

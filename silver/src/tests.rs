@@ -1,4 +1,4 @@
-//! The stage against an independent model of it, against PostgreSQL, and on a lake.
+//! Tests of the stage against an independent model, against PostgreSQL, and on a lake.
 
 mod debezium;
 mod oracle;

@@ -1,4 +1,4 @@
-//! What stops a publisher, and what to do about it.
+//! Errors that stop a publisher, and how the loop reacts.
 
 use model::{Reaction, TableName};
 use runtime::Retry;
@@ -8,7 +8,7 @@ use crate::seam::Destination;
 /// Result of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What can go wrong while a table is published.
+/// An error while a table is published.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The lake failed.
@@ -49,7 +49,7 @@ pub enum Error {
         /// The encoder's error.
         source: arrow::error::ArrowError,
     },
-    /// The rows of a version do not go together.
+    /// The rows of a version do not have the same columns.
     #[error("rows of `{table}` cannot be put together by key")]
     Rows {
         /// The table.
@@ -67,12 +67,12 @@ pub enum Error {
         table: TableName,
         /// The destination.
         destination: Destination,
-        /// Version there.
+        /// The published version.
         published: u64,
         /// Newest version of the table.
         newest: u64,
     },
-    /// The destination was published from another table of this name.
+    /// The destination was published from another table with this name.
     #[error(
         "{destination} was published from another `{table}` (id `{published}`, this one is `{id}`): the table was recreated; publish it on a {} of another name",
         destination.kind
@@ -87,7 +87,7 @@ pub enum Error {
         /// Id of the table.
         id: String,
     },
-    /// The destination is not the table's.
+    /// The destination holds something else.
     #[error(
         "{destination} holds {holds}, not those of `{table}`: run `plan` to see what becomes of them, then `apply`, or publish on a {} of another name",
         destination.kind
@@ -97,7 +97,7 @@ pub enum Error {
         table: TableName,
         /// The destination.
         destination: Destination,
-        /// What is there.
+        /// What it holds.
         holds: String,
     },
     /// A progress record cannot be read.
@@ -108,7 +108,7 @@ pub enum Error {
         /// What is wrong with it.
         fault: String,
     },
-    /// A table is to be published where the catalog describes nothing.
+    /// The catalog does not describe the destination.
     #[error("table `{table}` is to be published on `{on}`, which the catalog does not describe")]
     NoContract {
         /// The table.
@@ -116,12 +116,12 @@ pub enum Error {
         /// Name of the destination.
         on: String,
     },
-    /// The same happened at every try.
+    /// The same error occurred at every attempt.
     #[error("table `{table}` failed in the same way {tries} times in a row")]
     Stuck {
         /// The table.
         table: TableName,
-        /// How often it was tried.
+        /// The number of attempts.
         tries: u32,
         /// The last error.
         source: Box<Error>,
@@ -129,15 +129,15 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether another writer has the destination now.
+    /// True if another writer has taken the destination over.
     pub(crate) fn is_fenced(&self) -> bool {
         matches!(self, Self::Kafka { source, .. } if matches!(**source, stream::Error::Fenced { .. }))
     }
 
-    /// What a loop does next.
+    /// How the loop reacts.
     pub fn reaction(&self) -> Reaction {
         match self {
-            // Files and log entries go when nothing follows them.
+            // Files and log entries are deleted once nothing needs them.
             Self::Lake { source, .. } => source.reaction(),
             Self::Kafka { source, .. } | Self::ProgressUnread { source } => source.reaction(),
             Self::Registry { source, .. } => source.reaction(),
@@ -152,11 +152,11 @@ impl Error {
         }
     }
 
-    /// How often the same is worth trying until it is clear that it fails in the same way each time.
-    /// `None`: until whoever did not answer answers again.
+    /// How many attempts in a row an error gets before the publisher halts. `None`: no limit, because another
+    /// service has to answer.
     pub fn patience(&self) -> Option<u32> {
         match self {
-            // Rows that do not fit the table's columns: those of another version may, once or twice.
+            // Rows do not fit the table's columns; those of another version may.
             Self::Lake { source, .. } if source.reaction() == Reaction::Reload => Some(TRIES),
             Self::Kafka { source, .. } if is_too_large(source) => Some(TRIES),
             other if other.reaction() == Reaction::Halt => Some(1),
@@ -164,7 +164,7 @@ impl Error {
         }
     }
 
-    /// The same error, or one that halts when it came as often in a row as it is worth trying.
+    /// Counts the error. Returns it, or after the last attempt an error that halts.
     pub(crate) fn counted(self, retry: &mut Retry, table: &TableName) -> Self {
         if !retry.spent(self.patience()) || self.reaction() == Reaction::Halt {
             return self;
@@ -173,15 +173,15 @@ impl Error {
     }
 }
 
-/// How often is tried what may be another at the next try, and is not for the lack of an answer.
+/// How many attempts an error gets if the next one may differ, and no answer of a service is missing.
 const TRIES: u32 = 5;
 
-/// Whether the broker takes no record of that size: it takes none the next time.
+/// True if the broker rejects records of that size, as it would the next time.
 fn is_too_large(error: &stream::Error) -> bool {
     matches!(error, stream::Error::NotDelivered { reason, .. } if reason.contains("too large"))
 }
 
-/// Says which table an error of a library is about.
+/// Adds the table to an error of a library.
 pub(crate) trait OfTable<T> {
     /// Wraps the error.
     fn of(self, table: &TableName) -> Result<T>;

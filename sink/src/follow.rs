@@ -18,36 +18,36 @@ use crate::error::{OfTable as _, Result};
 use crate::publisher::Publisher;
 use crate::seam::Sink;
 
-/// What a table is followed with.
+/// The arguments of [`follow`].
 pub struct Follow<S> {
     /// The table.
     pub table: TableName,
-    /// Where it lies.
+    /// The lake with the table.
     pub lake: Lake,
-    /// Where it is published.
+    /// The sink to publish to.
     pub sink: S,
-    /// Changes of one transaction at most.
+    /// The most changes in one transaction.
     pub limit: usize,
-    /// Look for new versions at least this often, woken or not.
+    /// Looks for new versions at least this often.
     pub poll: Duration,
-    /// How old what is published is.
+    /// Measures how old the published rows are.
     pub clock: Arc<dyn Clock>,
     /// Metrics.
     pub meters: Meters,
 }
 
-/// Follows one table.
-struct Follower<S: Sink> {
+/// The state of the loop for one table.
+struct FollowState<S: Sink> {
     table: TableName,
     lake: Lake,
     clock: Arc<dyn Clock>,
     meter: runtime::Meter,
     publisher: Publisher<S>,
-    /// The table as it was seen last. `None`: to be opened, and the publisher's writer with it.
+    /// The table as last seen. `None`: open it, and then a new writer.
     open: Option<Table>,
 }
 
-impl<S: Sink> Follower<S> {
+impl<S: Sink> FollowState<S> {
     fn step(&mut self) -> BoxFuture<'_, Result<()>> {
         self.try_step().boxed()
     }
@@ -66,7 +66,7 @@ impl<S: Sink> Follower<S> {
         let schema = table.schema().clone();
         table.refresh().await.of(&self.table)?;
         if *table.schema() != schema {
-            // A cutover: other columns. The writer was opened for the old ones.
+            // A cutover changed the columns, and the writer was opened for the old ones.
             self.publisher.close();
             return Ok(());
         }
@@ -82,26 +82,26 @@ impl<S: Sink> Follower<S> {
     }
 }
 
-/// Publishes a table whenever `landed` is notified, and at least every `poll`, until stopped or
-/// halted. A system that is away is waited for.
+/// Publishes a table whenever `landed` is notified, and at least every `poll`, until stopped or halted.
+/// Retries for ever while a system does not answer.
 pub async fn follow<S: Sink>(with: Follow<S>, landed: Arc<Notify>, stop: CancellationToken) -> Result<()> {
     let Follow { table, lake, sink, limit, poll, clock, meters } = with;
     let meter = meters.stage(S::NAME, &table.to_string());
     let publisher = Publisher::new(table.clone(), sink, limit).traced(meter.traces().clone());
-    let mut follower = Follower { table, lake, clock, meter, publisher, open: None };
-    follower.meter.state(State::Starting);
+    let mut state = FollowState { table, lake, clock, meter, publisher, open: None };
+    state.meter.state(State::Starting);
     let mut retry = Retry::new(Duration::from_millis(100));
     let mut reclaims = Reclaims::default();
-    let lake = follower.lake.clone();
-    // What an earlier process said stands until this one has got further.
+    let lake = state.lake.clone();
+    // An earlier process's halt note stays until this one succeeds.
     let mut noted = true;
     while !stop.is_cancelled() {
-        let stepped = follower.step().await;
-        match stepped.map_err(|error| error.counted(&mut retry, &follower.table)) {
+        let stepped = state.step().await;
+        match stepped.map_err(|error| error.counted(&mut retry, &state.table)) {
             Ok(()) => {
                 retry.reset();
                 if std::mem::take(&mut noted) {
-                    unnote(&lake, S::NAME, &follower.table).await;
+                    unnote(&lake, S::NAME, &state.table).await;
                 }
                 tokio::select! {
                     biased;
@@ -110,9 +110,9 @@ pub async fn follow<S: Sink>(with: Follow<S>, landed: Arc<Notify>, stop: Cancell
                     () = runtime::time::sleep(poll) => {}
                 }
             }
-            // Whoever took the table over has fenced us or is further, and we stop anyway.
+            // The table's new owner has fenced us or is ahead, and we are stopping anyway.
             Err(error) if stop.is_cancelled() => {
-                tracing::debug!(table = %follower.table, error = &error as &dyn std::error::Error, "the publisher stops");
+                tracing::debug!(table = %state.table, error = &error as &dyn std::error::Error, "the publisher stops");
                 return Ok(());
             }
             Err(error)
@@ -120,15 +120,15 @@ pub async fn follow<S: Sink>(with: Follow<S>, landed: Arc<Notify>, stop: Cancell
                     && !(error.is_fenced() && reclaims.may(Instant::now())) =>
             {
                 let reason = chain(&error);
-                tracing::error!(table = %follower.table, error = &error as &dyn std::error::Error, "publisher halted");
-                note(&lake, S::NAME, &follower.table, reason.clone(), Positions::default()).await;
-                follower.meter.halt(reason);
+                tracing::error!(table = %state.table, error = &error as &dyn std::error::Error, "publisher halted");
+                note(&lake, S::NAME, &state.table, reason.clone(), Positions::default()).await;
+                state.meter.halt(reason);
                 return Err(error);
             }
             Err(error) => {
                 tokio::select! {
                     biased;
-                    _ = retry.again(&follower.table, "publisher tries again", &error, &stop) => {}
+                    _ = retry.again(&state.table, "publisher tries again", &error, &stop) => {}
                     () = landed.notified() => {}
                 }
             }

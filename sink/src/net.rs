@@ -1,4 +1,4 @@
-//! One version's difference as changes: netted by key, in the order of the keys' bytes.
+//! A version's difference as one change per key, in the order of the keys' bytes.
 
 use std::collections::HashSet;
 use std::ops::Range;
@@ -9,22 +9,21 @@ use bytes::Bytes;
 use model::TableName;
 
 use crate::error::{OfTable as _, Result};
-use crate::seam::{Change, Keys};
+use crate::seam::{KeyChange, Keys};
 
-/// Changes of one version; rows are taken a part at a time.
+/// The changes of one version; their rows are taken in parts.
 #[derive(Debug)]
 pub(crate) struct Net {
     table: TableName,
-    /// Rows that live on. `None`: there are none.
+    /// Rows of the keys that still have one. `None` if there are none.
     rows: Option<RecordBatch>,
-    /// Keys in order; with each the row it has now, or none if it was deleted.
+    /// Keys in order, each with its new row, or none if it was deleted.
     order: Vec<(Bytes, Option<u64>)>,
 }
 
 impl Net {
-    /// What the rows that came and went mean for their keys: one that came is its key's row now, one
-    /// that only went deletes its key, and so does one of the keys `held` that did not come. Keys up to
-    /// `behind` are left out.
+    /// Nets added and removed rows by key: an added row is its key's new row; a key that was only removed is
+    /// deleted, and so is a key in `held` without an added row. Leaves out keys up to `behind`.
     pub fn of(
         table: TableName,
         names: &dyn Keys,
@@ -60,18 +59,18 @@ impl Net {
         Ok(Self { table, rows, order })
     }
 
-    /// How many changes.
+    /// The number of changes.
     pub fn len(&self) -> usize {
         self.order.len()
     }
 
-    /// Some of the changes, and the rows they refer to.
-    pub fn part(&self, part: Range<usize>) -> Result<(Vec<Change>, Option<RecordBatch>)> {
+    /// A part of the changes, with the rows that they refer to.
+    pub fn part(&self, part: Range<usize>) -> Result<(Vec<KeyChange>, Option<RecordBatch>)> {
         let part = &self.order[part];
         let live: Vec<u64> = part.iter().filter_map(|(_, row)| *row).collect();
         let mut rows = 0..live.len();
         let keys =
-            part.iter().map(|(key, row)| Change { key: key.clone(), row: row.and_then(|_| rows.next()) });
+            part.iter().map(|(key, row)| KeyChange { key: key.clone(), row: row.and_then(|_| rows.next()) });
         let keys = keys.collect();
         let rows = match &self.rows {
             Some(rows) if !live.is_empty() => {

@@ -2,7 +2,7 @@
 
 use model::{TableId, TableName, Version};
 
-/// Where a destination is in its table's versions.
+/// How far a destination has got in its table's versions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Progress {
     /// Id of the table.
@@ -11,24 +11,24 @@ pub struct Progress {
     pub table: TableName,
     /// Name of the destination.
     pub destination: String,
-    /// The version published last, or being published.
+    /// The version that was published last, or is being published.
     pub version: Version,
-    /// The key it is published up to; `None` for a version without changes.
+    /// The last published key; `None` for a version without changes.
     pub last_key: Option<Vec<u8>>,
-    /// Whether that version is complete.
+    /// True if that version is complete.
     pub last: bool,
-    /// Whether that version is published as the whole table.
+    /// True if that version is published as the whole table.
     pub whole: bool,
 }
 
 impl Progress {
-    /// What makes a destination a table's: nothing of it is published yet.
+    /// The first progress, which assigns a destination to a table before anything is published.
     pub fn first(id: TableId, table: TableName, destination: String, version: Version) -> Self {
         Self { id, table, destination, version, last_key: None, last: false, whole: true }
     }
 
-    /// The version from which on the publisher still needs the table. A version that was begun as a
-    /// whole is read again as it is; one that was begun as a difference, from the version before it.
+    /// The oldest version that the publisher still needs. An incomplete whole version is read again at that
+    /// version; an incomplete difference, from the version before it.
     pub fn needs(&self) -> Version {
         match (self.last, self.whole) {
             (true, _) | (false, true) => self.version,

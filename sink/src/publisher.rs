@@ -1,26 +1,26 @@
-//! A table's versions at its destination: each key's newest row, and no key that the table lacks.
+//! Publishes a table's versions to its destination: the newest row of each key, and no key that the table
+//! lacks.
 //!
-//! What a version changed is read from the table's log, netted per key, ordered by the key's bytes,
-//! and cut into transactions. **Order of writes** in each: (1) begin, (2) the changes, (3) wait until
-//! every one has arrived, (4) the progress, (5) commit. Progress (table id, version, last
-//! key, last?) is the only memory of how far the destination is; it shares the transaction with the changes
-//! it covers, and is written behind them, so that even where a system shows what was
-//! never committed, a progress that can be seen has its changes before it.
+//! A version's changes are read from the table's log, netted by key, ordered by the key's bytes, and cut into
+//! transactions. **Order of writes** in each: (1) begin, (2) the changes, (3) wait until all have arrived,
+//! (4) the progress, (5) commit. Only the progress (table id, version, last key, complete or not) says how
+//! far the destination is. It is in the transaction of the changes it covers and is written after them. So
+//! even if a system shows uncommitted data, a visible progress has its changes before it.
 //!
-//! **A crash** before (5) leaves nothing a reader sees; after it, everything. The next publisher
-//! first opens a writer of the same destination, which ends whatever the old one left open,
-//! *then* reads progress, and goes on behind the last key: the order of keys does not depend on how
-//! the version was cut. After any error this publisher does the same with itself.
+//! **A crash** before (5) leaves nothing that readers see; after it, everything. The next publisher first
+//! opens a writer of the same destination, which aborts what the old one left open, *then* reads progress,
+//! and goes on behind the last key: the order of keys does not depend on how the version was cut. After any
+//! error this publisher does the same.
 //!
-//! Until the last change of a version a reader sees a mix of two versions, and the changes say which of them is
-//! the last. A version that changed nothing moves progress too. Progress ahead of the table, or of another table of
-//! this name, halts: the lake was restored or the table recreated, and what readers hold is not the
-//! table's past.
+//! Until the last change of a version, readers see a mix of two versions; the last change is marked. A
+//! version without changes moves progress too. Progress that is ahead of the table, or of another table with
+//! this name, halts: the lake was restored or the table recreated, and what readers have is not the table's
+//! past.
 //!
-//! **Without progress** the destination has to be empty. A first progress then makes it the
-//! table's, before any change is written, and the current table is published as one version. A destination that
-//! holds something else halts: `apply` gives it to the table, and what the table
-//! lacks is deleted from it while the table is published as a whole.
+//! **Without progress** the destination has to be empty. A first progress then assigns it to the table before
+//! any change is written, and the current table is published as one version. A destination with other
+//! contents halts: `apply` gives it to the table, and what the table lacks is deleted while the whole table
+//! is published.
 
 use std::sync::Arc;
 
@@ -40,13 +40,13 @@ use crate::seam::{Changes, Destination, Sink, Writer};
 /// What to publish next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Next {
-    /// Nothing of the table is at the destination, which was never its own. This is its newest version.
+    /// The destination has nothing of the table and was never its own. This is the table's newest version.
     First(Version),
-    /// The whole table at this version, behind this key.
+    /// The whole table at this version, after this key.
     Whole(Version, Option<Vec<u8>>),
-    /// The rest of this version's difference, behind this key.
+    /// The rest of this version's difference, after this key.
     Rest(Version, Vec<u8>),
-    /// The differences of the versions behind this one.
+    /// The differences of the versions after this one.
     After(Version),
 }
 
@@ -82,16 +82,16 @@ pub fn next(
     })
 }
 
-/// What a call published.
+/// The result of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Published {
-    /// How many changes.
+    /// The number of changes.
     pub records: usize,
-    /// The newest Kafka timestamp behind the differences among them.
+    /// The newest Kafka timestamp behind them. A whole table has none.
     pub arrived: Option<Millis>,
 }
 impl Published {
-    /// Takes note of a version of the table. Its span comes back, where it was traced.
+    /// Adds a version of the table. Returns its span if it was traced.
     fn saw(&mut self, entry: &LogEntry) -> Option<Cause> {
         let info = CommitInfo::parse_lossy(entry)?;
         self.arrived = self.arrived.max(info.newest_arrival_ms());
@@ -102,26 +102,26 @@ impl Published {
 /// Publishes one table.
 pub struct Publisher<S: Sink> {
     route: Route<S>,
-    /// The writer, and where its destination is. `None`: both are to be found out.
+    /// The writer, and what to publish next. `None`: open a writer and read the progress.
     open: Option<(S::Writer, Next)>,
 }
 
 impl<S: Sink> Publisher<S> {
-    /// Publishes `table` to `sink`, at most `limit` changes a transaction.
+    /// Publishes `table` to `sink`, with at most `limit` changes per transaction.
     pub fn new(table: TableName, sink: S, limit: usize) -> Self {
         let route = Route { table, sink, limit: limit.max(1), traces: Traces::default() };
         Self { route, open: None }
     }
 
-    /// Says what it does as spans.
+    /// Traces published versions.
     #[must_use]
     pub fn traced(mut self, traces: Traces) -> Self {
         self.route.traces = traces;
         self
     }
 
-    /// Publishes everything up to the version that `table` is open at. Returns what that was.
-    /// After an error the same call starts over with a new writer.
+    /// Publishes everything up to the version that `table` is open at. After an error, the next call starts
+    /// over with a new writer.
     pub async fn step(&mut self, table: &Table) -> Result<Published> {
         let (mut writer, next) = match self.open.take() {
             Some(open) => open,
@@ -132,44 +132,44 @@ impl<S: Sink> Publisher<S> {
         Ok(published)
     }
 
-    /// Drops the writer: the next step opens another one, for the columns that the table has then.
+    /// Drops the writer: the next step opens one for the table's current columns.
     pub fn close(&mut self) {
         self.open = None;
     }
 }
 
-/// From where to where a publisher goes.
+/// The source and the destination of a publisher.
 struct Route<S> {
     table: TableName,
     sink: S,
-    /// Changes of one transaction.
+    /// The most changes in one transaction.
     limit: usize,
     traces: Traces,
 }
 
-/// A version, or the part of it that is to be published.
+/// A version, or the part of it that has to be published.
 struct Part {
     version: Version,
-    /// Rows that came with it.
+    /// Its added rows.
     added: Vec<RecordBatch>,
-    /// Rows that went.
+    /// Its removed rows.
     removed: Vec<RecordBatch>,
-    /// Keys up to this one were published before.
+    /// Keys up to this one are published already.
     behind: Option<Vec<u8>>,
-    /// Whether it is the whole table, not a difference.
+    /// True if it is the whole table instead of a difference.
     whole: bool,
-    /// The commit that made the version, where it was traced.
+    /// The commit of the version, if it was traced.
     cause: Option<Cause>,
-    /// Keys with a row at the destination: those that the version lacks are deleted.
+    /// Keys that have a row at the destination: those that the version lacks are deleted.
     held: Vec<Bytes>,
 }
 impl Part {
-    /// The difference that a version made.
+    /// The difference of a version.
     fn of(change: lake::Change, cause: Option<Cause>, behind: Option<Vec<u8>>) -> Self {
         let lake::Change { version, added, removed } = change;
         Self { version, added, removed, behind, whole: false, cause, held: Vec::new() }
     }
-    /// Versions up to this one changed no row.
+    /// A version without changed rows.
     fn empty(version: Version) -> Self {
         let (added, removed, held) = (Vec::new(), Vec::new(), Vec::new());
         Self { version, added, removed, behind: None, whole: false, cause: None, held }
@@ -177,7 +177,7 @@ impl Part {
 }
 
 impl<S: Sink> Route<S> {
-    /// Opens a writer, and reads where its destination is.
+    /// Opens a writer, and reads how far its destination is.
     async fn open(&self, table: &Table) -> Result<(S::Writer, Next)> {
         let mut writer = self.sink.open(table).await?;
         let all = writer.progress().await?;
@@ -185,7 +185,7 @@ impl<S: Sink> Route<S> {
         Ok((writer, next))
     }
 
-    /// Publishes up to the version of `table`, which comes back.
+    /// Publishes up to the version of `table`, and returns that version.
     async fn catch_up(
         &self,
         writer: &mut S::Writer,
@@ -224,7 +224,7 @@ impl<S: Sink> Route<S> {
                         sent.records += self.publish(writer, table.id(), part).await?;
                     }
                     if done < table.version() {
-                        // Versions that changed no row: only progress moves.
+                        // Versions without changed rows: only progress moves.
                         done = table.version();
                         self.publish(writer, table.id(), Part::empty(done)).await?;
                     }
@@ -235,7 +235,7 @@ impl<S: Sink> Route<S> {
         }
     }
 
-    /// Makes an empty destination the table's.
+    /// Assigns an empty destination to the table.
     async fn take_over(&self, writer: &mut S::Writer, table: &Table, version: Version) -> Result<()> {
         let (name, destination) = (self.table.clone(), self.sink.destination().clone());
         let held = writer.held().await?;
@@ -247,7 +247,7 @@ impl<S: Sink> Route<S> {
         self.transaction(writer, None, &mine).await
     }
 
-    /// Publishes a part. Returns how many changes it has.
+    /// Publishes a part. Returns the number of its changes.
     async fn publish(&self, writer: &mut S::Writer, id: &TableId, part: Part) -> Result<usize> {
         let Part { version, added, removed, behind, whole, cause, held } = part;
         let (name, keys) = (self.table.clone(), writer.keys());

@@ -1,18 +1,18 @@
-//! The seam: what a system offers so that tables can be published there.
+//! The seam: what a system must offer for tables to be published there.
 //!
-//! A [`Publisher`](crate::Publisher) opens a [`Writer`], reads progress, and then writes transactions. **Order of
-//! calls** in each: begin, write, flush, note, commit. What was written and the progress that was noted take
-//! effect together, at the commit. `flush` stands between them for systems that show what was never
-//! committed: progress that can be seen has its changes before it.
+//! A [`Publisher`](crate::Publisher) opens a [`Writer`], reads progress, and then writes transactions.
+//! **Order of calls** in each: begin, write, flush, note, commit. The changes and the progress take effect
+//! together, at the commit. `flush` comes between them for systems that show uncommitted data: a visible
+//! progress then has its changes before it.
 //!
-//! **After an error** nobody knows whether the call took effect. The writer is dropped, another one is opened, and
-//! the publisher goes on from the progress that this one reads. So opening shuts out every earlier writer
-//! of the destination, in this process or another, *before* progress is read.
+//! **After an error** it is unknown whether the call took effect. The writer is dropped, another one is
+//! opened, and the publisher goes on from the progress that this one reads. So opening must shut out every
+//! earlier writer of the destination, in this process or another, *before* progress is read.
 //!
-//! The seam carries rows, not bytes: how a row looks in the system is the writer's business. Only keys are bytes,
-//! because they are compared: two rows are of one key when [`Keys`] gives them the same bytes, changes come in the
-//! order of these bytes, and the bytes of the last one are stored as the position within a version. Where a
-//! row is gone the bytes are all that is left of it, so a writer must be able to delete by them.
+//! The seam carries rows, not bytes: the writer decides how the system stores a row. Only keys are bytes,
+//! because they are compared: rows have the same key if [`Keys`] gives them the same bytes, changes come in
+//! the order of these bytes, and the bytes of the last one are stored as the position within a version. If a
+//! row was deleted, only the bytes of its key are left, so a writer must be able to delete by them.
 //!
 //! | | Kafka | a database | an HTTP endpoint |
 //! | --- | --- | --- | --- |
@@ -35,36 +35,36 @@ use runtime::traces::Span;
 use crate::Progress;
 use crate::error::Result;
 
-/// Where a table is published.
+/// A destination system for one table.
 #[async_trait]
 pub trait Sink: Send + Sync {
     /// What writes to it.
     type Writer: Writer;
 
-    /// Its name in metrics, and in notes of what halted.
+    /// Its name in metrics and halt notes.
     const NAME: &'static str;
 
-    /// The destination. The same for the whole life of the sink.
+    /// The destination. It never changes during the life of the sink.
     fn destination(&self) -> &Destination;
 
-    /// Makes the destination ready for rows of this table, as it is now. When this returns, no earlier writer can add
-    /// anything to it.
+    /// Prepares the destination for rows of this table, with its current columns. When this returns, no
+    /// earlier writer can add anything.
     async fn open(&self, table: &Table) -> Result<Self::Writer>;
 
-    /// Says in a span where so many changes go.
+    /// Sets a span's attributes for the destination and this number of changes.
     fn describe(&self, span: &mut Span, changes: usize);
 
-    /// Says in the log that a version of a table is published, which has so many changes.
+    /// Logs that a version with this number of changes is published.
     fn published(&self, table: &TableName, version: Version, changes: usize);
 }
 
-/// The one writer of a destination. After an error of any call it is dropped.
+/// The single writer of a destination. Dropped after an error of any call.
 #[async_trait]
 pub trait Writer: Send {
-    /// How keys are told apart and ordered there. Rows have the columns that the table was opened with.
+    /// How the destination identifies and orders keys. Rows have the columns that the table was opened with.
     fn keys(&self) -> Arc<dyn Keys>;
 
-    /// All progress of the project that the system knows, as committed.
+    /// All committed progress of the project that the system knows.
     async fn progress(&mut self) -> Result<Vec<Progress>>;
 
     /// The keys that have a row at the destination.
@@ -73,57 +73,57 @@ pub trait Writer: Send {
     /// Begins a transaction.
     async fn begin(&mut self) -> Result<()>;
 
-    /// Writes changes. It need not wait for their arrival, and may get the same ones again after a crash.
+    /// Writes changes. Need not wait for their arrival, and may get the same changes again after a crash.
     async fn write(&mut self, changes: Changes) -> Result<()>;
 
-    /// Waits until everything that was written has arrived.
+    /// Waits until everything written has arrived.
     async fn flush(&mut self) -> Result<()>;
 
-    /// Writes progress. It need not wait for its arrival.
+    /// Writes progress. Need not wait for its arrival.
     async fn note(&mut self, progress: &Progress) -> Result<()>;
 
     /// Commits the transaction.
     async fn commit(&mut self) -> Result<()>;
 }
 
-/// The keys of rows as bytes. They are stored as positions, so every release gives the same bytes for the same key.
+/// The keys of rows as bytes. They are stored as positions, so the bytes of a key must never change.
 pub trait Keys: Send + Sync {
-    /// One a row.
+    /// One key per row.
     fn of(&self, rows: &RecordBatch) -> Result<Vec<Bytes>>;
 }
 
-/// Changes of one version that are written together: one a key, in the order of the keys.
+/// Changes of one version that are written together: one per key, in the order of the keys.
 #[derive(Debug, Clone)]
 pub struct Changes {
     /// Id of the table.
     pub table: TableId,
     /// The version.
     pub version: Version,
-    /// Whether the version's last change is among them.
+    /// True if the version's last change is among them.
     pub last: bool,
-    /// The span that publishes them, where spans are made.
+    /// The trace parent of the publishing span, if spans are recorded.
     pub trace: Option<String>,
-    /// What became of each key.
-    pub keys: Vec<Change>,
-    /// The rows that `keys` refer to, in their order, with all columns of the table. `None`: they refer to none.
+    /// The change of each key.
+    pub keys: Vec<KeyChange>,
+    /// The rows that `keys` refer to, in their order, with all columns. `None`: they refer to none.
     pub rows: Option<RecordBatch>,
 }
 
-/// What became of a key.
+/// The new state of a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Change {
+pub struct KeyChange {
     /// The key.
     pub key: Bytes,
-    /// Its row in [`Changes::rows`]. `None`: it has none any longer.
+    /// Its row in [`Changes::rows`]. `None`: it was deleted.
     pub row: Option<usize>,
 }
 
-/// Where one sink writes one table, as errors name it.
+/// Where one sink writes one table, as shown in errors.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Destination {
-    /// What it is there: `topic`.
+    /// The kind of destination, such as `topic`.
     pub kind: &'static str,
-    /// Its name there.
+    /// Its name in that system.
     pub name: String,
 }
 impl fmt::Display for Destination {

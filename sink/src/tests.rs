@@ -1,4 +1,4 @@
-//! The publisher over lakes in memory, with a gold table made by hand.
+//! Tests of the publisher on lakes in memory, with a gold table made by hand.
 
 pub(crate) mod contract;
 mod following;

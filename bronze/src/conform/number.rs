@@ -11,12 +11,12 @@ use arrow::datatypes::{
 
 use super::{Misfit, Reason};
 
-/// Days of 0001-01-01 and 9999-12-31 since the epoch.
+/// 0001-01-01 and 9999-12-31 in days since 1970.
 const FIRST_DAY: i32 = -719_162;
 const LAST_DAY: i32 = 2_932_896;
 const MICROS_A_DAY: i64 = 86_400_000_000;
 
-/// `convert` on each value; what it refuses is a misfit, unless it is null.
+/// Converts each value. A refused value that is not null is a misfit.
 fn each<S: ArrowPrimitiveType, T: ArrowPrimitiveType>(
     array: &PrimitiveArray<S>,
     misfits: &mut Vec<Misfit>,
@@ -41,7 +41,7 @@ pub(super) fn dates(array: &ArrayRef, misfits: &mut Vec<Misfit>) -> ArrayRef {
     }))
 }
 
-/// Microseconds that a reader of the table can show.
+/// Checks that an instant lies in the years that readers can show.
 pub(super) fn micros(micros: Option<i64>) -> Result<i64, Reason> {
     const FIRST: i64 = FIRST_DAY as i64 * MICROS_A_DAY;
     const END: i64 = (LAST_DAY as i64 + 1) * MICROS_A_DAY;
@@ -81,7 +81,7 @@ pub(super) fn times(array: &ArrayRef) -> ArrayRef {
         }
         None => match array.as_primitive_opt::<Time64MicrosecondType>() {
             Some(micros) => each::<_, Int64Type>(micros, none, Ok),
-            // The decoder makes no other unit.
+            // The decoder produces no other unit.
             None => PrimitiveArray::new_null(array.len()),
         },
     })
@@ -89,7 +89,7 @@ pub(super) fn times(array: &ArrayRef) -> ArrayRef {
 
 pub(super) fn to_integers(array: &ArrayRef, misfits: &mut Vec<Misfit>) -> ArrayRef {
     Arc::new(each::<_, Int64Type>(array.as_primitive::<Float64Type>(), misfits, |value| {
-        // 2^63 as a double is just out of range, -2^63 just in it.
+        // As doubles, 2^63 is just out of range and -2^63 is just within.
         let inside = (-9_223_372_036_854_775_808.0..9_223_372_036_854_775_808.0).contains(&value);
         if inside && value.fract() == 0.0 { Ok(value as i64) } else { Err(Reason::Number) }
     }))
@@ -121,7 +121,7 @@ pub(super) fn decimals_to_integers(array: &ArrayRef, scale: i8, misfits: &mut Ve
     }))
 }
 
-/// From scale to scale, when no digit is lost and no more than `precision` are needed.
+/// Changes the scale if no digit is lost and at most `precision` digits are needed.
 fn rescale(value: i128, from: i8, to: i8, precision: u8) -> Option<i128> {
     let shift = i32::from(to).saturating_sub(from.into());
     let factor = 10_i128.checked_pow(shift.unsigned_abs());

@@ -140,7 +140,7 @@ fn micros() -> DataType {
     DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
 }
 
-/// Types of tables, and of the records that are to be brought to them.
+/// Types of tables and of records to convert to them.
 fn kinds() -> Vec<DataType> {
     let item = |kind| DataType::List(Arc::new(Field::new("element", kind, true)));
     vec![
@@ -158,7 +158,7 @@ fn kinds() -> Vec<DataType> {
     ]
 }
 
-/// What the project is checked by is what the stage does.
+/// The check of a project agrees with what the stage converts.
 #[test]
 fn what_the_catalog_says_can_be_brought_can() {
     for from in kinds() {
@@ -170,7 +170,7 @@ fn what_the_catalog_says_can_be_brought_can() {
 }
 
 proptest! {
-    /// What a declared type keeps of a time reads back as the time, in every unit and of every year.
+    /// A time stored in a declared type reads back as the same time, in every unit and for every year.
     #[test]
     fn a_time_that_is_declared_as_text_or_number_is_kept_whole(ticks: i64, day: i32, at in -62_135_596_800_000_000_i64..253_402_300_800_000_000) {
         let nanos = TimestampNanosecondArray::from(vec![Some(ticks), None]).with_timezone("UTC");
@@ -200,7 +200,7 @@ proptest! {
     ) {
         let (words, _) = conformed(decimals(vec![Some(unscaled)], 38, scale), DataType::Utf8);
         prop_assert_eq!(words.as_string::<i32>().value(0), text::print_decimal(unscaled, scale));
-        // By its text or by itself, a value fits another scale or it does not.
+        // A value fits another scale or not, both directly and through its text.
         let (by_self, misfits) = conformed(
             decimals(vec![Some(unscaled)], 38, scale),
             DataType::Decimal128(38, other),
@@ -224,7 +224,7 @@ proptest! {
         }
     }
 
-    /// Any scale, any bytes: a text in digits, a decimal, or a misfit; never a panic.
+    /// Any scale, any bytes: a text of digits, a decimal, or a misfit; never a panic.
     #[test]
     fn a_decimal_that_carries_its_scale_is_read_or_refused(scale: i32, small in -40_i32..40, raw in prop::collection::vec(any::<u8>(), 0..20)) {
         let fields = Fields::from(vec![
@@ -257,7 +257,7 @@ fn a_text_is_a_date_or_a_misfit(#[case] words: &str, #[case] expected: Option<i3
 }
 
 proptest! {
-    /// A decimal that carries its scale, and one in a text, are decimals of the table where they are exact there.
+    /// A decimal with its own scale, or in a text, becomes a decimal of the table if it is exact there.
     #[test]
     fn decimals_that_carry_their_scale_are_those_of_the_table_or_misfits(
         unscaled in -(10_i128.pow(20))..10_i128.pow(20), scale in 0_i8..=12,

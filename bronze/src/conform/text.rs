@@ -1,4 +1,4 @@
-//! Text, and what is written as text: UUIDs, times, decimals.
+//! Text, and values written as text: UUIDs, times, decimals.
 
 use std::sync::Arc;
 
@@ -15,10 +15,10 @@ use num_bigint::BigInt;
 
 use super::{Misfit, Reason, number};
 
-/// More digits behind the point than any database has.
+/// More decimal places than any database has.
 const MOST_SCALE: u32 = 16_383;
 
-/// The hyphenated, lowercase form of each 16 bytes.
+/// Prints 16 bytes as a hyphenated, lowercase UUID.
 pub(super) fn uuids(array: &ArrayRef) -> ArrayRef {
     let raw = array.as_fixed_size_binary();
     let mut texts = StringBuilder::with_capacity(raw.len(), raw.len().saturating_mul(36));
@@ -29,7 +29,7 @@ pub(super) fn uuids(array: &ArrayRef) -> ArrayRef {
     Arc::new(texts.finish())
 }
 
-/// Bytes that a schema later called text.
+/// Bytes that a later schema calls text.
 pub(super) fn texts(array: &ArrayRef, misfits: &mut Vec<Misfit>) -> ArrayRef {
     let raw = array.as_binary::<i32>();
     let mut texts = StringBuilder::with_capacity(raw.len(), raw.value_data().len());
@@ -43,7 +43,7 @@ pub(super) fn texts(array: &ArrayRef, misfits: &mut Vec<Misfit>) -> ArrayRef {
     Arc::new(texts.finish())
 }
 
-/// Each text as `read` has it; what that refuses is a misfit.
+/// Parses each text with `read`. A refused text is a misfit.
 fn read<T: ArrowPrimitiveType>(
     array: &ArrayRef,
     misfits: &mut Vec<Misfit>,
@@ -72,24 +72,24 @@ fn of_time(unread: Unread) -> Reason {
     }
 }
 
-/// Times of ISO 8601 as instants.
+/// ISO 8601 times as instants.
 pub(super) fn instants(array: &ArrayRef, zone: Option<Arc<str>>, misfits: &mut Vec<Misfit>) -> ArrayRef {
     let times = read::<TimestampMicrosecondType>(array, misfits, |text| text::instant(text).map_err(of_time));
     Arc::new(times.with_timezone_opt(zone))
 }
 
-/// Dates of ISO 8601.
+/// ISO 8601 dates.
 pub(super) fn days(array: &ArrayRef, misfits: &mut Vec<Misfit>) -> ArrayRef {
     Arc::new(read::<Date32Type>(array, misfits, |text| text::date(text).map_err(of_time)))
 }
 
-/// Each value that is not null, printed.
+/// Prints each value that is not null.
 fn printed<T: ArrowPrimitiveType>(array: &ArrayRef, print: impl Fn(T::Native) -> String) -> ArrayRef {
     let values = array.as_primitive::<T>();
     Arc::new(values.iter().map(|value| value.map(&print)).collect::<StringArray>())
 }
 
-/// Instants as text of ISO 8601, in UTC and with every digit that they have.
+/// Instants as ISO 8601 text, in UTC, with all their digits.
 pub(super) fn print_instants(array: &ArrayRef, unit: TimeUnit, is_zoned: bool) -> ArrayRef {
     let at = |ticks: i64, a_second: i64| {
         let nanos = 1_000_000_000_i64.div_euclid(a_second);
@@ -108,12 +108,12 @@ pub(super) fn print_instants(array: &ArrayRef, unit: TimeUnit, is_zoned: bool) -
     }
 }
 
-/// Dates as text of ISO 8601.
+/// Dates as ISO 8601 text.
 pub(super) fn print_days(array: &ArrayRef) -> ArrayRef {
     printed::<Date32Type>(array, text::print_date)
 }
 
-/// Times of day as text of ISO 8601. What lies outside of a day is a misfit.
+/// Times of day as ISO 8601 text. A value outside of a day is a misfit.
 pub(super) fn print_times(array: &ArrayRef, misfits: &mut Vec<Misfit>) -> ArrayRef {
     let micros = number::times(array);
     let micros = micros.as_primitive::<Int64Type>();
@@ -128,18 +128,18 @@ pub(super) fn print_times(array: &ArrayRef, misfits: &mut Vec<Misfit>) -> ArrayR
     Arc::new(texts.finish())
 }
 
-/// Decimals in digits, all of their scale.
+/// Decimals as text, with all digits of their scale.
 pub(super) fn print_decimals(array: &ArrayRef, scale: i8) -> ArrayRef {
     printed::<Decimal128Type>(array, |unscaled| text::print_decimal(unscaled, scale))
 }
 
-/// Whether these are the fields of a decimal that carries its scale.
+/// True if these are the fields of a decimal that carries its own scale.
 pub(super) fn is_scaled(fields: &Fields) -> bool {
     let kinds = fields.iter().map(|field| (field.name().as_str(), field.data_type()));
     kinds.eq([("scale", &DataType::Int32), ("value", &DataType::Binary)])
 }
 
-/// Decimals that carry their scale, in digits: no one scale would hold them all.
+/// Decimals with their own scale, as text: no single scale can hold them all.
 pub(super) fn scaled(array: &StructArray, misfits: &mut Vec<Misfit>) -> ArrayRef {
     let (scales, values) = (array.column(0).as_primitive::<Int32Type>(), array.column(1).as_binary::<i32>());
     let mut texts = StringBuilder::with_capacity(array.len(), array.len().saturating_mul(16));
@@ -159,7 +159,7 @@ pub(super) fn scaled(array: &StructArray, misfits: &mut Vec<Misfit>) -> ArrayRef
     Arc::new(texts.finish())
 }
 
-/// Digits of a text as a decimal of the table.
+/// Texts of digits as decimals of the table.
 pub(super) fn decimals(array: &ArrayRef, precision: u8, scale: i8, misfits: &mut Vec<Misfit>) -> ArrayRef {
     let digits = |text: &str| {
         let scale = u32::try_from(scale).map_err(|_| Reason::Decimal)?;
@@ -169,7 +169,7 @@ pub(super) fn decimals(array: &ArrayRef, precision: u8, scale: i8, misfits: &mut
     Arc::new(values.with_data_type(DataType::Decimal128(precision, scale)))
 }
 
-/// Big-endian two's complement at a scale, as PostgreSQL would print it.
+/// Prints a big-endian two's complement number at a scale, as PostgreSQL would.
 fn in_digits(raw: &[u8], scale: i32) -> String {
     let number = BigInt::from_signed_bytes_be(raw).to_string();
     let (sign, digits) = number.strip_prefix('-').map_or(("", number.as_str()), |digits| ("-", digits));

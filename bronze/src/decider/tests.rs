@@ -13,14 +13,14 @@ fn decider(position: Option<i64>) -> Decider<Vec<i64>> {
     decider
 }
 
-fn batch(generation: u64, offsets: std::ops::Range<i64>) -> Batch<Vec<i64>> {
+fn batch(generation: u64, offsets: std::ops::Range<i64>) -> PartitionBatch<Vec<i64>> {
     let rows = (offsets.end - offsets.start) as u64;
     let (first, next) = (Offset(offsets.start), Offset(offsets.end));
-    Batch { partition: 0, generation, first, next, rows, bytes: rows, payload: offsets.collect() }
+    PartitionBatch { partition: 0, generation, first, next, rows, bytes: rows, payload: offsets.collect() }
 }
 
-/// As the table's task does: repeats are cut off before they are decoded.
-fn feed(decider: &mut Decider<Vec<i64>>, mut batch: Batch<Vec<i64>>, now: i64) {
+/// Cuts off repeats before decoding, as the table's task does.
+fn feed(decider: &mut Decider<Vec<i64>>, mut batch: PartitionBatch<Vec<i64>>, now: i64) {
     let Some(floor) = decider.floor(batch.partition, batch.generation) else { return };
     batch.payload.retain(|offset| Offset(*offset) >= floor);
     batch.rows = batch.payload.len() as u64;
@@ -31,9 +31,9 @@ fn feed(decider: &mut Decider<Vec<i64>>, mut batch: Batch<Vec<i64>>, now: i64) {
 fn a_commit_covers_all_from_the_tables_position_to_behind_the_last_record() {
     let mut decider = decider(Some(40));
     feed(&mut decider, batch(1, 38..43), 0);
-    let plan = decider.take().expect("rows wait");
-    assert_eq!(plan.batches, [[vec![40, 41, 42]]]);
-    let range = &plan.ranges[0];
+    let pending = decider.take().expect("rows wait");
+    assert_eq!(pending.batches, [[vec![40, 41, 42]]]);
+    let range = &pending.ranges[0];
     assert_eq!(
         (range.position, range.from, range.to, range.rows),
         (Some(Offset(40)), Offset(40), Offset(43), 3)
@@ -45,16 +45,16 @@ fn a_commit_covers_all_from_the_tables_position_to_behind_the_last_record() {
 fn a_hole_in_the_log_is_covered_and_no_gap() {
     let mut decider = decider(Some(40));
     feed(&mut decider, batch(1, 45..47), 0);
-    let plan = decider.take().expect("rows wait");
-    assert_eq!((plan.ranges[0].from, plan.ranges[0].to), (Offset(40), Offset(47)));
+    let pending = decider.take().expect("rows wait");
+    assert_eq!((pending.ranges[0].from, pending.ranges[0].to), (Offset(40), Offset(47)));
 }
 
 #[test]
 fn a_partition_never_read_starts_at_its_first_record() {
     let mut decider = decider(None);
     feed(&mut decider, batch(1, 7..9), 0);
-    let plan = decider.take().expect("rows wait");
-    assert_eq!((plan.ranges[0].position, plan.ranges[0].from), (None, Offset(7)));
+    let pending = decider.take().expect("rows wait");
+    assert_eq!((pending.ranges[0].position, pending.ranges[0].from), (None, Offset(7)));
 }
 
 #[test]
@@ -84,9 +84,9 @@ fn what_is_read_while_a_commit_is_on_its_way_is_the_next_commit() {
 fn an_answer_for_an_old_assignment_moves_nothing() {
     let mut decider = decider(Some(0));
     feed(&mut decider, batch(1, 0..5), 0);
-    let plan = decider.take().expect("rows wait");
+    let pending = decider.take().expect("rows wait");
     decider.start(0, 2, Some(Offset(0)));
-    decider.landed(&plan.ranges);
+    decider.landed(&pending.ranges);
     assert_eq!(decider.position(0), Some(Offset(0)));
 }
 
@@ -108,17 +108,17 @@ fn nothing_is_due_once_the_partition_is_gone() {
     assert!(!decider.is_due(ClockMs(9_999)) && decider.is_empty());
 }
 
-/// What may happen between a log and its table.
+/// Events between a log and its table.
 #[derive(Debug, Clone)]
 enum Step {
-    /// Some records arrive, `back` of them again.
+    /// Records arrive, the last `back` of them a second time.
     Read {
         len: i64,
         back: i64,
     },
     Commit,
     Landed,
-    /// Someone else's commit, or a crash: everything in memory goes, the table stays.
+    /// Another writer's commit or a crash: memory is lost, the table stays.
     Again,
 }
 
@@ -141,7 +141,7 @@ proptest! {
         let mut head = 0;
         let mut position = 0;
         let mut table: Vec<i64> = Vec::new();
-        let mut on_its_way: Option<Plan<Vec<i64>>> = None;
+        let mut on_its_way: Option<PendingCommit<Vec<i64>>> = None;
         for step in steps {
             match step {
                 Step::Read { len, back } => {
@@ -152,11 +152,11 @@ proptest! {
                 Step::Commit if on_its_way.is_none() => on_its_way = decider.take(),
                 Step::Commit => {}
                 Step::Landed => {
-                    if let Some(plan) = on_its_way.take() {
-                        prop_assert_eq!(plan.ranges[0].position, Some(Offset(position)));
-                        table.extend(plan.batches[0].concat());
-                        position = plan.ranges[0].to.0;
-                        decider.landed(&plan.ranges);
+                    if let Some(pending) = on_its_way.take() {
+                        prop_assert_eq!(pending.ranges[0].position, Some(Offset(position)));
+                        table.extend(pending.batches[0].concat());
+                        position = pending.ranges[0].to.0;
+                        decider.landed(&pending.ranges);
                     }
                 }
                 Step::Again => {
@@ -178,12 +178,12 @@ fn partitions_of_one_commit_stand_in_order() {
     decider.start(1, 1, Some(Offset(4)));
     for (partition, first) in [(2, 0), (1, 4), (2, 2), (1, 6)] {
         let (payload, first, next) = (first, Offset(first), Offset(first + 2));
-        let batch = Batch { partition, generation: 1, first, next, rows: 2, bytes: 2, payload };
+        let batch = PartitionBatch { partition, generation: 1, first, next, rows: 2, bytes: 2, payload };
         assert!(decider.on_batch(batch, ClockMs(0)));
     }
-    let plan = decider.take().expect("rows wait");
+    let pending = decider.take().expect("rows wait");
     let by_partition: BTreeMap<i32, Vec<i64>> =
-        plan.ranges.iter().map(|range| range.partition).zip(plan.batches.clone()).collect();
+        pending.ranges.iter().map(|range| range.partition).zip(pending.batches.clone()).collect();
     assert_eq!(by_partition, BTreeMap::from([(1, vec![4, 6]), (2, vec![0, 2])]));
-    assert_eq!(plan.rows(), 8);
+    assert_eq!(pending.rows(), 8);
 }

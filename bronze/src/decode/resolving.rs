@@ -1,5 +1,4 @@
-//! What the declared schema makes of a record is what Avro's own resolution makes of it; the judge is
-//! `apache-avro`.
+//! A declared schema reads a record as Avro's own resolution does; `apache-avro` is the reference.
 
 use apache_avro::reader::datum::GenericDatumReader;
 use apache_avro::types::Value as Avro;
@@ -9,14 +8,14 @@ use proptest::prelude::*;
 use super::*;
 use crate::testing::{arrow_text, avro_text, body, framed, schema, topic};
 
-/// A field of the writer and what became of it in the declared schema.
+/// A field of the writer, and how the declared schema changes it.
 #[derive(Debug, Clone)]
 struct Evolved {
-    /// Types as JSON: the writer's, the declared one's.
+    /// Types as JSON: the writer's and the declared one.
     kinds: (&'static str, &'static str),
     /// The writer's value.
     value: Avro,
-    /// Whether it has another name, or is not declared at all.
+    /// Whether the declared schema keeps, renames or drops it.
     fate: Fate,
 }
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -69,7 +68,7 @@ fn evolved() -> impl Strategy<Value = Evolved> {
     (kinds, fate).prop_map(|((kinds, value), fate)| Evolved { kinds, value, fate })
 }
 
-/// The type with its named types called after the field, so that no two are one.
+/// Renames the named types after the field, so that no two fields share one.
 fn own(kind: &str, at: usize) -> String {
     ["E", "Row", "Item"].iter().fold(kind.to_owned(), |kind, name| {
         kind.replace(&format!(r#""name":"{name}""#), &format!(r#""name":"{name}{at}""#))
@@ -110,7 +109,7 @@ proptest! {
         ]);
         let turn = turn.index(declared.len());
         declared.rotate_left(turn);
-        // The library knows no aliases of fields: it reads by the writer's names.
+        // The library ignores aliases of fields, so it gets the writer's names.
         let by_own_names = |field: &String| {
             let field = field.replace(r#""name":"new","type":"long","aliases":["old"]"#, r#""name":"old","type":"long""#);
             match field.split_once(r#"","aliases":["x",""#) {
@@ -133,7 +132,7 @@ proptest! {
         prop_assert!(decoded.refused.is_empty(), "{:?}", decoded.refused);
         for ((name, value), (field, column)) in judged.iter().zip(wanted.iter().zip(&decoded.columns)) {
             prop_assert_eq!(name.replacen('f', "g", 1), field.name().replacen('f', "g", 1));
-            // The library has days and instants as it found them in the default.
+            // The library returns days and instants in the unit of the default.
             let expected = match (field.data_type(), value) {
                 (kind, Avro::TimestampMillis(ms)) if *kind == timestamp_type() => (ms * 1_000).to_string(),
                 (_, value) => avro_text(value).replace("old:", "new:"),

@@ -14,7 +14,7 @@ fn decode(payloads: &[Vec<u8>]) -> Decoded {
     decoder().decode(&positions, |at| &payloads[at as usize], &everything_stored()).expect("types fit")
 }
 
-/// What each payload became: its row as text, or `None`.
+/// The row of each payload as text; `None` if it has no row.
 fn outcome(decoded: &Decoded, len: usize) -> Vec<Option<String>> {
     let mut outcome = vec![None; len];
     let fields = everything_stored();
@@ -54,8 +54,8 @@ fn harm() -> impl Strategy<Value = Harm> {
 proptest! {
     #![proptest_config(cases::few(150))]
 
-    /// Good and harmed payloads in any mix: what has a row equals the other library's reading, what
-    /// was not harmed has a row, and nobody's row depends on his neighbours.
+    /// Good and damaged payloads in any mix: a row equals the other library's reading, an undamaged payload
+    /// has a row, and no row depends on its neighbours.
     #[test]
     fn a_bad_payload_never_touches_its_neighbours(mix in prop::collection::vec((any::<i64>(), harm()), 1..30)) {
         let schema = schema(EVERYTHING);

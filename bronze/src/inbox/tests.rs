@@ -7,7 +7,7 @@ use model::Offset;
 
 const MOST: usize = 5;
 
-/// What a test sends.
+/// A message as the tests write it.
 #[derive(Debug, Clone)]
 enum Sent {
     Records { partition: i32, records: u8, generation: u64, topic: u8 },
@@ -37,7 +37,7 @@ fn message(sent: &Sent, offset: &mut i64, share: &Share) -> Message {
     }
 }
 
-/// What one partition sees, record by record.
+/// The messages of one partition, record by record.
 fn seen<'m>(messages: impl IntoIterator<Item = &'m Message>, by: i32) -> Vec<String> {
     let mut seen = Vec::new();
     for message in messages {

@@ -30,12 +30,12 @@ fn wanted(kind: DataType) -> Fields {
 fn decode(parts: &mut SchemaParts, values: &[&str], wanted: &Fields) -> Values {
     parts.decode(values.len(), |row| Some(values[row as usize].as_bytes()), wanted)
 }
-/// All refusals, of the parts too.
+/// All refusals, including those of the parts.
 fn refused(values: &Values) -> Vec<(u32, Refusal)> {
     let inner = values.parts.iter().flat_map(|part| &part.refused);
     inner.chain(&values.refused).cloned().collect()
 }
-/// The one value, or why there is none.
+/// The single value, or why it was refused.
 fn one(kind: &str, stored: DataType, x: &str) -> Result<String, Refusal> {
     let value = format!(r#"{{"x":{x}}}"#);
     let values = decode(&mut declared(&of(kind)), &[&value], &wanted(stored));
@@ -45,7 +45,7 @@ fn one(kind: &str, stored: DataType, x: &str) -> Result<String, Refusal> {
     }
 }
 
-/// As Connect's JSON converter writes a value.
+/// Writes a value as Connect's JSON converter does.
 fn connect(value: &Avro) -> Value {
     let base64 = |bytes: &[u8]| json!(STANDARD.encode(bytes));
     let double = |value: f64| match value {
@@ -245,7 +245,7 @@ const PART: &str = r#"{"type":"struct","optional":false,"name":"s","fields":[{"t
 fn with_part(payload: &str) -> String {
     format!(r#"{{"schema":{PART},"payload":{payload}}}"#)
 }
-/// Learns what is fresh; gives how much that was.
+/// Learns the new schema parts and returns their number.
 fn learn(parts: &mut SchemaParts, values: &[&str]) -> usize {
     let fresh = parts.fresh(values.iter().map(|value| value.as_bytes()));
     let n = fresh.len();

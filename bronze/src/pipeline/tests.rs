@@ -1,4 +1,4 @@
-//! The whole of bronze over the embedded broker and registry and a lake of files.
+//! Bronze as a whole, with the embedded broker and registry and a lake of files.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,18 +23,18 @@ use super::*;
 use crate::assemble::column;
 use crate::commit::digest;
 use crate::testing::{body, framed, schema};
-use crate::{Loss, Progress, Settings};
+use crate::{Loss, PartitionProgress, Settings};
 
 const FIRST: &str = r#"{"type":"record","name":"Order","fields":[
     {"name":"id","type":"int"},{"name":"total","type":{"type":"bytes","logicalType":"decimal","precision":18,"scale":2}}]}"#;
-/// A new nullable column, and `id` promoted.
+/// Adds a nullable column and promotes `id`.
 const SECOND: &str = r#"{"type":"record","name":"Order","fields":[
     {"name":"id","type":"long"},{"name":"total","type":{"type":"bytes","logicalType":"decimal","precision":18,"scale":2}},
     {"name":"note","type":["null","string"],"default":null}]}"#;
 const INCOMPATIBLE: &str = r#"{"type":"record","name":"Order","fields":[
     {"name":"id","type":{"type":"int","logicalType":"date"}},{"name":"total","type":{"type":"array","items":"int"}}]}"#;
 
-/// Nothing here takes this long unless it hangs.
+/// Far longer than any step takes unless it hangs.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 struct Bench {
@@ -51,16 +51,16 @@ type Keyed = (Option<Vec<u8>>, Option<Vec<u8>>);
 
 struct Running {
     stop: CancellationToken,
-    progress: Progress,
+    progress: PartitionProgress,
     task: JoinHandle<Result<(), Error>>,
 }
 
 impl Bench {
-    /// A project of these topics, three partitions each, all with the first schema and a key.
+    /// A project with these topics, each with three partitions, the first schema and a key.
     async fn new(topics: &[&str]) -> Self {
         Self::with(topics, "schema: schemas/order.avsc, key: [id]").await
     }
-    /// As [`Bench::new`], under another contract.
+    /// As [`Bench::new`], with another contract.
     async fn with(topics: &[&str], contract: &str) -> Self {
         let dir = tempfile::tempdir().expect("a folder");
         let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).expect("writable");
@@ -110,12 +110,12 @@ impl Bench {
         self.registry.set_compatibility(&subject, "NONE").await.expect("set");
         self.registry.register(&subject, schema).await.expect("registered")
     }
-    /// Values to a partition, in order.
+    /// Sends values to a partition, in order.
     async fn send(&self, topic: &str, partition: i32, values: &[Option<Vec<u8>>]) {
         let records: Vec<_> = values.iter().map(|value| (None, value.clone())).collect();
         self.send_keyed(topic, partition, &records).await;
     }
-    /// Keys and values to a partition, in order.
+    /// Sends keys and values to a partition, in order.
     async fn send_keyed(&self, topic: &str, partition: i32, records: &[Keyed]) {
         let producer = Producer::idempotent(&self.kafka).await.expect("a producer");
         for (key, value) in records {
@@ -153,7 +153,7 @@ impl Bench {
         }
     }
     fn run_in(&self, context: Context) -> Running {
-        let progress = Progress::default();
+        let progress = PartitionProgress::default();
         let input =
             Input { kafka: self.kafka.clone(), registry: self.registry.clone(), progress: progress.clone() };
         let stop = CancellationToken::new();
@@ -187,7 +187,7 @@ impl Running {
         self.stop.cancel();
         tokio::time::timeout(PATIENCE, self.task).await.expect("stops").expect("no panic")
     }
-    /// As `kill -9` does, as far as one process can do it to a part of itself.
+    /// Drops the run, as near to `kill -9` as one process can come.
     async fn kill(self) {
         self.task.abort();
         drop(self.task.await);
@@ -217,7 +217,7 @@ fn noted(schema_id: u32, id: i64) -> Option<Vec<u8>> {
     ];
     Some(framed(schema_id, &body(&schema(SECOND), Value::Record(fields))))
 }
-/// Offsets of all rows as runs `from..to`, by partition; panics when one is there twice.
+/// Offsets of all rows as runs `from..to`, by partition. Panics if an offset occurs twice.
 fn offsets(rows: &[RecordBatch]) -> BTreeMap<i64, Vec<(i64, i64)>> {
     let mut all = BTreeSet::new();
     for batch in rows {
@@ -255,7 +255,7 @@ fn cells(rows: &[RecordBatch], column: &str) -> BTreeMap<(i64, i64), String> {
     }
     all
 }
-/// What the commits say: ranges by partition in order, contiguous, and the sum of rows and digests.
+/// The ranges in the commits, contiguous and by partition, with the sums of rows and digests.
 async fn ranges(table: &lake::Table) -> (BTreeMap<i64, (i64, i64)>, u64, Sum) {
     let (mut ranges, mut rows, mut sum) = (BTreeMap::<i64, (i64, i64)>::new(), 0, Sum::default());
     for entry in table.log(None, table.version()).await.expect("a log") {
@@ -357,7 +357,7 @@ async fn killed_anywhere_nothing_is_lost_and_nothing_doubled() {
             bench.send("orders", partition, &values).await;
         }
         let running = bench.run().await;
-        // Spread over opening, reading, encoding and committing.
+        // Spreads the kill over opening, reading, encoding and committing.
         tokio::time::sleep(Duration::from_millis(40 + round * 57 % 400)).await;
         running.kill().await;
     }
@@ -436,7 +436,7 @@ async fn a_recreated_topic_halts_its_table_and_no_other() {
     bench.host.stop().await;
 }
 
-/// Breaks the task that has committed to `bronze.orders`.
+/// Panics in the task that has committed to `bronze.orders`.
 struct Breaks;
 impl stage::Announce for Breaks {
     fn announce(&self, _: &TableName, upstream: &TableName, _: model::Version) {
@@ -491,7 +491,7 @@ async fn a_table_set_back_by_another_writer_is_read_on_from_where_it_stands() {
     bench.send("orders", 0, &(0..10).map(|n| order(id, n)).collect::<Vec<_>>()).await;
     let running = bench.run().await;
     bench.drained(&running).await;
-    // Someone else says that it has read five more.
+    // Another writer commits a position five records later.
     let topic_id: TopicId =
         bench.admin().describe(&name("orders")).await.expect("reachable").expect("there").id;
     let app = model::AppId::partition(&topic_id, 0);
@@ -539,7 +539,7 @@ async fn a_table_is_compacted_beside_the_commits_of_two_processes_and_keeps_ever
     let eager = Settings { compact_every: 1, ..Settings::default() };
     let running = [bench.run_with(eager.clone()).await, bench.run_with(eager).await];
     let mut sent = 0;
-    // A file needs sixteen others to be compacted with, and each round brings at least one.
+    // A compaction needs sixteen files, and each round adds at least one.
     let compacted = loop {
         for partition in 0..3 {
             bench.send("orders", partition, &[order(id, sent), order(id, sent)]).await;
@@ -576,7 +576,7 @@ async fn an_unknown_schema_holds_its_partition_only_until_it_is_known() {
     let bench = Bench::new(&["orders"]).await;
     let first = bench.register("orders", FIRST).await;
     let running = bench.run_with(Settings::default()).await;
-    // The registry numbers from one to the next: this will be the id of what is registered later.
+    // The registry numbers consecutively: the schema that is registered later gets this id.
     let later = first + 1;
     bench.send("orders", 0, &[order(later, 1), order(first, 2)]).await;
     bench.send("orders", 1, &[order(first, 3)]).await;

@@ -1,17 +1,17 @@
-//! What the group, the broker and the lake answered, and how the task goes on.
+//! How the task reacts to answers of the group, the broker and the lake.
 
 use lake::Table;
 use runtime::State;
 use stage::halts::{chain, note_partition};
 
 use super::*;
-use crate::commit::Outcome;
+use crate::commit::CommitResult;
 
 impl Task {
-    /// Partitions are ours. What was read of them before does not count: the table says where to go on.
+    /// Starts assigned partitions at the table's positions. Drops what was read of them before.
     pub(super) async fn on_assigned(&mut self, partitions: Vec<(i32, u64)>) -> Result<(), Error> {
         self.meter.rebalanced();
-        // Noted before anything can fail: who opens the table anew begins with what is noted.
+        // First, because if a later step fails, the table is opened again with these partitions.
         for (partition, generation) in &partitions {
             self.release(*partition);
             self.assigned.insert(*partition, Ours { generation: *generation, begin: None });
@@ -20,11 +20,11 @@ impl Task {
         self.refresh().await?;
         for (partition, generation) in partitions {
             if self.ours(partition, generation).is_none() {
-                continue; // begun again meanwhile, as a commit on its way had lost
+                continue; // restarted meanwhile, because a running commit did not land
             }
             let position = self.position(partition);
             self.start(partition, generation, position);
-            // The consumer was answered from memory, and may have begun elsewhere.
+            // The consumer was answered from memory and may have started elsewhere.
             if position != self.shared.starts.answered(&self.topic.name, partition) {
                 self.begin_partition(partition, Ours { generation, begin: None });
             }
@@ -33,7 +33,7 @@ impl Task {
         Ok(())
     }
 
-    /// Every partition of ours from where the table stands.
+    /// Restarts every assigned partition at the table's position.
     pub(super) fn begin_again(&mut self) {
         self.parked.clear();
         self.ends.clear();
@@ -46,7 +46,7 @@ impl Task {
         let Ours { generation: expected, begin } = ours;
         let position = self.position(partition);
         let Some(offset) = position.or(begin) else {
-            // Never read, never sought: it comes from the log's start by itself.
+            // Never read and never sought: the consumer starts it at the log's start.
             self.start(partition, expected, None);
             return;
         };
@@ -59,13 +59,13 @@ impl Task {
         self.command(Command::Seek { topic, partition, offset, expected, generation });
     }
 
-    /// Everything that says what is new begins at the table's position.
+    /// Sets the start of a partition in everything that decides which records are new.
     fn start(&mut self, partition: i32, generation: u64, position: Option<Offset>) {
         self.decider.start(partition, generation, position);
         self.ledger.begin(partition, position);
     }
 
-    /// A position that is not in the log: ours was stale, or records are gone.
+    /// A position is not in the log: it was stale, or records are lost.
     pub(super) async fn on_lost(&mut self, loss: &stream::Loss, generation: u64) -> Result<(), Error> {
         let partition = loss.partition;
         if self.ours(partition, generation).is_none() {
@@ -86,7 +86,7 @@ impl Task {
         if is_whole {
             return Err(error);
         }
-        // The partition rests; the table's others go on.
+        // This partition halts; the table's others go on.
         tracing::error!(table = %self.topic.table, topic = %self.topic.name, partition, %error, "records are lost, the partition halts");
         self.release(partition);
         let app = self.app(partition);
@@ -99,7 +99,7 @@ impl Task {
         Ok(())
     }
 
-    /// Waits for the commit on its way.
+    /// Waits for the running commit.
     pub(super) async fn settle(&mut self) -> Result<(), Error> {
         if self.commit.is_some() {
             let finished = joined(&mut self.commit).await;
@@ -108,42 +108,47 @@ impl Task {
         Ok(())
     }
 
-    /// A commit ended.
+    /// Handles the end of a commit.
     pub(super) async fn finished(&mut self, finished: Option<Finished>) -> Result<(), Error> {
         let Some(finished) = finished else {
-            // It panicked, and the table with it: opened anew.
+            // It panicked and took the table with it: open it again.
             return Err(Error::CommitTask { table: self.topic.table.clone() });
         };
-        let Finished { table, ranges, lines, outcome, newest } = finished;
+        let Finished { table, ranges, lines, result, newest } = finished;
         self.table = Some(table);
-        match outcome {
-            Outcome::Landed(version) => {
+        match result {
+            CommitResult::Landed(version) => {
                 for (range, lines) in ranges.iter().zip(&lines) {
                     self.ledger.landed(range.partition, range.position, range.to, lines);
                 }
                 self.landed(version, &ranges, newest);
             }
-            Outcome::Recreated(now) => {
+            CommitResult::Recreated(now) => {
                 let before = self.topic_id.to_string();
                 return Err(self.loss(Loss::Recreated { before, now: now.to_string() }));
             }
-            Outcome::Moved => {
+            CommitResult::Moved => {
                 tracing::info!(table = %self.topic.table, "another process has moved the table on, reading from its positions");
                 self.meter.conflict();
                 self.refresh().await?;
                 self.begin_again();
             }
-            Outcome::Failed(error) if error.reaction() == Reaction::Reload => {
+            CommitResult::Failed(error) if error.reaction() == Reaction::Reload => {
                 tracing::warn!(table = %self.topic.table, %error, "table changed, reading it again");
                 self.refresh().await?;
                 self.begin_again();
             }
-            Outcome::Failed(error) => return Err(self.lake(error)),
+            CommitResult::Failed(error) => return Err(self.lake(error)),
         }
         Ok(())
     }
 
-    fn landed(&mut self, version: model::Version, ranges: &[crate::decider::Range], newest: Option<Millis>) {
+    fn landed(
+        &mut self,
+        version: model::Version,
+        ranges: &[crate::decider::OffsetRange],
+        newest: Option<Millis>,
+    ) {
         self.decider.landed(ranges);
         self.adopt();
         self.compact_when_due();
@@ -170,7 +175,7 @@ impl Task {
         }
     }
 
-    /// Takes over what the table says: its positions for whoever asks next, and a rival's columns.
+    /// Takes over the table's positions, and columns that another process added.
     fn adopt(&mut self) {
         let (Some(table), Some(reader)) = (&self.table, &mut self.reader) else { return };
         self.shared.starts.learn(table.positions());
@@ -180,7 +185,7 @@ impl Task {
         if table.schema() == ours && is_said {
             return;
         }
-        // Both only ever gain columns, so one of the two is wider, or each by other columns.
+        // Both only ever gain columns, so one is wider, or each has columns of its own.
         match evolve::widen(table.schema(), ours) {
             Ok(merged) => {
                 let mut defaults = reader.layout().defaults().clone();
@@ -189,8 +194,8 @@ impl Task {
                 reader.widen(merged.with_defaults(defaults));
             }
             Err(clash) => {
-                // Or both by one column, and another process was first. What was read with ours does not go
-                // into the table, and values of columns that it lacks must not vanish.
+                // Or both gained the same column, and the other process was first. Rows read with our columns
+                // do not fit the table, and values of columns that it lacks must not vanish.
                 tracing::warn!(table = %self.topic.table, %clash, "another process has added columns that ours clash with, reading again");
                 reader.begin_again(layout_of(table));
                 self.declare();
@@ -213,11 +218,11 @@ impl Task {
         self.table.as_ref().map(Table::positions)?.get(&self.app(partition)).map(Offset)
     }
 
-    /// Tells whoever waits for the end how far a partition is.
+    /// Reports how far a partition is.
     pub(super) fn report(&self, partition: i32) {
         let position = self.decider.position(partition);
         let settled = self.decider.is_settled(partition) && !self.parked.contains_key(&partition);
-        // Behind the last record there may be markers only: the end itself is reached then.
+        // Only markers may follow the last record: then the end counts as reached.
         let end = self.ends.get(&partition).copied().filter(|_| settled);
         let reached = end.max(position).unwrap_or(Offset(0));
         self.shared.input.progress.reach(&self.topic.name, partition, reached);

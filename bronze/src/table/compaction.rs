@@ -1,19 +1,19 @@
-//! Small files into larger ones, beside the commits.
+//! Compacts small files beside the commits.
 //!
-//! Rows land every second or so, each time in a new file. A table that is only appended to has many
-//! writers, and a compaction of it compares nothing but its own position: commits go on landing while
-//! one runs, and of two processes that compact at once one wins and the other's files are left to
-//! vacuum. Nothing waits for it, so nothing gets less fresh.
+//! Rows land about every second, each time in a new file. A table that is only appended to has many writers,
+//! and its compaction compares only its own position: commits go on landing while it runs. If two processes
+//! compact at once, one wins and the other's files are left to vacuum. Nothing waits for it, so freshness
+//! does not suffer.
 
 use lake::Compaction;
 
 use super::*;
 
-/// Smaller than what the lake would do at once: this runs where records are decoded.
+/// Smaller than the lake's default, because this runs where records are decoded.
 const TARGET_BYTES: u64 = 32 << 20;
 
 impl Task {
-    /// Counts a commit and starts a compaction if it is time and the last one has ended.
+    /// Counts a commit, and starts a compaction if one is due and none runs.
     pub(super) fn compact_when_due(&mut self) {
         self.commits += 1;
         let every = self.shared.context.settings.compact_every;
@@ -29,7 +29,7 @@ impl Task {
         self.compaction = Some(runtime::tasks::spawn("bronze-compaction", task));
     }
 
-    /// A compaction ended. Whatever it says, the table goes on: the next one tries again.
+    /// A compaction ended. If it failed, the table goes on and the next one tries again.
     pub(super) fn compacted(&self, ended: Option<lake::Result<Option<Version>>>) {
         let table = &self.topic.table;
         match ended {

@@ -1,4 +1,4 @@
-//! Schemas that came from the registry, or with the values: what they mean for the table, and for what waits for them.
+//! New schemas, from the registry or from values: how they change the table, and which records can go on.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ use crate::patience::Needs;
 use crate::said::Cause;
 
 impl Task {
-    /// What records need of the registry before they can be read.
+    /// The schemas that the registry must return before these records can be read.
     pub(super) fn needs(&self, records: &Records, kept: &[u32]) -> Needs {
         let now = self.shared.context.clock.now();
         let mut needs = self.reader().needs(records, kept);
@@ -43,7 +43,7 @@ impl Task {
         }
     }
 
-    /// Goes on without what a partition has waited for long enough, and asks for the rest again.
+    /// Gives up schemas that a partition has waited for long enough, and requests the others again.
     pub(super) fn give_up(&mut self, partition: i32) {
         let now = self.shared.context.clock.now();
         let Some(parked) = self.parked.get(&partition) else { return };
@@ -92,7 +92,7 @@ impl Task {
         }
     }
 
-    /// A schema is known, or it is known why not.
+    /// Handles an answer of the registry.
     pub(super) fn learn(&mut self, asked: Asked, found: Found) {
         let now = self.shared.context.clock.now();
         let (part, id) = asked;
@@ -100,7 +100,7 @@ impl Task {
             (_, Found::Missing) => return self.patience.missing(asked, now),
             (_, Found::Silence) => return self.patience.silent(asked, now),
             (_, Found::Unusable(why)) => {
-                // What it refers to may come, as a schema may.
+                // A missing reference may be registered later, like a missing schema.
                 self.unusable.insert(asked, why);
                 return self.patience.missing(asked, now);
             }
@@ -142,7 +142,7 @@ impl Task {
         known
     }
 
-    /// The schema that the contract declares, as which all records are read.
+    /// The contract's declared schema, which all records are read as.
     fn declared_schema(&self) -> Option<Arc<str>> {
         self.topic.value_schema.clone().filter(|_| self.topic.declared)
     }
@@ -159,7 +159,7 @@ impl Task {
         }
     }
 
-    /// A key's schema as that of a record, and whether it was none.
+    /// A key's schema as a record's, and whether it was not one.
     fn key_record(&self, json: &Arc<str>) -> (Arc<str>, bool) {
         let record = match self.topic.key.as_slice() {
             [column] => as_record(json, column),
@@ -169,8 +169,8 @@ impl Task {
         (record, is_bare)
     }
 
-    /// Widens the table if the schema has columns that it lacks; the next commit makes it so.
-    /// What the schema's defaults say of new columns holds for rows whose writer does not know them.
+    /// Widens the table by the schema's new columns; the next commit stores them. The schema's defaults of
+    /// new columns apply to rows whose writers do not know them.
     fn make_room(&mut self, wanted: &Schema, schema: &str) -> Result<(), String> {
         self.names.extend(record_name(schema));
         let Some(reader) = &mut self.reader else { return Ok(()) };
@@ -190,8 +190,8 @@ impl Task {
         Ok(())
     }
 
-    /// Puts the topic's own schemas where values that are JSON are read by them. A schema that was only
-    /// found out is not believed of a value that names none.
+    /// Sets the topic's own schemas as those of JSON values. A learned schema is not used for a value that
+    /// carries none.
     pub(super) fn declare(&mut self) {
         let is_json = self.topic.value == ValueFormat::Json;
         let value = self.topic.value_schema.clone().filter(|_| is_json && self.topic.declared);
@@ -214,7 +214,7 @@ impl Task {
         }
     }
 
-    /// Looks at the schemas that came with these records for the first time.
+    /// Adds the schema parts that these records are the first to carry.
     pub(super) fn learn_parts(&mut self, records: &Records, kept: &[u32]) {
         let (values, keys) = self.reader().fresh(records, kept);
         for (part, fresh) in
@@ -224,7 +224,7 @@ impl Task {
                 Part::Value => self.reader().value_parts.next(),
                 Part::Key => self.reader().key_parts.next(),
             };
-            // Who writes a schema part writes the value as Connect does, whatever the contract says.
+            // A producer of schema parts encodes values as Connect does, whatever the contract declares.
             let schema = from_connect(&fresh.part);
             let known = self.dialect(part, Door::Json, number, schema, Encodings::CONNECT);
             let Some(reader) = &mut self.reader else { return };
@@ -268,7 +268,7 @@ impl Task {
         };
         if part == Part::Key {
             let (record, is_bare) = self.key_record(schema);
-            // What other serialisers write is one value, also where the schema is a record of one.
+            // Other serialisers write a single value, even if the schema is a record of one field.
             return made(&record, is_bare || door != Door::Json, None);
         }
         let declared = self.declared_schema().filter(|declared| declared != schema);

@@ -1,4 +1,4 @@
-//! A table's task between a group, a log, a lake and another process, in any order of events.
+//! A table's task with a group, a log, a lake and another process, in any order of events.
 
 use std::collections::HashMap;
 
@@ -16,42 +16,42 @@ use super::*;
 use crate::budget::Budget;
 use crate::ledger::{FILE_HEADER, LINE_HEADER};
 use crate::start::Starts;
-use crate::{Context, Input, Progress, Settings, create_table};
+use crate::{Context, Input, PartitionProgress, Settings, create_table};
 
 const PARTITIONS: i32 = 3;
 const PROCESSES: usize = 2;
 
-/// What one record of a log is.
+/// One record of a log.
 #[derive(Debug, Clone, Copy)]
 enum Entry {
-    /// Of no file.
+    /// Not from a file.
     Plain,
     /// The next line of a file.
     Next(u8),
-    /// A line of a file that came before, or the first, sent once more.
+    /// The first or an earlier line of a file, sent again.
     Again(u8, u8),
     /// An offset without a record.
     Hole,
 }
 
-/// What happens next.
+/// One step of a test.
 #[derive(Debug, Clone, Copy)]
 enum Event {
-    /// The group gives a partition to a process. It may take it from the other only later.
+    /// The group assigns a partition to a process; the former owner may hear of it only later.
     Assign(usize, i32),
     Revoke(usize, i32),
-    /// The client hands over what comes next of a partition.
+    /// The client delivers the next records of a partition.
     Poll(usize, i32, usize),
-    /// The broker says that what the client asks for is not there.
+    /// The broker does not have the offset that the client asks for.
     Lost(usize, i32),
     /// The task takes the next message.
     Handle(usize),
     Commit(usize),
-    /// The commit on its way ends.
+    /// The running commit ends.
     Finish(usize),
-    /// The commit on its way breaks off, landed or not; the table is opened anew.
+    /// The running commit's task fails, after it landed or before; the table is opened again.
     Break(usize),
-    /// The process dies; its commit on its way may go on.
+    /// The process dies; its running commit may go on.
     Kill(usize, bool),
 }
 
@@ -82,7 +82,7 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
     prop::collection::vec(event, 0..60)
 }
 
-/// One partition's records, and which of them are no repeats.
+/// One partition's records, and which of them are not repeats.
 #[derive(Default)]
 struct Log {
     records: Vec<(i64, Option<(u8, i64)>)>,
@@ -134,7 +134,7 @@ struct Process {
     task: Task,
     commands: UnboundedReceiver<Command>,
     inbox: VecDeque<Message>,
-    /// As the router has it: generation, and where the client reads on.
+    /// The router's state: generation, and where the client reads on.
     reads: BTreeMap<i32, (u64, i64)>,
 }
 
@@ -177,7 +177,7 @@ impl World {
                 url: "http://127.0.0.1:1".to_owned(),
                 ..Default::default()
             }),
-            progress: Progress::default(),
+            progress: PartitionProgress::default(),
         };
         let shared = Arc::new(Shared::new(context, input, Arc::<Starts>::default(), None));
         let share = Budget::new(64 << 20, 1).share();
@@ -287,7 +287,7 @@ impl World {
         process.inbox.push_back(message);
     }
 
-    /// An answer for a position that the table has left, as after a stale answer to the client.
+    /// The client reports a loss at a position that the table has left, as after a stale start.
     fn lose(&mut self, process: usize, partition: i32) {
         let (topic, process) = (self.name(), &mut self.processes[process]);
         let Some((generation, _)) = process.reads.get(&partition) else { return };
@@ -298,7 +298,7 @@ impl World {
             position: None,
             cause: Cause::LogEnd(Offset(0)),
         };
-        // Without a position in the table it would be a loss in truth, and the partition would rest.
+        // Without a position in the table it would be a real loss, and the partition would halt.
         if process
             .task
             .table
@@ -315,7 +315,7 @@ impl World {
         self.reopen_after(process, ended).await;
     }
 
-    /// As the table's keeper does.
+    /// Opens the table again, as its keeper does.
     async fn reopen_after(&mut self, process: usize, ended: Result<(), Error>) {
         let Err(error) = ended else { return };
         assert_ne!(error.reaction(), Reaction::Halt, "{error}");
@@ -326,7 +326,7 @@ impl World {
         self.processes[at.expect("one of ours")].task = task;
     }
 
-    /// Gives everything to the first process and lets it read to the ends.
+    /// Assigns everything to the first process and lets it read to the ends.
     async fn finish(&mut self) {
         for process in 0..PROCESSES {
             for partition in 0..PARTITIONS {
@@ -371,7 +371,7 @@ impl World {
 }
 
 impl Process {
-    /// As the router does what a task asks for.
+    /// Does what the task asks of the router.
     fn obey(&mut self) {
         while let Ok(command) = self.commands.try_recv() {
             if let Command::Seek { partition, offset, expected, generation, .. } = command
@@ -398,7 +398,7 @@ fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime")
 }
 
-/// Plays the events, then everything to the end: each record is there once, each repeat not at all.
+/// Plays the events, then reads everything to the end: each record is there once, each repeat not at all.
 async fn play(project: &Arc<Project>, logs: &[Vec<Entry>], events: &[Event]) {
     let mut world = World::new(project, logs).await;
     for event in events {
@@ -414,7 +414,7 @@ async fn play(project: &Arc<Project>, logs: &[Vec<Entry>], events: &[Event]) {
 fn whatever_happens_between_reading_and_landing_every_record_lands_once_and_no_repeat() {
     let (_dir, project) = project();
     let runtime = runtime();
-    // `PROPTEST_CASES` for more.
+    // Set `PROPTEST_CASES` for more cases.
     let config = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
     let logs = prop::collection::vec(entries(), PARTITIONS as usize);
     proptest!(config, |(logs in logs, events in events())| {

@@ -1,4 +1,4 @@
-//! The second step of a refresh: the rows as they should be, and what differs from those at hand.
+//! The second step of a refresh: computes the expected rows and their difference from the current rows.
 
 use std::collections::BTreeMap;
 
@@ -18,19 +18,19 @@ use crate::inputs::Between;
 use crate::judge::Verdict;
 use crate::refresh::{Decision, Step};
 
-/// What a refresh found to write.
+/// What a refresh has to write.
 pub(super) struct Computed {
     pub difference: Difference,
     pub verdicts: Vec<Verdict>,
-    /// How the rows were found.
+    /// How the rows were computed.
     pub method: String,
-    /// The newest Kafka timestamp behind what changed.
+    /// The newest Kafka timestamp behind the changes.
     pub arrived: Option<Millis>,
-    /// The commits that brought it, where those were traced.
+    /// The traced commits among the changes.
     pub causes: Vec<Cause>,
 }
 
-/// Rows as they should be, and the rows at hand that they replace.
+/// Expected rows, and the current rows that they replace.
 struct Rows {
     fresh: Vec<RecordBatch>,
     held: Vec<RecordBatch>,
@@ -39,18 +39,18 @@ struct Rows {
     causes: Vec<Cause>,
 }
 
-/// What a refresh of the keys that changes touch comes to.
+/// The result of computing only the keys that changes touch.
 enum Narrow {
-    /// No row may differ.
+    /// No row can differ.
     Unchanged,
-    /// These may.
+    /// These rows may differ.
     Rows(Rows),
-    /// Everything is to be computed, for this reason.
+    /// Everything has to be computed, for this reason.
     Full(String),
 }
 
 impl Keeper {
-    /// What to write. `None`: no row may differ.
+    /// Returns what to write. `None`: no row can differ.
     pub(super) async fn compute(&self, open: &Open, decision: &Decision) -> Result<Option<Computed>> {
         let rows = match self.rows(open, decision).await {
             Ok(rows) => rows,
@@ -69,7 +69,7 @@ impl Keeper {
         Ok(Some(Computed { difference, verdicts, method, arrived, causes }))
     }
 
-    /// The rows as they should be, where they may differ. `None`: no input has another row.
+    /// The expected rows that may differ from the current ones. `None`: no input row changed.
     async fn rows(&self, open: &Open, decision: &Decision) -> Result<Option<Rows>> {
         let name = &self.model.name;
         let why = match &decision.step {
@@ -80,7 +80,7 @@ impl Keeper {
                 Ok(Narrow::Unchanged) => return Ok(None),
                 Ok(Narrow::Rows(rows)) => return Ok(Some(rows)),
                 Ok(Narrow::Full(why)) => format!("full: {why}"),
-                // What the engine cannot do with the narrowed query it may do with the query itself.
+                // The engine may be able to run the full query although it fails on the narrowed one.
                 Err(Error::Query { source, .. }) if source.patience().is_some() && !source.is_of_memory() => {
                     let source: &dyn std::error::Error = &*source;
                     tracing::debug!(table = %name, error = source, "the narrowed query cannot be computed");
@@ -96,7 +96,7 @@ impl Keeper {
         Ok(Some(Rows { fresh, held, method: why, arrived, causes: Vec::new() }))
     }
 
-    /// The rows of the keys that the changes of the inputs touch.
+    /// The rows of the keys that the inputs' changes touch.
     async fn narrow(&self, open: &Open, from: &BTreeMap<TableName, Version>) -> Result<Narrow> {
         let (name, maintenance) = (&self.model.name, &open.query.maintenance);
         let limit = self.ctx.settings.max_changed_rows;

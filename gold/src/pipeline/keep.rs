@@ -1,4 +1,4 @@
-//! The loop of one table: refreshes, what is done between two of them, and what ends or delays it.
+//! The loop of one table: refreshes, the work between them, and what ends or delays it.
 
 use std::time::Duration;
 
@@ -12,28 +12,28 @@ use runtime::{Retry, State};
 use stage::Control;
 use stage::halts::{chain, note, unnote};
 
-use super::{Keeper, Outcome};
+use super::{Keeper, Refreshed};
 use crate::Settings;
 use crate::error::{Error, OfTable as _, Result};
 use crate::halt::judge;
 use crate::inputs::Inputs;
 
-/// Refreshes whenever woken, and at least every `poll`, until stopped or halted. A table that halts for
-/// its rows waits for other versions of its inputs and then goes on. `landed`: called for each version with
-/// other rows.
+/// Refreshes whenever woken, and at least every `poll`, until stopped or halted. A table that halts for its
+/// rows waits until its inputs have other rows and then goes on. `landed` is called for each version with
+/// changed rows.
 pub async fn keep(mut keeper: Keeper, landed: impl Fn(Version)) -> Result<()> {
     let Control { wake, stop, .. } = keeper.control.clone();
     let mut retry = Retry::new(Duration::from_millis(100));
     let (meter, name) = (keeper.meter.clone(), keeper.model.name.clone());
     let lake = keeper.ctx.lake.clone();
-    // What an earlier process said stands until this one has got further.
+    // An earlier process's halt note stays until this one succeeds.
     let mut noted = true;
     meter.state(State::Starting);
     while !stop.is_cancelled() {
         let begun = Instant::now();
-        // A refresh is not cut short: stopping waits for it, or drops the process.
+        // A refresh is never cancelled: stopping waits for it.
         let mut outcome = keeper.step().await;
-        if let Ok(Outcome::Changed(version)) = outcome {
+        if let Ok(Refreshed::Changed(version)) = outcome {
             landed(version);
         }
         if outcome.is_ok()
@@ -49,11 +49,11 @@ pub async fn keep(mut keeper: Keeper, landed: impl Fn(Version)) -> Result<()> {
                     unnote(&lake, "gold", &name).await;
                 }
                 meter.state(match outcome {
-                    Outcome::Waiting => State::Starting,
-                    Outcome::Idle | Outcome::Unchanged => State::Idle,
+                    Refreshed::Waiting => State::Starting,
+                    Refreshed::Idle | Refreshed::Unchanged => State::Idle,
                     _ => State::Running,
                 });
-                if outcome != Outcome::Idle {
+                if outcome != Refreshed::Idle {
                     let draining = keeper.ctx.draining.is_cancelled();
                     let rested = rest(&keeper.ctx.settings, begun.elapsed(), draining);
                     tokio::select! {
@@ -86,7 +86,7 @@ pub async fn keep(mut keeper: Keeper, landed: impl Fn(Version)) -> Result<()> {
                 retry.pause(&stop).await;
             }
             Err(error) => {
-                // What an input brings may be what is missing.
+                // A new input version may fix the error.
                 tokio::select! {
                     biased;
                     _ = retry.again(&name, "gold tries again", &error, &stop) => {}
@@ -99,16 +99,16 @@ pub async fn keep(mut keeper: Keeper, landed: impl Fn(Version)) -> Result<()> {
 }
 
 impl Keeper {
-    /// Between two commits: measures, compaction.
+    /// Measures and compaction, between two commits.
     pub fn keep_up(&mut self) -> BoxFuture<'_, Result<()>> {
         self.try_keep_up().boxed()
     }
 
     async fn try_keep_up(&mut self) -> Result<()> {
         let Some(open) = &mut self.open else { return Ok(()) };
-        // What was out of its bounds is measured again as soon as it may have been put right.
+        // A measure that was out of its bounds is taken again after each step.
         let every = if self.unmeasured { Duration::ZERO } else { self.ctx.settings.measure };
-        // Of a table whose inputs never held a row nothing is said.
+        // A table whose inputs never had a row is not measured.
         if !open.inputs.have_seen_nothing().await? && self.due.take(self.ctx.clock.now(), every) {
             let (lake, table) = (&self.ctx.lake, &open.table);
             // The time that the table's rows were computed at.
@@ -163,9 +163,9 @@ impl Keeper {
     }
 }
 
-/// How long a table rests after a refresh that took that long, while more changes gather. Where a refresh is
-/// slow the stages before it have fallen behind, or the machine is small: fewer and larger ones leave them
-/// room. Who waits for the end of it all waits no longer than that.
+/// How long a table rests after a refresh of that duration, while more changes gather. A slow refresh means
+/// that earlier stages lag or the machine is small: fewer, larger refreshes leave them room. While draining,
+/// it rests only as long as the refresh took.
 fn rest(settings: &Settings, took: Duration, draining: bool) -> Duration {
     let least = if draining { Duration::ZERO } else { settings.refresh.saturating_sub(took) };
     took.min(settings.refresh * 4).max(least)

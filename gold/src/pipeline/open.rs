@@ -1,4 +1,4 @@
-//! What a table's loop holds open, and the first step of a refresh: what to compute from it.
+//! The open tables of a table's loop, and the first step of a refresh: what to compute.
 
 use std::collections::BTreeMap;
 
@@ -14,20 +14,19 @@ use crate::judge::Judge;
 use crate::refresh::{Decision, Input, Standing, Step, decide, floor};
 use crate::table::{Query, create, plan};
 
-/// What is dropped when it may be wrong.
+/// What is kept between refreshes, and dropped after any doubt.
 pub(super) struct Open {
     pub table: Table,
     pub inputs: Inputs,
     pub query: Query,
     pub judge: Judge,
-    /// The time in `query`'s plan.
+    /// The `as_of` of `query`'s plan.
     pub planned_at: ClockMs,
     /// Versions of the inputs up to which the rows were found unchanged.
     pub checked: BTreeMap<TableName, Version>,
 }
 impl Open {
-    /// The newest Kafka timestamp behind what the pins have not covered. An error is none: the value
-    /// feeds a metric only.
+    /// The newest Kafka timestamp after the pins. Errors are ignored: the value feeds only a metric.
     pub async fn newest_arrival(&self) -> Option<Millis> {
         self.inputs.newest_arrival(self.table.positions()).await.ok().flatten()
     }
@@ -61,7 +60,7 @@ impl Keeper {
         Ok(Open { table, inputs, query, judge, planned_at: ClockMs(0), checked: BTreeMap::new() })
     }
 
-    /// Decides what to compute, and plans the query anew where the time in it moves.
+    /// Decides what to compute, and plans the query again if its time moves.
     pub(super) async fn decide(&self, open: &mut Open, inputs: &[Input]) -> Result<Decision> {
         let decision = decide(&Standing {
             table: &self.model.name,
@@ -79,7 +78,7 @@ impl Keeper {
         Ok(decision)
     }
 
-    /// The project's time, floored to the model's tick.
+    /// The project's time, rounded down to the model's tick.
     async fn time(&self, open: &Open) -> Result<ClockMs> {
         let positions = open.table.positions();
         let time = match self.ctx.project.clock {
@@ -92,7 +91,7 @@ impl Keeper {
         Ok(floor(time, self.model.tick))
     }
 
-    /// Whether the query fails because its inputs never held a row: the first ones may change that.
+    /// True if the query fails because its inputs never had a row: the first rows may fix that.
     pub(super) async fn is_before_first_rows(
         &self,
         open: &Open,

@@ -1,4 +1,4 @@
-//! The last step of a refresh: what a version was, for metrics and the log.
+//! The last step of a refresh: reports a version in metrics and the log.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use super::{Keeper, Refresh};
 use crate::judge::Verdict;
 use crate::refresh::Input;
 
-/// What a version was.
+/// The facts about a version.
 pub(super) struct Report {
     op: String,
     pub method: String,
@@ -19,18 +19,18 @@ pub(super) struct Report {
     arrival: Arrival,
 }
 
-/// How new the newest record behind a version is, on Kafka's clock.
+/// The time of the newest record behind a version, on Kafka's clock.
 pub(super) enum Arrival {
-    /// A row that changed rests on it.
+    /// A changed row depends on it.
     OfRows(Millis),
-    /// The pins cover it; it changed no row.
+    /// The pins cover it, but it changed no row.
     Seen(Millis),
-    /// No commit says.
+    /// No commit has a time.
     Unknown,
 }
 
 impl Report {
-    /// What a refresh is going to commit.
+    /// The report of a refresh that will be committed.
     pub fn of(refresh: &Refresh, op: String, method: String, arrival: Arrival) -> Self {
         let (mut rows_in, mut rows_out, mut verdicts) = (0, 0, Vec::new());
         if let Some(computed) = &refresh.computed {
@@ -44,7 +44,7 @@ impl Report {
 }
 
 impl Keeper {
-    /// Tells of a version that has landed.
+    /// Reports a version that has landed.
     pub(super) fn report(&self, table: &Table, version: Version, refresh: &Refresh, report: &Report) {
         let (meter, name) = (&self.meter, &self.model.name);
         meter.version(version);
@@ -54,7 +54,7 @@ impl Keeper {
         meter.commit(now.seconds_since(refresh.started));
         match report.arrival {
             Arrival::OfRows(arrived) => meter.fresh(now, arrived),
-            // The table is as fresh as what it has seen.
+            // A pins-only commit still advances freshness.
             Arrival::Seen(seen) => meter.newest(seen),
             Arrival::Unknown => {}
         }
@@ -72,7 +72,7 @@ impl Keeper {
     }
 }
 
-/// The versions a commit was computed from, for a log line.
+/// The versions that a commit was computed from, for a log line.
 struct Pins<'a>(&'a [Input]);
 impl fmt::Display for Pins<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -16,13 +16,13 @@ use tokio::sync::Notify;
 
 use super::world::*;
 
-/// A store under a process that dies at one of its writes: the write never returns.
+/// A store whose process dies at one of its writes: that write never returns.
 #[derive(Debug)]
 struct Mortal {
     below: Arc<dyn ObjectStore>,
-    /// Writes left to live.
+    /// Writes left before it dies.
     left: AtomicI64,
-    /// Whether the last write still takes effect.
+    /// True if the last write still takes effect.
     after: bool,
     died: Notify,
 }

@@ -1,4 +1,4 @@
-//! What a header expects of a gold table: of each row before the commit, of the table after it.
+//! Expectations of each row before the commit, and of the table after it.
 
 use std::sync::atomic::Ordering;
 
@@ -9,7 +9,7 @@ use runtime::meters::Metric;
 
 use super::world::*;
 use crate::Error;
-use crate::pipeline::Outcome;
+use crate::pipeline::Refreshed;
 
 const SQL: &str = "SELECT id, kind, amount FROM silver.a";
 
@@ -107,7 +107,7 @@ async fn a_measure_halts_the_table_behind_the_commit_and_again_when_it_starts() 
     let version = world.table("gold.t").await.version();
     keeper.keep_up().await.expect("measured a moment ago");
     world.clock.advance(10_000);
-    assert_eq!(keeper.step().await.expect("looked"), Outcome::Idle);
+    assert_eq!(keeper.step().await.expect("looked"), Refreshed::Idle);
     let halted = keeper.keep_up().await.expect_err("out of bounds");
     assert_eq!(halted.reaction(), Reaction::Halt);
     assert!(

@@ -1,4 +1,4 @@
-//! What runs beside a table: it has the table's owner, hears of its versions, and holds back its upkeep.
+//! Followers of a table: they run where the table is owned, hear of its versions, and hold back its upkeep.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use crate::{Context, Error, followers, run};
 
 const SQL: &str = "SELECT id, amount FROM silver.a";
 
-/// Follows `gold.t`, and says so. With `halts` it waits for a person once it is woken.
+/// Follows `gold.t` and records that. With `halts` it halts once it is woken.
 struct Probe {
     says: mpsc::UnboundedSender<&'static str>,
     halts: bool,

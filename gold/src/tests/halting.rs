@@ -1,4 +1,4 @@
-//! What fails in the same way each time halts its table, is named, and is all it needs to be put right.
+//! An error that repeats halts its table with a reason, and fixing the cause is enough.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use runtime::CancellationToken;
 use stage::Alone;
 
 use super::world::*;
-use crate::pipeline::Outcome;
+use crate::pipeline::Refreshed;
 use crate::{Error, run};
 
 fn gold(keys: &[&str], sql: &str) -> Project {
@@ -54,7 +54,7 @@ async fn a_row_that_cannot_be_computed_halts_the_table_and_is_named(
     world.edit(&put(0, &[good(2)])).await;
     settle(&mut keeper).await.expect("goes on");
     world.assert_kept("gold.t").await;
-    // The same in a refresh of few keys.
+    // The same in a refresh of a few keys.
     world.edit(&put(0, &[(2, None, "x", bad), good(7)])).await;
     let halted = settle(&mut keeper).await.expect_err("halts");
     assert!(matches!(&halted, Error::RowFails { key: named, .. } if named == key), "{halted}");
@@ -151,10 +151,10 @@ async fn an_empty_text_in_a_partition_column_halts_and_names_column_and_row(#[ca
 async fn a_table_waits_for_the_first_rows_where_its_query_says_nothing_of_none() {
     let world = World::new(gold(&["key"], "SELECT 'all' AS key, 10 / count(*) AS r FROM silver.a")).await;
     let mut keeper = world.keeper("gold.t");
-    assert_eq!(keeper.step().await.expect("waits"), Outcome::Waiting);
-    assert_eq!(keeper.step().await.expect("waits"), Outcome::Waiting);
+    assert_eq!(keeper.step().await.expect("waits"), Refreshed::Waiting);
+    assert_eq!(keeper.step().await.expect("waits"), Refreshed::Waiting);
     world.edit(&put(0, &[(1, None, "a", 1)])).await;
-    assert!(matches!(keeper.step().await.expect("filled"), Outcome::Changed(_)));
+    assert!(matches!(keeper.step().await.expect("filled"), Refreshed::Changed(_)));
     world.assert_kept("gold.t").await;
     // Emptied is not the same as never filled.
     world.edit(&Edit { table: 0, puts: vec![], drops: vec![1] }).await;
@@ -198,7 +198,7 @@ async fn nothing_is_measured_of_a_table_that_has_seen_nothing() {
 #[case::days_later(5, false)]
 #[tokio::test]
 async fn the_time_in_a_measure_is_that_of_the_rows(#[case] days: i64, #[case] holds: bool) {
-    // 2023-11-14 is where the clock of these tests begins.
+    // The clock of these tests begins on 2023-11-14.
     let world = World::new(measuring("count(*) FILTER (WHERE now() < TIMESTAMP '2023-11-16')")).await;
     world.clock.advance(days * 86_400_000);
     world.edit(&put(0, &[(1, None, "a", 1)])).await;
@@ -208,7 +208,7 @@ async fn the_time_in_a_measure_is_that_of_the_rows(#[case] days: i64, #[case] ho
     assert!(world.table("gold.t").await.positions().get(&model::AppId::as_of()).is_some());
 }
 
-/// The same columns as the model, partitioned: what the lake refuses is said of the table, too.
+/// The model's columns, partitioned: what the lake rejects is reported for the table too.
 #[tokio::test]
 async fn the_lake_itself_refuses_what_it_would_give_back_as_another_value() {
     let world = World::new(gold(&["kind"], "SELECT kind, count(*) AS n FROM silver.a GROUP BY kind")).await;

@@ -1,5 +1,5 @@
-//! Models put together at random, over random changes, refreshed and killed at random: at every version
-//! the table is its SQL over its pins, and so is what its log folds to for whoever follows it.
+//! Random models over random changes, refreshed and killed at random: at every version the table equals its
+//! SQL over its pins, and so does the fold of its log by a follower.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -28,7 +28,7 @@ struct Asked {
     keys: Vec<&'static str>,
 }
 
-/// Expressions over one table `t` that make keys: nulls, zeros with a sign, no number, other scales.
+/// Key expressions over one table `t`: nulls, signed zeros, NaN, other scales.
 fn part() -> impl Strategy<Value = String> {
     prop::sample::select(vec![
         "{t}.other",
@@ -132,12 +132,12 @@ fn grouping(parts: &[String], aggregates: &str, from: &str, filter: &str) -> Ask
     Asked { sql, keys: KEYS[..parts.len()].to_vec() }
 }
 
-/// What happens next.
+/// One step of a test.
 #[derive(Debug, Clone)]
 enum Event {
     Edits(Vec<Edit>),
     Refresh,
-    /// The refresh is dropped after so many polls, with everything it held.
+    /// The refresh is dropped after this many polls, with everything it has open.
     Killed(u8),
     Follow,
 }
@@ -151,7 +151,7 @@ fn event() -> impl Strategy<Value = Event> {
     ]
 }
 
-/// A future that is dropped when it was polled so often.
+/// A future that is dropped after this many polls.
 struct Mortal<F>(F, u8);
 impl<F: Future + Unpin> Future for Mortal<F> {
     type Output = Option<F::Output>;
@@ -179,7 +179,7 @@ fn bytes(batch: &RecordBatch, keys: &[String]) -> Vec<(Vec<u8>, Vec<u8>)> {
     keys.into_iter().zip(rows).collect()
 }
 
-/// Whoever follows the table's log, version by version.
+/// A follower of the table's log, version by version.
 #[derive(Default)]
 struct Follower {
     seen: Option<Version>,

@@ -1,4 +1,4 @@
-//! A changed model halts its table until it is rebuilt, and then the table is the new SQL's.
+//! A changed model halts its table until a rebuild; then the table equals the new SQL.
 
 use std::sync::Arc;
 

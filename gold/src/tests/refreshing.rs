@@ -7,7 +7,7 @@ use rstest::rstest;
 
 use super::world::*;
 use crate::Error;
-use crate::pipeline::Outcome;
+use crate::pipeline::Refreshed;
 
 const BY_KIND: &str = "SELECT b.kind, count(*) AS n, sum(a.amount) AS total, max(a.id) AS newest
     FROM silver.a JOIN silver.b ON a.other = b.id GROUP BY b.kind";
@@ -30,7 +30,7 @@ fn kept(sql: &'static str, keys: &'static [&'static str]) {
                 settle(&mut keeper).await.expect("refreshed");
                 world.assert_kept("gold.t").await;
             }
-            // Every version behind the fill keeps the contract, not only the newest.
+            // Every version after the fill keeps the contract, not only the newest.
             let newest = world.table("gold.t").await;
             let model = &world.project.catalog.models[&name("gold.t")];
             for version in 1..=newest.version().0 {
@@ -68,16 +68,16 @@ async fn a_change_that_changes_no_row_writes_no_version_until_pins_are_due() {
     let filled = world.table("gold.t").await.version();
 
     world.edit(&put(0, &[(1, None, "x", 2)])).await;
-    assert_eq!(keeper.step().await.expect("refreshed"), Outcome::Unchanged);
+    assert_eq!(keeper.step().await.expect("refreshed"), Refreshed::Unchanged);
     assert_eq!(world.table("gold.t").await.version(), filled);
 
     world.clock.advance(30_000);
-    assert_eq!(keeper.step().await.expect("refreshed"), Outcome::Pinned(filled.next()));
+    assert_eq!(keeper.step().await.expect("refreshed"), Refreshed::Pinned(filled.next()));
     let table = world.table("gold.t").await;
     let input = world.table("silver.a").await;
     assert_eq!(table.positions().get(&AppId::table(input.id())), Some(input.version().position()));
     assert!(table.changes(Some(filled), table.version()).await.expect("read").is_empty());
-    assert_eq!(keeper.step().await.expect("refreshed"), Outcome::Idle);
+    assert_eq!(keeper.step().await.expect("refreshed"), Refreshed::Idle);
 }
 
 #[tokio::test]
@@ -90,9 +90,9 @@ async fn while_draining_pins_are_committed_at_once() {
     world.edit(&put(0, &[(1, None, "x", 1)])).await;
     settle(&mut keeper).await.expect("filled");
     world.edit(&put(0, &[(1, None, "x", 2)])).await;
-    assert_eq!(keeper.step().await.expect("refreshed"), Outcome::Unchanged);
+    assert_eq!(keeper.step().await.expect("refreshed"), Refreshed::Unchanged);
     ctx.draining.cancel();
-    assert!(matches!(keeper.step().await.expect("refreshed"), Outcome::Pinned(_)));
+    assert!(matches!(keeper.step().await.expect("refreshed"), Refreshed::Pinned(_)));
 }
 
 #[tokio::test]
@@ -102,7 +102,7 @@ async fn only_rows_that_differ_are_written() {
     world.edit(&put(0, &[(1, Some(1), "", 5), (2, Some(2), "", 5)])).await;
     let mut keeper = world.keeper("gold.t");
     settle(&mut keeper).await.expect("filled");
-    // Two keys are touched, one is as it was.
+    // Two keys are touched, and one does not change.
     world.edit(&put(0, &[(1, Some(1), "other", 5), (2, Some(2), "", 6)])).await;
     settle(&mut keeper).await.expect("refreshed");
     let table = world.table("gold.t").await;
@@ -124,7 +124,7 @@ async fn the_pinned_time_moves_by_ticks_and_recomputes_what_asks_for_it() {
     let rows = || async { shown(&world.table("gold.t").await.scan(None).await.expect("scanned")) };
     assert_eq!(rows().await, ["1|2023-11-14"]);
     world.clock.advance(3_600_000);
-    assert_eq!(keeper.step().await.expect("refreshed"), Outcome::Idle);
+    assert_eq!(keeper.step().await.expect("refreshed"), Refreshed::Idle);
     world.clock.advance(86_400_000);
     settle(&mut keeper).await.expect("refreshed");
     assert_eq!(rows().await, ["1|2023-11-15"]);
@@ -226,7 +226,7 @@ async fn two_owners_of_a_table_leave_what_one_would() {
         for outcome in [a, b] {
             let outcome = outcome.expect("refreshed");
             assert!(
-                matches!(outcome, Outcome::Changed(_) | Outcome::Overtaken | Outcome::Idle),
+                matches!(outcome, Refreshed::Changed(_) | Refreshed::Overtaken | Refreshed::Idle),
                 "{outcome:?}"
             );
         }

@@ -19,7 +19,7 @@ use runtime::{CancellationToken, ManualClock, Meters, SeededIds};
 use stage::{CommitInfo, Control, Followers, info};
 
 use crate::Settings;
-use crate::pipeline::{Keeper, Outcome};
+use crate::pipeline::{Keeper, Refreshed};
 use crate::{Context, Result};
 
 /// A row of either silver table.
@@ -63,7 +63,7 @@ pub fn name(text: &str) -> TableName {
     text.parse().expect("a table name")
 }
 
-/// What the catalog says of the silver tables: the visible columns.
+/// The visible columns of the silver tables, as the catalog has them.
 fn visible() -> SchemaRef {
     Arc::new(Schema::new(vec![
         Field::new("id", DataType::Int64, true),
@@ -73,7 +73,7 @@ fn visible() -> SchemaRef {
     ]))
 }
 
-/// What they are stored as: with a column that models do not see.
+/// Their stored columns, including one that models do not see.
 fn stored() -> SchemaRef {
     let hidden = Arc::new(Field::new("_offset", DataType::Int64, true));
     Arc::new(Schema::new(visible().fields().iter().cloned().chain([hidden]).collect::<Vec<_>>()))
@@ -137,7 +137,7 @@ pub fn model(
     }
 }
 
-/// A gold table by its SQL, planned over the silver tables and the views given before it.
+/// A project of gold models, planned over the silver tables and the views given before them.
 pub fn project(models: &[(Kind, &str, &[&str], &str, i64)]) -> Project {
     let mut catalog = Catalog::default();
     for table in ["silver.a", "silver.b"] {
@@ -158,7 +158,7 @@ pub fn project(models: &[(Kind, &str, &[&str], &str, i64)]) -> Project {
     Project::new(PathBuf::from("/nowhere"), "test".parse().expect("valid"), catalog)
 }
 
-/// A running stage without its loops.
+/// A stage without its loops.
 pub struct World {
     pub objects: Arc<dyn ObjectStore>,
     pub clock: Arc<ManualClock>,
@@ -166,9 +166,9 @@ pub struct World {
     pub lake: Lake,
     ids: Arc<SeededIds>,
     versions: AtomicI64,
-    /// Newest event time that silver commits say, milliseconds; 0: they say none.
+    /// Newest event time in silver commits, in milliseconds; 0 for none.
     pub event: AtomicI64,
-    /// Newest Kafka timestamp that silver commits say, milliseconds; 0: they say none.
+    /// Newest Kafka timestamp in silver commits, in milliseconds; 0 for none.
     pub arrival: AtomicI64,
     pub meters: Meters,
     pub settings: Settings,
@@ -200,7 +200,7 @@ impl World {
         world
     }
 
-    /// The same lake through another store, as a process sees it that starts now.
+    /// The same lake through another store, as a starting process sees it.
     pub async fn through(&self, objects: Arc<dyn ObjectStore>) -> Lake {
         connect(objects, Arc::clone(&self.ids)).await
     }
@@ -221,7 +221,7 @@ impl World {
         Arc::new(Context { stage, followers: Followers::default() })
     }
 
-    /// A keeper of a table, as after a start.
+    /// A fresh refresher of a table.
     pub fn keeper(&self, table: &str) -> Keeper {
         self.keeper_over(self.lake.clone(), table)
     }
@@ -269,7 +269,7 @@ impl World {
         assert!(matches!(table.commit(&commit).await, Ok(Landing::Landed(_))));
     }
 
-    /// Commits to a silver table without rows, saying this of itself.
+    /// Commits to a silver table without rows, with this info.
     pub async fn say(&self, table: &str, info: serde_json::Value) {
         let mut table = self.lake.table(&name(table)).await.expect("open").expect("exists");
         let op = runtime::Ids::ulid(self.ids.as_ref());
@@ -290,7 +290,7 @@ impl World {
         self.lake.table(&name(table)).await.expect("open").expect("exists")
     }
 
-    /// Asserts the contract of a gold table at its newest version, and that nothing is left to do.
+    /// Asserts the contract of a gold table at its newest version, and that no step is left.
     pub async fn assert_kept(&self, table: &str) {
         let held = self.table(table).await;
         let model = self.project.catalog.models.get(&name(table)).expect("a model");
@@ -306,17 +306,17 @@ async fn connect(objects: Arc<dyn ObjectStore>, ids: Arc<SeededIds>) -> Lake {
 }
 
 /// Steps until nothing is left to do.
-pub async fn settle(keeper: &mut Keeper) -> Result<Vec<Outcome>> {
+pub async fn settle(keeper: &mut Keeper) -> Result<Vec<Refreshed>> {
     let mut outcomes = Vec::new();
     loop {
         match keeper.step().await? {
-            Outcome::Idle | Outcome::Unchanged => return Ok(outcomes),
+            Refreshed::Idle | Refreshed::Unchanged => return Ok(outcomes),
             outcome => outcomes.push(outcome),
         }
     }
 }
 
-/// Rows as text, sorted: two tables are equal when these are.
+/// Rows as sorted text, for comparing tables.
 pub fn shown(batches: &[RecordBatch]) -> Vec<String> {
     let options = FormatOptions::default().with_null("NULL");
     let mut rows = Vec::new();

@@ -1,5 +1,5 @@
-//! Columns that rows lack because their writers did not know them yet: what [`lake::defaults`] says of a bronze
-//! table, put into its rows.
+//! Fills in columns that rows lack because their writers did not know them, with the defaults that
+//! [`lake::defaults`] stores for the bronze table.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use arrow::error::ArrowError;
 
 use super::columns::is_meta;
 
-/// What stands for columns in rows that lack them.
+/// Defaults of columns, for rows that lack them.
 #[derive(Debug, Clone, Default)]
 pub struct Absent(Vec<Column>);
 
@@ -22,19 +22,19 @@ pub struct Absent(Vec<Column>);
 struct Column {
     path: Vec<String>,
     value: String,
-    /// By topic and partition, the first offset of a row that has the column. None: no row has it yet.
+    /// By topic and partition, the first offset whose row has the column; missing if no row has it.
     from: HashMap<(String, i64), i64>,
 }
 
 impl Column {
-    /// The first offset of a partition whose row has it.
+    /// The first offset of a partition whose row has the column.
     fn first(&self, topic: &str, partition: i64) -> i64 {
         self.from.get(&(topic.to_owned(), partition)).copied().unwrap_or(i64::MAX)
     }
 }
 
 impl Absent {
-    /// Of a bronze table's property.
+    /// Parses the property of a bronze table.
     pub fn of(property: Option<&str>) -> Result<Self, String> {
         let known = lake::defaults::parse(property).map_err(|e| e.to_string())?;
         let columns = known.into_iter().map(|(path, default)| {
@@ -48,7 +48,7 @@ impl Absent {
         Ok(Self(columns.collect::<Result<_, _>>()?))
     }
 
-    /// The rows with defaults in them. What has no value, is an error or was put in again later lacks nothing.
+    /// Fills in defaults. Skips rows without a value, error rows and redriven rows.
     pub fn fill(&self, bronze: &RecordBatch) -> Result<RecordBatch, ArrowError> {
         if self.0.is_empty() {
             return Ok(bronze.clone());
@@ -68,7 +68,7 @@ impl Absent {
         let own: Vec<&ArrayRef> = own.map(|(_, column)| column).collect();
         let has_value = |row: usize| valid(schema_id, row) || own.iter().any(|column| column.is_valid(row));
         let mut columns = bronze.columns().to_vec();
-        // Most batches come long behind the first rows of every column: then nothing is looked at row by row.
+        // Most batches lie far behind the first rows of every column, and skip the loop over rows.
         let mut lowest: AHashMap<(&str, i64), i64> = AHashMap::new();
         for row in 0..bronze.num_rows() {
             let lowest = lowest.entry((topics.value(row), partitions.value(row))).or_insert(i64::MAX);
@@ -101,8 +101,8 @@ impl Absent {
     }
 }
 
-/// Topic and partition of an app id. Rows of one that is not known would all be taken for rows that lack the
-/// column.
+/// Topic and partition of an app id. An unreadable id is an error: otherwise all rows of that partition would
+/// count as lacking the column.
 fn partition_of(app: &str) -> Result<(String, i64), String> {
     let parts = || {
         let (topic, partition) = app.strip_prefix("lp/")?.rsplit_once('/')?;
@@ -111,7 +111,7 @@ fn partition_of(app: &str) -> Result<(String, i64), String> {
     parts().ok_or_else(|| format!("`{app}` is no partition of a topic"))
 }
 
-/// The column with the value in those rows where it stands for nothing.
+/// The column with the value in the null places of those rows.
 fn put(
     column: &ArrayRef,
     path: &[String],

@@ -1,4 +1,4 @@
-//! Columns of a bronze batch: which are bronze's own, and what lies below a path.
+//! Columns of a bronze batch: which ones bronze adds, and access by path.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use arrow::buffer::NullBuffer;
 use arrow::datatypes::DataType;
 use arrow::error::ArrowError;
 
-/// Whether a bronze column is one of those that bronze adds.
+/// True if bronze adds this column.
 pub fn is_meta(name: &str) -> bool {
     matches!(
         name,
@@ -28,7 +28,7 @@ pub fn is_meta(name: &str) -> bool {
     )
 }
 
-/// A field of a struct column, null where the struct is.
+/// A field of a struct column; null where the struct is null.
 pub fn child(parent: &StructArray, name: &str) -> Option<ArrayRef> {
     let column = parent.column_by_name(name)?;
     let Some(parent) = parent.nulls().filter(|n| n.null_count() > 0) else { return Some(Arc::clone(column)) };

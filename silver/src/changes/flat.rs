@@ -1,9 +1,9 @@
-//! Rows that Debezium's `ExtractNewRecordState` made of its envelopes: the row alone, and beside its columns
-//! what `add.fields` asked for, called `__op`, `__lsn`, `__source_ts_ms` and the like.
+//! Rows that Debezium's `ExtractNewRecordState` made from its envelopes: the row itself, plus the columns
+//! that `add.fields` requested, named `__op`, `__lsn`, `__source_ts_ms` and so on.
 //!
-//! A delete is one of two things there. Rewritten (`delete.tombstone.handling.mode: rewrite…`), it is a row
-//! with `__deleted` true, and a null value behind it says nothing more. Else it is the null value itself,
-//! and that has no fields at all: nothing of it tells a repeat, so no row of such a topic is taken for one.
+//! A delete has one of two forms. Rewritten (`delete.tombstone.handling.mode: rewrite…`), it is a row with
+//! `__deleted` true, and a null value behind it adds nothing. Otherwise the null value itself is the delete.
+//! It has no fields to identify a repeat, so no row of such a topic counts as a repeat.
 
 use arrow::array::{Array as _, Int64Array, RecordBatch, StringArray};
 use arrow::error::ArrowError;
@@ -11,18 +11,18 @@ use catalog::Envelope;
 
 use super::{Op, Unknown, ends_snapshot, text};
 
-/// Whether every change of these rows has its own fields, deletes included.
+/// True if every change has its own fields, including deletes.
 pub(super) fn is_rewritten(bronze: &RecordBatch) -> bool {
     bronze.column_by_name("__deleted").is_some()
 }
 
-/// The first of these columns that there is, as numbers.
+/// The first of these columns that exists, as numbers.
 pub(super) fn number(bronze: &RecordBatch, names: &[&str], rows: usize) -> Int64Array {
     let column = names.iter().find_map(|name| bronze.column_by_name(name).cloned());
     super::order::number(column, rows)
 }
 
-/// What the added fields say of each row.
+/// The added fields of each row.
 #[derive(Debug, Default)]
 pub(super) struct Marks {
     is_rewritten: bool,
@@ -31,7 +31,7 @@ pub(super) struct Marks {
     snapshot: Option<StringArray>,
 }
 impl Marks {
-    /// Nothing, where there is no envelope at all.
+    /// Empty if the topic is not flattened.
     pub fn of(envelope: Envelope, bronze: &RecordBatch) -> Result<Self, ArrowError> {
         if envelope != Envelope::DebeziumFlat {
             return Ok(Self::default());
@@ -45,11 +45,11 @@ impl Marks {
             )?,
         })
     }
-    /// What a row without a value is.
+    /// The kind of a row without a value.
     pub fn without_value(&self) -> Op {
         if self.is_rewritten { Op::Tombstone } else { Op::Delete }
     }
-    /// What a row with a value is.
+    /// The kind of a row with a value.
     pub fn op(&self, row: usize) -> Op {
         if says(&self.deleted, row) == Some("true") {
             return Op::Delete;
@@ -64,7 +64,7 @@ impl Marks {
             Some(_) => Op::Unknown(Unknown::OtherOp),
         }
     }
-    /// Whether a row is the last of a snapshot.
+    /// True if a row is the last of a snapshot.
     pub fn ends_snapshot(&self, row: usize) -> bool {
         ends_snapshot(self.snapshot.as_ref(), row)
     }

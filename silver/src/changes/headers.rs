@@ -1,4 +1,4 @@
-//! Record headers that say something of a row: the key it had before.
+//! Reads record headers, such as the one with the key that a row had before.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -14,7 +14,7 @@ use arrow::error::ArrowError;
 use model::text;
 use serde_json::value::RawValue;
 
-/// The headers of a batch: where each row's begin and end, names and values.
+/// The headers of a batch: the offsets of each row's headers, names and values.
 struct Headers {
     column: ArrayRef,
     offsets: Vec<usize>,
@@ -37,7 +37,7 @@ impl Headers {
         let values: &BinaryArray = entries.columns().get(1)?.as_binary_opt()?;
         Some(Self { column: Arc::clone(column), offsets, names: names.clone(), values: values.clone() })
     }
-    /// Where the last header of that name is in a row.
+    /// The index of a row's last header of that name.
     fn last(&self, row: usize, name: &str) -> Option<usize> {
         let is =
             |&i: &usize| self.names.is_valid(i) && self.names.value(i) == name && self.values.is_valid(i);
@@ -46,21 +46,21 @@ impl Headers {
     }
 }
 
-/// Rows that have header `name` and are `wanted`, each with its bytes.
+/// The rows that have header `name` and are `wanted`, with its bytes.
 pub fn values(bronze: &RecordBatch, name: &str, wanted: impl Fn(usize) -> bool) -> Vec<(usize, Vec<u8>)> {
     let Some(headers) = Headers::of(bronze) else { return Vec::new() };
     let found = |row| Some((row, headers.values.value(headers.last(row, name)?).to_vec()));
     (0..bronze.num_rows()).filter(|row| wanted(*row)).filter_map(found).collect()
 }
 
-/// For each row whether it has header `name`.
+/// For each row, whether it has header `name`.
 pub fn has(bronze: &RecordBatch, name: &str) -> Vec<bool> {
     let Some(headers) = Headers::of(bronze) else { return vec![false; bronze.num_rows()] };
     (0..bronze.num_rows()).map(|row| headers.last(row, name).is_some()).collect()
 }
 
-/// One row of `schema` for each key, which is a JSON object with the columns `names`, bare or below
-/// `payload`. What cannot be read is null, and a null key is one that nothing can be found by.
+/// One row of `schema` per key. A key is a JSON object with the columns `names`, bare or below `payload`. An
+/// unreadable value is null, and a null key finds nothing.
 pub fn key_rows(
     keys: &[(usize, Vec<u8>)],
     names: &[String],
@@ -80,7 +80,7 @@ pub fn key_rows(
     RecordBatch::try_new_with_options(Arc::clone(schema), columns, &rows)
 }
 
-/// The members of a JSON object as they are written: a number that goes through a double is another one.
+/// The members of a JSON object as raw text, because a number would change if it went through a double.
 type Object<'a> = HashMap<Cow<'a, str>, &'a RawValue>;
 
 fn object(json: &[u8]) -> Object<'_> {
@@ -95,7 +95,7 @@ fn members(json: &[u8]) -> Object<'_> {
     serde_json::from_slice(json).unwrap_or_default()
 }
 
-/// A member as text. `None`: it is null.
+/// A member as text. `None` for null.
 fn as_text(member: &RawValue) -> Option<String> {
     match member.get() {
         "null" => None,
@@ -104,7 +104,7 @@ fn as_text(member: &RawValue) -> Option<String> {
     }
 }
 
-/// Texts as a column of a type, each exactly or null.
+/// Converts texts to a column; a text that does not fit exactly is null.
 fn column(data_type: &DataType, texts: &[Option<String>]) -> ArrayRef {
     fn each<T>(texts: &[Option<String>], read: impl Fn(&str) -> Option<T>) -> Vec<Option<T>> {
         texts.iter().map(|text| read(text.as_deref()?)).collect()
@@ -115,12 +115,12 @@ fn column(data_type: &DataType, texts: &[Option<String>]) -> ArrayRef {
         DataType::Boolean => Arc::new(BooleanArray::from(each(texts, |t| text::boolean(t).ok()))),
         DataType::Float64 => Arc::new(Float64Array::from(each(texts, |t| text::double(t).ok()))),
         DataType::Utf8 => Arc::new(StringArray::from_iter(texts)),
-        // A day comes as its number, too.
+        // A day may also be a number.
         DataType::Date32 => {
             let days = |t: &str| text::date(t).ok().or_else(|| i32::try_from(integer(t)?).ok());
             Arc::new(Date32Array::from(each(texts, days)))
         }
-        // An instant comes as its number of microseconds, too.
+        // An instant may also be a number of microseconds.
         DataType::Timestamp(TimeUnit::Microsecond, zone) => {
             let micros = each(texts, |t| integer(t).or_else(|| text::instant(t).ok()));
             Arc::new(TimestampMicrosecondArray::from(micros).with_timezone_opt(zone.clone()))
@@ -130,7 +130,7 @@ fn column(data_type: &DataType, texts: &[Option<String>]) -> ArrayRef {
             let digits = Decimal128Array::from(each(texts, digits)).with_data_type(data_type.clone());
             Arc::new(digits)
         }
-        // A key of another type is one that nothing can be found by.
+        // A key of another type finds nothing.
         other => new_null_array(other, texts.len()),
     }
 }
@@ -143,7 +143,7 @@ mod tests {
     use super::*;
 
     proptest! {
-        /// Whatever the key, it is the one that was written: bare or below `payload`, as number or as text.
+        /// Any key is read as it was written: bare or below `payload`, as number or as text.
         #[test]
         fn an_old_key_is_read_exactly(long: i64, digits in -99_999_999_999_999_999_999_999_999_999_999_999_999_i128..=99_999_999_999_999_999_999_999_999_999_999_999_999,
                                       name: String, days in -700_000..2_900_000_i32, quoted: bool, wrapped: bool) {

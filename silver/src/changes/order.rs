@@ -1,10 +1,10 @@
-//! Where each row stands in the order of changes.
+//! The place of each row in the order of changes.
 //!
-//! A record of our own sources says so in a header ([`OWN`]). Its position is that of the commit, so it
-//! orders over all partitions. Any other Debezium gives the position of the row in the log: transactions
-//! that run side by side lie there in any order, an incremental snapshot has none, and a snapshot stands
-//! above rows that are sent behind it. What does order is that Debezium sends transactions as they
-//! commit: epoch and offset, partition by partition. A position then only tells a repeat.
+//! A record of our own sources has a header ([`OWN`]). Its LSN is that of the commit, so it orders across all
+//! partitions. Any other Debezium gives the LSN of the row. That does not order: concurrent transactions mix
+//! in the log, an incremental snapshot has none, and a snapshot has a higher one than rows that are sent
+//! after it. But Debezium sends transactions as they commit, so epoch and offset order the rows of each
+//! partition. The LSN then only identifies a repeat.
 
 use std::sync::Arc;
 
@@ -18,10 +18,10 @@ use super::{Op, Reader, flat, headers, path};
 use crate::event::Name;
 use crate::table::partition_of;
 
-/// Header that records of our own sources have: the incarnation of the source database.
+/// Header of records from our own sources: the epoch of the source database.
 pub(super) const OWN: &str = "lp.epoch";
 
-/// The parts of the sequence, a column each.
+/// The parts of the sequence, one column each.
 pub(super) struct Order {
     pub epoch: Int64Array,
     pub lsn: Int64Array,
@@ -29,13 +29,13 @@ pub(super) struct Order {
     pub offset: Int64Array,
     pub partition: Int64Array,
     pub topic: Option<StringArray>,
-    /// Which rows epoch and offset order, whatever their positions are.
+    /// Rows that are ordered by epoch and offset, whatever their LSN.
     pub by_offset: Vec<bool>,
     tx_id: Int64Array,
     committed: Int64Array,
 }
 impl Order {
-    /// What each row is recognised by when it comes again, where its place does not say it.
+    /// What identifies a repeat of each row, if its sequence does not.
     pub fn names(&self, ops: &[Op]) -> Vec<Option<Name>> {
         let part = |column: &Int64Array, row: usize| column.is_valid(row).then(|| column.value(row));
         let name = |row: usize| {
@@ -74,7 +74,7 @@ impl Order {
     }
 }
 
-/// A column as numbers; nulls where there is none, or it holds none.
+/// A column as numbers; nulls if it is missing or not numeric.
 pub(super) fn number(column: Option<ArrayRef>, rows: usize) -> Int64Array {
     let column = column.and_then(|c| arrow::compute::cast(&c, &DataType::Int64).ok());
     column.map_or_else(|| Int64Array::new_null(rows), |c| c.as_primitive::<Int64Type>().clone())
@@ -94,8 +94,8 @@ impl Reader {
                 number(path(bronze, "source.txId")),
                 number(path(bronze, "source.ts_ms")),
             ),
-            // Where deletes have no fields, a repeated row would be told from the others and the delete
-            // between them would not: the delete would stand.
+            // If deletes have no fields, repeated rows could be identified but the delete between them could
+            // not, and the delete would win wrongly.
             Envelope::DebeziumFlat if flat::is_rewritten(bronze) => (
                 flat::number(bronze, &["__lsn", "__source_lsn"], rows),
                 flat::number(bronze, &["__total_order", "__transaction_total_order"], rows),
@@ -111,7 +111,7 @@ impl Reader {
         };
         let topic = bronze.column_by_name("_topic_id").and_then(|c| c.as_string_opt::<i32>().cloned());
         Order {
-            // A null stays null: an epoch that is declared later is not that of rows read before.
+            // A null stays null: an epoch that is declared later does not apply to rows read before.
             epoch: own("_epoch"),
             lsn,
             tx_order,

@@ -1,4 +1,4 @@
-//! When an event happened, as its source says. Orders nothing.
+//! Event times, as the source gives them. They order nothing.
 
 use arrow::array::{Array as _, ArrayRef, AsArray as _, Int64Array, RecordBatch, TimestampMicrosecondArray};
 use arrow::compute::cast;
@@ -6,7 +6,7 @@ use arrow::datatypes::{DataType, Int64Type, TimeUnit, TimestampMicrosecondType};
 use arrow::error::ArrowError;
 use catalog::Envelope;
 
-/// The event time of every row: the declared path, else what the envelope says, else Kafka's own.
+/// The event time of every row: from the declared path, else from the envelope, else Kafka's timestamp.
 pub fn event_time(
     bronze: &RecordBatch,
     declared: Option<&str>,
@@ -26,8 +26,8 @@ pub fn event_time(
     })
 }
 
-/// The time the source itself gives each row: the declared path, else what the envelope says. `None`
-/// when the table has no such column.
+/// The source's time of each row: from the declared path, else from the envelope. `None` if the table has no
+/// such column.
 pub fn own_time(
     bronze: &RecordBatch,
     declared: Option<&str>,
@@ -42,8 +42,8 @@ pub fn own_time(
     own.map(|(column, path)| micros(&column, path)).transpose()
 }
 
-/// A column as microseconds. A number is in the unit that the end of its name says, milliseconds
-/// where it says none; what is no time is null.
+/// A column as microseconds. The suffix of its name gives the unit of a number, with milliseconds as the
+/// default. A value that is not a time is null.
 fn micros(column: &ArrayRef, name: &str) -> Result<TimestampMicrosecondArray, ArrowError> {
     let utc = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
     let column = match column.data_type() {
@@ -52,7 +52,7 @@ fn micros(column: &ArrayRef, name: &str) -> Result<TimestampMicrosecondArray, Ar
             let scaled: Int64Array = match name.rsplit('_').next() {
                 Some("us") => numbers.clone(),
                 Some("ns") => numbers.unary(|n: i64| n.div_euclid(1000)),
-                // Out of range is no time.
+                // A number out of range is not a time.
                 _ => numbers.iter().map(|n| n?.checked_mul(1000)).collect(),
             };
             std::sync::Arc::new(scaled) as ArrayRef

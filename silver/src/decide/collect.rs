@@ -1,4 +1,4 @@
-//! The first step: the events of a batch.
+//! The first step: collects the events of a batch.
 
 use ahash::AHashMap;
 use arrow::array::RecordBatch;
@@ -13,34 +13,34 @@ use crate::memory::Memory;
 use crate::snapshots::Snapshots;
 use crate::table;
 
-/// The events of one batch, while its rows come.
-pub struct Collected(Batch);
+/// The events of one batch, while its rows arrive.
+pub struct Collected(BatchEvents);
 
-/// The events of one batch, and what every later step judges them by.
-pub(super) struct Batch {
+/// The events of one batch, with what every later step needs to judge them.
+pub(super) struct BatchEvents {
     pub rules: Rules,
     pub desk: Desk,
     pub memory: Memory,
-    /// The table's memory is ahead of the table: the process died between their commits. What the first
-    /// commit saw is not there any more, so every key is folded again.
+    /// The notes are ahead of the table, because the process died between their commits. The rows that the
+    /// first commit saw may be gone, so every key is folded again.
     pub torn: bool,
     pub events: Vec<Event>,
     pub truncates: Vec<Truncate>,
-    /// Remembered, and what this batch says of them.
+    /// Known snapshots, including those of this batch.
     pub snapshots: Snapshots,
     pub tally: Tally,
 }
 
-/// What became of bronze rows before any key is folded.
+/// Counts of bronze rows before any key is folded.
 #[derive(Debug, Default)]
 pub struct Tally {
-    /// Outcomes of the rows that are no event, or whose verdict decides alone.
+    /// Outcomes of rows that are not events, or whose verdict alone decides.
     pub outcomes: Outcomes,
-    /// Rows put aside because they are no event.
+    /// Rows that are quarantined because they are not events.
     pub no_event: u64,
-    /// Rows put aside.
+    /// Quarantined rows.
     pub quarantine: Vec<RecordBatch>,
-    /// What each expectation said.
+    /// Results of each expectation.
     pub asked: AHashMap<String, Asked>,
 }
 impl Tally {
@@ -56,9 +56,9 @@ impl Tally {
 }
 
 impl Collected {
-    /// Nothing yet, on top of what is remembered.
+    /// Starts with the table's memory.
     pub fn try_new(rules: Rules, memory: Memory, torn: bool) -> Result<Self> {
-        Ok(Self(Batch {
+        Ok(Self(BatchEvents {
             desk: rules.desk()?,
             rules,
             snapshots: memory.snapshots.clone(),
@@ -70,7 +70,7 @@ impl Collected {
         }))
     }
 
-    /// Takes rows of a bronze version. With `keep_aside` what is put aside is part of the decision.
+    /// Adds rows of a bronze version. With `keep_aside` the decision includes quarantined rows.
     pub fn take(&mut self, bronze: &RecordBatch, version: Version, keep_aside: bool) -> Result<()> {
         let Self(batch) = self;
         let mut judged = batch.rules.judge(bronze, &mut batch.desk, keep_aside.then_some(version))?;
@@ -83,7 +83,7 @@ impl Collected {
         Ok(())
     }
 
-    /// All rows of the batch have come.
+    /// Ends the batch.
     pub fn close(self) -> Result<Lookup> {
         let Self(mut batch) = self;
         batch.truncate_for_snapshots();
@@ -92,8 +92,8 @@ impl Collected {
     }
 }
 
-impl Batch {
-    /// A truncate of this batch. Of two copies the lower one counts, as with any event.
+impl BatchEvents {
+    /// Adds a truncate. Of two copies the lower one counts, as for any event.
     fn truncate(&mut self, truncate: Truncate) {
         let known = self.memory.truncates.iter().chain(&self.truncates);
         let copy = known.clone().any(|t| t.is_copy_of(&truncate) && t.seq <= truncate.seq);
@@ -106,11 +106,11 @@ impl Batch {
         }
     }
 
-    /// Truncates that stand for snapshots of which this batch says something new.
+    /// Adds the truncates of snapshots that this batch completes or extends.
     fn truncate_for_snapshots(&mut self) {
         let known = self.memory.snapshots.truncates();
         let all = self.snapshots.truncates();
-        // One that was remembered at a later place took out what belongs to the snapshot.
+        // A truncate that was remembered at a later place removed rows of the snapshot.
         self.torn |= !known.iter().all(|truncate| all.contains(truncate));
         let new = all.into_iter().filter(|truncate| self.torn || !known.contains(truncate));
         self.truncates.extend(new);
@@ -128,7 +128,7 @@ impl Batch {
         self.keys(all, "keys").map(Wanted::Keys)
     }
 
-    /// Columns of the table that are needed. Values are, only where some may be carried over or compared.
+    /// Columns of the table that are needed. Values only if some may be carried over or compared.
     fn columns(&self) -> Vec<String> {
         let all = table::table_schema(self.rules.kind, &self.rules.columns);
         let values = self.rules.kind == Kind::Scd2 || self.events.iter().any(|e| e.unchanged.is_some());
@@ -137,12 +137,12 @@ impl Batch {
         all.fields().iter().enumerate().filter(|(at, _)| needed(*at)).map(|(_, f)| f.name().clone()).collect()
     }
 
-    /// The columns of these keys.
+    /// The key columns of these keys.
     pub fn keys(&self, keys: impl IntoIterator<Item = KeyId>, what: &'static str) -> Result<RecordBatch> {
         self.desk.keys.batch(keys).fitting(&self.rules.table, what)
     }
 
-    /// Truncates remembered and new, oldest first, each once.
+    /// Remembered and new truncates, oldest first, without copies.
     pub fn all_truncates(&self) -> Vec<Truncate> {
         let mut all: Vec<Truncate> = self.memory.truncates.iter().chain(&self.truncates).cloned().collect();
         all.extend(self.snapshots.truncates());

@@ -1,4 +1,4 @@
-//! What the table and its memory hold of the keys of a batch.
+//! The current state of a batch's keys: the table's rows and the notes.
 
 use std::sync::Arc;
 
@@ -6,54 +6,59 @@ use ahash::AHashMap;
 use arrow::array::RecordBatch;
 use model::Sequence;
 
-use super::collect::Batch;
+use super::collect::BatchEvents;
 use crate::error::{Fitting as _, OfTable as _, Result};
 use crate::event::{KeyId, RowRef};
-use crate::fold::{Gone, Image, Mark, State, Version as Row};
+use crate::fold::{Gone, Image, Mark, RowVersion, State};
 use crate::memory::{self, Note};
 use crate::table::{self, CARRIED, END, START};
 
-/// What the table and its memory hold of one key.
+/// The table's rows and the notes of one key.
 #[derive(Debug, Clone, Default)]
 pub(super) struct CurrentState {
-    pub rows: Vec<Row>,
+    pub rows: Vec<RowVersion>,
     pub gone: Option<Gone>,
     pub skipped: Option<Sequence>,
 }
 impl CurrentState {
-    /// Where a fold of new events starts.
+    /// The state that a fold of new events starts from.
     pub fn start(&self) -> State {
         State::at_hand(self.rows.clone(), self.gone.clone(), self.skipped.clone())
     }
-    /// The sequences it holds.
+    /// The sequences of its rows and notes.
     pub fn sequences(&self) -> impl Iterator<Item = &Sequence> {
         let rows = self.rows.iter().map(|row| &row.seq);
         rows.chain(self.gone.as_ref().map(|gone| &gone.seq)).chain(&self.skipped)
     }
 }
 
-/// What the table and its memory hold of the keys that were looked up.
+/// The states of the keys that were looked up.
 #[derive(Debug, Default)]
 pub(super) struct Current {
     states: AHashMap<KeyId, CurrentState>,
     none: CurrentState,
 }
 impl Current {
-    /// Of one key; of a key that is in neither, nothing.
+    /// The state of a key; empty if the key was not found.
     pub fn of(&self, key: KeyId) -> &CurrentState {
         self.states.get(&key).unwrap_or(&self.none)
     }
-    /// Whether something was found of a key.
+    /// True if something was found for a key.
     pub fn has(&self, key: KeyId) -> bool {
         self.states.contains_key(&key)
     }
-    /// All that was found.
+    /// All states that were found.
     pub fn iter(&self) -> impl Iterator<Item = (KeyId, &CurrentState)> {
         self.states.iter().map(|(key, state)| (*key, state))
     }
 
-    /// Takes rows of the table and notes. Their keys and values become part of the batch.
-    pub fn hold(&mut self, batch: &mut Batch, rows: &[RecordBatch], notes: &[RecordBatch]) -> Result<()> {
+    /// Adds rows of the table and notes. Their keys and values become part of the batch.
+    pub fn hold(
+        &mut self,
+        batch: &mut BatchEvents,
+        rows: &[RecordBatch],
+        notes: &[RecordBatch],
+    ) -> Result<()> {
         for rows in rows {
             self.hold_rows(batch, rows)?;
         }
@@ -67,13 +72,13 @@ impl Current {
             }
         }
         for state in self.states.values_mut() {
-            // Versions do not overlap, so the events that made them stand in their order.
+            // Versions do not overlap, so the sequences of their events order them.
             state.rows.sort_by(|a, b| a.seq.cmp(&b.seq));
         }
         Ok(())
     }
 
-    fn hold_rows(&mut self, batch: &mut Batch, rows: &RecordBatch) -> Result<()> {
+    fn hold_rows(&mut self, batch: &mut BatchEvents, rows: &RecordBatch) -> Result<()> {
         let table = &batch.rules.table;
         let keys = batch.desk.keys.numbers(rows).fitting(table, "rows at hand")?;
         let seqs = table::read_seqs(rows).fitting(table, "rows at hand")?;
@@ -89,7 +94,7 @@ impl Current {
                 Some(text) => Mark::Held(Arc::clone(text), from[row]),
                 None => Mark::New(seq.clone(), None),
             };
-            self.states.entry(keys[row]).or_default().rows.push(Row {
+            self.states.entry(keys[row]).or_default().rows.push(RowVersion {
                 image: Image::of(held),
                 seq,
                 carried: carried[row],

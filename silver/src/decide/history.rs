@@ -1,9 +1,9 @@
-//! Keys folded from their first event.
+//! Folds keys from their first event.
 //!
-//! Keys meet only where one took values from another: its event then needs the other key as it was right
-//! before. In one order of all events that is what came before; where offsets order, each partition has an
-//! order of its own, and the delete of the old key is what ties the two together: it stands at the same
-//! position as the row of the new key.
+//! Keys depend on each other only if one took values from another: that event needs the other key as it was
+//! directly before. If one order covers all events, that is the state of the earlier events. If offsets
+//! order, each partition has its own order, and the delete of the old key links the two: it has the same LSN
+//! as the row of the new key.
 
 use std::ops::Range;
 
@@ -13,17 +13,17 @@ use super::place::place;
 use crate::event::{Event, KeyId, Outcome};
 use crate::fold::{Before, Fold, State};
 
-/// Keys folded from their first event.
+/// The result of folding keys from their first event.
 pub struct Folded {
-    /// What became of each key.
+    /// The state of each key.
     pub states: AHashMap<KeyId, State>,
     /// The events, by key and sequence.
     pub events: Vec<Event>,
-    /// What became of each.
+    /// The outcome of each event.
     pub outcomes: Vec<Outcome>,
 }
 
-/// Folds whole histories. Of records appended again at their coordinates the last one counts.
+/// Folds whole histories. Of redriven copies of a record the last one counts.
 pub fn fold_all(fold: &Fold<'_>, mut events: Vec<Event>) -> Folded {
     if events.iter().any(|e| e.unplaced) {
         let replaced = replaced(&events);
@@ -48,7 +48,7 @@ pub fn fold_all(fold: &Fold<'_>, mut events: Vec<Event>) -> Folded {
         spans,
     };
     keys.find_anchors();
-    // In the order of changes, which most of the time is that of keys among each other too.
+    // In the order of changes, which usually also orders dependent keys.
     let mut order: Vec<usize> =
         if keys.anchors.is_empty() { Vec::new() } else { (0..events.len()).collect() };
     order.sort_by(|&a, &b| (&events[a].seq, events[a].key).cmp(&(&events[b].seq, events[b].key)));
@@ -66,21 +66,21 @@ pub fn fold_all(fold: &Fold<'_>, mut events: Vec<Event>) -> Folded {
     Folded { states, events, outcomes }
 }
 
-/// Keys on their way.
+/// A fold in progress.
 struct Folding<'a, 'b> {
     fold: &'a Fold<'b>,
     events: &'a [Event],
     replaced: AHashSet<usize>,
     outcomes: Vec<Outcome>,
-    /// Where the events of each key are, and up to where they are folded.
+    /// The events of each key, and how far they are folded.
     spans: AHashMap<KeyId, Range<usize>>,
     next: AHashMap<KeyId, usize>,
     states: AHashMap<KeyId, State>,
-    /// For an event that takes values from another key: that key, and up to where its events come before.
+    /// For an event that takes values from another key: that key, and the end of its events that come before.
     anchors: AHashMap<usize, (KeyId, usize)>,
-    /// For the end of such a run: which events ask for the key as it then is.
+    /// For the end of such a run: the events that ask for the key's state there.
     asked: AHashMap<(KeyId, usize), Vec<usize>>,
-    /// What they found.
+    /// The states that they found.
     left: AHashMap<usize, Before>,
 }
 impl Folding<'_, '_> {
@@ -106,7 +106,7 @@ impl Folding<'_, '_> {
         }
     }
 
-    /// Folds a key's events before `end`, and before them what they take values from.
+    /// Folds a key's events before `end`, after the keys that they take values from.
     fn fold_up_to(&mut self, key: KeyId, end: usize) {
         let mut open = vec![(key, end)];
         while let Some(&(key, end)) = open.last() {
@@ -117,11 +117,11 @@ impl Folding<'_, '_> {
                 continue;
             }
             let anchor = self.anchors.get(&at).filter(|_| !self.left.contains_key(&at)).copied();
-            // Keys that wait for each other have a history that no database has: whoever is first goes on.
+            // A cycle of keys that wait for each other cannot come from a database: the first one goes on.
             let waits = anchor.filter(|(old, _)| open.iter().all(|(key, _)| key != old));
             if let Some(anchor) = waits {
                 open.push(anchor);
-                // What was left there is asked for before anything else of that key.
+                // The other key has been folded beyond that state already.
                 if self.next.get(&anchor.0).is_some_and(|next| *next > anchor.1) {
                     open.pop();
                     self.left.insert(at, Before::Nothing);
@@ -146,7 +146,7 @@ impl Folding<'_, '_> {
         applied.expect("a fold from the first event knows everything");
     }
 
-    /// A key that has come to `at`: whoever takes its values from there takes them.
+    /// A key has reached `at`: gives its state to the events that ask for it there.
     fn leave(&mut self, key: KeyId, at: usize) {
         let Some(asking) = self.asked.remove(&(key, at)) else { return };
         for event in asking {
@@ -157,7 +157,7 @@ impl Folding<'_, '_> {
     }
 }
 
-/// Events that a redrive replaced.
+/// Indexes of events that a redrive replaced.
 pub fn replaced(events: &[Event]) -> AHashSet<usize> {
     if events.iter().all(|e| e.redrive.is_none()) {
         return AHashSet::new();

@@ -1,15 +1,15 @@
-//! Keys whose values another key took: an event that concerns one concerns the other.
+//! Keys whose values another key took: an event of one also concerns the other.
 
 use std::collections::BTreeSet;
 
 use ahash::AHashMap;
 use model::Sequence;
 
-use super::collect::Batch;
+use super::collect::BatchEvents;
 use crate::event::KeyId;
 
-impl Batch {
-    /// Adds the keys that a late event concerns through a key change, and closes over all of them.
+impl BatchEvents {
+    /// Adds the keys that a late event concerns through a key change, transitively.
     pub(super) fn follow_links(&mut self, again: &mut BTreeSet<KeyId>) {
         let mut new: AHashMap<KeyId, Vec<(KeyId, Sequence)>> = AHashMap::new();
         let mut old: AHashMap<KeyId, Vec<KeyId>> = AHashMap::new();

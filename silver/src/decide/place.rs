@@ -1,20 +1,19 @@
-//! Deletes that have no value of `sequence_by`: a null value has no columns at all.
+//! Places deletes without a value of `sequence_by`: a null value has no columns.
 //!
-//! Its producer wrote it behind what it deletes, so it deletes what stands before it on its partition: it
-//! takes the highest sequence that its key has there so far, and stands right behind it. An event that
-//! comes later with a lower sequence stays behind the delete, one with a higher makes the key again.
+//! The producer wrote it after what it deletes, so it deletes what comes before it on its partition: it takes
+//! the highest sequence that its key has there so far, and comes directly after it. A later event with a
+//! lower sequence is ordered before the delete; one with a higher sequence creates the key again.
 
 use ahash::{AHashMap, AHashSet};
 use model::Sequence;
 
-use super::collect::Batch;
+use super::collect::BatchEvents;
 use super::current::Current;
 use crate::event::{Event, KeyId};
 use crate::judge::Times;
 
-impl Batch {
-    /// Gives every delete of the batch that has none its sequence. Keys for which what is at hand does
-    /// not tell it come back.
+impl BatchEvents {
+    /// Places every such delete of the batch. Returns the keys for which the table's state is not enough.
     pub(super) fn place_deletes(&mut self, current: &Current) -> AHashSet<KeyId> {
         if self.events.iter().all(|e| !e.unplaced) {
             return AHashSet::new();
@@ -39,8 +38,8 @@ impl Batch {
     }
 }
 
-/// Gives every delete that has none its sequence, of those that its key has before it on its partition: in
-/// `events`, those that were `replaced` aside, and in what is `held` of the key.
+/// Places every such delete, by the sequences that its key has before it on its partition: in `events`,
+/// except those that were `replaced`, and in what the table has `held`.
 pub(super) fn place(
     events: &mut [Event],
     replaced: &AHashSet<usize>,

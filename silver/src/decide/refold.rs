@@ -1,11 +1,11 @@
-//! The third step, where the rows at hand are not enough: keys folded again from all of their events.
+//! The third step, if the table's rows are not enough: folds keys again from all of their events.
 
 use ahash::AHashMap;
 use arrow::array::{BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 
 use super::Wanted;
-use super::collect::Batch;
+use super::collect::BatchEvents;
 use super::current::Current;
 use super::history::fold_all;
 use super::result::{Decision, Folds, assemble};
@@ -14,10 +14,10 @@ use crate::event::{Event, KeyId, Outcome};
 use crate::fold::{Fold, State};
 use crate::pool::Comparing;
 
-/// Keys to fold again. Their result replaces every row they have, so the rows of those that the batch
-/// itself does not touch are wanted, too.
+/// Keys to fold again. The result replaces all of their rows, so the rows of keys that the batch does not
+/// touch are needed too.
 pub struct Refold {
-    batch: Batch,
+    batch: BatchEvents,
     current: Current,
     folds: Folds,
     wanted: Wanted,
@@ -25,7 +25,7 @@ pub struct Refold {
 }
 impl Refold {
     pub(super) fn try_new(
-        batch: Batch,
+        batch: BatchEvents,
         current: Current,
         folds: Folds,
         columns: Vec<String>,
@@ -37,15 +37,15 @@ impl Refold {
         };
         Ok(Self { batch, current, folds, wanted, columns })
     }
-    /// Which rows of the table to find, and which notes.
+    /// The rows of the table and the notes to look up.
     pub fn wanted(&self) -> &Wanted {
         &self.wanted
     }
-    /// Columns of the table that are needed of them.
+    /// The columns of the table that are needed.
     pub fn columns(&self) -> &[String] {
         &self.columns
     }
-    /// Takes the rows of the table and the notes that were wanted.
+    /// Adds those rows and notes.
     pub fn hold(self, rows: &[RecordBatch], notes: &[RecordBatch]) -> Result<Recall> {
         let Self { mut batch, mut current, folds, .. } = self;
         current.hold(&mut batch, rows, notes)?;
@@ -53,16 +53,16 @@ impl Refold {
     }
 }
 
-/// Keys to fold again, while their events come.
+/// Keys to fold again, while their events arrive.
 pub struct Recall {
-    batch: Batch,
+    batch: BatchEvents,
     current: Current,
     folds: Folds,
     history: Vec<Event>,
 }
 impl Recall {
-    /// Takes rows of bronze and keeps the events of keys to fold again. Every bronze row up to the end
-    /// of the batch has to come by, in any order.
+    /// Adds bronze rows and keeps the events of keys to fold again. The caller must give every bronze row up
+    /// to the end of the batch, in any order.
     pub fn take(&mut self, bronze: &RecordBatch) -> Result<()> {
         let Self { batch, folds, .. } = self;
         let keys = batch.rules.keys_of(bronze, &batch.desk)?;
@@ -77,7 +77,7 @@ impl Recall {
         Ok(())
     }
 
-    /// Folds the keys from their first event. What to write.
+    /// Folds the keys from their first event. Returns what to write.
     pub fn decide(self) -> Result<Decision> {
         let Self { batch, current, mut folds, history } = self;
         let truncates = batch.all_truncates();
@@ -92,7 +92,7 @@ impl Recall {
             };
             fold_all(&fold, history)
         };
-        // The new events among those folded again get the outcome they have there.
+        // New events of these keys get the outcome of this fold.
         let mut theirs: AHashMap<_, Outcome> = AHashMap::new();
         for (event, outcome) in folded.events.iter().zip(&folded.outcomes) {
             theirs.insert((event.seq.coordinates(), &event.redrive), *outcome);

@@ -1,4 +1,4 @@
-//! What a decision writes: the difference between what the table holds and what it must hold.
+//! What a decision writes: the difference between the table's current and its new content.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -9,57 +9,57 @@ use arrow::error::ArrowError;
 use catalog::Kind;
 
 use super::Tally;
-use super::collect::Batch;
+use super::collect::BatchEvents;
 use super::current::Current;
 use crate::error::{Fitting as _, Result};
 use crate::event::{KeyId, Outcome, Outcomes};
-use crate::fold::{Mark, NeedsHistory, State, Version as Row};
+use crate::fold::{Mark, NeedsHistory, RowVersion, State};
 use crate::judge::{Asked, Desk, Rules};
 use crate::memory::{self, KIND, Link, Memory, Note};
 use crate::table::{START, seq_columns, table_schema, time_column};
 
-/// What to write for one batch. Empty parts are `None`.
+/// What to write for one batch. `None` if there is nothing to write.
 #[derive(Debug, Default)]
 pub struct Decision {
-    /// Rows of the table to take out, by the columns of this batch.
+    /// Rows of the table to remove, by the columns of this batch.
     pub removes: Option<RecordBatch>,
     /// Rows of the table to add.
     pub upserts: Option<RecordBatch>,
-    /// Notes to take out, by key and kind.
+    /// Notes to remove, by key and kind.
     pub forget: Option<RecordBatch>,
     /// Notes to add.
     pub notes: Option<RecordBatch>,
-    /// Rows to put aside.
+    /// Rows to quarantine.
     pub quarantine: Vec<RecordBatch>,
-    /// What is remembered once this is written.
+    /// The memory once this is written.
     pub memory: Memory,
-    /// What became of the rows of the batch.
+    /// Outcomes of the batch's rows.
     pub outcomes: Outcomes,
-    /// Rows put aside because they are no event.
+    /// Rows that are quarantined because they are not events.
     pub no_event: u64,
-    /// What each expectation said of rows.
+    /// Results of each expectation.
     pub asked: Vec<(String, Asked)>,
     /// Keys that were folded from their first event.
     pub refolded: usize,
 }
 impl Decision {
-    /// Whether the table itself stays as it is.
+    /// True if the table itself does not change.
     pub fn is_empty(&self) -> bool {
         self.removes.is_none() && self.upserts.is_none()
     }
 }
 
-/// What the keys of a batch were folded to.
+/// The folded keys of a batch.
 pub(super) struct Folds {
-    /// What became of each key.
+    /// The state of each key.
     pub states: Vec<(KeyId, State)>,
-    /// What became of each event.
+    /// The outcome of each event.
     pub outcomes: Vec<Outcome>,
-    /// Keys that are folded from their first event.
+    /// Keys to fold from their first event.
     pub again: BTreeSet<KeyId>,
 }
 impl Folds {
-    /// What one key was folded to, if the rows at hand were enough.
+    /// Adds a folded key, or notes that it has to be folded again.
     pub fn add(&mut self, key: KeyId, folded: Result<State, NeedsHistory>) {
         match folded {
             Ok(state) => self.states.push((key, state)),
@@ -68,21 +68,21 @@ impl Folds {
     }
 }
 
-/// Compares every folded key with what is at hand.
-pub(super) fn assemble(batch: Batch, current: &Current, folds: Folds) -> Result<Decision> {
-    let Batch { rules, desk, mut memory, truncates, snapshots, tally, events, .. } = batch;
+/// Compares every folded key with its current state.
+pub(super) fn assemble(batch: BatchEvents, current: &Current, folds: Folds) -> Result<Decision> {
+    let BatchEvents { rules, desk, mut memory, truncates, snapshots, tally, events, .. } = batch;
     let Tally { mut outcomes, no_event, quarantine, asked } = tally;
     let Folds { states, outcomes: of_events, again } = folds;
     for outcome in of_events {
         outcomes.count(outcome);
     }
     let history = rules.kind == Kind::Scd2;
-    let (mut removed, mut written): (Vec<(KeyId, Mark)>, Vec<&Row>) = (Vec::new(), Vec::new());
+    let (mut removed, mut written): (Vec<(KeyId, Mark)>, Vec<&RowVersion>) = (Vec::new(), Vec::new());
     let (mut notes, mut forgotten): (Vec<Note>, Vec<Note>) = (Vec::new(), Vec::new());
     for (key, state) in &states {
         let held = current.of(*key);
         let all = again.contains(key);
-        let goes = |row: &&Row| {
+        let goes = |row: &&RowVersion| {
             all || !state.versions.iter().any(|v| v.held.is_some() && v.held == row.held && !v.changed)
         };
         let gone = held.rows.iter().filter(goes).map(|row| (*key, row.start.clone()));
@@ -92,7 +92,7 @@ pub(super) fn assemble(batch: Batch, current: &Current, folds: Folds) -> Result<
             removed.extend(gone.take(1));
         }
         written.extend(state.versions.iter().filter(|v| v.changed));
-        // A note older than the row is kept: it is true, and rewriting it would cost a commit.
+        // A note older than the row stays: it is still correct, and rewriting it would cost a commit.
         if held.gone != state.gone && (state.gone.is_some() || all) {
             forgotten.extend(held.gone.clone().map(|old| Note::Gone(*key, old)));
             notes.extend(state.gone.clone().map(|gone| Note::Gone(*key, gone)));
@@ -139,7 +139,7 @@ pub(super) fn assemble(batch: Batch, current: &Current, folds: Folds) -> Result<
     })
 }
 
-/// Rows to take out: their keys, with a history also the start of the version.
+/// Rows to remove: their keys, and with a history also the start of the version.
 fn removes(desk: &Desk, removed: &[(KeyId, Mark)], history: bool) -> Result<RecordBatch, ArrowError> {
     let keys = desk.keys.batch(removed.iter().map(|(key, _)| *key))?;
     if !history {
@@ -163,7 +163,7 @@ fn with_column(batch: &RecordBatch, name: &str, column: ArrayRef) -> Result<Reco
 }
 
 /// Rows of the table.
-pub fn upserts(rules: &Rules, desk: &Desk, rows: &[&Row]) -> Result<RecordBatch, ArrowError> {
+pub fn upserts(rules: &Rules, desk: &Desk, rows: &[&RowVersion]) -> Result<RecordBatch, ArrowError> {
     let own = desk.pool.rows(rows.iter().map(|row| &row.image))?;
     let mut columns = own.columns().to_vec();
     if rules.kind == Kind::Scd2 {

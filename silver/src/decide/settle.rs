@@ -1,11 +1,11 @@
-//! The second step: each key folded from what the table holds of it.
+//! The second step: folds each key from its current state.
 
 use std::collections::BTreeSet;
 
 use ahash::AHashSet;
 use arrow::array::RecordBatch;
 
-use super::collect::Batch;
+use super::collect::BatchEvents;
 use super::current::{Current, CurrentState};
 use super::result::{Decision, Folds, assemble};
 use super::{Refold, Wanted};
@@ -14,35 +14,35 @@ use crate::event::{KeyId, Outcome, Truncate};
 use crate::fold::{Fold, NeedsHistory, State};
 use crate::pool::Comparing;
 
-/// All events of a batch, and which rows of the table they concern.
+/// All events of a batch, and the rows of the table that they concern.
 pub struct Lookup {
-    batch: Batch,
+    batch: BatchEvents,
     wanted: Wanted,
     columns: Vec<String>,
 }
 
-/// What folding from the rows at hand comes to.
+/// The result of folding from the current state.
 pub enum Settled {
     /// What to write.
     Decided(Box<Decision>),
-    /// The rows at hand do not tell what becomes of some keys.
+    /// The current state is not enough for some keys.
     NeedsHistory(Box<Refold>),
 }
 
 impl Lookup {
-    pub(super) fn new(batch: Batch, wanted: Wanted, columns: Vec<String>) -> Self {
+    pub(super) fn new(batch: BatchEvents, wanted: Wanted, columns: Vec<String>) -> Self {
         Self { batch, wanted, columns }
     }
-    /// Which rows of the table to find, and which notes.
+    /// The rows of the table and the notes to look up.
     pub fn wanted(&self) -> &Wanted {
         &self.wanted
     }
-    /// Columns of the table that are needed of them.
+    /// The columns of the table that are needed.
     pub fn columns(&self) -> &[String] {
         &self.columns
     }
 
-    /// Folds every key from the rows of the table and the notes that were wanted.
+    /// Folds every key from those rows and notes.
     pub fn fold(self, rows: &[RecordBatch], notes: &[RecordBatch]) -> Result<Settled> {
         let Self { mut batch, columns, .. } = self;
         let mut current = Current::default();
@@ -59,8 +59,8 @@ impl Lookup {
     }
 }
 
-/// Folds every key from what is at hand, but for those with a delete that was `misplaced`.
-fn fold(batch: &Batch, current: &Current, misplaced: &AHashSet<KeyId>) -> Folds {
+/// Folds every key from its current state, except those with a `misplaced` delete.
+fn fold(batch: &BatchEvents, current: &Current, misplaced: &AHashSet<KeyId>) -> Folds {
     let truncates = batch.all_truncates();
     let mut order: Vec<usize> = (0..batch.events.len()).collect();
     order.sort_unstable_by(|&a, &b| {
@@ -100,9 +100,9 @@ fn fold(batch: &Batch, current: &Current, misplaced: &AHashSet<KeyId>) -> Folds 
     folds
 }
 
-/// One key's new events on top of what is at hand.
+/// Folds one key's new events on its current state.
 fn fold_key(
-    batch: &Batch,
+    batch: &BatchEvents,
     rules: &Fold<'_>,
     current: &CurrentState,
     run: &[usize],

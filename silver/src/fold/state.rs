@@ -1,4 +1,4 @@
-//! What a fold knows of one key, and how a row is put together without copying a value.
+//! The state of one key in a fold, with rows composed by reference instead of by copying values.
 
 use std::sync::Arc;
 
@@ -7,33 +7,33 @@ use model::{Micros, Sequence};
 
 use crate::event::{Event, Name, RowRef, Truncate};
 
-/// Where one value of a folded row stands.
+/// Where one value of a folded row is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cell {
     /// In this row.
     At(RowRef),
-    /// Nowhere: the source said "unchanged" and there is no row before.
+    /// Missing: the source left it out as unchanged, and there is no row before.
     Missing,
 }
 
-/// A row put together from several.
+/// A row composed from several rows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Image {
     /// The event's own row, or the row of the table.
     pub base: RowRef,
-    /// For each column, where it is instead. `None`: all are in `base`.
+    /// For each column, its other place. `None`: all values are in `base`.
     pub carried: Option<Arc<[Option<Cell>]>>,
 }
 impl Image {
-    /// All of one row.
+    /// All values of one row.
     pub fn of(base: RowRef) -> Self {
         Self { base, carried: None }
     }
-    /// Where the value of a column stands.
+    /// The place of a column's value.
     pub fn cell(&self, column: usize) -> Cell {
         self.carried.as_ref().and_then(|c| c[column]).unwrap_or(Cell::At(self.base))
     }
-    /// `row`, with the unchanged columns of `self`.
+    /// `row`, with the unchanged columns of `before`.
     pub(super) fn carry(before: Option<&Self>, row: RowRef, unchanged: &[bool]) -> Self {
         let cell = |column| before.map_or(Cell::Missing, |image| image.cell(column));
         let carried = unchanged.iter().enumerate().map(|(at, &taken)| taken.then(|| cell(at)));
@@ -41,30 +41,30 @@ impl Image {
     }
 }
 
-/// Tells whether two values are the same.
+/// Compares values.
 pub trait Cells {
-    /// Whether a column has the same value in both places.
+    /// True if a column has the same value in both places.
     fn same(&self, column: usize, a: Cell, b: Cell) -> bool;
 }
 
-/// A point of a history: the sequence as text, and the time beside it.
+/// A point in a history: the sequence as text, with a time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Mark {
     /// From an event or truncate of this decision.
     New(Sequence, Option<Micros>),
-    /// As the table holds it.
+    /// From the table.
     Held(Arc<str>, Option<Micros>),
 }
 impl Mark {
-    /// What `__START_AT` and `__END_AT` hold.
+    /// The value of `__START_AT` or `__END_AT`.
     pub fn text(&self) -> Arc<str> {
         match self {
             Self::New(seq, _) => seq.to_string().into(),
             Self::Held(text, _) => Arc::clone(text),
         }
     }
-    /// The same, and no earlier than what comes before it. A source's clock is not its order: a version
-    /// that is overtaken by an earlier time lasts for no time at all, and none ends before it begins.
+    /// The same point, but no earlier than `floor`. A source's clock does not follow its order: a version
+    /// that starts with an earlier time than the one before has no duration, and none ends before it begins.
     pub fn not_before(self, floor: Option<Micros>) -> Self {
         let later = |at: Option<Micros>| at.map(|at| floor.map_or(at, |floor| at.max(floor)));
         match self {
@@ -72,7 +72,7 @@ impl Mark {
             Self::Held(text, at) => Self::Held(text, later(at)),
         }
     }
-    /// What `valid_from` and `valid_to` hold.
+    /// The value of `valid_from` or `valid_to`.
     pub fn at(&self) -> Option<Micros> {
         match self {
             Self::New(_, at) | Self::Held(_, at) => *at,
@@ -82,20 +82,20 @@ impl Mark {
 
 /// One row of the table.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Version {
+pub struct RowVersion {
     /// Its values.
     pub image: Image,
-    /// The last event that made it what it is.
+    /// The last event that changed it.
     pub seq: Sequence,
-    /// Whether it rests on events before that one.
+    /// True if it also depends on earlier events.
     pub carried: bool,
-    /// What opened it.
+    /// Its start.
     pub start: Mark,
-    /// What closed it. Always `None` where no history is kept.
+    /// Its end. Always `None` without a history.
     pub end: Option<Mark>,
-    /// The row of the table it was read from.
+    /// The row of the table that it was read from.
     pub held: Option<RowRef>,
-    /// Whether it differs from that row.
+    /// True if it differs from that row.
     pub changed: bool,
 }
 
@@ -108,7 +108,7 @@ pub enum Absence {
     Filtered,
 }
 
-/// The newest event of a key, when it left the key without a row.
+/// The newest event of a key, if it left the key without a row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Gone {
     /// That event.
@@ -117,18 +117,18 @@ pub struct Gone {
     pub at: Option<Micros>,
     /// Why.
     pub why: Absence,
-    /// Whether it rests on events before it: the WHERE read only unchanged columns.
+    /// True if it also depends on earlier events, because the WHERE read only unchanged columns.
     pub carried: bool,
 }
 
-/// What the source's row looks like.
+/// The source's row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Before {
     /// There is none.
     Nothing,
-    /// This, and whether the WHERE lets it through.
+    /// This one, and whether it passes the WHERE.
     Row(Image, bool),
-    /// Neither the table nor what is remembered can tell.
+    /// Neither the table nor the notes can tell.
     Unknown,
 }
 impl Before {
@@ -140,34 +140,34 @@ impl Before {
     }
 }
 
-/// What is at hand does not tell what an event does: fold the key again from its first event.
+/// The current state is not enough to apply an event: fold the key again from its first event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NeedsHistory;
 
-/// What the events so far make of one key.
+/// The state of one key after the events so far.
 #[derive(Debug, Clone)]
 pub struct State {
     /// Rows of the table, oldest first. Without a history at most one.
-    pub versions: Vec<Version>,
-    /// The newest event, when it left no row.
+    pub versions: Vec<RowVersion>,
+    /// The newest event, if it left no row.
     pub gone: Option<Gone>,
-    /// The newest event that was put aside or left out.
+    /// The newest event that was quarantined or dropped.
     pub skipped: Option<Sequence>,
     pub(super) before: Before,
-    /// The source's row before its last delete: where a changed key takes its values from.
+    /// The source's row before its last delete, which a changed key takes values from.
     pub(super) departed: Before,
-    /// Started from the table: everything up to `top` is known only by its result.
+    /// Started from the table: of everything up to `top` only the result is known.
     pub(super) partial: bool,
     pub(super) top: Option<Sequence>,
     pub(super) last: Option<Sequence>,
-    /// Which truncates the key has met, and up to where it has met all.
+    /// The truncates that the key has met, and up to which it has met all.
     pub(super) swept: Vec<bool>,
     pub(super) swept_all: usize,
-    /// Where positions do not order: the highest of the key's events so far, and its epoch.
+    /// If offsets order: the epoch and the highest LSN of the key's events so far.
     pub(super) high: Option<(Option<i64>, i64)>,
-    /// What those events are recognised by; of a key from the table those of this decision.
+    /// What identifies those events; for a key from the table, only the events of this decision.
     pub(super) seen: AHashSet<Name>,
-    /// Which event made the row that stands.
+    /// The index of the event that made the current row.
     pub(super) standing: Option<usize>,
 }
 
@@ -191,8 +191,8 @@ impl State {
         }
     }
 
-    /// A key as the table and its memory have it. `versions` oldest first.
-    pub fn at_hand(versions: Vec<Version>, gone: Option<Gone>, skipped: Option<Sequence>) -> Self {
+    /// A key from its table's rows, oldest first, and its notes.
+    pub fn at_hand(versions: Vec<RowVersion>, gone: Option<Gone>, skipped: Option<Sequence>) -> Self {
         let newest = versions.iter().map(|v| &v.seq).max();
         let top = newest.max(gone.as_ref().map(|g| &g.seq)).cloned();
         let gone = gone.filter(|g| Some(&g.seq) == top.as_ref());
@@ -209,9 +209,9 @@ impl State {
         Self { versions, gone, skipped, before, partial: true, top, last, high, ..Self::empty() }
     }
 
-    /// Whether an event that positions do not order may be one that the table has seen. What is at hand
-    /// does not name the events before it, only the highest position among them. A key that a truncate
-    /// took out of the table has not even that, but all its events stood below the truncate.
+    /// True if the table may have seen this event, which is ordered by offset. Of earlier events only the
+    /// highest LSN is known. A key that a truncate removed has not even that, but all its events came before
+    /// the truncate.
     pub(super) fn may_have_seen(&self, event: &Event, truncates: &[Truncate]) -> bool {
         let Some(name) = event.name else { return false };
         let by = |epoch: Option<i64>, lsn: i64| epoch == name.epoch && name.lsn <= lsn;
@@ -219,8 +219,7 @@ impl State {
         self.high.is_some_and(|(epoch, lsn)| by(epoch, lsn)) || truncates.iter().any(by_truncate)
     }
 
-    /// Whether a truncate of another partition may lie on either side of the newest event, which has no
-    /// position to tell.
+    /// True if a truncate of another partition may lie on either side of the newest event, which has no LSN.
     pub(super) fn may_be_truncated(&self, truncates: &[Truncate]) -> bool {
         let Some(top) = self.top.as_ref().filter(|top| top.by_offset && top.lsn.is_none()) else {
             return false;
@@ -228,7 +227,7 @@ impl State {
         truncates.iter().any(|t| t.seq.by_offset && !t.here && !t.seq.shares_partition(top))
     }
 
-    /// The place of an event as the table holds it.
+    /// The sequence of an event as the table stores it.
     pub(super) fn place(&mut self, event: &Event) -> Sequence {
         let mut seq = event.seq.clone();
         if seq.by_offset {
@@ -239,13 +238,12 @@ impl State {
         seq
     }
 
-    /// Whether the table shows a row that its memory says is gone: the process died between the two
-    /// commits.
+    /// True if the table has a row that is gone by its note: the process died between the two commits.
     pub fn is_torn(&self) -> bool {
         self.partial && self.gone.is_some() && self.versions.last().is_some_and(|v| v.end.is_none())
     }
 
-    /// Whether a truncate that comes after newer events changes what they made of the key.
+    /// True if a truncate that arrives after newer events changes their result.
     pub fn is_unsettled_by(&self, truncate: &Truncate, history: bool) -> bool {
         let late = self.top.as_ref().is_some_and(|top| truncate.precedes(top));
         let carried =
@@ -253,25 +251,25 @@ impl State {
         if !history || self.versions.is_empty() {
             return late && carried;
         }
-        // The text of a held start says nothing of another partition.
+        // The text of a stored start does not order across partitions.
         if truncate.seq.by_offset {
             return late;
         }
         let at = truncate.seq.to_string();
         let spans =
-            |v: &Version| *v.start.text() < *at && v.end.as_ref().map_or(late, |end| *end.text() > *at);
+            |v: &RowVersion| *v.start.text() < *at && v.end.as_ref().map_or(late, |end| *end.text() > *at);
         (late && carried) || self.versions.iter().any(spans)
     }
 
-    /// A remembered event that was kept out of the table comes behind this one: what the source's row
-    /// looks like after it is not known.
+    /// A remembered event that was kept out of the table comes after this one, so the source's row is
+    /// unknown.
     pub(super) fn forget_image_before(&mut self, seq: &Sequence) {
         if self.partial && self.skipped.as_ref() > Some(seq) {
             self.before = Before::Unknown;
         }
     }
 
-    /// What a key that this one was changed into takes its unchanged values from.
+    /// The row that another key takes unchanged values from, if this key was changed into it.
     pub fn leaves(&self) -> &Before {
         match &self.before {
             Before::Nothing => &self.departed,

@@ -1,4 +1,4 @@
-//! A model's SQL and expectations, compiled for the columns that its bronze table has now.
+//! Compiles a model's SQL and expectations for the current columns of its bronze table.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::keys::Keys;
 use crate::pool::Pool;
 
 impl Rules {
-    /// As they are, for a bronze table that says what stands for columns in rows that lack them.
+    /// Adds the bronze table's defaults for rows that lack columns.
     pub fn over(mut self, bronze: &lake::Table) -> Result<Self> {
         let unfit = |error: String| Error::Unfit {
             table: self.table.clone(),
@@ -121,11 +121,11 @@ impl Rules {
     pub fn key_schema(&self) -> SchemaRef {
         Arc::new(Schema::new(self.keys.iter().map(|&at| self.columns.field(at).clone()).collect::<Vec<_>>()))
     }
-    /// What opens a version, where versions are kept.
+    /// The columns whose change opens a version, if versions are kept.
     pub fn history(&self) -> Option<&[usize]> {
         (self.kind == Kind::Scd2).then_some(&*self.tracked)
     }
-    /// Columns of a row put aside.
+    /// Columns of a quarantined row.
     pub fn quarantine_schema(&self) -> SchemaRef {
         let mut fields: Vec<Field> =
             self.reader.schema().fields().iter().map(|f| f.as_ref().clone()).collect();

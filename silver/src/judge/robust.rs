@@ -1,4 +1,4 @@
-//! Expressions over a batch in which single rows may fail.
+//! Evaluates expressions over a batch in which single rows may fail.
 
 use std::sync::Arc;
 
@@ -8,11 +8,11 @@ use arrow::datatypes::DataType;
 use arrow::error::ArrowError;
 use query::Error;
 
-/// A column of `kind`; null, and reported with its row and message, where it cannot be computed.
+/// A column of `kind`. A value that cannot be computed is null and reported with its row and message.
 ///
 /// # Errors
-/// The parts that were computed are too large for one column. That is no fault of a row, and a smaller batch
-/// may hold the same rows.
+/// The computed parts are too large for one column. That is not the fault of a row, and a smaller batch may
+/// hold the same rows.
 pub fn column(
     batch: &RecordBatch,
     kind: &DataType,
@@ -35,7 +35,7 @@ pub fn column(
     }
 }
 
-/// A mask; false, and reported, where it cannot be computed. Errs as [`column`] does.
+/// A mask. A value that cannot be computed is false and reported. Returns the same errors as [`column`].
 pub fn mask(
     batch: &RecordBatch,
     compute: impl Fn(&RecordBatch) -> Result<BooleanArray, Error>,
@@ -46,7 +46,7 @@ pub fn mask(
     Ok(if mask.null_count() == 0 { mask.clone() } else { prep_null_mask_filter(mask) })
 }
 
-/// Whole if it can be, else each half by itself, down to the rows that fail.
+/// Computes the whole batch if possible, else each half, down to the failing rows.
 fn halve(
     batch: &RecordBatch,
     start: usize,
@@ -70,7 +70,7 @@ fn halve(
     }
 }
 
-/// The innermost message: what is wrong with the value.
+/// The innermost message, which says what is wrong with the value.
 fn reason(error: &Error) -> String {
     let mut cause: &dyn std::error::Error = error;
     while let Some(source) = cause.source() {
@@ -101,7 +101,7 @@ mod tests {
         assert!(bad.len() == 1 && bad[0].0 == 41 && bad[0].1.contains("'x'"), "{bad:?}");
     }
 
-    /// A dictionary of few places stands in for a column of two gigabytes.
+    /// A dictionary with few values replaces a column of two gigabytes.
     #[test]
     fn parts_that_are_too_large_together_are_an_error_and_no_column_of_nulls() {
         let schema = Arc::new(Schema::new(vec![Field::new("n", DataType::Int64, true)]));

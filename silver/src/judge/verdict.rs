@@ -1,4 +1,4 @@
-//! What WHERE and expectations say of each row.
+//! The verdict of WHERE and expectations on each row.
 
 use std::sync::Arc;
 
@@ -11,24 +11,24 @@ use crate::changes::Changes;
 use crate::error::{Error, Fitting as _, Result};
 use crate::event::{KeyId, Unchanged, Verdict};
 
-/// What an expectation said of rows. Not exact after a crash: rows that are read again are counted again.
+/// Results of an expectation. Not exact after a crash: rows that are read again are counted again.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Asked {
     /// Rows it holds for.
     pub passed: u64,
     /// Rows that break it.
     pub broken: u64,
-    /// What becomes of those.
+    /// What happens to rows that break it.
     pub otherwise: Otherwise,
 }
 impl Asked {
-    /// Adds what was said of other rows.
+    /// Adds the results of other rows.
     pub fn add(&mut self, other: &Self) {
         self.passed += other.passed;
         self.broken += other.broken;
         self.otherwise = other.otherwise;
     }
-    /// What became of those that break it, as metrics say it.
+    /// The metric label for rows that break it.
     pub fn outcome(&self) -> &'static str {
         match self.otherwise {
             Otherwise::Warn | Otherwise::Fail => "failed",
@@ -38,26 +38,26 @@ impl Asked {
     }
 }
 
-/// What is known of the rows of one batch.
+/// What was computed for the rows of one batch.
 pub(super) struct Facts<'a> {
     pub changes: &'a Changes,
-    /// Which the WHERE lets through.
+    /// Rows that pass the WHERE.
     pub passes: BooleanArray,
-    /// Which cannot be computed, and why.
+    /// Rows that cannot be computed, and why.
     pub faults: AHashMap<usize, String>,
-    /// Which have a value that a partition column cannot hold, and why.
+    /// Rows with a value that a partition column cannot hold, and why.
     pub unheld: AHashMap<usize, String>,
-    /// Which the source left values out of.
+    /// Rows with values that the source left out.
     pub left_out: LeftOut,
-    /// For each expectation, which break it.
+    /// For each expectation, the rows that break it.
     pub broken: Vec<BooleanArray>,
-    /// For each expectation, how many it holds for.
+    /// For each expectation, how many rows it holds for.
     pub passed: Vec<u64>,
-    /// Which have a key that is null.
+    /// Rows whose key is null.
     pub null_keys: Vec<bool>,
-    /// The key that a row had before. `None`: there was one, but it cannot be read.
+    /// Old keys of rows. `None`: there is one, but it cannot be read.
     pub old_keys: AHashMap<usize, Option<KeyId>>,
-    /// Which have no place in the order.
+    /// Rows without a place in the order.
     pub order: Ordered,
 }
 
@@ -66,9 +66,9 @@ pub(super) struct Facts<'a> {
 pub(super) struct Ordered {
     /// The column.
     pub column: String,
-    /// Rows that need one: nothing says what they are newer than.
+    /// Rows that need a value but have none, so nothing orders them.
     pub missing: AHashSet<usize>,
-    /// Null values, which can have none: each deletes what came before it on its partition.
+    /// Null values, which cannot have one: each deletes what came before it on its partition.
     pub unplaced: AHashSet<usize>,
 }
 impl Ordered {
@@ -95,7 +95,7 @@ impl LeftOut {
 }
 
 impl Rules {
-    /// The verdict on one row, and why it is put aside where it is.
+    /// The verdict on one row, and the reasons if it is quarantined.
     pub(super) fn verdict(&self, facts: &Facts<'_>, row: usize) -> Result<(Verdict, Vec<String>)> {
         let op = facts.changes.ops[row];
         let asked = op.is_row() || self.kind == Kind::Append;
@@ -128,7 +128,7 @@ impl Rules {
         Ok((verdict, reasons))
     }
 
-    /// Rows with a value that a partition column of the table would give back as another.
+    /// Rows with a value that a partition column of the table would return changed.
     pub(super) fn unheld(&self, projected: &RecordBatch) -> AHashMap<usize, String> {
         let mut all = AHashMap::new();
         for &at in self.partitioned.iter() {
@@ -140,7 +140,7 @@ impl Rules {
         all
     }
 
-    /// The verdict of the expectations, and the names of those that put the row aside.
+    /// The verdict of the expectations, and the names of those that quarantine the row.
     fn expect(&self, facts: &Facts<'_>, row: usize) -> Result<(Verdict, Vec<String>)> {
         let (mut verdict, mut reasons) = (Verdict::Row, Vec::new());
         let rules = facts.broken.iter().zip(self.otherwise.iter()).zip(self.expectations.names());
@@ -161,7 +161,7 @@ impl Rules {
         Ok((verdict, reasons))
     }
 
-    /// What each expectation says of the rows.
+    /// The results of each expectation.
     pub(super) fn asked(&self, facts: &Facts<'_>) -> Vec<(String, Asked)> {
         let found = facts.broken.iter().zip(&facts.passed).zip(self.otherwise.iter());
         let asked = found.map(|((mask, &passed), &otherwise)| Asked {
@@ -172,7 +172,7 @@ impl Rules {
         self.expectations.names().map(str::to_owned).zip(asked).collect()
     }
 
-    /// For each row with values left out: which output columns they are, and whether the WHERE is.
+    /// For each row with values left out: its affected output columns, and whether the WHERE is affected.
     pub(super) fn left_out(&self, changes: &Changes) -> Result<LeftOut> {
         if changes.unchanged.is_empty() || self.kind == Kind::Append {
             return Ok(LeftOut::default());
@@ -190,7 +190,7 @@ impl Rules {
             if !patterns.contains_key(&pattern) {
                 patterns.insert(pattern.clone(), self.carries(&pattern)?);
             }
-            // A value that the model does not use is not missed.
+            // A value that the model does not use is not needed.
             let unchanged = &patterns[&pattern];
             if unchanged.verdict || unchanged.columns.contains(&true) {
                 rows.insert(row, unchanged.clone());
@@ -199,7 +199,7 @@ impl Rules {
         Ok(LeftOut { rows })
     }
 
-    /// What is carried over when these source columns are left out.
+    /// What is carried over if these source columns are left out.
     fn carries(&self, left_out: &[usize]) -> Result<Unchanged> {
         let all = |name: &str, reads: &[usize]| {
             let missing = reads.iter().filter(|at| left_out.contains(at)).count();
@@ -220,8 +220,8 @@ impl Rules {
         Ok(Unchanged { columns, verdict: all("WHERE", &self.where_reads)? })
     }
 
-    /// For each expectation, the rows that break it, and how many it holds for. Rows that are no rows,
-    /// that the WHERE rejects or for which it reads a value that was left out are not asked.
+    /// For each expectation, the rows that break it and the number of rows it holds for. Skips rows without a
+    /// row value, rows that the WHERE rejects, and rows where it reads a value that was left out.
     pub(super) fn broken(
         &self,
         changes: &Changes,
@@ -231,7 +231,7 @@ impl Rules {
     ) -> Result<(Vec<BooleanArray>, Vec<u64>)> {
         let (mut all, mut passed) = (Vec::new(), Vec::new());
         for rule in 0..self.expectations.len() {
-            // What cannot be computed does not hold.
+            // An expectation that cannot be computed does not hold.
             let holds = robust::mask(projected, |b| self.expectations.holds(b, rule), |_, _| {});
             let holds = holds.fitting(&self.table, "an expectation of the model")?;
             let column =

@@ -1,4 +1,4 @@
-//! Bronze versions in bounded batches.
+//! Reads bronze versions in bounded batches.
 
 use arrow::array::{ArrayRef, AsArray as _, RecordBatch};
 use arrow::datatypes::TimestampMicrosecondType;
@@ -11,15 +11,15 @@ use super::{Open, Pipeline};
 use crate::error::{Fitting as _, OfTable as _, Result};
 use crate::judge::Rules;
 
-/// Rows of some bronze versions.
-pub(super) struct Batch {
+/// Rows of consecutive bronze versions.
+pub(super) struct BronzeBatch {
     pub rows: Vec<(Version, Vec<RecordBatch>)>,
     pub upto: Version,
-    /// The commits of bronze that brought them, where those were traced.
+    /// The traced bronze commits among them.
     pub causes: Vec<Cause>,
 }
 
-impl Batch {
+impl BronzeBatch {
     /// The newest event time.
     pub fn newest_event(&self, rules: &Rules) -> Result<Option<Micros>> {
         let newest =
@@ -33,7 +33,7 @@ impl Batch {
             |column: ArrayRef| arrow::compute::max(column.as_primitive_opt::<TimestampMicrosecondType>()?);
         self.batches().filter_map(column).filter_map(newest).max().map(Micros)
     }
-    /// How many rows there are.
+    /// The number of rows.
     pub fn records(&self) -> usize {
         self.batches().map(RecordBatch::num_rows).sum()
     }
@@ -43,7 +43,7 @@ impl Batch {
 }
 
 impl Pipeline {
-    /// Whether bronze has versions that were not read.
+    /// True if bronze has versions that were not read.
     pub(super) async fn is_behind(&self, open: &mut Open) -> Result<bool> {
         if open.pending.is_empty() {
             open.bronze.refresh().await.of(&self.name)?;
@@ -52,21 +52,21 @@ impl Pipeline {
         Ok(!open.pending.is_empty() || position < Some(open.bronze.version().position()))
     }
 
-    /// Bronze versions behind the position, up to the bound; at least up to `floor`, where a sibling
-    /// already is.
+    /// The bronze versions after the position, up to the row limit; at least up to `floor`, which a sibling
+    /// has reached.
     pub(super) async fn next_batch(
         &self,
         open: &mut Open,
         position: Option<i64>,
         floor: Option<i64>,
-    ) -> Result<Batch> {
+    ) -> Result<BronzeBatch> {
         let consumed = position.and_then(Version::of_position);
         if open.pending.is_empty() {
             let newest = open.bronze.version();
             open.pending = open.bronze.changes(consumed, newest).await.of(&self.name)?.into();
             open.listed = Some(newest);
         }
-        let mut batch = Batch {
+        let mut batch = BronzeBatch {
             rows: Vec::new(),
             upto: open.listed.unwrap_or(open.bronze.version()),
             causes: Vec::new(),
@@ -92,7 +92,7 @@ impl Pipeline {
     }
 }
 
-/// How many rows bronze says a version added.
+/// The number of rows that a version added, by its commit.
 fn rows_of(version: &ChangedVersion) -> u64 {
     CommitInfo::parse_lossy(version.entry()).map_or(0, |info| info.records())
 }

@@ -1,4 +1,4 @@
-//! What a pipeline holds open, and what it refuses to go on from.
+//! The open tables of a pipeline, and the checks when opening them.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -17,22 +17,22 @@ use crate::keys::Keys;
 use crate::memory::{self, KIND, Memory, Note};
 use crate::{rebuild, table};
 
-/// What is open.
+/// What is kept between batches.
 pub(super) struct Open {
     pub rules: Rules,
-    /// What the rules were compiled for.
+    /// The columns and defaults that the rules were compiled for.
     pub compiled_for: CompiledFor,
     pub bronze: Table,
     pub tables: Tables,
     pub input: AppId,
     pub memory: Memory,
-    /// Bronze versions that were listed and not yet read.
+    /// Bronze versions that were listed but not read.
     pub pending: VecDeque<ChangedVersion>,
-    /// Up to here they were listed.
+    /// The version up to which they were listed.
     pub listed: Option<Version>,
 }
 
-/// Columns of a bronze table, and what it says of rows that lack some.
+/// A bronze table's columns and its defaults.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct CompiledFor(SchemaRef, Option<String>);
 impl CompiledFor {
@@ -42,7 +42,7 @@ impl CompiledFor {
 }
 
 impl Pipeline {
-    /// Opens everything. `None`: there is no bronze table yet, or no table and none may be created.
+    /// Opens everything. `None` if a table does not exist and may not be created here.
     pub(super) async fn open(&self) -> Result<Option<Open>> {
         let model = self.model()?;
         let Some(source) = &model.source else { return Ok(None) };
@@ -65,7 +65,7 @@ impl Pipeline {
     }
 }
 
-/// Refuses a table of another plan, of another bronze table, or ahead of it.
+/// Rejects a table of another plan, of another bronze table, or ahead of it.
 fn check(model: &Model, table: &Table, bronze: &Table, input: &AppId) -> Result<()> {
     let (name, positions) = (model.name.clone(), table.positions());
     let plan = positions.get(&AppId::plan());
@@ -89,7 +89,7 @@ fn check(model: &Model, table: &Table, bronze: &Table, input: &AppId) -> Result<
     }
 }
 
-/// Truncates and key changes, which concern more than the keys of one batch.
+/// Reads the notes that concern more than the keys of one batch.
 async fn recall(rules: &Rules, deleted: Option<&Table>) -> Result<Memory> {
     let mut memory = Memory::default();
     let Some(deleted) = deleted else { return Ok(memory) };

@@ -1,5 +1,5 @@
-//! Every message a real Debezium wrote for `tests-data/debezium/workload.sql`, folded: the table must
-//! end with PostgreSQL's own final rows, in whatever order and batches the messages come.
+//! Folds every message that a real Debezium wrote for `tests-data/debezium/workload.sql`: in any order and in
+//! any batches, the table must end with PostgreSQL's own final rows.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use super::shelf::{Shelf, texts};
 use super::support::{Modelling, bronze, bronze_schema, header, long, text, topic};
 use crate::judge::Rules;
 
-/// The messages of one topic as bronze rows. Two files one behind the other are one topic.
+/// The messages of one topic as bronze rows. Consecutive files form one topic.
 fn messages(files: &[&str]) -> Vec<Value> {
     let mut rows = Vec::new();
     for file in files {
@@ -24,7 +24,7 @@ fn messages(files: &[&str]) -> Vec<Value> {
             let inner = |name: &str| {
                 let text = record[name].as_str()?;
                 let value: Value = serde_json::from_str(text).expect("JSON");
-                // With the converter's schema part the value lies below `payload`.
+                // With the converter's schema part, the value is below `payload`.
                 Some(value.get("payload").cloned().unwrap_or(value))
             };
             let value = inner("payload").filter(|value| !value.is_null());
@@ -63,7 +63,7 @@ fn fixture(files: &[&str], row: &[Field], keys: &[&str], kind: Kind, select: &st
     fixture_of(files, bronze_schema(row, &key), &topic(keys), keys, kind, select)
 }
 
-/// As [`fixture`], of a topic whose values are the rows themselves with these fields beside.
+/// As [`fixture`], for a topic whose values are the flattened rows with these added fields.
 fn flat(files: &[&str], row: &[Field], keys: &[&str], added: &[Field], select: &str) -> Fixture {
     let key: Vec<Field> = row.iter().filter(|f| keys.contains(&f.name().as_str())).cloned().collect();
     let enveloped = bronze_schema(row, &key);
@@ -89,7 +89,7 @@ fn fixture_of(
     Fixture { rules, schema, messages: messages(files) }
 }
 impl Fixture {
-    /// The final rows of any delivery, the topic's own order the first: all must be `expected`.
+    /// Checks that every delivery, including the topic's own order, ends with `expected`.
     fn ends_with(&self, columns: &[&str], expected: &[&str]) -> Shelf {
         let shelf = self.play(&self.messages, 3);
         assert_eq!(shelf.rows(columns), expected);
@@ -127,7 +127,7 @@ const CUSTOMER_COLUMNS: [&str; 6] =
 
 #[test]
 fn customers_end_as_in_postgresql() {
-    // Key 5 became 50 and kept its TOASTed notes; 4 was deleted; 1 lost its notes; 3 got one letter more.
+    // Key 5 became 50 and kept its TOASTed notes; 4 was deleted; 1 lost its notes; 3 got one more letter.
     let expected = [
         "1|Customer 1|(01) 555-0100|vip|·|Jyk=",
         "2|Customer 2|(09) 555-0199|·|6400|TlI=",
@@ -145,7 +145,7 @@ fn customers_end_as_in_postgresql() {
     assert_eq!((shelf.outcomes.tombstone, shelf.outcomes.error), (2, 0));
 }
 
-/// The customers at the very end.
+/// The final rows of the customers.
 const LAST: [&str; 6] = [
     "1|Customer 1|(01) 555-0100|vip|·|Jyk=",
     "2|Customer 2|(09) 555-0199|·|6400|TlI=",
@@ -167,7 +167,7 @@ fn a_later_snapshot_and_what_follows_it_end_as_in_postgresql() {
 
 #[test]
 fn without_transaction_metadata_and_over_partitions_the_end_is_the_same() {
-    // Customer 5 became 50 on another partition, at the same LSN and with nothing to order the two.
+    // Customer 5 became 50 on another partition, at the same LSN and with nothing that orders the two.
     let customers = ["no-transactions/public.customers"];
     let all = fixture(&customers, &customer(), &["customer_id"], Kind::Scd1, CUSTOMER);
     let shelf = all.ends_with(&CUSTOMER_COLUMNS, &LAST);
@@ -184,7 +184,7 @@ fn without_transaction_metadata_and_over_partitions_the_end_is_the_same() {
     lines.ends_with(&["order_id"], &[]);
 }
 
-/// The columns of a product that was flattened, and what was added to it.
+/// The columns of a flattened product, and the added ones.
 fn flat_products(file: &str, added: &[&str]) -> Fixture {
     let row = [long("stock_item_id"), text("name"), text("price")];
     let kind =
@@ -208,7 +208,7 @@ fn flattened_rows_with_rewritten_deletes_end_as_in_postgresql_in_any_order() {
 
 #[test]
 fn flattened_rows_whose_deletes_are_tombstones_are_ordered_by_offset() {
-    // The LSN of rows says nothing where deletes have none: with it no delete would count.
+    // The LSN of rows is ignored if deletes have none: otherwise no delete would count.
     let all = flat_products("flat-tombstones/public.products", &["__op", "__lsn", "__source_ts_ms"]);
     all.ends_with(&PRODUCT, &PRODUCTS);
     let added = [text("__op"), long("__lsn")];
@@ -223,7 +223,7 @@ fn products_end_as_in_postgresql() {
     let columns = ["stock_item_id", "name", "price"];
     let all = fixture(&["plain/public.products"], &row, &["stock_item_id"], Kind::Scd1, select);
     all.ends_with(&columns, &["1|Item 1|A+c=", "3|Item 3|AcI=", "4|·|AcI="]);
-    // The column `name` was dropped before the snapshot, and 4 deleted behind it.
+    // The column `name` was dropped before the snapshot, and 4 was deleted after it.
     let all = fixture(&["with-schema/public.products"], &row, &["stock_item_id"], Kind::Scd1, select);
     all.ends_with(&columns, &["1|·|A+c=", "3|·|AcI="]);
 }

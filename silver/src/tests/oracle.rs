@@ -1,4 +1,4 @@
-//! What the table must be, by a second, slower route: all events at once, values instead of references.
+//! Computes the expected table in another, slower way: from all events at once, with values copied.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,7 +21,7 @@ pub struct Record {
     pub redriven: bool,
 }
 
-/// On one line, so that a failing history can be read.
+/// Prints one line per record, so that a failing history is readable.
 impl std::fmt::Debug for Record {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let part = |n: Option<i64>| n.map_or("-".to_owned(), |n| n.to_string());
@@ -81,7 +81,7 @@ impl Record {
             _ => (self.partition, self.offset) == (other.partition, other.offset),
         }
     }
-    /// As bronze keeps it.
+    /// The record as bronze stores it.
     pub fn bronze(&self) -> Value {
         let source = |snapshot: &str| json!({ "ts_ms": 1_000, "snapshot": snapshot, "lsn": self.lsn });
         let transaction = self.tx.map(|tx| json!({ "id": "1:1", "total_order": tx }));
@@ -102,7 +102,7 @@ impl Record {
                         "source": source(snapshot), "transaction": transaction, "_headers": headers })
             }
             Says::Delete { key, key_only } => {
-                // What PostgreSQL makes up for the columns it does not know.
+                // PostgreSQL's values for the columns that it does not know.
                 let made_up = (!key_only).then(|| json!({ "id": key, "name": "", "notes": null }));
                 json!({ "before": made_up, "op": "d", "_keys": { "id": key }, "source": source("false"), "transaction": transaction })
             }
@@ -115,7 +115,7 @@ impl Record {
         if self.redriven {
             into.insert("_redrive".to_owned(), "01J00000000000000000000000".into());
         }
-        // Records of our own sources say so; their positions are those of commits, and order.
+        // Records of our own sources have this header; their LSNs are those of commits, and order.
         let own = header("lp.epoch", &self.epoch.unwrap_or_default().to_string());
         match into.entry("_headers").or_insert_with(|| json!([])) {
             Value::Array(headers) => headers.insert(0, own),
@@ -128,7 +128,7 @@ impl Record {
     }
 }
 
-/// What the model under test does with a row.
+/// How the model under test treats a row.
 #[derive(Debug, Clone, Copy)]
 pub struct Model {
     pub kind: Kind,
@@ -159,7 +159,7 @@ struct Line {
     end: Option<Order>,
 }
 
-/// What a table holds, and how many rows are put aside.
+/// The content of a table, and the number of quarantined rows.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Expected {
     pub rows: Vec<String>,
@@ -194,7 +194,7 @@ fn append(model: Model, sorted: &[Record]) -> Vec<String> {
             Says::Row { name, notes, .. } => {
                 model.passes(name, notes.flatten()) && !matches!(*name, "bad" | "dropped")
             }
-            // The WHERE asks about a name that a delete does not have.
+            // The WHERE reads a name that a delete does not have.
             Says::Delete { .. } | Says::Truncate | Says::Tombstone { .. } | Says::Garbage => false,
         };
         if passes && !kept.iter().any(|k| k.same(record)) {
@@ -274,7 +274,7 @@ fn keyed(model: Model, sorted: &[Record]) -> Vec<String> {
         };
         let image = Image { name, notes: values, passes };
         let aside = matches!(*name, "bad" | "dropped");
-        // Whether a row is put aside is a function of the row alone.
+        // Whether a row is quarantined depends on the row alone.
         let asked = passes || (model.by_notes && notes.is_none());
         if asked && aside {
             images.insert(key, Image { passes: true, ..image });

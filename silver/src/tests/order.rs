@@ -1,4 +1,4 @@
-//! Any order, any duplication, any cut into batches gives the same final table.
+//! Any order, duplication and batches give the same final table.
 
 use catalog::{Kind, Otherwise};
 use proptest::prelude::*;
@@ -11,15 +11,15 @@ use crate::judge::Rules;
 const NAMES: [&str; 5] = ["a", "b", "hidden", "bad", "dropped"];
 const NOTES: [Option<&str>; 4] = [None, Some("x"), Some("y"), Some("n")];
 
-/// What happens next at the source, as numbers that always mean something.
+/// The next change at the source, as numbers that are always valid.
 pub(super) type Choice = (u8, u8, u8, u8, bool);
 
 pub(super) fn choice() -> impl Strategy<Value = Choice> {
     (0..20_u8, 0..4_u8, 0..5_u8, 0..7_u8, any::<bool>())
 }
 
-/// Plays choices as a database with a topic of two partitions would. What it does need not make sense:
-/// an update of a row that is not there is one more thing that must not depend on order.
+/// Plays choices as a database with a topic of two partitions. They need not make sense: an update of a
+/// missing row must not depend on order either.
 pub(super) fn history(choices: &[Choice]) -> Vec<Record> {
     let (mut epoch, mut lsn) = (1, 100);
     let mut offsets = [0_i64, 0];
@@ -62,23 +62,23 @@ pub(super) fn history(choices: &[Choice]) -> Vec<Record> {
                 let full = notes.unwrap_or(None);
                 let read = |key, last| Says::Row { op: "r", key, name, notes: Some(full), had: None, last };
                 push(&mut records, epoch, lsn, None, key, read(key, false));
-                // A snapshot that did not come to its end truncates nothing.
+                // An incomplete snapshot truncates nothing.
                 push(&mut records, epoch, lsn, None, (key + 2) % 4, read((key + 2) % 4, flag));
             }
             17 => (epoch, lsn) = (epoch + 1, 0),
             18 => {
                 push(&mut records, epoch, lsn, Some(1), key, Says::Garbage);
-                // Repaired, and driven through bronze again.
+                // Repaired and redriven.
                 let repaired = records.last().expect("just pushed").clone();
                 records.push(Record { says: row("u", key, None, false), redriven: true, ..repaired });
             }
             19 if flag => {
-                // Judged again, as it is.
+                // Redriven unchanged.
                 let again = records.iter().rev().find(|r| matches!(r.says, Says::Row { .. })).cloned();
                 records.extend(again.filter(|r| !r.redriven).map(|r| Record { redriven: true, ..r }));
             }
             _ => {
-                // The connector starts again a little earlier.
+                // The connector restarts a little earlier.
                 let from = records.len().saturating_sub(3);
                 let again: Vec<Record> = records[from..].iter().filter(|r| r.tx.is_some()).cloned().collect();
                 for old in again {
@@ -91,7 +91,7 @@ pub(super) fn history(choices: &[Choice]) -> Vec<Record> {
     records
 }
 
-/// A history, an order to deliver it in, and where to cut.
+/// A history, the order of its delivery, and the sizes of its batches.
 fn delivery() -> impl Strategy<Value = (Vec<Record>, Vec<usize>)> {
     (proptest::collection::vec(choice(), 1..24), any::<bool>())
         .prop_map(|(choices, shuffled)| (history(&choices), shuffled))
@@ -129,7 +129,7 @@ fn columns(model: Model) -> Vec<&'static str> {
     all
 }
 
-/// A redrive is appended behind the record it repairs: no table can hold them the other way round.
+/// A redrive is appended after the record that it repairs: no table can have them in the other order.
 fn redrives_last(records: &mut [Record]) {
     let place = |r: &Record| (r.partition, r.offset);
     for at in 0..records.len() {

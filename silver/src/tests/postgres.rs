@@ -1,7 +1,6 @@
-//! What a Debezium that is not ours writes of a PostgreSQL: transactions that run side by side and are sent
-//! as they commit, rows placed by where they stand in the log, snapshots that are taken while others are
-//! open, some whole and some not, and a connector that starts again and repeats itself. The table must end
-//! as PostgreSQL's own does, in whatever batches the records come.
+//! A foreign Debezium that reads a PostgreSQL: concurrent transactions are sent as they commit, rows have
+//! their LSNs in the log, snapshots (some whole, some not) are taken while transactions are open, and a
+//! connector restarts and repeats itself. In any batches, the table must end as PostgreSQL's own.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,14 +17,14 @@ const KEYS: i64 = 5;
 const NAMES: [&str; 4] = ["a", "b", "c", "d"];
 const NOTES: [Option<&str>; 3] = [None, Some("x"), Some("y")];
 
-/// A row of the table, and the columns an update left as they were.
+/// A row of the table, and the columns that an update left unchanged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Row {
     name: &'static str,
     notes: Option<&'static str>,
 }
 
-/// What a transaction did, at its place in the log.
+/// The changes of a transaction, each with its LSN.
 #[derive(Debug, Clone)]
 enum Change {
     Put { key: i64, row: Row, update: bool, unchanged: bool },
@@ -43,7 +42,7 @@ struct Transaction {
     truncated: bool,
 }
 
-/// What kind of feed is written.
+/// The kind of feed that is written.
 #[derive(Debug, Clone, Copy)]
 struct Feed {
     partitions: i64,
@@ -52,20 +51,20 @@ struct Feed {
     whole: bool,
 }
 
-/// A database and the connector that reads it.
+/// A database with the connector that reads it.
 struct Database {
     feed: Feed,
     lsn: i64,
     next_id: i64,
     committed: BTreeMap<i64, Row>,
     open: Vec<Transaction>,
-    /// Committed and not yet sent.
+    /// Committed but not sent yet.
     queue: Vec<Transaction>,
     offsets: Vec<i64>,
     records: Vec<Value>,
-    /// Which records repeat others.
+    /// Indexes of records that repeat others.
     repeats: BTreeSet<usize>,
-    /// Streamed since the last snapshot: what a restart may send again.
+    /// Streamed since the last snapshot, so a restart may send them again.
     streamed: Vec<Value>,
 }
 
@@ -76,7 +75,7 @@ impl Database {
         Self { feed, lsn: 100, next_id: 1, committed, open, queue, offsets, records, repeats, streamed }
     }
 
-    /// Appends a record to the partition of its key; one without a key to any.
+    /// Appends a record to the partition of its key, or to any if it has none.
     fn send(&mut self, mut record: Value, key: Option<i64>) {
         let any = i64::try_from(self.records.len()).expect("small");
         let partition = key.unwrap_or(any) % self.feed.partitions;
@@ -106,7 +105,7 @@ impl Database {
         }
     }
 
-    /// One step of a transaction, where no other has a lock in its way.
+    /// One change in a transaction, if no other transaction holds a conflicting lock.
     fn change(
         &mut self,
         by: usize,
@@ -172,7 +171,7 @@ impl Database {
         self.queue.push(done);
     }
 
-    /// The connector sends the oldest commit that it has not sent.
+    /// The connector sends the oldest unsent commit.
     fn stream(&mut self) {
         if self.queue.is_empty() {
             return;
@@ -208,8 +207,8 @@ impl Database {
                 Change::Move { old, new, row } => {
                     let to = vec![header("__debezium.newkey", &key_of(*new))];
                     let from = vec![header("__debezium.oldkey", &key_of(*old))];
-                    // A snapshot that comes before a change of key it already shows has removed or replaced the
-                    // old row, and what the new one takes from it: docs/known-issues.md.
+                    // A snapshot before a key change that it already shows has removed or replaced the old
+                    // row, whose values the new row takes: docs/known-issues.md.
                     let unchanged = !self.records.iter().any(|record| record["op"] == "r");
                     vec![
                         (event("d", Some(*old), None, to), Some(*old)),
@@ -226,7 +225,7 @@ impl Database {
         }
     }
 
-    /// Rows as PostgreSQL has them at this moment, what is open left out.
+    /// Writes the committed rows of this moment.
     fn snapshot(&mut self, from: i64, marker: &str) {
         self.lsn += 10;
         let rows: Vec<(i64, Row)> = self.committed.range(from..).map(|(k, r)| (*k, r.clone())).collect();
@@ -248,8 +247,8 @@ impl Database {
         }
     }
 
-    /// The connector dies and starts again from what it has noted, a little earlier: in the middle of a transaction,
-    /// too, of which it counts what is left from one.
+    /// The connector crashes and restarts a little before its last note, possibly in the middle of a
+    /// transaction, whose remaining records it then counts from one.
     fn restart(&mut self, back: usize) {
         let from = self.streamed.len().saturating_sub(back);
         let mut again: Vec<Value> = self.streamed[from..].into();
@@ -275,12 +274,12 @@ fn choice() -> impl Strategy<Value = Choice> {
     (0..24_u8, 0..5_u8, 0..4_u8, 0..6_u8, any::<bool>())
 }
 
-/// Plays choices to their end: everything committed and sent.
+/// Plays choices until everything is committed and sent.
 fn play(feed: Feed, choices: &[Choice]) -> Database {
     let mut db = Database::new(feed);
     for &(what, key, name, notes, flag) in choices {
         let (key, name) = (i64::from(key), NAMES[usize::from(name)]);
-        // Half of the updates leave the notes as they are.
+        // Half of the updates leave the notes unchanged.
         let put = NOTES.get(usize::from(notes)).copied();
         match what {
             0..=11 => {
@@ -295,8 +294,8 @@ fn play(feed: Feed, choices: &[Choice]) -> Database {
             12..=14 if !db.open.is_empty() => db.commit(usize::from(notes) % db.open.len()),
             15 if !db.open.is_empty() => drop(db.open.remove(0)),
             16 | 17 => db.stream(),
-            // A blocking or first snapshot; what was not sent yet comes behind it. One that is not whole
-            // has a condition. A topic without a table that is whole has one that is.
+            // A blocking or initial snapshot; unsent commits come after it. A snapshot that is not whole has
+            // a condition, except on a topic of a table without whole snapshots.
             18 | 19 => {
                 let locked = db.open.iter().any(|t| t.truncated);
                 if !locked {
@@ -306,8 +305,8 @@ fn play(feed: Feed, choices: &[Choice]) -> Database {
             }
             20 if db.queue.is_empty() && (db.feed.partitions == 1) => db.snapshot(key, "incremental"),
             21 => db.restart(usize::from(notes) + 1),
-            // The slot was dropped: what was not sent never comes, so all is read again. What is open is
-            // sent once it commits.
+            // The slot was dropped: unsent commits never come, so everything is read again. Open transactions
+            // are sent once they commit.
             22 if db.feed.whole && db.feed.partitions == 1 && !db.committed.is_empty() => {
                 if !db.open.iter().any(|t| t.truncated) {
                     db.queue.clear();
@@ -343,7 +342,7 @@ fn rules(kind: Kind, whole: bool) -> Rules {
     runtime.block_on(Modelling::new(kind, &["id"], sql).rules(&contract(whole), &schema))
 }
 
-/// Records as they come: each partition in its order, the partitions in any.
+/// Delivers each partition in its order, and the partitions in any order.
 fn interleave(records: &[Value], seed: &[u8]) -> Vec<Value> {
     let mut lanes: BTreeMap<i64, Vec<Value>> = BTreeMap::new();
     for record in records {
@@ -398,8 +397,8 @@ fn a_foreign_debezium_ends_as_its_postgresql() {
         prop_assert_eq!(shelf.outcomes.total(), records.len() as u64, "every record has one outcome");
 
         let mut columns = vec!["id", "name", "notes", "__START_AT", "_offset", "_partition", "_lsn"];
-        // Where a truncate of another partition ends a version, the text of its end depends on what was
-        // known of that partition: docs/known-issues.md.
+        // If a truncate of another partition ends a version, the text of its end depends on what was known of
+        // that partition: docs/known-issues.md.
         let truncates = db.records.iter().any(|record| record["op"] == "t");
         if feed.partitions == 1 || !(truncates || feed.whole) {
             columns.push("__END_AT");
@@ -413,7 +412,7 @@ fn a_foreign_debezium_ends_as_its_postgresql() {
         prop_assert_eq!(open, wanted(&db), "open versions of {}", told());
         let whole = folded(kind(Kind::Scd2), &records, records.len().max(1));
         prop_assert_eq!(history.rows(&columns), whole.rows(&columns), "batches of {}", told());
-        // What a restarted connector says again leaves no trace in the history.
+        // Records that a restarted connector repeats leave no trace in the history.
         let once: Vec<Value> = db
             .records
             .iter()
@@ -428,7 +427,7 @@ fn a_foreign_debezium_ends_as_its_postgresql() {
     runner.run(&deliveries, check).unwrap_or_else(|failed| panic!("{failed}"));
 }
 
-/// A change as a topic has it.
+/// A change as it is on the topic.
 fn record(offset: i64, op: &str, key: i64, name: &str, lsn: Option<i64>, snapshot: &str) -> Value {
     json!({ "op": op, "after": { "id": key, "name": name }, "_keys": { "id": key }, "_schema_id": 1, "_headers": [],
             "_topic_id": "t", "_partition": 0, "_offset": offset, "_epoch": 1,

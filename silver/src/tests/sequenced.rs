@@ -1,6 +1,6 @@
-//! Topics without an envelope that a column orders: null values, null sequences, sequences below zero, late
-//! events, and keys on several partitions. A partition's records come in the order of their offsets; however
-//! those of several partitions come in between each other, and however batches are cut, the table is the same.
+//! Topics without an envelope that are ordered by a column: null values, null or negative sequences, late
+//! events, and keys on several partitions. A partition's records come in offset order; the table is the same
+//! however partitions interleave and batches are cut.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use super::shelf::{Shelf, texts};
 use super::support::{Modelling, bronze, long, text, topic};
 use crate::judge::Rules;
 
-/// A record: key, sequence and value; a delete has neither.
+/// A record with key, sequence and value; a delete has only the key.
 #[derive(Debug, Clone, PartialEq)]
 struct Record {
     key: i64,
@@ -67,8 +67,8 @@ fn rules(kind: Kind, schema: &SchemaRef) -> Rules {
 
 type Place = (Option<i64>, i64, i64);
 
-/// Places of a key's events by the rule in words: a delete stands behind the highest sequence that its key
-/// has before it on its partition.
+/// Orders a key's events by the rule: a delete comes directly after the highest sequence that its key has
+/// before it on its partition.
 fn placed(records: &[Record]) -> Vec<(Place, &Record)> {
     let place = |record: &Record| match record.says {
         Some((seq, _)) => seq,
@@ -112,19 +112,19 @@ fn versions(records: &[Record]) -> Vec<String> {
     lines.iter().map(|(key, v)| format!("{key}|{v}")).collect()
 }
 
-/// What was written, and how it comes.
+/// What was written, and how it is delivered.
 #[derive(Debug, Clone)]
 struct Delivery {
     records: Vec<Record>,
-    /// The same: each partition's in its order, the partitions in between each other in any.
+    /// The same records, each partition in its order, interleaved in any way.
     delivered: Vec<Record>,
-    /// Rows of a batch.
+    /// Rows per batch.
     size: usize,
-    /// Whether the rows of a batch stand in the reverse order.
+    /// True if the rows of a batch are in reverse order.
     backwards: bool,
 }
 
-/// The records in the order of `turns`, but those of each partition in the order of their offsets.
+/// The records in the order of `turns`, but each partition in offset order.
 fn in_turns(records: &[Record], turns: &[Record]) -> Vec<Record> {
     let of = |partition: i64| records.iter().filter(move |record| record.partition == partition);
     let mut rest = [of(0), of(1)];
@@ -143,7 +143,7 @@ fn delivery() -> impl Strategy<Value = Delivery> {
         .prop_map(|(choices, spread)| {
             let mut offsets = [0_i64, 0];
             let record = |(key, partition, says): (i64, i64, _)| {
-                // Most keys stay where they are.
+                // Most keys stay on their partition.
                 let partition = if spread { partition } else { key % 2 };
                 let offset = &mut offsets[usize::try_from(partition).expect("small")];
                 *offset += 1;
@@ -217,10 +217,10 @@ fn a_column_orders_events_and_what_has_none_of_it_is_put_aside() {
         prop_assert_eq!(shelf.outcomes.total(), records.len() as u64);
         let shelf = folded(&history, &batches);
         prop_assert_eq!(shelf.rows(&["id", "v"]), sorted(versions(records)));
-        // The texts are an order: no two versions of a key begin at one, and each ends where it may.
+        // The texts order: no two versions of a key have the same start, and ends do not overlap.
         let parts = |line: &String| line.split('|').map(str::to_owned).collect::<Vec<_>>();
         let mut spans: Vec<_> = shelf.rows(&["id", "__START_AT", "__END_AT"]).iter().map(parts).collect();
-        // By value: one text may be the start of another, and then what stands behind it would order.
+        // By value: one text may be a prefix of another, and what follows it would then order.
         spans.sort();
         for pair in spans.windows(2) {
             let (a, b) = (&pair[0], &pair[1]);
@@ -263,7 +263,7 @@ fn the_times_of_a_history_follow_its_sequence_or_are_absent(#[case] kind: DataTy
     };
     let event = |offset, seq, v| Record { key: 1, partition: 0, offset, says: Some((Some(seq), v)) };
     let mut shelf = Shelf::new(rules(Kind::Scd2, &schema));
-    // The last is a delete, right behind the highest before it.
+    // The last one is a delete, directly after the highest sequence before it.
     let delete = Record { key: 1, partition: 0, offset: 3, says: None };
     for record in [event(0, -4, "a"), event(1, 9, "c"), event(2, -2, "b"), delete] {
         shelf.step(&bronze(&schema, &[row(&record, sequence)]));

@@ -1,4 +1,4 @@
-//! A table, its notes and what is put aside, in memory: what a lake does to a decision.
+//! A table, its notes and its quarantine in memory: applies decisions as a lake does.
 
 use ahash::AHashSet;
 use arrow::array::{Array as _, AsArray as _, BooleanArray, RecordBatch};
@@ -14,7 +14,7 @@ use crate::event::Outcomes;
 use crate::judge::Rules;
 use crate::memory::Memory;
 
-/// Everything that a lake would hold of one silver table.
+/// Everything that a lake holds of one silver table.
 pub struct Shelf {
     pub rules: Rules,
     pub bronze: Vec<RecordBatch>,
@@ -40,14 +40,14 @@ impl Shelf {
         }
     }
 
-    /// One batch of bronze rows, as the pipeline would treat it.
+    /// Handles one batch of bronze rows as the pipeline does.
     pub fn step(&mut self, batch: &RecordBatch) {
         self.bronze.push(batch.clone());
         let decision = self.decide(batch, false);
         self.apply(decision, true);
     }
 
-    /// Dies between the commit of the notes and that of the table, then goes on with a larger batch.
+    /// Dies between the commits of the notes and the table, then goes on with a larger batch.
     pub fn crash_then_step(&mut self, batch: &RecordBatch, more: &RecordBatch) {
         let decision = self.decide(batch, false);
         let notes = Decision { removes: None, upserts: None, ..decision };
@@ -56,7 +56,7 @@ impl Shelf {
         (self.outcomes, self.memory) = (outcomes, memory);
         let both = arrow::compute::concat_batches(&batch.schema(), [batch, more]).expect("one schema");
         self.bronze.push(both.clone());
-        // What was put aside of the first part is not put aside again.
+        // Quarantined rows of the first part are not quarantined again.
         let first = self.aside.len();
         let decision = self.decide(&both, true);
         let aside = decision.quarantine.iter().map(RecordBatch::num_rows).sum::<usize>();
@@ -95,7 +95,7 @@ impl Shelf {
         recall.decide().expect("decided")
     }
 
-    /// Rows of the table, with these columns alone, and notes.
+    /// Rows of the table, with only these columns, and notes.
     fn look_up(&self, wanted: &Wanted, columns: &[String]) -> (Vec<RecordBatch>, Vec<RecordBatch>) {
         let only = |rows: Vec<RecordBatch>| {
             let project = |b: RecordBatch| {
@@ -131,7 +131,7 @@ impl Shelf {
     pub fn rows(&self, columns: &[&str]) -> Vec<String> {
         as_text(&self.table, columns)
     }
-    /// How many rows were put aside.
+    /// The number of quarantined rows.
     pub fn put_aside(&self) -> usize {
         self.aside.iter().map(RecordBatch::num_rows).sum()
     }
@@ -177,7 +177,7 @@ fn pick(rows: &[RecordBatch], keys: &RecordBatch, among: bool) -> Vec<RecordBatc
     picked.filter(|batch| batch.num_rows() > 0).collect()
 }
 
-/// Values of a text column, for small assertions.
+/// Values of a text column, for short assertions.
 pub fn texts(batches: &[RecordBatch], column: &str) -> Vec<Option<String>> {
     let values = |batch: &RecordBatch| {
         let column = batch.column_by_name(column).expect("a column").as_string::<i32>().clone();

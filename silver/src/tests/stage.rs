@@ -25,7 +25,7 @@ fn schema() -> SchemaRef {
     bronze_schema(&[long("id"), text("name"), text("notes")], &[long("id")])
 }
 
-/// A project with one bronze table and one silver model, in a folder.
+/// A project in a folder, with one bronze table and one silver model.
 pub(super) struct World {
     pub dir: tempfile::TempDir,
     pub ctx: Context,
@@ -36,7 +36,7 @@ pub(super) async fn world(kind: Kind) -> World {
     world_with(kind, |_| {}).await
 }
 
-/// The lake in a folder, as a process that starts finds it.
+/// The lake in a folder, as a starting process finds it.
 pub(super) async fn lake_in(dir: &std::path::Path, ids: &Arc<dyn Ids>) -> Lake {
     let url = url::Url::from_directory_path(dir).expect("a folder");
     let settings = LakeSettings { url, options: BTreeMap::new() };
@@ -119,7 +119,7 @@ impl World {
         };
         table.commit(&commit).await.expect("landed");
     }
-    /// Runs the stage until it has read all there is, or has halted.
+    /// Runs the stage until it has read everything, or has halted.
     pub async fn drain(&self) -> Result<(), Error> {
         let stop = CancellationToken::new();
         let owners = Alone::of([self.model.name.clone()]);
@@ -185,7 +185,7 @@ fn hard_cases() -> Vec<Vec<Record>> {
         ],
         // A late event of a deleted key, and values carried over.
         vec![at(15, 5, row(2, "a", Some(None))), at(50, 6, row(1, "b", None)), at(70, 7, row(3, "a", None))],
-        // What was carried changes: later, but at an earlier place.
+        // A carried value changes: later, but at an earlier place.
         vec![at(45, 8, row(1, "a", Some(Some("z")))), at(70, 9, row(3, "a", None))],
         vec![
             at(80, 10, Says::Delete { key: 1, key_only: false }),
@@ -234,7 +234,7 @@ async fn the_table_is_the_fold_of_bronze_after_every_version(#[case] kind: Kind)
     assert_eq!(accounted, all.len() as u64, "the commits account for every row");
 }
 
-/// Remembers who was woken.
+/// Records who was woken.
 #[derive(Default)]
 struct Woken(Mutex<BTreeSet<TableName>>);
 impl Announce for Woken {
@@ -268,7 +268,7 @@ async fn a_batch_that_died_after_its_siblings_is_finished_once() {
     let cases = hard_cases();
     world.land(&cases[0]).await;
     world.drain().await.expect("drains");
-    // The siblings of the next batch land, the table does not: they are put ahead by hand.
+    // The siblings of the next batch have landed and the table has not: their positions are set by hand.
     let aside = world.count("quarantine").await;
     for records in &cases[1..] {
         world.land(records).await;
@@ -373,7 +373,7 @@ async fn a_value_that_a_partition_column_cannot_hold_puts_its_row_aside_with_the
     assert!(reasons.iter().all(|why| why.contains("`name`") && why.contains("empty")), "{reasons:?}");
 }
 
-/// A measure of the names: how many are `good`, which is at least one.
+/// A measure that counts the `good` names and requires at least one.
 fn good_ones(model: &mut Declared) {
     model.measures.push(Measure {
         name: "good".to_owned(),

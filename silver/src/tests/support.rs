@@ -21,7 +21,7 @@ pub fn text(name: &str) -> Field {
     Field::new(name, DataType::Utf8, true)
 }
 
-/// A topic of Debezium envelopes; `key` empty where rows have none.
+/// A topic of Debezium envelopes; `key` is empty if rows have none.
 pub fn topic(key: &[&str]) -> Topic {
     let key: Vec<String> = key.iter().map(ToString::to_string).collect();
     Topic {
@@ -93,13 +93,13 @@ pub fn bronze(schema: &SchemaRef, rows: &[Value]) -> RecordBatch {
     decoder.flush().expect("rows of the schema").unwrap_or_else(|| RecordBatch::new_empty(Arc::clone(schema)))
 }
 
-/// A header as bronze stores it; binary is hexadecimal in JSON.
+/// A header as bronze stores it; JSON has binary as hexadecimal.
 pub fn header(name: &str, value: &str) -> Value {
     let hex: String = value.bytes().map(|b| format!("{b:02x}")).collect();
     json!({ "key": name, "value": hex })
 }
 
-/// A model over `changes(bronze.things)`. Its columns are those the SQL gives.
+/// A model over `changes(bronze.things)`, with the columns of its SQL.
 pub struct Modelling {
     pub kind: Kind,
     pub keys: Vec<String>,

@@ -1,8 +1,8 @@
-//! A process that dies between two commits of one batch, again and again: the table ends as if it had not.
+//! A process that dies again and again between two commits of one batch: the table ends as if it had not.
 //!
-//! A death is the state that it leaves: the commits before it are there, those behind it are not. So after
-//! each batch the newest commit of the table is taken away, or that and the one of its notes, whose rows put
-//! aside then stay ahead.
+//! A death is modelled by the state it leaves: the earlier commits exist, the later ones do not. So after
+//! each batch the newest commit of the table is removed, or that one and the one of its notes; the quarantine
+//! then stays ahead.
 
 use catalog::Kind;
 use model::AppId;
@@ -14,18 +14,18 @@ use super::oracle::{Model, Record, expected};
 use super::order::{choice, history};
 use super::stage::{World, columns, lake_in, world};
 
-/// What a death leaves.
+/// Where the process dies.
 #[derive(Debug, Clone, Copy)]
 enum Death {
     /// Between the notes and the table.
     BeforeTable,
-    /// Between the rows put aside and the notes.
+    /// Between the quarantine and the notes.
     BeforeNotes,
-    /// None.
+    /// It does not die.
     Spared,
 }
 
-/// Takes the newest commit of a table away, unless the table would be gone.
+/// Removes the newest commit of a table, unless that created the table.
 async fn cut(world: &World, table: &model::TableName) -> bool {
     let log = world.dir.path().join(table.schema()).join(table.table()).join("_delta_log");
     let Ok(entries) = std::fs::read_dir(&log) else { return false };
@@ -123,7 +123,7 @@ async fn a_value_that_was_left_out_survives_a_death_behind_the_notes() {
     let records = [
         at(10, 0, "a", Some(Some("abc"))),
         at(20, 1, "hidden", None),
-        // Takes its note away, then its process dies.
+        // Removes its note; then its process dies.
         at(30, 2, "b", None),
     ];
     play(Kind::Scd1, &records, &[(1, Death::BeforeTable)]).await;

@@ -1,4 +1,4 @@
-//! A topic changes hands.
+//! Gives a topic to another table.
 
 use lake::Table;
 use model::{ProjectName, TopicName};
@@ -9,8 +9,8 @@ use super::progress::read;
 use crate::Progress;
 use crate::error::{OfTable as _, Result};
 
-/// Gives a topic to a table, whatever it holds: a publisher then deletes what the table lacks and
-/// publishes the table as a whole. Who published on it before is shut out and forgotten.
+/// Gives a topic to a table, whatever it holds: a publisher then deletes what the table lacks and publishes
+/// the whole table. Shuts out former publishers of the topic and deletes their progress.
 pub async fn claim(kafka: &Kafka, project: &ProjectName, table: &Table, topic: &TopicName) -> Result<()> {
     let name = table.name();
     let mine = Exclusive::open(kafka, project, name).await?;

@@ -1,4 +1,4 @@
-//! Rows to Avro in Confluent framing, by the registered schemas.
+//! Encodes rows as Avro with the registry's frame, by the registered schemas.
 
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ pub struct Encoders {
     value: Encoder,
 }
 impl Encoders {
-    /// For a table with the columns `schema`, keyed by `keys`.
+    /// Encoders for a table with the columns `schema`, keyed by `keys`.
     pub fn try_new(
         schema: &SchemaRef,
         keys: &[String],
@@ -38,12 +38,12 @@ impl Encoders {
         Ok(Self { key: Encoder::new(&schema.project(&at)?, key), value: Encoder::new(schema, value) })
     }
 
-    /// One framed key a row.
+    /// One framed key per row.
     pub fn keys(&self, rows: &RecordBatch) -> Result<Vec<Bytes>, ArrowError> {
         self.key.encode(rows)
     }
 
-    /// One framed value a row.
+    /// One framed value per row.
     pub fn values(&self, rows: &RecordBatch) -> Result<Vec<Bytes>, ArrowError> {
         self.value.encode(rows)
     }

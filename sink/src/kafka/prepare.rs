@@ -1,4 +1,4 @@
-//! A topic that does not halt its publisher: it exists, and its schemas are registered.
+//! Prepares a topic for its publisher: creates it, and registers its schemas.
 
 use std::sync::Arc;
 
@@ -8,8 +8,8 @@ use stream::{Admin, Kafka, Registry, TopicSpec};
 use super::encode::Registered;
 use crate::error::{OfTable as _, Result};
 
-/// Registers the schemas of a topic. With `create` the topic is made if it is missing, and subjects get their
-/// compatibility level. Returns the ids of key and value.
+/// Registers the schemas of a topic. With `create`, also creates a missing topic and sets the compatibility
+/// level of new subjects. Returns the ids of key and value.
 pub(super) async fn prepare(
     kafka: &Kafka,
     registry: &Registry,

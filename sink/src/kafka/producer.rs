@@ -1,4 +1,4 @@
-//! The one producer of a table.
+//! The single producer of a table.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use super::progress::{encode, key_of};
 use crate::Progress;
 use crate::error::{OfTable as _, Result};
 
-/// A table's transactional producer. While it is the newest of its id, no other can commit.
+/// A table's transactional producer. Only the newest one with its id can commit.
 pub(super) struct Exclusive {
     table: TableName,
     /// The project's progress topic.
@@ -17,13 +17,13 @@ pub(super) struct Exclusive {
     producer: Arc<Producer>,
 }
 
-/// Names the table within the project, whatever instance publishes it.
+/// The same for every instance that publishes the table.
 fn transactional_id(project: &ProjectName, table: &TableName) -> String {
     format!("_lakepulse.{project}.publish.{table}")
 }
 
 impl Exclusive {
-    /// Ends what an earlier producer of the table left open, and shuts it out.
+    /// Opens a producer: aborts the open transaction of an earlier one and shuts it out.
     pub async fn open(kafka: &Kafka, project: &ProjectName, table: &TableName) -> Result<Self> {
         let id = transactional_id(project, table);
         let producer = Producer::transactional(kafka, &id).await.of(table)?;
@@ -31,7 +31,7 @@ impl Exclusive {
         Ok(Self { table: table.clone(), progress, producer: Arc::new(producer) })
     }
 
-    /// The producer itself, to send records with.
+    /// The underlying producer, for sending records.
     pub fn producer(&self) -> Arc<Producer> {
         Arc::clone(&self.producer)
     }
@@ -52,7 +52,7 @@ impl Exclusive {
         self.send(key_of(progress), None)
     }
 
-    /// Waits until everything sent was acknowledged.
+    /// Waits until everything sent is acknowledged.
     pub async fn flush(&self) -> Result<()> {
         self.producer.flush().await.of(&self.table)
     }
@@ -79,7 +79,7 @@ impl Exclusive {
 mod tests {
     use super::*;
 
-    /// Another id would not be fenced against the publisher of the release before.
+    /// A different id would not fence the publisher of an earlier release.
     #[test]
     fn the_transactional_id_is_what_it_was_in_the_first_release() {
         let (project, table) = ("shop".parse().expect("valid"), "gold.t".parse().expect("valid"));

@@ -1,8 +1,8 @@
-//! Progress as Kafka has it: one record a table on the project's progress topic.
+//! Progress in Kafka: one record per table on the project's progress topic.
 //!
-//! Key: the table's id. Value: JSON with `table`, `topic`, `version`, `last_key` (base64 of the framed
-//! key), `last` (the version is complete) and `whole` (it is the whole table at that version, not a
-//! difference). [`progress`] is what draining and `verify` ask.
+//! Key: the table's id. Value: JSON with `table`, `topic`, `version`, `last_key` (base64 of the framed key),
+//! `last` (the version is complete) and `whole` (the version is published as the whole table, not as a
+//! difference). Draining and `verify` use [`progress`].
 
 use std::collections::BTreeMap;
 
@@ -46,7 +46,7 @@ pub(super) fn encode(progress: &Progress) -> (Vec<u8>, Vec<u8>) {
     (key_of(progress).to_vec(), value)
 }
 
-/// A record read back.
+/// Decodes a record.
 fn decode(key: &[u8], value: &[u8]) -> Result<Progress> {
     let bad = |fault: String| Error::BadProgress { id: String::from_utf8_lossy(key).into_owned(), fault };
     let id = std::str::from_utf8(key).map_err(|e| bad(e.to_string()))?;
@@ -65,7 +65,7 @@ fn decode(key: &[u8], value: &[u8]) -> Result<Progress> {
     })
 }
 
-/// The progress topic as it is now.
+/// The current records of the progress topic, by key.
 pub(super) struct Records(BTreeMap<Vec<u8>, Vec<u8>>);
 impl Records {
     /// Every table's progress.
@@ -84,8 +84,8 @@ pub async fn all_progress(kafka: &Kafka, project: &ProjectName) -> Result<Vec<Pr
     read(kafka, project).await.map_err(unread)?.decoded()
 }
 
-/// Progress of the table with this id. `None`: nothing of it was published. A table is on its topic up
-/// to version *v* when its progress is `last` and no version between that and *v* changed a row.
+/// Progress of the table with this id. `None` if nothing of it was published. A table is published up to
+/// version *v* if its progress is `last` and no version between that and *v* changed a row.
 pub async fn progress(kafka: &Kafka, project: &ProjectName, table: &TableId) -> Result<Option<Progress>> {
     let Records(all) = read(kafka, project).await.map_err(unread)?;
     let key = table.as_str().as_bytes();
@@ -100,7 +100,7 @@ fn unread(source: stream::Error) -> Error {
 mod tests {
     use super::*;
 
-    /// The bytes on the topic outlive every release.
+    /// The bytes on the topic must stay readable in every release.
     #[test]
     fn the_record_is_what_it_was_in_the_first_release() {
         let progress = Progress {

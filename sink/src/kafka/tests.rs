@@ -1,4 +1,4 @@
-//! Topics of the embedded broker: the contract, a claim, and the task beside a table.
+//! Topics on the embedded broker: the contract, a claim, and the task of a table.
 
 mod random;
 
@@ -16,7 +16,7 @@ use runtime::{CancellationToken, Meters, WallClock};
 use stage::Followers;
 use stream::{Admin, Kafka, KafkaSettings, Outgoing, Producer, Registry, RegistrySettings};
 
-use super::writer::Topic;
+use super::writer::TopicSink;
 use super::{Topics, all_progress, claim, progress};
 use crate::tests::contract::{Readable, State, whatever_fails_the_destination_is_the_table};
 use crate::tests::unsteady::Failing;
@@ -44,7 +44,7 @@ const FILES: &[(&str, &str)] = &[
     ),
 ];
 
-/// Nothing here takes this long unless it hangs.
+/// Far longer than any step takes unless it hangs.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A broker, a registry, and a project that publishes the world's table.
@@ -76,10 +76,10 @@ impl Bench {
         Self { project: Arc::new(project), kafka, registry, _host: host, _dir: dir }
     }
 
-    fn sink(&self) -> Topic {
+    fn sink(&self) -> TopicSink {
         let model = &self.project.catalog.models[&name("gold.t")];
         let (kafka, registry) = (self.kafka.clone(), self.registry.clone());
-        Topic::new(Arc::clone(&self.project), model, topic(), kafka, registry, true)
+        TopicSink::new(Arc::clone(&self.project), model, topic(), kafka, registry, true)
     }
 
     fn topics(&self, world: &World) -> Topics {
@@ -99,7 +99,7 @@ fn topic() -> TopicName {
     "gold.t.v1".parse().expect("valid")
 }
 
-impl Readable for Topic {
+impl Readable for TopicSink {
     async fn rows(&self) -> State {
         stream::latest(&self.kafka, &topic()).await.expect("read")
     }
@@ -130,7 +130,7 @@ async fn whatever_call_fails_the_topic_is_the_table(#[case] failing: Failing, #[
     assert_eq!((at.version, at.last, at.destination.as_str()), (table.version(), true, "gold.t.v1"));
 }
 
-/// Headers as text, a line a record, sorted.
+/// Headers as sorted text, one line per record.
 async fn headers(bench: &Bench) -> Vec<String> {
     let ends = Admin::try_new(&bench.kafka).expect("valid").watermarks(&topic()).await.expect("asked");
     let mut all = Vec::new();
@@ -166,7 +166,7 @@ async fn a_topic_that_holds_something_else_halts_until_it_is_claimed() {
     let (mut world, bench) = (World::new().await, Bench::new().await);
     world.edit(&[(1, "x", 1), (2, "y", 2)], &[]).await;
     let (table, sink) = (world.table().await, bench.sink());
-    // The topic is there, and so is a record of something else.
+    // The topic exists, and has a record of something else.
     sink.encoders(&table).await.expect("prepared");
     let producer = Producer::idempotent(&bench.kafka).await.expect("a producer");
     let record = Outgoing {

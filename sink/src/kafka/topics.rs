@@ -1,4 +1,4 @@
-//! Which tables are published on topics, and the task of each.
+//! The tables that are published on topics, and the task of each.
 
 use std::sync::Arc;
 
@@ -14,25 +14,25 @@ use stream::{Kafka, Registry};
 use tokio::sync::Notify;
 
 use super::progress::progress;
-use super::writer::Topic;
+use super::writer::TopicSink;
 use crate::follow::{Follow, follow};
 use crate::seam::Sink as _;
 
-/// The gold topics of a project: follows every table whose model says `publish`.
+/// The gold topics of a project: follows every table whose model has `publish`.
 pub struct Topics {
     /// The project.
     pub project: Arc<Project>,
     /// Its lake.
     pub lake: Lake,
-    /// Where the topics are.
+    /// The broker of the topics.
     pub kafka: Kafka,
-    /// Where their schemas are.
+    /// The registry of their schemas.
     pub registry: Registry,
-    /// How old what is published is.
+    /// Measures how old the published rows are.
     pub clock: Arc<dyn Clock>,
     /// Metrics.
     pub meters: Meters,
-    /// Whether missing topics are created. Off where only `apply` creates.
+    /// Whether to create missing topics. False if only `apply` may create them.
     pub create: bool,
 }
 impl Topics {
@@ -50,7 +50,7 @@ impl stage::Follower for Topics {
         let with = Follow {
             table: table.clone(),
             lake: self.lake.clone(),
-            sink: Topic::new(project, model, topic.clone(), kafka.clone(), registry.clone(), self.create),
+            sink: TopicSink::new(project, model, topic.clone(), kafka.clone(), registry.clone(), self.create),
             limit: settings.max_transaction,
             poll: settings.poll,
             clock: Arc::clone(&self.clock),
@@ -62,7 +62,7 @@ impl stage::Follower for Topics {
 
     fn released(&self, table: &TableName) {
         if self.published(table).is_some() {
-            self.meters.stage(Topic::NAME, &table.to_string()).released([]);
+            self.meters.stage(TopicSink::NAME, &table.to_string()).released([]);
         }
     }
 }

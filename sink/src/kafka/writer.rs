@@ -21,7 +21,7 @@ use crate::seam::{Changes, Destination, Keys, Sink, Writer};
 
 /// The topic of one table. Cheap to clone.
 #[derive(Clone)]
-pub struct Topic {
+pub struct TopicSink {
     project: Arc<Project>,
     table: TableName,
     topic: TopicName,
@@ -33,9 +33,9 @@ pub struct Topic {
     destination: Destination,
 }
 
-impl Topic {
-    /// The topic on which `model` is published, of a project on this broker and registry. With `create` it is made when
-    /// it is missing. Connects to nothing yet.
+impl TopicSink {
+    /// The topic that `model` is published on. With `create`, opening creates it if it is missing. Does not
+    /// connect yet.
     pub fn new(
         project: Arc<Project>,
         model: &catalog::Model,
@@ -49,7 +49,7 @@ impl Topic {
         Self { project, table, topic, keys, kafka, registry, create, destination }
     }
 
-    /// Encoders of the table's rows. The topic is there then, and its schemas are registered.
+    /// The encoders of the table's rows. Creates the topic and registers its schemas.
     pub(super) async fn encoders(&self, table: &Table) -> Result<Encoders> {
         let missing = || Error::NoContract { table: self.table.clone(), on: self.topic.to_string() };
         let contract = self.project.catalog.published.get(&self.topic).ok_or_else(missing)?;
@@ -60,7 +60,7 @@ impl Topic {
 }
 
 #[async_trait]
-impl Sink for Topic {
+impl Sink for TopicSink {
     type Writer = TopicWriter;
     const NAME: &'static str = "publish";
 
@@ -86,14 +86,14 @@ impl Sink for Topic {
     }
 }
 
-/// The producer of one table's topic.
+/// The writer of one table's topic.
 pub struct TopicWriter {
-    sink: Topic,
+    sink: TopicSink,
     avro: Avro,
     exclusive: Exclusive,
 }
 
-/// Rows of a table as its topic has them.
+/// Encodes rows of a table as its topic has them.
 #[derive(Clone)]
 struct Avro {
     table: TableName,
@@ -117,12 +117,12 @@ impl Writer for TopicWriter {
     }
 
     async fn progress(&mut self) -> Result<Vec<Progress>> {
-        let Topic { kafka, project, table, .. } = &self.sink;
+        let TopicSink { kafka, project, table, .. } = &self.sink;
         read(kafka, &project.name).await.of(table)?.decoded()
     }
 
     async fn held(&mut self) -> Result<Vec<Bytes>> {
-        let Topic { kafka, topic, table, .. } = &self.sink;
+        let TopicSink { kafka, topic, table, .. } = &self.sink;
         let held = stream::latest(kafka, topic).await.of(table)?;
         Ok(held.into_keys().map(Bytes::from).collect())
     }
@@ -131,7 +131,7 @@ impl Writer for TopicWriter {
         self.exclusive.begin().await
     }
 
-    /// Off the async threads: a full queue blocks.
+    /// Runs off the async threads, because a full queue blocks.
     async fn write(&mut self, changes: Changes) -> Result<()> {
         let (producer, topic, avro) = (self.exclusive.producer(), self.sink.topic.clone(), self.avro.clone());
         runtime::cpu::run(move || send(&producer, &topic, &avro, &changes)).await
@@ -150,7 +150,7 @@ impl Writer for TopicWriter {
     }
 }
 
-/// Sends a record a change, without waiting for them: the row's value, or a tombstone.
+/// Sends one record per change, without waiting: the row's value, or a tombstone.
 fn send(producer: &Producer, topic: &TopicName, avro: &Avro, changes: &Changes) -> Result<()> {
     let values = changes.rows.as_ref().map(|rows| avro.encoders.values(rows)).transpose();
     let values = values.map_err(|source| avro.failed(source))?.unwrap_or_default();

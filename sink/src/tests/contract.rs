@@ -1,4 +1,4 @@
-//! What holds for every sink: whatever call fails, the destination becomes the table.
+//! The contract of every sink: whatever call fails, the destination becomes the table.
 
 use std::collections::BTreeMap;
 
@@ -13,11 +13,11 @@ use crate::{Publisher, Sink};
 /// Rows by key, both as bytes of the destination.
 pub type State = BTreeMap<Vec<u8>, Vec<u8>>;
 
-/// A sink that a test can look behind.
+/// A sink whose destination a test can read.
 pub trait Readable: Sink + Clone {
-    /// What is there.
+    /// The actual rows.
     async fn rows(&self) -> State;
-    /// What should be there.
+    /// The expected rows.
     async fn wanted(&self, table: &Table) -> State;
 }
 
@@ -35,7 +35,7 @@ impl Readable for Memory {
     }
 }
 
-/// Five versions: a fill, inserts, an update with a delete, nothing but pins, a delete of all.
+/// Five versions: a fill, inserts, an update with a delete, pins only, a delete of all rows.
 async fn story(world: &mut World, mut after_each: impl AsyncFnMut(&Table)) {
     world.edit(&[(1, "x", 1), (2, "y", 2), (3, "z", 3)], &[]).await;
     after_each(&world.table().await).await;
@@ -48,9 +48,9 @@ async fn story(world: &mut World, mut after_each: impl AsyncFnMut(&Table)) {
     after_each(&world.table().await).await;
 }
 
-/// Publishes through the whole story, in transactions of `limit` changes, while calls fail. After an error the
-/// publisher goes on, or where it `dies`, another one does. The destination is the table after each step of the
-/// story. Returns how many calls there were.
+/// Publishes the whole story, in transactions of `limit` changes, while calls fail. After an error the
+/// publisher goes on, or if it `dies`, another one does. The destination equals the table after each step of
+/// the story. Returns the number of calls.
 pub async fn whatever_fails_the_destination_is_the_table<S: Readable>(
     world: &mut World,
     sink: S,
@@ -78,13 +78,13 @@ pub async fn whatever_fails_the_destination_is_the_table<S: Readable>(
     sink.calls.made()
 }
 
-/// The contract in memory, and what only this sink can show.
+/// The contract in memory, with checks that only this sink allows.
 async fn published(kind: Kind, limit: usize, failing: Failing, dies: bool) -> usize {
     let (mut world, memory) = (World::new().await, Memory::new(kind));
     let sink = memory.clone();
     let calls = whatever_fails_the_destination_is_the_table(&mut world, sink, failing, limit, dies).await;
     if kind == Kind::Hides {
-        // Each key at most once a version, versions in order, and the last of each says so.
+        // A key occurs at most once per version; versions are in order; their last changes are marked.
         let place = memory.place();
         let mut seen: Vec<(model::Version, &[u8])> =
             place.records.iter().map(|r| (r.version, r.key.as_ref())).collect();

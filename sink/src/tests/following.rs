@@ -1,4 +1,4 @@
-//! The loop: it publishes what lands, waits for what is away, and halts for a person.
+//! The loop: publishes versions as they land, waits for unreachable systems, and halts.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use super::unsteady::{Failing, Unsteady};
 use super::world::*;
 use crate::{Error, Follow, Result, Sink, follow};
 
-/// A loop at work over the table of a world.
+/// A running loop over the table of a world.
 struct Running {
     meters: Meters,
     landed: Arc<Notify>,
@@ -22,7 +22,7 @@ struct Running {
     task: tokio::task::JoinHandle<Result<()>>,
 }
 impl Running {
-    /// It polls so rarely that only what wakes it moves it.
+    /// Polls so rarely that only a wake-up moves it.
     fn start<S: Sink + 'static>(world: &World, sink: S) -> Self {
         let (meters, landed, stop) = (Meters::new(), Arc::new(Notify::new()), CancellationToken::new());
         let with = Follow {

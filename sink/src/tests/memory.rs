@@ -1,4 +1,4 @@
-//! A sink in memory. Unless a test says otherwise its keys and rows are arrow's row format, not Avro.
+//! A sink in memory. By default, its keys and rows are arrow's row format instead of Avro.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -24,14 +24,14 @@ pub struct Record {
     pub last: bool,
 }
 
-/// What is at the destination, and in the open transaction.
+/// The destination and its open transaction.
 #[derive(Debug, Default)]
 pub struct Place {
-    /// Changes that readers may see, in order.
+    /// Changes that readers see, in order.
     pub records: Vec<Record>,
     pub progress: BTreeMap<String, Progress>,
     open: Vec<Sent>,
-    /// How often it was opened: an earlier writer than the last one can do nothing.
+    /// How often it was opened: only the last writer can do anything.
     generation: usize,
 }
 
@@ -41,17 +41,17 @@ enum Sent {
     Progress(Progress),
 }
 
-/// How the destination treats a transaction that was never committed.
+/// How the destination treats an uncommitted transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// Its changes are never seen.
+    /// Readers never see its changes.
     Hides,
-    /// Its changes are seen all the same, in order.
+    /// Readers see its changes, in order.
     Shows,
 }
 
 impl Place {
-    /// Ends a transaction; what it held is seen or not.
+    /// Ends a transaction; `seen` says whether readers see its changes.
     fn end(&mut self, seen: bool) {
         for sent in std::mem::take(&mut self.open) {
             match sent {
@@ -63,9 +63,9 @@ impl Place {
     }
 }
 
-/// How rows look at the destination.
+/// How rows are encoded at the destination.
 pub trait Form: Send + Sync {
-    /// One key a row.
+    /// One key per row.
     fn keys(&self, rows: &RecordBatch) -> Vec<Bytes>;
     /// The rows.
     fn rows(&self, rows: &RecordBatch) -> Vec<Bytes>;
@@ -90,7 +90,7 @@ impl Memory {
     pub fn place(&self) -> MutexGuard<'_, Place> {
         self.place.lock().expect("no test panics while it holds the place")
     }
-    /// The destination as a reader that read all of it has it: rows by key.
+    /// The destination as a reader of all its changes has it: rows by key.
     pub fn rows(&self) -> BTreeMap<Vec<u8>, Vec<u8>> {
         let mut state = BTreeMap::new();
         for record in &self.place().records {

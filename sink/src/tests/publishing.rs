@@ -1,4 +1,4 @@
-//! What a publisher decides, and what it says.
+//! What a publisher decides, writes and reports.
 
 use model::{TableId, TableName, Version};
 use rstest::rstest;
@@ -83,7 +83,7 @@ async fn a_topic_that_holds_something_else_is_published_on_only_once_it_was_give
         version: Version(1),
         last: true,
     };
-    // One of the keys is the table's own, too.
+    // One of the keys is also the table's own.
     let shared = sink.form.keys(&table.scan(None).await.expect("scanned")[0]);
     sink.place().records.extend([record(b"stale"), record(&shared[0])]);
     let halted = publisher(&sink, 1).step(&table).await.expect_err("halts");

@@ -1,4 +1,4 @@
-//! Any sink, whose calls fail when a test says so.
+//! Wraps any sink so that its calls fail as a test wants.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -12,20 +12,20 @@ use super::world::name;
 use crate::error::{Error, Result};
 use crate::{Changes, Destination, Keys, Progress, Sink, Writer};
 
-/// Which calls fail.
+/// The calls that fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Failing {
     Never,
-    /// This one, counted from 1. `after`: it takes effect all the same.
+    /// The call with this number, from 1. `after`: it takes effect nevertheless.
     Once {
         call: usize,
         after: bool,
     },
-    /// Every call of this number, in turn before and after it took effect.
+    /// Every call whose number is a multiple of this, alternately before and after its effect.
     Each(usize),
 }
 
-/// Calls so far, of all writers, and which of them fail.
+/// Counts the calls of all writers, and decides which fail.
 #[derive(Debug, Clone)]
 pub struct Calls {
     failing: Failing,
@@ -36,7 +36,7 @@ impl Calls {
         *self.made.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts a call. `Some`: it fails, after its effect or before.
+    /// Counts a call. `Some`: it fails, after its effect if true.
     fn count(&self) -> Option<bool> {
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
         *made += 1;
@@ -47,7 +47,7 @@ impl Calls {
         }
     }
 
-    /// Runs one call's effect, or fails it.
+    /// Runs a call's effect, or fails it.
     async fn run<T>(&self, effect: impl Future<Output = Result<T>>) -> Result<T> {
         let after = self.count();
         let outcome = if after == Some(false) { None } else { Some(effect.await?) };
@@ -62,7 +62,7 @@ impl Calls {
     }
 }
 
-/// A sink, and when it fails.
+/// A sink, with the calls that fail.
 #[derive(Clone)]
 pub struct Unsteady<S> {
     pub sink: S,

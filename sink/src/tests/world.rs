@@ -1,4 +1,4 @@
-//! A lake with a gold table, committed to as gold does.
+//! A lake with a gold table, and commits to it as gold makes them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -39,13 +39,13 @@ fn batch(rows: &[Row]) -> RecordBatch {
     .expect("columns of the schema")
 }
 
-/// The table `gold.t`, and what is in it.
+/// The table `gold.t` and its expected content.
 pub struct World {
     pub lake: Lake,
     ids: SeededIds,
     rows: BTreeMap<i64, Row>,
     pins: i64,
-    /// Newest Kafka timestamp that commits say, milliseconds.
+    /// Newest Kafka timestamp in commits, in milliseconds.
     pub arrival: Option<Millis>,
 }
 
@@ -54,7 +54,7 @@ impl World {
     pub async fn new() -> Self {
         Self::of(schema()).await
     }
-    /// The same with other columns; such a table is written by [`Self::write`].
+    /// The same with other columns; [`Self::write`] writes to such a table.
     pub async fn of(schema: SchemaRef) -> Self {
         let settings = LakeSettings { url: "memory:///".parse().expect("a url"), options: BTreeMap::new() };
         let (objects, ids) = (Arc::new(InMemory::new()), Arc::new(SeededIds::new(1)));
@@ -68,7 +68,7 @@ impl World {
         self.lake.table(&name("gold.t")).await.expect("open").expect("exists")
     }
 
-    /// A version with these rows and without those of these keys.
+    /// Commits a version that adds these rows and removes these keys.
     pub async fn edit(&mut self, puts: &[Row], drops: &[i64]) {
         self.rows.retain(|id, _| !drops.contains(id));
         self.rows.extend(puts.iter().map(|row| (row.0, *row)));
@@ -78,7 +78,7 @@ impl World {
         self.write(batch(puts), keys).await;
     }
 
-    /// A version with these rows in place of those of these keys.
+    /// Commits a version with these rows instead of those of these keys.
     pub async fn write(&mut self, rows: RecordBatch, keys: RecordBatch) {
         let table = self.table().await;
         let columns = keys.schema().fields().iter().map(|field| field.name().clone()).collect();
@@ -90,13 +90,13 @@ impl World {
         self.commit(table, append, remove, None).await;
     }
 
-    /// A version that changes no row.
+    /// Commits a version without changed rows.
     pub async fn pin(&mut self) {
         let table = self.table().await;
         self.commit(table, Vec::new(), Remove::Nothing, None).await;
     }
 
-    /// The table as it would be without these keys, in files of its own: a cutover.
+    /// Rewrites the table without these keys, in new files: a cutover.
     pub async fn rebuild_without(&mut self, drops: &[i64]) {
         self.rows.retain(|id, _| !drops.contains(id));
         let (table, rows) = (self.table().await, self.rows.values().copied().collect::<Vec<_>>());
@@ -140,7 +140,7 @@ impl World {
         assert!(matches!(table.commit(&commit).await, Ok(Landing::Landed(_))));
     }
 
-    /// Asserts that the table holds what was put into it.
+    /// Asserts that the table has its expected content.
     pub async fn assert_kept(&self) {
         let mut held = Vec::new();
         for batch in self.table().await.scan(None).await.expect("scanned") {

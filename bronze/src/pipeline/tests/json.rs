@@ -1,4 +1,4 @@
-//! Topics of JSON whose columns nobody declared.
+//! JSON topics whose columns are not declared.
 
 use serde_json::{Value as Json, json};
 
@@ -10,7 +10,7 @@ fn field(name: &str, kind: &str, optional: bool) -> Json {
 fn record(name: &str, optional: bool, fields: Vec<Json>) -> Json {
     json!({ "field": name, "type": "struct", "optional": optional, "fields": fields })
 }
-/// An insert as Debezium writes it, its schema beside it; with a note where the table has got one.
+/// An insert as Debezium writes it, with its schema, and with a note if the table has that column.
 fn change(id: i32, note: Option<&str>) -> Option<Vec<u8>> {
     let mut row = vec![field("id", "int32", false)];
     let mut after = json!({ "id": id });
@@ -45,7 +45,7 @@ async fn json_brings_its_columns_and_widens_the_table_while_it_runs() {
         value
     });
     values[10] = cut.clone();
-    // Nothing says what its texts are, and the table's columns are none of its business.
+    // Its types are unknown, and the table's columns are not used for it.
     values[20] = Some(br#"{"before":null,"after":{"id":70},"source":{"ts_ms":7},"op":"c"}"#.to_vec());
     values[30] = None;
     for partition in 0..3 {

@@ -1,8 +1,8 @@
-//! Records and schemas of others, as nobody expects them: the table goes on.
+//! Unexpected records and schemas of other producers: the table goes on.
 
 use super::*;
 
-/// A replica of the registry may be behind for so long.
+/// Settings that wait this long for a schema.
 fn patient(seconds: u64) -> Settings {
     Settings { missing_schema_after: Duration::from_secs(seconds), ..Settings::default() }
 }
@@ -20,7 +20,7 @@ async fn ids_that_mean_nothing_cost_their_partition_its_patience_once_and_others
     let running = bench.run_with(patient(5)).await;
     bench.send("orders", 1, &[order(id, 1)]).await;
     let began = std::time::Instant::now();
-    // Each in a batch of its own, as records that come one by one are.
+    // Each in its own batch, as if records came one by one.
     for n in 0..15 {
         bench.send("orders", 0, &[order(1_000 + n, 1), order(id, 2)]).await;
     }
@@ -33,7 +33,7 @@ async fn ids_that_mean_nothing_cost_their_partition_its_patience_once_and_others
     );
     bench.drained(&running).await;
     assert!(began.elapsed() < Duration::from_secs(20), "{:?}, and 15 times 5 s is 75", began.elapsed());
-    // More of the same does not wait again.
+    // More such records do not wait again.
     let again = std::time::Instant::now();
     bench.send("orders", 0, &[order(2_000, 1), order(2_001, 1), order(u32::MAX, 1), order(id, 2)]).await;
     bench.drained(&running).await;
@@ -89,17 +89,17 @@ async fn keys_that_only_look_like_frames_are_not_waited_for_where_the_value_has_
     bench.host.stop().await;
 }
 
-/// Schemas that no table can hold, or not this one, or that only look so.
+/// Schemas that no table can hold, or not this one, or that only seem so.
 const STRANGE: [&str; 9] = [
-    // Delta takes `ID` for `id`.
+    // Delta treats `ID` and `id` as one name.
     r#"{"type":"record","name":"A","fields":[{"name":"ID","type":"int"}]}"#,
     r#"{"type":"record","name":"B","fields":[{"name":"in","type":{"type":"record","name":"I","fields":[
         {"name":"x","type":"int"},{"name":"X","type":"int"}]}}]}"#,
-    // The root is no record, or one of several.
+    // The root is not a record, or a union.
     r#"["null","string"]"#,
     r#"[{"type":"record","name":"C","fields":[{"name":"id","type":"int"}]},
         {"type":"record","name":"D","fields":[{"name":"other","type":"int"}]}]"#,
-    // It holds itself.
+    // It contains itself.
     r#"{"type":"record","name":"E","fields":[{"name":"next","type":["null","E"]}]}"#,
     r#"{"type":"record","name":"F","fields":[{"name":"id","type":["int","string"]}]}"#,
     r#"{"type":"record","name":"G","fields":[]}"#,
@@ -117,7 +117,7 @@ async fn a_schema_that_does_not_go_into_the_table_gives_error_rows_and_the_table
         values.push(Some(framed(strange, &[2, 2])));
         values.push(order(id, 1));
     }
-    // Another type of record on the same topic, under a subject of its own, brings its own columns.
+    // Another record type on the same topic, under its own subject, adds its own columns.
     let other = r#"{"type":"record","name":"Return","fields":[{"name":"reason","type":"string"}]}"#;
     let other = bench.registry.register("shop.orders-Return", other).await.expect("registered");
     values.push(Some(framed(other, &[4, b'n', b'o'])));

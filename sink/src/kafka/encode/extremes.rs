@@ -1,4 +1,4 @@
-//! What goes into a topic comes out of it: any value of any type that a table stores, read by another library.
+//! Another library reads back any value of any stored type as it was written.
 
 use apache_avro::Schema as Avro;
 use apache_avro::reader::datum::GenericDatumReader;
@@ -14,7 +14,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// A column of two rows, the second null, and what its first is in Avro.
+/// A column of two rows, the second null, and its first value in Avro.
 type Sample = (ArrayRef, Value);
 
 fn text() -> impl Strategy<Value = String> {
@@ -118,7 +118,7 @@ fn nested(entries: Vec<(String, Option<i64>)>) -> Vec<Sample> {
     ]
 }
 
-/// Bit by bit, and decimals by their number.
+/// Equal bit by bit; decimals by their number.
 fn same(a: &Value, b: &Value) -> bool {
     let number = |decimal: &apache_avro::Decimal| {
         let raw: Vec<u8> = decimal.try_into().expect("a decimal is bytes");

@@ -1,5 +1,5 @@
-//! Tables with keys of any type, edited and compacted at random, by publishers that fail and die: what the topic folds to is
-//! the table.
+//! Tables with keys of any type, edited and compacted at random, with publishers that fail and die: the topic
+//! folds to the table.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
@@ -24,10 +24,10 @@ use crate::tests::world::{World, name};
 static RUNTIME: LazyLock<Runtime> =
     LazyLock::new(|| tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime"));
 
-/// How many keys there are: each value of the first key column, with each of the second.
+/// The number of keys: each value of the first key column with each of the second.
 const KEYS: usize = 10;
 
-/// Five keys of one type, a null among them.
+/// Five keys of one type, including null.
 fn column() -> impl Strategy<Value = ArrayRef> {
     let decimals = Decimal128Array::from(vec![None, Some(-10_000), Some(0), Some(1), Some(15_000)]);
     let nan = Float64Array::from(vec![None, Some(f64::NAN), Some(-0.0), Some(1.5), Some(f64::NEG_INFINITY)]);
@@ -53,10 +53,10 @@ fn pool(column: &ArrayRef) -> RecordBatch {
     RecordBatch::try_new(Arc::new(Schema::new(fields)), vec![first, Arc::new(second)]).expect("two columns")
 }
 
-/// What happens next.
+/// One step of a test.
 #[derive(Debug, Clone)]
 enum Event {
-    /// Rows of these keys come, with these values, and go.
+    /// Adds these keys with these values, and deletes these keys.
     Edit {
         puts: BTreeMap<usize, i64>,
         drops: Vec<usize>,
@@ -85,7 +85,7 @@ fn event() -> impl Strategy<Value = Event> {
     ]
 }
 
-/// As a topic has them: Avro, framed.
+/// Keys and rows as a topic has them: Avro, framed.
 struct Framed(Encoders);
 impl Form for Framed {
     fn keys(&self, rows: &RecordBatch) -> Vec<Bytes> {

@@ -1,15 +1,15 @@
-//! What Debezium writes where a TOASTed column did not change: a marker, in the column's own type.
+//! Finds Debezium's placeholder for an unchanged TOASTed column, in each form it takes.
 //!
 //! | type | form |
 //! | --- | --- |
-//! | text, JSON, XML, an enum | the marker |
+//! | text, JSON, XML, an enum | the placeholder |
 //! | `bytea` | its bytes; as text their base64 or hexadecimal digits |
-//! | arrays of text | one element, the marker |
-//! | arrays of `uuid` | one element, the UUID that is named by the marker |
-//! | arrays of numbers, dates, times | one element for each byte of the marker |
-//! | `hstore` | the map `{marker: marker}`, or its JSON |
+//! | arrays of text | one element, the placeholder |
+//! | arrays of `uuid` | one element, the UUID that is named by the placeholder |
+//! | arrays of numbers, dates, times | one element for each byte of the placeholder |
+//! | `hstore` | the map `{placeholder: placeholder}`, or its JSON |
 //!
-//! The marker is settable at the connector (`unavailable.value.placeholder`), so it is in the contract.
+//! The connector configures the placeholder (`unavailable.value.placeholder`), so the contract has it.
 
 use arrow::array::{Array, ArrayRef, AsArray as _, BooleanArray, ListArray, MapArray};
 use arrow::compute::{CastOptions, cast_with_options};
@@ -19,21 +19,21 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
 use md5::{Digest as _, Md5};
 
-/// Every form of one marker.
+/// All forms of one placeholder.
 #[derive(Debug, Clone)]
-pub(super) struct Marker {
+pub(super) struct Placeholder {
     bytes: Vec<u8>,
-    /// As a text of its own.
+    /// Forms of the whole text.
     texts: Vec<String>,
-    /// As the only text of a list.
+    /// Forms of a list's only text.
     items: Vec<String>,
 }
-impl Marker {
-    pub fn new(marker: &str) -> Self {
-        let bytes = marker.as_bytes();
-        let quoted = serde_json::Value::from(marker).to_string();
+impl Placeholder {
+    pub fn new(placeholder: &str) -> Self {
+        let bytes = placeholder.as_bytes();
+        let quoted = serde_json::Value::from(placeholder).to_string();
         let mut texts = vec![
-            marker.to_owned(),
+            placeholder.to_owned(),
             format!("{{{quoted}:{quoted}}}"),
             format!("{{{quoted}: {quoted}}}"),
             quoted,
@@ -44,10 +44,10 @@ impl Marker {
         texts.extend([&STANDARD, &STANDARD_NO_PAD, &URL_SAFE, &URL_SAFE_NO_PAD].map(|e| e.encode(bytes)));
         texts.sort();
         texts.dedup();
-        Self { bytes: bytes.to_vec(), items: vec![marker.to_owned(), named_uuid(bytes)], texts }
+        Self { bytes: bytes.to_vec(), items: vec![placeholder.to_owned(), named_uuid(bytes)], texts }
     }
 
-    /// Where a column holds the marker. `None`: nowhere.
+    /// The rows where a column has the placeholder. `None` if there are none.
     pub fn find(&self, column: &ArrayRef) -> Result<Option<BooleanArray>, ArrowError> {
         let rows = column.len();
         let mask: BooleanArray = match column.data_type() {
@@ -97,7 +97,7 @@ impl Marker {
                 let numbers = numbers.as_primitive::<Int64Type>();
                 self.are_bytes(length, |at| u8::try_from(numbers.value(at)).ok())
             }
-            // In whatever unit the byte was counted.
+            // The byte may be counted in any unit.
             DataType::Timestamp(..) | DataType::Time64(_) | DataType::Time32(_) | DataType::Duration(_) => {
                 let numbers = whole(&items)?;
                 let numbers = numbers.as_primitive::<Int64Type>();
@@ -120,7 +120,7 @@ impl Marker {
             DataType::Decimal128(_, scale) => {
                 let numbers = items.as_primitive::<Decimal128Type>();
                 let one = 10_i128.checked_pow(u32::try_from(*scale).unwrap_or(0)).unwrap_or(1);
-                // The byte as a number, or as the digits of one.
+                // The byte as a number, or as its unscaled digits.
                 let in_unit = |unit: i128| {
                     self.are_bytes(length, |at| {
                         let value = numbers.value(at);
@@ -133,7 +133,7 @@ impl Marker {
         })
     }
 
-    /// Whether there is one element for each byte of the marker, and it is that byte.
+    /// True if there is one element per byte of the placeholder, equal to that byte.
     fn are_bytes(&self, length: usize, at: impl Fn(usize) -> Option<u8>) -> bool {
         length == self.bytes.len() && self.bytes.iter().enumerate().all(|(n, byte)| at(n) == Some(*byte))
     }
@@ -159,7 +159,7 @@ fn whole(items: &ArrayRef) -> Result<ArrayRef, ArrowError> {
     cast_with_options(&narrow, &DataType::Int64, &CastOptions::default())
 }
 
-/// A byte that is written as a number: in digits, or as the base64 of an unscaled decimal.
+/// Reads a byte from its digits, or from the base64 of an unscaled decimal.
 fn number(text: &str) -> Option<u8> {
     if let Ok(bytes) = STANDARD.decode(text)
         && let [byte] = bytes[..]
@@ -170,7 +170,7 @@ fn number(text: &str) -> Option<u8> {
     whole.map_or(text, |(whole, _)| whole).parse().ok()
 }
 
-/// The UUID of version 3 that Java's `UUID.nameUUIDFromBytes` makes of a name.
+/// The version 3 UUID of a name, as Java's `UUID.nameUUIDFromBytes` computes it.
 fn named_uuid(name: &[u8]) -> String {
     let mut bytes: [u8; 16] = Md5::digest(name).into();
     bytes[6] = (bytes[6] & 0x0f) | 0x30;
@@ -192,7 +192,7 @@ mod tests {
 
     const MARKERS: [&str; 3] = ["__debezium_unavailable_value", "?", "«nichts»\u{1f}\"x\""];
 
-    /// A list column of three rows: `items`, the same with its last changed by `other`, null.
+    /// A list column of three rows: `items`, the same with its last element changed by `other`, null.
     macro_rules! lists {
         ($builder:expr, $items:expr, $other:expr) => {{
             let mut list = ListBuilder::new($builder);
@@ -211,8 +211,8 @@ mod tests {
         }};
     }
 
-    fn only_the_first(marker: &Marker, column: ArrayRef, what: &str) {
-        let found = marker.find(&column).expect("a type");
+    fn only_the_first(placeholder: &Placeholder, column: ArrayRef, what: &str) {
+        let found = placeholder.find(&column).expect("a type");
         let found = found.unwrap_or_else(|| panic!("{what} is not found"));
         assert_eq!(found, BooleanArray::from(vec![true, false, false]), "{what}");
     }
@@ -220,37 +220,37 @@ mod tests {
     #[test]
     fn every_typed_form_of_every_marker_is_found_and_nothing_beside_it() {
         for text in MARKERS {
-            let marker = Marker::new(text);
+            let placeholder = Placeholder::new(text);
             let bytes = text.as_bytes();
             let of = |form: String| {
                 Arc::new(StringArray::from(vec![Some(form), Some("x".into()), None])) as ArrayRef
             };
-            only_the_first(&marker, of(text.to_owned()), "text");
-            only_the_first(&marker, of(hex::encode(bytes)), "hex");
-            only_the_first(&marker, of(STANDARD.encode(bytes)), "base64");
-            only_the_first(&marker, of(URL_SAFE.encode(bytes)), "base64-url-safe");
+            only_the_first(&placeholder, of(text.to_owned()), "text");
+            only_the_first(&placeholder, of(hex::encode(bytes)), "hex");
+            only_the_first(&placeholder, of(STANDARD.encode(bytes)), "base64");
+            only_the_first(&placeholder, of(URL_SAFE.encode(bytes)), "base64-url-safe");
             let json = serde_json::json!({ text: text }).to_string();
-            only_the_first(&marker, of(json), "hstore as JSON");
+            only_the_first(&placeholder, of(json), "hstore as JSON");
             let raw = BinaryArray::from(vec![Some(bytes), Some(b"x".as_slice()), None]);
-            only_the_first(&marker, Arc::new(raw), "bytea");
+            only_the_first(&placeholder, Arc::new(raw), "bytea");
             let numbers = || bytes.iter().map(|b| i64::from(*b)).collect::<Vec<_>>();
-            only_the_first(&marker, lists!(Int64Builder::new(), numbers(), 7), "int8[]");
+            only_the_first(&placeholder, lists!(Int64Builder::new(), numbers(), 7), "int8[]");
             let days = bytes.iter().map(|b| i32::from(*b)).collect::<Vec<_>>();
-            only_the_first(&marker, lists!(Date32Builder::new(), days, 7), "date[]");
+            only_the_first(&placeholder, lists!(Date32Builder::new(), days, 7), "date[]");
             let floats = bytes.iter().map(|b| f64::from(*b)).collect::<Vec<_>>();
-            only_the_first(&marker, lists!(Float64Builder::new(), floats, -0.5), "float8[]");
+            only_the_first(&placeholder, lists!(Float64Builder::new(), floats, -0.5), "float8[]");
             for (scale, unit) in [(0, 1), (4, 10_000), (4, 1)] {
                 let decimal = Decimal128Builder::new().with_data_type(DataType::Decimal128(38, scale));
                 let values = numbers().into_iter().map(|n| i128::from(n) * unit).collect::<Vec<_>>();
-                only_the_first(&marker, lists!(decimal, values, 7), "numeric[]");
+                only_the_first(&placeholder, lists!(decimal, values, 7), "numeric[]");
             }
             let texts: Vec<String> = numbers().iter().map(ToString::to_string).collect();
             let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-            only_the_first(&marker, lists!(StringBuilder::new(), texts, "7"), "numeric[] as text");
-            only_the_first(&marker, lists!(StringBuilder::new(), vec![text], "x"), "text[]");
+            only_the_first(&placeholder, lists!(StringBuilder::new(), texts, "7"), "numeric[] as text");
+            only_the_first(&placeholder, lists!(StringBuilder::new(), vec![text], "x"), "text[]");
             let uuid = named_uuid(bytes);
             let other = "b68a35a7-17ad-35b3-af2a-ae46edb4545b";
-            only_the_first(&marker, lists!(StringBuilder::new(), vec![uuid.as_str()], other), "uuid[]");
+            only_the_first(&placeholder, lists!(StringBuilder::new(), vec![uuid.as_str()], other), "uuid[]");
             let mut map = MapBuilder::new(None, StringBuilder::new(), StringBuilder::new());
             for (key, value) in [(text, text), (text, "x")] {
                 map.keys().append_value(key);
@@ -258,7 +258,7 @@ mod tests {
                 map.append(true).expect("an entry");
             }
             map.append(false).expect("null");
-            only_the_first(&marker, Arc::new(map.finish()), "hstore");
+            only_the_first(&placeholder, Arc::new(map.finish()), "hstore");
         }
     }
 
