@@ -117,11 +117,11 @@ pub enum Verb {
         source: IngestSource,
     },
     /// Topics into bronze tables.
-    Bronze(Stage),
+    Bronze(StageArgs),
     /// Bronze into silver tables.
-    Silver(Stage),
+    Silver(StageArgs),
     /// Silver into gold tables and gold topics.
-    Gold(Stage),
+    Gold(StageArgs),
     /// Ask the process that serves health at `--listen` whether it is ready. Exit 1 when it is not.
     Health,
     /// Versions, rows, positions and lag of every table.
@@ -282,7 +282,7 @@ pub enum IngestSource {
 
 /// What a stage verb takes.
 #[derive(Debug, Clone, Args)]
-pub struct Stage {
+pub struct StageArgs {
     /// Exit once everything that is in the input now has reached the end of this stage.
     #[arg(long)]
     pub until_drained: bool,

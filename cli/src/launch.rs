@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result};
 use model::TableName;
-use ops::{Stage, Wiring, stages};
+use ops::{StageKind, Wiring, stages};
 use runtime::health::Health;
 use runtime::{CancellationToken, Phase, Tasks};
 
@@ -51,7 +51,7 @@ pub struct Show {
 /// that does not answer is waited for; nothing is started when `quit` comes first.
 pub async fn stage(
     wiring: &Wiring,
-    stage: Stage,
+    stage: StageKind,
     select: &[TableName],
     draining: &CancellationToken,
     quit: &CancellationToken,

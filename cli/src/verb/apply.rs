@@ -3,7 +3,7 @@
 use anyhow::anyhow;
 use model::Exit;
 use ops::Wiring;
-use ops::apply::{Applied, Progress, apply};
+use ops::apply::{Applied, StepProgress, apply};
 use ops::plan::text;
 
 use crate::args::Common;
@@ -27,9 +27,9 @@ pub async fn run(common: &Common) -> Result<Exit, Failure> {
 }
 
 /// A step as it is printed.
-pub fn line(progress: &Progress<'_>) -> String {
+pub fn line(progress: &StepProgress<'_>) -> String {
     match progress {
-        Progress::Begins(step) => text(step),
-        Progress::Left(why) => format!("    left as it is: {why}"),
+        StepProgress::Begins(step) => text(step),
+        StepProgress::Left(why) => format!("    left as it is: {why}"),
     }
 }

@@ -7,11 +7,11 @@ use catalog::Project;
 use model::Exit;
 use ops::apply::{applied, prepare};
 use ops::drain::{Drain, Drained, Ends};
-use ops::{Stage, Wiring, learn, select};
+use ops::{StageKind, Wiring, learn, select};
 use runtime::health::Status;
 use runtime::{CancellationToken, Phase, Tasks};
 
-use crate::args::{Common, Stage as Options};
+use crate::args::{Common, StageArgs};
 use crate::failure::{Failure, drained};
 use crate::interrupt;
 use crate::launch::{self, Ended, Show};
@@ -21,7 +21,7 @@ use crate::view::{Preview, View};
 const GRACE: Duration = Duration::from_secs(3);
 
 /// Runs the stage until stopped, or until everything that is in the topics now has reached its end.
-pub async fn run(common: &Common, stage: Stage, options: &Options) -> Result<Exit, Failure> {
+pub async fn run(common: &Common, stage: StageKind, options: &StageArgs) -> Result<Exit, Failure> {
     let quit = interrupt::token();
     let mut wiring = Wiring::open(&common.location()).await?;
     let ended = loop {
@@ -45,8 +45,8 @@ enum Next {
 async fn drive(
     common: &Common,
     wiring: &Wiring,
-    stage: Stage,
-    options: &Options,
+    stage: StageKind,
+    options: &StageArgs,
     quit: &CancellationToken,
 ) -> Result<Next, Failure> {
     let catalog = &wiring.project.catalog;

@@ -6,10 +6,10 @@ use std::time::Duration;
 use anyhow::anyhow;
 use catalog::Project;
 use model::{Exit, TableName};
-use ops::apply::{Progress, applied, apply};
+use ops::apply::{StepProgress, applied, apply};
 use ops::drain::{Drain, Drained, Ends};
 use ops::sources::{self, Simulated, Wanted};
-use ops::{Stage, Wiring, learn, select, simulate};
+use ops::{StageKind, Wiring, learn, select, simulate};
 use runtime::health::Status;
 use runtime::{CancellationToken, Phase, Tasks};
 use tokio_util::sync::DropGuard;
@@ -75,7 +75,7 @@ async fn drive(
     let mut tasks: Tasks<Ended> = Tasks::default();
     if wiring.host.is_some() {
         let plain = View::choose(options.plain) == View::Plain;
-        let each = |progress: Progress<'_>| {
+        let each = |progress: StepProgress<'_>| {
             if plain {
                 out::feed(super::apply::line(&progress));
             }
@@ -124,7 +124,9 @@ async fn drive(
         draining.cancel();
         match Ends::now(wiring, quit).await? {
             Some(ends) => {
-                Drain { wiring, stop, select: &select, ours: &Stage::ALL }.wait(&ends, Stage::Gold).await
+                Drain { wiring, stop, select: &select, ours: &StageKind::ALL }
+                    .wait(&ends, StageKind::Gold)
+                    .await
             }
             None => Ok(Drained::Stopped),
         }
@@ -167,7 +169,7 @@ async fn drive(
 fn selected(wiring: &Wiring, common: &Common) -> Result<Vec<TableName>, Failure> {
     let catalog = &wiring.project.catalog;
     let select = select::tables(catalog, &common.select)?;
-    select::check(catalog, &select, &Stage::ALL)?;
+    select::check(catalog, &select, &StageKind::ALL)?;
     select::unfed(catalog, &select).iter().for_each(|unfed| eprintln!("warning: {unfed}"));
     Ok(select)
 }
