@@ -1,4 +1,4 @@
-//! `lakepulse maintain`: upkeep of the selected tables, now.
+//! `lakepulse maintain`: runs the upkeep of the selected tables now.
 
 use model::Exit;
 use ops::maintain::{UpkeepReport, tables};
@@ -7,7 +7,7 @@ use ops::{Wiring, select};
 use crate::args::Common;
 use crate::failure::Failure;
 
-/// Prints a line a table.
+/// Prints one line per table.
 #[allow(clippy::print_stdout, reason = "this is the verb's output")]
 pub async fn run(common: &Common) -> Result<Exit, Failure> {
     let wiring = Wiring::open(&common.location()).await?;

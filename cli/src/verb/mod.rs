@@ -1,4 +1,4 @@
-//! One file a verb.
+//! One file per verb.
 
 mod accept_loss;
 mod apply;
@@ -24,7 +24,7 @@ use ops::StageKind;
 use crate::args::{Cli, Verb};
 use crate::failure::Failure;
 
-/// Runs the verb the arguments name.
+/// Runs the verb in the arguments.
 pub async fn run(cli: Cli) -> Result<Exit, Failure> {
     let common = cli.common;
     match cli.verb {

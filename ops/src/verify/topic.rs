@@ -2,7 +2,7 @@
 //!
 //! - every record's key equals the key in its value;
 //! - the versions in the headers never fall along a partition, none is above the progress, and the newest one
-//!  has its last record;
+//!   has its last record;
 //! - the decoded records equal the table; another Avro library decodes a sample of them.
 
 use std::collections::BTreeMap;
