@@ -11,9 +11,9 @@
 //! | 12:00 | invoicing; lines that could not be picked move to a backorder first |
 //! | 13:00 | reorders from suppliers; 14:00 at the end of a quarter: stocktake |
 //!
-//! A day has 60 orders (a quarter of that on Saturday, none on Sunday), times a seasonal factor, a daily factor
-//! of ±20 %, and 9 % more each year. One customer in 16 buys only in even quarters, so that segments differ;
-//! otherwise every customer is equally likely.
+//! A day has 60 orders (a quarter of that on Saturday, none on Sunday), times a seasonal factor, a daily
+//! factor of ±20 %, and 9 % more each year. One customer in 16 buys only in even quarters, so that segments
+//! differ; otherwise every customer is equally likely.
 
 use crate::calendar::{Weekday, civil};
 use crate::field::{Instant, Text};

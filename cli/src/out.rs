@@ -5,9 +5,9 @@
 //!
 //! - A **report** ([`line()`], `println!`) is the output of a verb. It waits for a slow reader. If the reader
 //!   disappears, the rest is dropped, and the verb ends as it would have ended.
-//! - A **feed** ([`feed()`], [`log()`], `eprintln!`) is the output of a running pipeline. It never waits: its own
-//!   thread writes, and drops lines if the queue is full or nobody reads. When somebody reads again, the number of
-//!   dropped lines precedes the next line.
+//! - A **feed** ([`feed()`], [`log()`], `eprintln!`) is the output of a running pipeline. It never waits: its
+//!   own thread writes, and drops lines if the queue is full or nobody reads. When somebody reads again, the
+//!   number of dropped lines precedes the next line.
 //!
 //! The macros shadow the standard library's in this crate, so that no print bypasses this module.
 

@@ -1,9 +1,9 @@
 //! One SELECT of a user: parsed, checked and rewritten before the engine sees it.
 //!
 //! Rewrites apply to the syntax tree, never to the text:
-//! - `changes(bronze.x)` becomes the table [`changes_table`]`(bronze.x)`. It is not a table function of the engine,
-//!   because all its scans are named `changes()`, so columns could not be qualified by the table, and it would
-//!   have to keep the tables that the session keeps anyway;
+//! - `changes(bronze.x)` becomes the table [`changes_table`]`(bronze.x)`. It is not a table function of the
+//!   engine, because all its scans are named `changes()`, so columns could not be qualified by the table, and
+//!   it would have to keep the tables that the session keeps anyway;
 //! - `now()`, `current_timestamp`, `current_date` mean the pinned time. They become `as_of()` in the tree and
 //!   literals in [`Parsed::at`], so no plan ever reads a clock.
 //!

@@ -5,10 +5,10 @@
 //! gives a superset:
 //! - scan: the added and removed rows;
 //! - filter: kept if that costs nothing, else dropped;
-//! - join: the changed rows of one side with `both` of the other, and vice versa. A side without needed columns is not
-//!   read; then keys of rows without a partner are affected needlessly. A needed column that the join equates with
-//!   an expression of the changed side is taken from there. For an outer side, every row is also given with nulls in
-//!   that side's columns, because a row may gain or lose its partner;
+//! - join: the changed rows of one side with `both` of the other, and vice versa. A side without needed
+//!   columns is not read; then keys of rows without a partner are affected needlessly. A needed column that
+//!   the join equates with an expression of the changed side is taken from there. For an outer side, every
+//!   row is also given with nulls in that side's columns, because a row may gain or lose its partner;
 //! - semi and anti join: the left rows that a changed right row can match;
 //! - aggregate: the groups of the changed rows; the value of an aggregate cannot be needed;
 //! - window: all rows of the partitions of the changed rows.

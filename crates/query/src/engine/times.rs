@@ -1,11 +1,11 @@
 //! Functions of time for every time that a table can store: microseconds, not only the years 1677 to 2262 of
 //! the engine's nanoseconds. `9999-12-31` as "for ever" is a time like any other.
 //!
-//! - `date_trunc`, `date_bin`: the engine computes in nanoseconds (apache/datafusion#25432). It still computes arrays
-//!   within its range; others are computed here.
+//! - `date_trunc`, `date_bin`: the engine computes in nanoseconds (apache/datafusion#25432). It still
+//!   computes arrays within its range; others are computed here.
 //! - `to_char`: the engine's own accepts microseconds but asks for nanoseconds first.
-//! - `to_timestamp` and its variants: the engine plans a zone and returns none (apache/datafusion#24632), and parses in
-//!   nanoseconds (apache/datafusion#8336). Here they return UTC microseconds.
+//! - `to_timestamp` and its variants: the engine plans a zone and returns none (apache/datafusion#24632), and
+//!   parses in nanoseconds (apache/datafusion#8336). Here they return UTC microseconds.
 
 use std::sync::Arc;
 

@@ -1,15 +1,15 @@
 //! Constructs that the engine reads differently from SQL: fixed in the text, or refused with what to write
 //! instead.
 //!
-//! - `a IS [NOT] DISTINCT FROM b AND c`: the parser takes `b AND c` as the right side (apache/datafusion#23692,
-//!   apache/datafusion-sqlparser-rs#2436). The comparison is put into parentheses.
+//! - `a IS [NOT] DISTINCT FROM b AND c`: the parser takes `b AND c` as the right side
+//!   (apache/datafusion#23692, apache/datafusion-sqlparser-rs#2436). The comparison is put into parentheses.
 //! - EXCEPT ALL and INTERSECT ALL do not count rows (apache/datafusion#12955, #12956). Refused.
-//! - USING and NATURAL on a RIGHT or FULL join give the left side's column, which is null if only the right side has
-//!   a row (apache/datafusion#22881). Refused.
-//! - `1e300` is a double in SQL; the engine reads every number as a decimal, and none is that large. It is cast from
-//!   its text.
-//! - `1e3` becomes a decimal of scale -3, with which the engine rounds, sums and compares wrongly, or panics. It is
-//!   written out.
+//! - USING and NATURAL on a RIGHT or FULL join give the left side's column, which is null if only the right
+//!   side has a row (apache/datafusion#22881). Refused.
+//! - `1e300` is a double in SQL; the engine reads every number as a decimal, and none is that large. It is
+//!   cast from its text.
+//! - `1e3` becomes a decimal of scale -3, with which the engine rounds, sums and compares wrongly, or panics.
+//!   It is written out.
 
 use std::ops::ControlFlow;
 
