@@ -1,4 +1,4 @@
-//! Customers' accounts: opened, changed, and the mistakes closed again.
+//! Customers' accounts: opened, changed, and closed again if opened by mistake.
 
 use crate::field::{Instant, Milli, Money, Text};
 use crate::record::Recorder;
@@ -8,14 +8,14 @@ use crate::reference::{
 use crate::tables::Customer;
 use crate::world::World;
 
-/// Stores of both chains together; accounts beyond belong to single customers.
+/// Number of stores of both chains; further accounts belong to single customers.
 const STORES: usize = 402;
-/// Accounts the chains open on a working day, until all their stores have one.
+/// Accounts that the chains open per working day, until all their stores have one.
 const STORES_A_DAY: usize = 4;
 
 impl World {
-    /// Opens the next account: the chains' stores in turn, their head offices first, then single
-    /// customers. One in 25 is a mistake, and closed again without an order.
+    /// Opens the next account: the chains' stores in turn, head offices first, then single customers. One in
+    /// 25 is a mistake and is closed again without an order.
     pub(crate) fn open_account(&mut self, at: Instant, out: &mut Recorder) {
         let n = self.accounts_opened;
         self.accounts_opened += 1;
@@ -51,7 +51,7 @@ impl World {
             }
         };
         let mut weights = CUSTOMERS_BY_CATEGORY.to_vec();
-        // The category added while the log runs.
+        // The category that is added while the log runs.
         weights.resize(self.categories.len(), 20);
         let has_mail = !self.rng.per_mille(100);
         let row = Customer {
@@ -106,7 +106,7 @@ impl World {
         format!("{} {street} {kind}", self.rng.between(1, 1999)).into()
     }
 
-    /// A morning's work on the accounts.
+    /// The morning's changes of accounts.
     pub(crate) fn keep_accounts(&mut self, working_day: bool, out: &mut Recorder) {
         let mut at = self.day.at(9, 0);
         let day = self.day;
@@ -150,7 +150,7 @@ impl World {
         self.customers[row] = after;
     }
 
-    /// Up to 20 customers may owe 5 % more.
+    /// Raises the credit limit of up to 20 customers by 5 %.
     pub(crate) fn raise_limits(&mut self, out: &mut Recorder) {
         let mut at = self.day.at(6, 10);
         for _ in 0..20 {
@@ -169,8 +169,7 @@ impl World {
     }
 }
 
-/// A row as it is written while the transaction is open: with its loyalty tier once the column is
-/// there.
+/// The row in the shape of the open transaction: with its loyalty tier once the column exists.
 pub(crate) fn with_tier(mut row: Customer, out: &Recorder) -> Customer {
     if out.shape().column {
         row.loyalty_tier = [Some("gold"), Some("silver"), Some("bronze"), None][row.customer_id as usize % 4]

@@ -1,17 +1,17 @@
-//! Invoices and payments: what was picked is billed, and paid the day after.
+//! Invoices and payments: picked lines are billed, and paid the day after.
 
 use crate::field::{Instant, Money};
 use crate::record::Recorder;
 use crate::tables::{CustomerTransaction, Invoice, InvoiceLine, Order, OrderLine};
 use crate::world::{OpenOrder, World, take};
 
-/// Transaction types and payment method, by their ids in Wide World Importers.
+/// Transaction types and the payment method, with their ids in Wide World Importers.
 const INVOICE: i32 = 1;
 const PAYMENT: i32 = 3;
 const BANK_TRANSFER: i32 = 4;
 
 impl World {
-    /// One payment a payer, for all its invoices of earlier days.
+    /// One payment per payer for all its invoices of earlier days.
     pub(crate) fn pay(&mut self, out: &mut Recorder) {
         let mut at = self.day.at(11, 30);
         for (payer, invoices) in std::mem::take(&mut self.unpaid) {
@@ -44,7 +44,7 @@ impl World {
         }
     }
 
-    /// Bills what is picked, and moves the rest to backorders.
+    /// Bills picked lines, and moves the others to backorders.
     pub(crate) fn invoice(&mut self, out: &mut Recorder) {
         let mut at = self.day.at(12, 0);
         let mut waiting = Vec::new();
@@ -70,7 +70,7 @@ impl World {
         self.open_orders = waiting;
     }
 
-    /// Moves what could not be picked to an order of its own.
+    /// Moves the lines that could not be picked to a new order.
     fn split(
         &mut self,
         order: &mut Order,
@@ -151,7 +151,7 @@ impl World {
             out.update(&before, &stock.holding);
             goods += price;
             tax += tax_amount;
-            // The stock movement that takes the next id is no table here.
+            // The next id goes to the stock movement, which is not a table here.
             self.next.transaction += 1;
         }
         let transaction = CustomerTransaction {

@@ -1,76 +1,76 @@
-//! From changes to the records of the log, a block of changes at a time.
+//! From changes to the records of the log, one block of changes at a time.
 //!
-//! What is spoiled (late events, duplicates, poison) is decided by (seed, sequence) and stays within
-//! its block of [`BLOCK`] changes. Every record has a number that rises along its partition; it goes
-//! into the header `lp.seq`, and a restart gives each partition what lies above its own last number.
+//! (seed, sequence) decides what is spoiled (late events, duplicates, poison), always within a block of
+//! [`BLOCK`] changes. Every record has a number that rises along its partition. It is in the header `lp.seq`,
+//! and a restart sends each partition the records above its last number.
 //!
-//! The last block of a run that ends after N events may be cut short. A late event in it might wait
-//! for one that never comes, so a cut block is laid out in *plain order*: each change followed by its
-//! tombstone, poison and duplicate. A whole block is laid out in *spoiled order*. The two share their
-//! places but not their numbers: even ones are spoiled order, odd ones plain. So a later run with a
-//! larger N sees at a partition's last number how that block was begun there, and goes on alike:
-//! nothing is lost and nothing doubled, wherever the first run ended.
+//! The last block of a run that ends after N events may be cut short. A late event in it might wait for one
+//! that never comes, so a cut block has *plain order*: each change followed by its tombstone, poison and
+//! duplicate. A whole block has *spoiled order*. Both have the same places but different numbers: even ones
+//! for spoiled order, odd ones for plain. So a later run with a larger N sees in a partition's last number in
+//! which order that block was begun, and continues in the same order: nothing is lost or doubled, wherever
+//! the first run ended.
 
 use avro::Frame;
 use stream::hash::partition;
 
 use crate::oracle::{Injected, State};
-use crate::record::{Span, Taken};
+use crate::record::{ByteRange, Taken};
 use crate::rng::{Decision, decide};
 use crate::schema::{CONNECTOR, Shape};
 use crate::settings::Settings;
-use crate::tables::{TABLES, Table};
+use crate::tables::{SourceTable, TABLES};
 
 /// Changes in a whole block.
 pub const BLOCK: usize = 1_000;
-/// A late event waits for at most so many records of its partition.
+/// A late event waits for at most this many records of its partition.
 const LATE_BY: usize = 64;
-/// A duplicate follows within so many records of its partition.
+/// A duplicate follows within this many records of its partition.
 const ECHO_WITHIN: u64 = 32;
 
-/// How many partitions each table's topic has.
+/// Number of partitions of each table's topic.
 pub type Partitions = [i32; TABLES];
 
-/// Ids the registry gave the schemas. Zero everywhere when nothing is sent.
+/// Schema ids from the registry. All zero if nothing is sent.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SchemaIds {
-    /// Of keys.
+    /// For keys.
     pub key: [u32; TABLES],
-    /// Of values as the database starts.
+    /// For values before the schema change.
     pub first: [u32; TABLES],
-    /// Of values once the schema change is in force.
+    /// For values after the schema change.
     pub changed: [u32; TABLES],
 }
 
-/// What a record is.
+/// The kind of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum What {
     /// A change.
     Change,
-    /// The null value that follows a delete.
+    /// The null value after a delete.
     Tombstone,
     /// A change sent again.
     Duplicate,
-    /// Bytes that no decoder takes.
+    /// Bytes that cannot be decoded.
     Poison(Poison),
 }
 
-/// How a record is spoiled.
+/// The kinds of poison.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Poison {
-    /// No byte at all, which is not a tombstone.
+    /// No bytes at all, which is not a tombstone.
     Empty,
     /// Ends within the frame.
     Short,
     /// Does not begin with the magic byte.
     Magic,
-    /// Names a schema that the registry does not have.
+    /// Has the id of a schema that the registry does not have.
     UnknownSchema,
     /// Ends within the record.
     Truncated,
-    /// A string that is no UTF-8.
+    /// A string that is not UTF-8.
     Utf8,
-    /// Bytes behind the record.
+    /// Extra bytes after the record.
     Trailing,
 }
 impl Poison {
@@ -84,7 +84,7 @@ impl Poison {
         Self::Utf8,
         Self::Trailing,
     ];
-    /// A good record, spoiled. It keeps the good one's key, so it goes to the same partition.
+    /// Spoils a good record. It keeps the key and so the partition.
     fn spoil(self, good: &[u8], out: &mut Vec<u8>) {
         match self {
             Self::Empty => {}
@@ -116,18 +116,18 @@ impl Poison {
 
 /// A record of the log.
 #[derive(Debug, Clone)]
-pub struct Record {
+pub struct LogRecord {
     /// What it is.
     pub what: What,
     /// Its table.
-    pub table: Table,
+    pub table: SourceTable,
     /// Its partition.
     pub partition: i32,
     /// Number of the change it belongs to.
     pub sequence: u64,
     row: i32,
-    key: Span,
-    value: Option<Span>,
+    key: ByteRange,
+    value: Option<ByteRange>,
 }
 
 /// A block of the log.
@@ -135,36 +135,36 @@ pub struct Record {
 pub struct Block {
     bytes: Vec<u8>,
     /// In plain order.
-    records: Vec<Record>,
-    /// Indices of `records` in spoiled order; none when the block was cut short.
+    records: Vec<LogRecord>,
+    /// Indices of `records` in spoiled order. `None`: the block was cut short.
     spoiled: Option<Vec<usize>>,
-    /// Records of the log before this block.
+    /// Number of records of the log before this block.
     base: u64,
-    /// Change events in it.
+    /// Number of change events in it.
     changes: usize,
     /// What was spoiled up to the end of this block.
     pub injected: Injected,
-    /// What the tables hold at the end of this block.
+    /// The state of the tables at the end of this block.
     pub state: State,
 }
 
-/// Where the blocks before this one ended.
+/// Totals of all blocks before.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Progress {
-    /// Records so far.
+pub struct RunningTotals {
+    /// Number of records.
     pub records: u64,
-    /// Spoiled so far.
+    /// Number of spoiled records, by kind.
     pub injected: Injected,
 }
 
 impl Block {
-    /// Lays out a block that comes behind `before`.
+    /// Lays out the block that follows `before`.
     pub fn lay_out(
         settings: &Settings,
         partitions: &Partitions,
         ids: &SchemaIds,
         taken: Taken,
-        before: Progress,
+        before: RunningTotals,
     ) -> Self {
         let Taken { changes, mut bytes, whole, state } = taken;
         let mut injected = before.injected;
@@ -175,7 +175,7 @@ impl Block {
             Frame::set_id(&mut bytes[change.key.clone()], ids.key[table]);
             let id = if change.changed { ids.changed[table] } else { ids.first[table] };
             Frame::set_id(&mut bytes[change.value.clone()], id);
-            let record = |what, value| Record {
+            let record = |what, value| LogRecord {
                 what,
                 table: change.table,
                 partition: partition(change.route, partitions[table]),
@@ -209,21 +209,22 @@ impl Block {
         });
         if let Some(change) = settings.schema_change.filter(|change| state.events() > change.at) {
             let shape = Shape::after(change);
-            injected.schema_changes = Table::ALL.iter().filter(|table| shape.changes(**table)).count() as u64;
+            injected.schema_changes =
+                SourceTable::ALL.iter().filter(|table| shape.changes(**table)).count() as u64;
         }
         Self { bytes, records, spoiled, base: before.records, changes: changes.len(), injected, state }
     }
-    /// Where the log stands after this block.
-    pub fn progress(&self) -> Progress {
-        Progress { records: self.base + self.records.len() as u64, injected: self.injected }
+    /// Totals up to the end of this block.
+    pub fn progress(&self) -> RunningTotals {
+        RunningTotals { records: self.base + self.records.len() as u64, injected: self.injected }
     }
-    /// Change events in this block.
+    /// Number of change events in this block.
     pub fn changes(&self) -> usize {
         self.changes
     }
-    /// Numbers and indices of its records in the order they are sent. `begun` gives the last number
-    /// that a partition holds already.
-    pub fn numbered(&self, begun: impl Fn(Table, i32) -> Option<u64>) -> Vec<(u64, usize)> {
+    /// Numbers and indices of its records in the order of sending. `begun` returns the last number on a
+    /// partition.
+    pub fn numbered(&self, begun: impl Fn(SourceTable, i32) -> Option<u64>) -> Vec<(u64, usize)> {
         let numbers = 2 * self.base..2 * (self.base + self.records.len() as u64);
         let number = |place: usize, odd: u64| numbers.start + 2 * place as u64 + odd;
         let Some(spoiled) = &self.spoiled else {
@@ -243,27 +244,26 @@ impl Block {
         all
     }
     /// A record by its index.
-    pub fn record(&self, index: usize) -> &Record {
+    pub fn record(&self, index: usize) -> &LogRecord {
         &self.records[index]
     }
-    /// Key of one of its records.
-    pub fn key(&self, record: &Record) -> &[u8] {
+    /// The key of one of its records.
+    pub fn key(&self, record: &LogRecord) -> &[u8] {
         &self.bytes[record.key.clone()]
     }
-    /// Value of one of its records. `None` is a tombstone.
-    pub fn value(&self, record: &Record) -> Option<&[u8]> {
+    /// The value of one of its records. `None`: a tombstone.
+    pub fn value(&self, record: &LogRecord) -> Option<&[u8]> {
         record.value.clone().map(|span| &self.bytes[span])
     }
 }
 
-/// Records in spoiled order, and how many of them are late.
-fn spoil_order(settings: &Settings, records: &[Record]) -> (Vec<usize>, u64) {
+/// Indices of the records in spoiled order, and how many of them are late.
+fn spoil_order(settings: &Settings, records: &[LogRecord]) -> (Vec<usize>, u64) {
     let mut order: Vec<usize> = (0..records.len()).collect();
     if settings.disorder.is_none() && settings.duplicates.is_none() {
         return (order, 0);
     }
-    // Where each record goes: an even place is a record's own or another one's, an odd one is right
-    // behind another one's.
+    // The place of each record. Even: its own or a swapped one. Odd: directly after another record.
     let mut place: Vec<usize> = (0..records.len()).map(|i| 2 * i).collect();
     let mut swapped = vec![false; records.len()];
     let mut late = 0;
@@ -275,7 +275,8 @@ fn spoil_order(settings: &Settings, records: &[Record]) -> (Vec<usize>, u64) {
             What::Change if !swapped[i] && settings.disorder.takes(draw(Decision::Disorder)) => {
                 let free = |j: &usize| records[*j].what == What::Change && !swapped[*j];
                 let near: Vec<usize> = behind.take(LATE_BY).filter(free).collect();
-                // Behind a later event of its own row when there is one: that is what hurts.
+                // Prefer to swap with a later event of the same row, because that is the hardest case for a
+                // reader.
                 let own = near.iter().find(|j| records[**j].row == record.row);
                 let any = || near.get(draw(Decision::Distance) as usize % near.len().max(1));
                 if let Some(j) = own.or_else(any) {

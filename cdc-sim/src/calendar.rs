@@ -1,4 +1,4 @@
-//! Days and times of day, in integers.
+//! Days and times of day in integers.
 
 use crate::field::{Date, Instant};
 
@@ -42,7 +42,7 @@ pub enum Weekday {
 }
 
 impl Date {
-    /// Which kind of day it is.
+    /// The kind of day.
     pub fn weekday(self) -> Weekday {
         // 1970-01-01 was a Thursday.
         match (self.0 + 3).rem_euclid(7) {
@@ -51,7 +51,7 @@ impl Date {
             _ => Weekday::Work,
         }
     }
-    /// So many days later.
+    /// The date this many days later.
     pub const fn plus(self, days: i32) -> Self {
         Self(self.0 + days)
     }
@@ -63,7 +63,7 @@ impl Date {
         }
         next
     }
-    /// That day at an hour and minute, UTC.
+    /// That day at this hour and minute, UTC.
     pub const fn at(self, hour: i64, minute: i64) -> Instant {
         Instant(self.0 as i64 * MICROS_A_DAY + (hour * 60 + minute) * MICROS_A_MINUTE)
     }
@@ -74,7 +74,7 @@ impl Instant {
     pub const fn millis(self) -> i64 {
         self.0 / 1_000
     }
-    /// So many seconds later.
+    /// The time this many seconds later.
     pub const fn plus_seconds(self, seconds: i64) -> Self {
         Self(self.0 + seconds * 1_000_000)
     }

@@ -1,7 +1,7 @@
-//! Applies the workload to a real PostgreSQL, in the transactions it was made in.
+//! Applies the workload to a real PostgreSQL, in its own transactions.
 //!
-//! Where it stands is a row of the same database, changed by the same transactions. Stop or kill it at any
-//! moment: the next run makes the log from its start, passes over what was applied, and goes on.
+//! The progress is a row of the same database, changed by the same transactions. After a stop or kill at any
+//! time, the next run generates the log from its start, skips what was applied, and continues.
 
 use std::time::Duration;
 
@@ -17,13 +17,13 @@ use crate::script::Statements;
 use crate::settings::Settings;
 use crate::world::World;
 
-/// Bytes of SQL sent at once: transactions share a round trip, never their commit.
+/// Bytes of SQL per request: transactions share a round trip, but not their commit.
 const BATCH: usize = 256 << 10;
-/// How often a paced run looks at the clock.
+/// Pause between two looks at the clock in a paced run.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// Applies the workload to the database at `url` until its end, or until stopped: then the day that was
-/// begun is applied to its end, so that the summary is exact.
+/// Applies the workload to the database until its end, or until stopped: then it finishes the current day, so
+/// that the summary is exact.
 pub async fn run(settings: Settings, login: Login, stop: CancellationToken) -> Result<Summary, Error> {
     let spoiling = [
         ("disorder", settings.disorder.is_none()),
@@ -75,14 +75,14 @@ async fn apply(
             client.simple_query(&batch).await?;
         }
     }
-    // One commit that waits for the disk, and with it all before.
+    // A commit that waits for the disk, which also makes all earlier ones durable.
     let last = "SET synchronous_commit = on; UPDATE lakepulse_sim.progress SET events = events";
     client.simple_query(last).await?;
     Ok(state.summary(settings.seed, Injected::default()))
 }
 
-/// Where the database is and who changes it. The client is the one that reads changes, so the user needs
-/// the attribute `REPLICATION`.
+/// Address and login of the database. The client is a replication client, so the user needs the attribute
+/// `REPLICATION`.
 #[derive(Clone)]
 #[allow(missing_docs, reason = "the parts of an address")]
 pub struct Login {
@@ -98,7 +98,7 @@ fn is_due(pace: Pace, begun: Instant, events: u64) -> bool {
         || pace.allowed(u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX)) >= events
 }
 
-/// The log, a day of business at a time.
+/// The log, one day of business at a time.
 struct Days {
     world: World,
     recorder: Recorder,
@@ -117,7 +117,7 @@ impl Days {
     }
 }
 
-/// How many changes of this seed's log the database has.
+/// How many changes of this seed's log are in the database.
 async fn progress(client: &mut ReplicationClient, seed: u64) -> Result<u64, Error> {
     let made = "CREATE SCHEMA IF NOT EXISTS lakepulse_sim; \
                 CREATE TABLE IF NOT EXISTS lakepulse_sim.progress (seed text PRIMARY KEY, events bigint NOT NULL)";

@@ -1,4 +1,4 @@
-//! Generates into a sink that discards: how fast the generator is, and what the oracle says.
+//! Generates the log and discards it, for the generator's speed and the oracle's summary.
 
 use runtime::time::Instant;
 
@@ -8,27 +8,27 @@ use crate::oracle::Summary;
 use crate::settings::Settings;
 use crate::tables::TABLES;
 
-/// What came of a run into nowhere.
+/// The result of a discarded run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Discarded {
-    /// The oracle's answer.
+    /// The oracle's summary.
     pub summary: Summary,
-    /// Records made: events, tombstones, duplicates and poison.
+    /// Number of records: events, tombstones, duplicates and poison.
     pub records: u64,
-    /// Bytes of their keys and values.
+    /// Total size of their keys and values.
     pub bytes: u64,
-    /// How long it took.
+    /// Duration of the run.
     pub seconds: f64,
 }
 impl Discarded {
-    /// Change events a second.
+    /// Change events per second.
     pub fn events_per_second(&self) -> f64 {
         self.summary.events as f64 / self.seconds.max(f64::MIN_POSITIVE)
     }
 }
 
-/// Generates the whole log on this thread and throws it away, with every topic at six partitions.
-/// Without `events` in the settings it never ends.
+/// Generates the whole log on this thread and discards it, for topics with six partitions each. Never ends if
+/// the settings have no `events`.
 pub fn discard(settings: &Settings) -> Discarded {
     const PARTITIONS: Partitions = [6; TABLES];
     let begun = Instant::now();

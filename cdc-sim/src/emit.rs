@@ -1,13 +1,13 @@
 //! The log as a source of records.
 //!
-//! Nothing but the log's own ends says what was sent. The order of steps: ask each partition for its
-//! last record; make the log from its start and pass over what the partitions hold; send the rest with
-//! an idempotent producer, each record to the partition its row decides. Stop at any moment: the next
-//! run finds each partition's end where it is and goes on behind it. An error whose outcome is unknown
-//! drops the producer and starts over the same way.
+//! Only the ends of the topics tell what was sent. A run has these steps: read each partition's last record;
+//! generate the log from its start and skip what the partitions have; send the rest with an idempotent
+//! producer, each record to the partition of its row. After a stop at any time, the next run continues at
+//! each partition's end. An error with an unknown outcome drops the producer and starts again in the same
+//! way.
 //!
-//! So there is no cursor, and a commit is a flush. When the source is stopped, the block that was begun is sent to
-//! its end, so that the summary is exact. The next block is made on another thread while this one is sent.
+//! So there is no cursor, and a commit is a flush. A stopped source sends the current block to its end, so
+//! that the summary is exact. The next block is generated on another thread while this one is sent.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,9 +30,10 @@ use crate::resume::{Resume, Tail};
 use crate::sender::Sender;
 use crate::settings::{SchemaChange, Settings};
 use crate::subjects;
-use crate::tables::{TABLES, Table};
+use crate::tables::{SourceTable, TABLES};
 
-/// How long a stopped run goes on to where the topics end, so that its summary is of all they hold.
+/// How long a stopped run may continue until it reaches the ends of the topics, so that its summary covers
+/// them.
 const CATCH_UP: Duration = Duration::from_secs(5);
 /// How long a stopped run waits for acknowledgements.
 const LAST_FLUSH: Duration = Duration::from_secs(5);
@@ -45,7 +46,7 @@ pub struct Simulator {
     summary: Option<Summary>,
 }
 impl Simulator {
-    /// `streams` says which table goes to which topic; a table without one is not sent.
+    /// `streams` has the topic of each table; a table without one is not sent.
     pub fn try_new(
         settings: Settings,
         context: Context,
@@ -53,15 +54,15 @@ impl Simulator {
     ) -> Result<Self, Error> {
         let mut topics = Topics::default();
         for (stream, topic) in streams {
-            let Some(table) = Table::named(&stream) else {
-                let tables = Table::ALL.map(Table::name).join(", ");
+            let Some(table) = SourceTable::named(&stream) else {
+                let tables = SourceTable::ALL.map(SourceTable::name).join(", ");
                 return Err(Error::NoTable { stream, tables });
             };
             topics.0[table as usize] = Some(topic);
         }
         Ok(Self { settings, context, topics: Arc::new(topics), summary: None })
     }
-    /// What the tables must hold. `None` until the log has come to its end, or the source was stopped.
+    /// What the tables must contain. `None`: the log has not ended, and the source was not stopped.
     pub fn take_summary(&mut self) -> Option<Summary> {
         self.summary.take()
     }
@@ -81,7 +82,7 @@ impl Connector for Simulator {
         let kafka = context.kafka.with("enable.gapless.guarantee", "true");
         let failed = |error| Error::Stream(error).into();
         let publisher = Publisher::idempotent(context, &kafka, failed).await?;
-        let meters = Table::ALL.map(|table| {
+        let meters = SourceTable::ALL.map(|table| {
             let meter = topics.of(table).map(|_| context.meters.stage("source", table.name()));
             meter.inspect(|meter| meter.state(State::Running))
         });
@@ -114,15 +115,15 @@ impl Connector for Simulator {
 pub struct Topics([Option<TopicName>; TABLES]);
 impl Topics {
     /// The topic of a table.
-    pub fn of(&self, table: Table) -> Option<&TopicName> {
+    pub fn of(&self, table: SourceTable) -> Option<&TopicName> {
         self.0[table as usize].as_ref()
     }
-    fn all(&self) -> impl Iterator<Item = (Table, &TopicName)> {
-        Table::ALL.into_iter().filter_map(|table| Some((table, self.of(table)?)))
+    fn all(&self) -> impl Iterator<Item = (SourceTable, &TopicName)> {
+        SourceTable::ALL.into_iter().filter_map(|table| Some((table, self.of(table)?)))
     }
 }
 
-/// Sends the log, from one error to the next.
+/// Sends the log until an error.
 struct Emitter<'a> {
     simulator: &'a mut Simulator,
     schemas: Schemas,
@@ -130,21 +131,22 @@ struct Emitter<'a> {
     making: Making,
     sender: Sender,
     meters: Arc<[Option<Meter>; TABLES]>,
-    /// What the blocks that were sent make of the tables.
+    /// The state of the tables after the blocks that were sent.
     reached: (oracle::State, Injected),
     stop: CancellationToken,
     stopped: Option<Instant>,
     end: End,
-    /// Whether Kafka has taken anything since it was opened: what it refuses is not tried again at once.
+    /// Whether Kafka has acknowledged anything since the source was opened. Refused records are not retried
+    /// at once.
     acknowledged: bool,
 }
 
 /// How the log ends.
 enum End {
     NotYet,
-    /// Its last record is sent.
+    /// Its last record was sent.
     Sent,
-    /// Kafka has it.
+    /// Kafka acknowledged it.
     Flushed,
 }
 
@@ -180,7 +182,7 @@ impl Emitter<'_> {
         Step::Commit(Vec::new())
     }
 
-    /// Goes on to the next block, if there is one and the source is not stopped.
+    /// Moves to the next block, unless there is none or the source is stopped.
     async fn turn(&mut self) -> Result<(), Error> {
         if let Some(sent) = self.sender.block() {
             self.reached = (sent.state, sent.injected);
@@ -208,7 +210,7 @@ impl Emitter<'_> {
         Ok(())
     }
 
-    /// Begins to make the next block.
+    /// Starts to generate the next block.
     async fn make(&mut self, mut generator: Generator) -> Result<(), Error> {
         self.schemas.prepare(&mut generator, self.simulator).await?;
         self.making = Making(Some(runtime::tasks::spawn("block", make(generator))));
@@ -232,16 +234,16 @@ impl Reader for Emitter<'_> {
     }
 }
 
-/// The next block, while it is made.
+/// The next block while it is generated.
 struct Making(Option<JoinHandle<(Generator, Option<Block>)>>);
 impl Making {
-    /// Waits for it. `None`: it was fetched before.
+    /// Waits for it. `None`: it was taken before.
     async fn made(&mut self) -> Option<(Generator, Option<Block>)> {
         match self.0.take()?.await {
             Ok(made) => Some(made),
             Err(failed) => match failed.try_into_panic() {
                 Ok(panic) => std::panic::resume_unwind(panic),
-                // Only a runtime that is shutting down ends it early.
+                // Only the shutdown of the runtime cancels it.
                 Err(_) => std::future::pending().await,
             },
         }
@@ -255,7 +257,7 @@ impl Drop for Making {
     }
 }
 
-/// The schema change, registered only when the log comes to it: whoever reads along meets it then.
+/// The schema change. It is registered only when the log reaches it, so that readers meet it then.
 struct Schemas {
     change: Option<SchemaChange>,
     ids: SchemaIds,
@@ -272,7 +274,7 @@ impl Schemas {
     }
 }
 
-/// Makes the next block off the async threads.
+/// Generates the next block off the async threads.
 async fn make(mut generator: Generator) -> (Generator, Option<Block>) {
     cpu::run(move || {
         let block = generator.next_block();
@@ -281,10 +283,10 @@ async fn make(mut generator: Generator) -> (Generator, Option<Block>) {
     .await
 }
 
-/// How many partitions each topic has, and the last record of each.
+/// Number of partitions of each topic, and the last record of each partition.
 async fn ends(kafka: &Kafka, topics: &Topics) -> Result<(Partitions, Resume), Error> {
     let admin = Admin::try_new(kafka)?;
-    let ask = |(table, topic): (Table, &TopicName)| {
+    let ask = |(table, topic): (SourceTable, &TopicName)| {
         let (admin, topic) = (admin.clone(), topic.clone());
         async move {
             let info = admin.describe(&topic).await?.ok_or(Error::NoTopic { topic: topic.clone() })?;

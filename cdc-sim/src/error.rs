@@ -7,12 +7,12 @@ use crate::resume::Mismatch;
 /// Why a run ended early.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// `sources/*.yaml` names a stream that is no table.
+    /// `sources/*.yaml` names a stream that is not a table.
     #[error("the simulated database has no table `{stream}`; its tables are {tables}")]
     NoTable {
-        /// What was named.
+        /// The given name.
         stream: String,
-        /// What there is.
+        /// The existing tables.
         tables: String,
     },
     /// A topic is missing.
@@ -21,35 +21,35 @@ pub enum Error {
         /// Its name.
         topic: TopicName,
     },
-    /// Kafka did not do as asked.
+    /// Kafka failed.
     #[error("cannot write the change log to kafka")]
     Stream(#[from] stream::Error),
-    /// The registry did not do as asked.
+    /// The registry failed.
     #[error("cannot register the schemas of `{subject}`")]
     Registry {
-        /// Whose schema it was.
+        /// The subject.
         subject: String,
-        /// Why.
+        /// The registry's error.
         source: stream::registry::Error,
     },
-    /// A setting that shapes the log's records, where changes go into a database.
+    /// A setting that spoils records, although changes go into a database.
     #[error(
         "`{setting}` spoils records on their way to Kafka: it has no meaning for a database; leave it out"
     )]
     NoSpoiling {
-        /// Which.
+        /// The setting.
         setting: &'static str,
     },
-    /// PostgreSQL did not do as asked.
+    /// PostgreSQL failed.
     #[error("cannot apply the workload to the database")]
     Database(#[from] pgwire_replication::PgWireError),
-    /// The database holds what these settings did not make.
+    /// The database contains something that these settings did not generate.
     #[error("the database {why}: give the simulator an empty one, made by compose/postgres/*.sql")]
     OtherDatabase {
         /// How that shows.
         why: String,
     },
-    /// Someone else wrote to the end of a partition.
+    /// Another program wrote to the end of a partition.
     #[error(
         "the last record of `{topic}` partition {partition}, offset {offset}, has no `lp.seq` header: \
          another program wrote it, so where to go on is unknown; give the simulator topics of its own"
@@ -59,10 +59,10 @@ pub enum Error {
         topic: TopicName,
         /// The partition.
         partition: i32,
-        /// The record.
+        /// Offset of the record.
         offset: i64,
     },
-    /// The partition holds a log that these settings do not make.
+    /// The partition has a log that these settings do not generate.
     #[error(
         "record {number} of `{topic}` partition {partition} is not the one these settings make: go on with \
          the settings the log was begun with (seed, disorder, duplicates, poison, schema change, and no \
@@ -76,7 +76,7 @@ pub enum Error {
         /// Number of its last record.
         number: u64,
     },
-    /// The run was stopped while it was still passing over what the topics hold.
+    /// The run was stopped before it reached the ends of the topics.
     #[error(
         "stopped before the log had come to where the topics end: nothing was lost, and no summary is known"
     )]
@@ -90,7 +90,7 @@ impl From<Mismatch> for Error {
 }
 
 impl Error {
-    /// What a loop does next.
+    /// How a loop reacts.
     pub fn reaction(&self) -> Reaction {
         match self {
             Self::Stream(error) => error.reaction(),

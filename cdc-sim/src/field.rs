@@ -1,7 +1,7 @@
-//! What a column can hold, how it goes into Avro, and its canonical text for checksums.
+//! Types of columns, with their Avro encoding and their canonical text for checksums.
 //!
-//! Every type of a column implements [`Field`] once. Schemas, records and checksums all come from
-//! it, so a schema that says one thing while the bytes say another cannot be written.
+//! Every type implements [`Field`] once. Schemas, records and checksums all use it, so a schema cannot differ
+//! from the bytes.
 
 use std::sync::Arc;
 
@@ -30,14 +30,13 @@ pub enum Kind {
 pub trait Field {
     /// Its type.
     const KIND: Kind;
-    /// Whether it may be absent.
+    /// Whether it may be null.
     const NULLABLE: bool = false;
     /// Appends the Avro encoding.
     fn avro(&self, out: &mut Vec<u8>);
-    /// Appends the canonical text: what `CAST(column AS VARCHAR)` gives, microseconds for an
-    /// instant.
+    /// Appends the canonical text: the result of `CAST(column AS VARCHAR)`, or microseconds for an instant.
     fn text(&self, out: &mut Vec<u8>);
-    /// Appends a literal of PostgreSQL's SQL.
+    /// Appends a SQL literal for PostgreSQL.
     fn sql(&self, out: &mut Vec<u8>) {
         self.text(out);
     }
@@ -56,14 +55,14 @@ pub struct Date(pub i32);
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Instant(pub i64);
 
-/// Text of a column. Cloning one never copies the text.
+/// Text of a column. Cloning it never copies the text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Text {
-    /// Text known when the program was built.
+    /// Text in the program.
     Static(&'static str),
-    /// Text made once, shared by the rows that hold it.
+    /// Text that is created once and shared by several rows.
     Shared(Arc<str>),
-    /// Digits, written out only when encoded.
+    /// A number, printed only when it is encoded.
     Digits(u32),
 }
 impl From<&'static str> for Text {
@@ -144,11 +143,11 @@ impl Field for Instant {
     }
 }
 impl Instant {
-    /// `'2013-01-01 09:30:00.000000+00'`.
+    /// The instant as `'2013-01-01 09:30:00.000000+00'`.
     fn literal(self, out: &mut Vec<u8>) {
         const DAY: i64 = 86_400_000_000;
         out.push(b'\'');
-        // A day of any instant of 64 bits fits 32.
+        // The day of any 64-bit instant fits 32 bits.
         Date(self.0.div_euclid(DAY) as i32).text(out);
         let micros = self.0.rem_euclid(DAY);
         let (seconds, rest) = (micros / 1_000_000, micros % 1_000_000);
@@ -194,7 +193,7 @@ impl Field for Text {
         }
     }
 }
-/// A text within quotes, those in it doubled.
+/// A text in quotes, with quotes in it doubled.
 fn quoted(text: &str, out: &mut Vec<u8>) {
     out.push(b'\'');
     out.extend_from_slice(text.replace('\'', "''").as_bytes());

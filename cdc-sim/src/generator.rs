@@ -1,11 +1,11 @@
 //! The log as a stream of blocks: the same settings give the same blocks, always from the start.
 
-use crate::block::{BLOCK, Block, Partitions, Progress, SchemaIds};
+use crate::block::{BLOCK, Block, Partitions, RunningTotals, SchemaIds};
 use crate::record::Recorder;
 use crate::settings::Settings;
 use crate::world::World;
 
-/// Makes the log, block by block.
+/// Generates the log, block by block.
 #[derive(Debug)]
 pub struct Generator {
     settings: Settings,
@@ -14,11 +14,11 @@ pub struct Generator {
     blocks: u64,
     world: World,
     recorder: Recorder,
-    progress: Progress,
+    progress: RunningTotals,
     opened: bool,
 }
 impl Generator {
-    /// The log of these settings, on topics with these many partitions.
+    /// The log of these settings, on topics with these numbers of partitions.
     pub fn new(settings: Settings, ids: SchemaIds, partitions: Partitions) -> Self {
         let world = World::new(settings.seed);
         let recorder = Recorder::new(settings.schema_change, settings.events.unwrap_or(u64::MAX));
@@ -29,7 +29,7 @@ impl Generator {
             blocks: 0,
             world,
             recorder,
-            progress: Progress::default(),
+            progress: RunningTotals::default(),
             opened: false,
         }
     }
@@ -38,11 +38,11 @@ impl Generator {
         let end = ((self.blocks + 1) * BLOCK as u64).min(self.settings.events.unwrap_or(u64::MAX));
         self.settings.schema_change.is_some_and(|change| change.at < end)
     }
-    /// Ids of the schemas from the next block on.
+    /// Sets the schema ids from the next block on.
     pub fn set_ids(&mut self, ids: SchemaIds) {
         self.ids = ids;
     }
-    /// The next block. `None` behind the last event.
+    /// The next block. `None`: the log has ended.
     pub fn next_block(&mut self) -> Option<Block> {
         if !self.opened {
             self.world.open(&mut self.recorder);

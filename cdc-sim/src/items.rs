@@ -1,43 +1,43 @@
-//! The 227 stock items: 219 from the start, and eight chilled chocolates that come in 2016. Families
-//! of products with the original's names, prices, pack sizes, lead times and weights.
+//! The 227 stock items: 219 from the start, and eight chilled chocolates from 2016 on. They are families of
+//! products with the original's names, prices, pack sizes, lead times and weights.
 
-/// A product before it has an id.
+/// A product without an id.
 #[derive(Debug, Clone, Copy)]
 pub struct Item {
-    /// What all of its family are called.
+    /// The name of its family.
     pub family: &'static str,
-    /// What tells it from its family: a colour, a size, a saying.
+    /// What distinguishes it in its family: a colour, a size, a motto.
     pub variant: &'static str,
     /// Colour.
     pub color: Option<&'static str>,
     /// Size.
     pub size: Option<&'static str>,
-    /// Maker's brand.
+    /// Brand.
     pub brand: Option<&'static str>,
     /// Price in cents.
     pub price: i64,
-    /// Pieces in a carton: orders are multiples of it.
+    /// Pieces per carton; order quantities are multiples of it.
     pub per_outer: i32,
-    /// Days from reordering to the warehouse.
+    /// Days from reordering to arrival.
     pub lead_days: i32,
-    /// Grams.
+    /// Weight in grams.
     pub grams: i64,
     /// Whether it must be kept cold.
     pub chilled: bool,
 }
 
-/// Items that the warehouse has from the start.
+/// Number of items in the warehouse from the start.
 pub const BASE_ITEMS: usize = 219;
 
 struct Family {
     name: &'static str,
     brand: Option<&'static str>,
     colors: &'static [&'static str],
-    /// Sizes or other variants; `""` for a product that has none.
+    /// Sizes or other variants; `""` for a product without variants.
     variants: &'static [&'static str],
     sized: bool,
     price: i64,
-    /// Added to the price from one variant to the next.
+    /// Price increase from one variant to the next.
     step: i64,
     per_outer: i32,
     lead_days: i32,
@@ -123,7 +123,7 @@ const CARTONS: &[&str] = &[
     "500x310x310mm",
 ];
 
-/// One family a line.
+/// One family per line.
 #[rustfmt::skip]
 const FAMILIES: &[Family] = &[
     Family { name: "DBA joke mug", colors: &["White", "Black"], variants: JOKES, price: 1_300, lead_days: 12, grams: 150, ..FAMILY },
@@ -166,7 +166,7 @@ const FAMILIES: &[Family] = &[
     Family { name: "Express post box", colors: &["White"], variants: &["5kg", "10kg", "20kg"], price: 160, step: 75, per_outer: 25, grams: 100, ..FAMILY },
     Family { name: "Tape dispenser", colors: &["Black", "Blue", "Red"], price: 3_200, grams: 500, ..FAMILY },
     Family { name: "Developer joke poster", variants: POSTERS, price: 1_800, per_outer: 12, lead_days: 2, grams: 60, ..FAMILY },
-    // Arrive in 2016.
+    // These arrive in 2016.
     Family { name: "Chocolate beetles 250g", price: 855, per_outer: 24, lead_days: 3, grams: 250, chilled: true, ..FAMILY },
     Family { name: "Chocolate echidnas 250g", price: 855, per_outer: 24, lead_days: 3, grams: 250, chilled: true, ..FAMILY },
     Family { name: "Chocolate frogs 250g", price: 855, per_outer: 24, lead_days: 3, grams: 250, chilled: true, ..FAMILY },
@@ -176,7 +176,7 @@ const FAMILIES: &[Family] = &[
     Family { name: "White chocolate snow balls 250g", price: 855, per_outer: 24, lead_days: 3, grams: 250, chilled: true, ..FAMILY },
 ];
 
-/// All items, the chocolates last.
+/// All items, with the chocolates last.
 pub fn all() -> Vec<Item> {
     let mut items = Vec::new();
     for family in FAMILIES {
@@ -208,7 +208,7 @@ pub fn all() -> Vec<Item> {
 }
 
 impl Item {
-    /// Full name, unique.
+    /// The full name, which is unique.
     pub fn name(&self) -> String {
         let mut name = self.family.to_owned();
         if !self.variant.is_empty() {

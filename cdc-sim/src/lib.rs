@@ -1,23 +1,23 @@
-//! A seeded source database, Wide World Importers, and the change log it writes to Kafka.
+//! A seeded source database, Wide World Importers, and the change log that it writes to Kafka.
 //!
 //! | module | words |
 //! | --- | --- |
 //! | [`settings`] | `Settings`, `Pattern`, `Share`, `SchemaChange` |
-//! | [`tables`], [`row`], [`field`] | tables, their columns, and what a column can hold |
-//! | [`schema`] | the Avro schemas that follow from them |
-//! | [`reference`], [`items`] | places, categories, products: what the database starts with |
+//! | [`tables`], [`row`], [`field`] | tables, their columns, and the types of columns |
+//! | [`schema`] | the Avro schemas of the tables |
+//! | [`reference`], [`items`] | places, categories, products: the initial content of the database |
 //! | [`world`], `lifecycle`, `billing`, `accounts`, `upkeep` | the retailer, and a day of its business |
-//! | [`record`] | changes written down as Debezium would |
-//! | [`oracle`] | what the tables must hold in the end, and the SQL that recomputes it |
+//! | [`record`] | changes as Debezium would write them |
+//! | [`oracle`] | what the tables must contain in the end, and the SQL that recomputes it |
 //! | [`block`] | records in the order of the log: late events, duplicates, poison |
-//! | [`generator`], [`discard`] | the log as a stream of blocks; into nowhere |
+//! | [`generator`], [`discard`] | the log as a stream of blocks; the same without a destination |
 //! | [`pace`] | when events are sent |
-//! | `script`, [`database`] | the same changes as SQL; into a PostgreSQL |
-//! | [`resume`], [`emit`], `sender`, `subjects` | what each partition holds; the rest as a source |
+//! | `script`, [`database`] | the same changes as SQL, for a PostgreSQL |
+//! | [`resume`], [`emit`], `sender`, `subjects` | what each partition has; a source that sends the rest |
 //!
-//! The log is a pure function of its settings: the same seed gives the same bytes. Time in it is the
-//! retailer's own, from 2013-01-01 on. No clock, no float and no hash map has a part in it; what is
-//! random comes from [`rng`]. This crate must never read its own output as anything but positions.
+//! The log is a pure function of its settings: the same seed gives the same bytes. Its time is the retailer's
+//! own, from 2013-01-01 on. It depends on no clock, no float and no hash map; random numbers come from
+//! [`rng`]. This crate must never read anything but positions from its own output.
 
 mod accounts;
 mod billing;

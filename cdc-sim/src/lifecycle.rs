@@ -11,9 +11,9 @@
 //! | 12:00 | invoicing; lines that could not be picked move to a backorder first |
 //! | 13:00 | reorders from suppliers; 14:00 at the end of a quarter: stocktake |
 //!
-//! A day has 60 orders (a quarter of that on Saturday, none on Sunday), times a seasonal factor, a
-//! daily one of ±20 %, and 9 % more each year. One customer in 16 buys in even quarters only, so
-//! that segments differ; otherwise customers are drawn evenly.
+//! A day has 60 orders (a quarter of that on Saturday, none on Sunday), times a seasonal factor, a daily
+//! factor of ±20 %, and 9 % more each year. One customer in 16 buys only in even quarters, so that segments
+//! differ; otherwise every customer is equally likely.
 
 use crate::calendar::{Weekday, civil};
 use crate::field::{Instant, Text};
@@ -120,7 +120,7 @@ impl World {
         lines
     }
 
-    /// Changes of mind about the orders from index `new` on.
+    /// Cancels and changes some of the orders from index `new` on.
     fn change_orders(&mut self, new: usize, out: &mut Recorder) {
         let mut at = self.day.at(10, 40);
         let mut kept = Vec::with_capacity(self.open_orders.len() - new);

@@ -1,18 +1,18 @@
-//! What the tables must hold in the end, worked out while the changes are made.
+//! What the tables must contain in the end, computed while the changes are generated.
 //!
-//! The oracle folds every change once and keeps a handful of numbers a table, never rows: an insert
-//! adds the row's hash to the table's sum, a delete takes it away, an update does both. So the sum
-//! is that of the live rows in any order, and anyone can recompute it from the silver table.
+//! The oracle folds every change once and keeps a few numbers per table instead of rows: an insert adds the
+//! row's hash to the table's sum, a delete subtracts it, an update does both. So the sum is that of the live
+//! rows in any order, and anyone can recompute it from the silver table.
 //!
-//! **Checksum of a table**: each live row as text, its columns in table order joined by `|`, absent
-//! values as `~`, instants as microseconds since 1970, all else as `CAST(column AS VARCHAR)`. MD5 of
-//! that text in lowercase hex; the letters `abcdef` replaced by `012345`; the first 18 digits read
-//! as a number; the sum of these numbers over all rows, in decimal. (Reading hex digits as decimal
-//! ones spares the SQL a conversion that no two engines share, and leaves more than 57 bits.)
-//! Columns that a schema change adds are not part of it. [`checksum_sql`] is that query.
+//! **Checksum of a table**: each live row as text, its columns in table order joined by `|`, absent values as
+//! `~`, instants as microseconds since 1970, all else as `CAST(column AS VARCHAR)`. MD5 of that text in
+//! lowercase hex; the letters `abcdef` replaced by `012345`; the first 18 digits read as a number; the sum of
+//! these numbers over all rows, in decimal. (Reading hex digits as decimal digits avoids a conversion in SQL
+//! that no two engines share, and leaves more than 57 bits.) Columns that a schema change adds are left out.
+//! [`checksum_sql`] is that query.
 //!
-//! MD5 guards nothing here: it is the one hash that DataFusion, DuckDB, Spark and PostgreSQL all have as
-//! an SQL function, so the checksum can be recomputed in each.
+//! MD5 protects nothing here: it is the one hash that DataFusion, DuckDB, Spark and PostgreSQL all have as a
+//! SQL function, so the checksum can be recomputed in each.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -21,10 +21,10 @@ use md5::{Digest as _, Md5};
 use serde::{Deserialize, Serialize};
 
 use crate::field::Kind;
-use crate::row::{Change, Row};
-use crate::tables::{TABLES, Table};
+use crate::row::{ColumnChange, TableRow};
+use crate::tables::{SourceTable, TABLES};
 
-/// How the changes of one table add up.
+/// Sums over the changes of one table.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Sum {
     inserts: u64,
@@ -33,7 +33,7 @@ struct Sum {
     checksum: u128,
 }
 
-/// What a number of changes, taken from the first on, make of the tables.
+/// The state of the tables after a number of changes from the first on.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct State {
     tables: [Sum; TABLES],
@@ -41,15 +41,15 @@ pub struct State {
     events: u64,
 }
 
-/// Folds changes, one after the other.
+/// Folds changes one by one.
 #[derive(Debug, Default)]
 pub struct Oracle {
     state: State,
     scratch: Vec<u8>,
 }
 impl Oracle {
-    /// Folds one change: `before` is absent for an insert, `after` for a delete.
-    pub fn fold<R: Row>(&mut self, before: Option<&R>, after: Option<&R>) {
+    /// Folds one change: `before` is `None` for an insert, `after` for a delete.
+    pub fn fold<R: TableRow>(&mut self, before: Option<&R>, after: Option<&R>) {
         let (mut taken, mut added) = (0, 0);
         if let Some(row) = before {
             taken = self.row_hash(row);
@@ -65,15 +65,15 @@ impl Oracle {
             (Some(_), Some(_)) => sum.updates += 1,
             (Some(_), None) => sum.deletes += 1,
         }
-        // A row is taken away only after it was added, so this never falls below 0.
+        // A row is subtracted only after it was added, so this never falls below 0.
         sum.checksum = sum.checksum + u128::from(added) - u128::from(taken);
         self.state.events += 1;
     }
-    /// What the changes so far make of the tables.
+    /// The state of the tables after the changes so far.
     pub fn state(&self) -> &State {
         &self.state
     }
-    fn row_hash<R: Row>(&mut self, row: &R) -> u64 {
+    fn row_hash<R: TableRow>(&mut self, row: &R) -> u64 {
         self.scratch.clear();
         row.canonical(&mut self.scratch);
         hash(&self.scratch)
@@ -81,11 +81,11 @@ impl Oracle {
 }
 
 impl State {
-    /// Change events folded.
+    /// Number of change events.
     pub fn events(&self) -> u64 {
         self.events
     }
-    /// The summary of a run that ends here.
+    /// The summary of a run that ends with this state.
     pub fn summary(&self, seed: u64, injected: Injected) -> Summary {
         let state = |sum: &Sum| TableState {
             inserts: sum.inserts,
@@ -95,12 +95,12 @@ impl State {
             checksum: sum.checksum.to_string(),
         };
         let (whole, cents) = (self.revenue_cents / 100, self.revenue_cents % 100);
-        let orders = self.tables[Table::Orders as usize];
+        let orders = self.tables[SourceTable::Orders as usize];
         Summary {
             seed,
             events: self.events,
             injected,
-            tables: Table::ALL
+            tables: SourceTable::ALL
                 .into_iter()
                 .map(|table| (table.name().to_owned(), state(&self.tables[table as usize])))
                 .collect(),
@@ -112,7 +112,7 @@ impl State {
     }
 }
 
-/// Hash of a row's canonical text: 18 decimal digits of its MD5.
+/// Hash of a row's canonical text: 18 decimal digits from its MD5.
 pub fn hash(canonical: &[u8]) -> u64 {
     let mut number = 0;
     for byte in &Md5::digest(canonical)[..9] {
@@ -123,14 +123,14 @@ pub fn hash(canonical: &[u8]) -> u64 {
     number
 }
 
-/// The oracle's answer, as `--summary` writes it.
+/// The oracle's summary, as `--summary` writes it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Summary {
     /// Seed of the run.
     pub seed: u64,
     /// Change events in the log.
     pub events: u64,
-    /// What was spoiled on the way.
+    /// What was spoiled.
     pub injected: Injected,
     /// Final state by table.
     pub tables: BTreeMap<String, TableState>,
@@ -138,12 +138,12 @@ pub struct Summary {
     pub totals: Totals,
 }
 
-/// What was spoiled on the way. None of it changes a final table.
+/// What was spoiled. None of it changes the final state of a table.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Injected {
     /// Events sent a second time.
     pub duplicates: u64,
-    /// Events that came late in their partition; how many depends on the number of partitions.
+    /// Events that came late in their partition; their number depends on the number of partitions.
     pub disordered: u64,
     /// Records that cannot be decoded.
     pub poison: u64,
@@ -162,11 +162,11 @@ fn is_zero(n: &u64) -> bool {
 pub struct TableState {
     /// Rows inserted.
     pub inserts: u64,
-    /// Rows updated, once for each update.
+    /// Updates of rows.
     pub updates: u64,
     /// Rows deleted.
     pub deletes: u64,
-    /// Rows there are.
+    /// Rows in the end.
     pub live_rows: u64,
     /// Order-free checksum of the live rows: see [`crate::oracle`].
     pub checksum: String,
@@ -181,19 +181,19 @@ pub struct Totals {
     pub orders: u64,
 }
 
-/// An engine that recomputes a checksum. They differ in how an instant becomes microseconds.
+/// An engine that recomputes a checksum. The engines convert an instant to microseconds in different ways.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dialect {
-    /// `lakepulse query`, and everything else on DataFusion.
+    /// `lakepulse query` and other tools on DataFusion.
     DataFusion,
     /// DuckDB on the Delta table.
     DuckDb,
 }
 
 /// Query for a table's checksum over its silver table: one row, one column, text.
-pub fn checksum_sql(table: Table, dialect: Dialect) -> String {
+pub fn checksum_sql(table: SourceTable, dialect: Dialect) -> String {
     let mut parts = String::new();
-    for column in table.columns().iter().filter(|column| column.change != Change::Added) {
+    for column in table.columns().iter().filter(|column| column.change != ColumnChange::Added) {
         let name = column.name;
         let text = match (column.kind, dialect) {
             (Kind::Instant, Dialect::DataFusion) => format!("CAST(CAST({name} AS BIGINT) AS VARCHAR)"),

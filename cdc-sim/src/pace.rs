@@ -1,4 +1,4 @@
-//! How many events may have been sent by now. Never which: the log is the same at any pace.
+//! How many events may have been sent by now. It never decides which: the log is the same at any pace.
 
 use std::num::NonZeroU32;
 
@@ -6,22 +6,22 @@ use crate::settings::{Pattern, Settings};
 
 const TRICKLE: u64 = 200;
 const BURST: u64 = 1_000;
-/// A burst lasts for one part in so many of its period.
+/// A burst lasts for this fraction of its period.
 const QUIET: u64 = 5;
 const BURST_MILLIS: u64 = 1_000;
 
-/// Gives the number of events that may be sent, from the time since the start.
+/// The number of events that may be sent, as a function of the time since the start.
 #[derive(Debug, Clone, Copy)]
 pub enum Pace {
     /// All of them.
     Unbounded,
-    /// So many a second.
+    /// This many per second.
     Even(u64),
-    /// So many a second on average, all in the first fifth of each period.
+    /// This many per second on average, all in the first fifth of each period.
     Bursts(u64),
 }
 impl Pace {
-    /// The pace that the settings ask for.
+    /// The pace of these settings.
     pub fn of(settings: &Settings) -> Self {
         let rate = settings.rate.map(NonZeroU32::get).map(u64::from);
         match (settings.pattern(), rate) {
@@ -31,7 +31,7 @@ impl Pace {
             (Pattern::Burst, rate) => Self::Bursts(rate.unwrap_or(BURST)),
         }
     }
-    /// How many events may have been sent `millis` after the start.
+    /// The number of events that may have been sent `millis` after the start.
     pub fn allowed(self, millis: u64) -> u64 {
         match self {
             Self::Unbounded => u64::MAX,

@@ -1,9 +1,9 @@
-//! Writes changes down as Debezium would: one Avro envelope a change, in database transactions.
+//! Records changes as Debezium would: one Avro envelope per change, in database transactions.
 //!
-//! The encoder is written by hand for these tables: a change is encoded straight from the rows into
-//! one buffer, with no value tree and no allocation between. Order of a change: the position in the
-//! database's log (`source.lsn`) rises with every change, `transaction.total_order` within its
-//! transaction. Rows are written in full before and after (replica identity full).
+//! The encoder is written by hand for these tables: it encodes a change straight from the rows into one
+//! buffer, without a value tree or allocations. The position in the database's log (`source.lsn`) rises with
+//! every change, `transaction.total_order` within its transaction. Rows are complete before and after
+//! (replica identity full).
 
 use std::collections::VecDeque;
 
@@ -13,52 +13,52 @@ use stream::hash::murmur2;
 use crate::block::BLOCK;
 use crate::field::Instant;
 use crate::oracle::{Oracle, State};
-use crate::row::Row;
+use crate::row::TableRow;
 use crate::schema::{CONNECTOR, DATABASE, SERVER, SOURCE_VERSION, Shape};
 use crate::script::{Script, Statements};
 use crate::settings::SchemaChange;
-use crate::tables::{TABLES, Table};
+use crate::tables::{SourceTable, TABLES};
 use crate::wire;
 
-/// Bytes of a buffer.
-pub type Span = std::ops::Range<usize>;
+/// A range of bytes in a buffer.
+pub type ByteRange = std::ops::Range<usize>;
 
-/// A change, encoded.
+/// An encoded change.
 #[derive(Debug, Clone)]
-pub struct Change {
+pub struct EncodedChange {
     /// Its number in the database's log, from 0.
     pub sequence: u64,
     /// Its table.
-    pub table: Table,
+    pub table: SourceTable,
     /// Primary key of its row.
     pub row: i32,
     /// Whether a tombstone follows.
     pub delete: bool,
-    /// Whether the value is of the changed schema.
+    /// Whether the value has the changed schema.
     pub changed: bool,
-    /// Hash of what decides the partition.
+    /// Hash of the value that decides the partition.
     pub route: u32,
     /// Framed key.
-    pub key: Span,
+    pub key: ByteRange,
     /// Framed value.
-    pub value: Span,
+    pub value: ByteRange,
 }
 
-/// Takes the changes of the simulated database.
+/// Records the changes of the simulated database.
 #[derive(Debug)]
 pub struct Recorder {
     schema_change: Option<SchemaChange>,
-    /// Changes beyond this many are dropped: the log ends there, even within a transaction.
+    /// The log ends after this many changes, even within a transaction; further ones are dropped.
     limit: u64,
     transaction: Transaction,
     lsn: i64,
     oracle: Oracle,
     /// The oracle's state at the end of each whole block that was not taken yet.
     states: VecDeque<State>,
-    changes: Vec<Change>,
+    changes: Vec<EncodedChange>,
     bytes: Vec<u8>,
     frames: Vec<[Vec<u8>; 2]>,
-    /// The same changes as SQL, where that is asked for.
+    /// The same changes as SQL, if requested.
     script: Option<Script>,
 }
 
@@ -66,7 +66,7 @@ pub struct Recorder {
 #[derive(Debug, Default)]
 struct Transaction {
     id: i64,
-    /// `<id>:<lsn>` as Debezium names it, encoded.
+    /// `<id>:<lsn>` in Debezium's form, encoded.
     name: Vec<u8>,
     committed: Instant,
     shape: Shape,
@@ -74,14 +74,14 @@ struct Transaction {
     by_table: [i64; TABLES],
 }
 
-/// What a message begins with: the block sets its schema id.
+/// The beginning of a message; the block fills in its schema id.
 const UNKNOWN: Frame<'static> = Frame::begin(0);
 const FIRST_TRANSACTION: i64 = 700;
 const FIRST_LSN: i64 = 24_000_000;
 const LSN_STEP: i64 = 96;
 
 impl Recorder {
-    /// Records up to `limit` changes.
+    /// Records at most `limit` changes.
     pub fn new(schema_change: Option<SchemaChange>, limit: u64) -> Self {
         Self {
             schema_change,
@@ -92,15 +92,16 @@ impl Recorder {
             states: VecDeque::new(),
             changes: Vec::new(),
             bytes: Vec::new(),
-            frames: Table::ALL.into_iter().map(source_frames).collect(),
+            frames: SourceTable::ALL.into_iter().map(source_frames).collect(),
             script: None,
         }
     }
-    /// Records changes as SQL too.
+    /// Also records changes as SQL.
     pub fn scripted(self) -> Self {
         Self { script: Some(Script::default()), ..self }
     }
-    /// Takes the transactions recorded as SQL, and what all so far make of the tables. The records go.
+    /// Takes the transactions recorded as SQL, and the state of the tables after all changes. Drops the Avro
+    /// records.
     pub fn take_script(&mut self) -> (Vec<Statements>, State) {
         while self.pending() > 0 {
             self.take_block();
@@ -108,7 +109,7 @@ impl Recorder {
         self.states.clear();
         (self.script.as_mut().map(Script::take).unwrap_or_default(), *self.oracle.state())
     }
-    /// Opens the next transaction, committed at `committed`.
+    /// Begins the next transaction, committed at `committed`.
     pub fn begin(&mut self, committed: Instant) {
         let shape = Shape::at(self.schema_change, self.oracle.state().events());
         let transaction = &mut self.transaction;
@@ -129,32 +130,32 @@ impl Recorder {
         transaction.name.push(b':');
         transaction.name.extend_from_slice(lsn.as_bytes());
     }
-    /// A row that is new.
-    pub fn insert<R: Row>(&mut self, row: &R) {
+    /// Records a new row.
+    pub fn insert<R: TableRow>(&mut self, row: &R) {
         self.record(None, Some(row), b'c');
     }
-    /// A row that changed.
-    pub fn update<R: Row>(&mut self, before: &R, after: &R) {
+    /// Records a changed row.
+    pub fn update<R: TableRow>(&mut self, before: &R, after: &R) {
         self.record(Some(before), Some(after), b'u');
     }
-    /// A row that is gone.
-    pub fn delete<R: Row>(&mut self, row: &R) {
+    /// Records a deleted row.
+    pub fn delete<R: TableRow>(&mut self, row: &R) {
         self.record(Some(row), None, b'd');
     }
     /// Whether the log has ended.
     pub fn is_full(&self) -> bool {
         self.oracle.state().events() >= self.limit
     }
-    /// Changes recorded and not taken yet.
+    /// Number of changes that were recorded and not taken yet.
     pub fn pending(&self) -> usize {
         self.changes.len()
     }
-    /// Whether the schema change is in force for the transaction that is open.
+    /// The schema changes that are in force for the open transaction.
     pub fn shape(&self) -> Shape {
         self.transaction.shape
     }
 
-    fn record<R: Row>(&mut self, before: Option<&R>, after: Option<&R>, op: u8) {
+    fn record<R: TableRow>(&mut self, before: Option<&R>, after: Option<&R>, op: u8) {
         let Some(row) = after.or(before).filter(|_| !self.is_full()) else { return };
         let sequence = self.oracle.state().events();
         let table = R::TABLE as usize;
@@ -171,7 +172,7 @@ impl Recorder {
         let route = if row.route() == row.key() {
             murmur2(&out[key_start + Frame::LEN..])
         } else {
-            // The same bytes as the key of that customer, so that both land in the same partition.
+            // Equals the bytes of that customer's key, so that both go to the same partition.
             wire::long(i64::from(row.route()), out);
             let route = murmur2(&out[value_start..]);
             out.truncate(value_start);
@@ -201,7 +202,7 @@ impl Recorder {
         out.push(wire::PRESENT);
         wire::long(self.lsn, out);
         out.extend_from_slice(&[2, op]);
-        // The connector reads the log a moment behind the commit.
+        // The connector reads the log a moment after the commit.
         out.push(wire::PRESENT);
         wire::long(committed + 2 + transaction.id % 17, out);
         out.push(wire::PRESENT);
@@ -211,7 +212,7 @@ impl Recorder {
         self.lsn += LSN_STEP;
 
         let value = value_start..out.len();
-        self.changes.push(Change {
+        self.changes.push(EncodedChange {
             sequence,
             table: R::TABLE,
             row: row.key(),
@@ -227,7 +228,7 @@ impl Recorder {
         }
     }
 
-    /// Takes the changes of the next block, fewer when the log ended within it.
+    /// Takes the changes of the next block; fewer if the log ended within it.
     pub fn take_block(&mut self) -> Taken {
         let n = BLOCK.min(self.changes.len());
         let cut = self.changes.get(n).map_or(self.bytes.len(), |next| next.key.start);
@@ -248,17 +249,17 @@ impl Recorder {
 #[derive(Debug)]
 pub struct Taken {
     /// In the order of the database's log.
-    pub changes: Vec<Change>,
-    /// What their spans point into.
+    pub changes: Vec<EncodedChange>,
+    /// The buffer of their byte ranges.
     pub bytes: Vec<u8>,
     /// Whether the block was not cut short.
     pub whole: bool,
-    /// What the tables hold behind them.
+    /// The state of the tables after them.
     pub state: State,
 }
 
-/// The parts of `source` that never change: before and behind its time.
-fn source_frames(table: Table) -> [Vec<u8>; 2] {
+/// The constant parts of `source`, before and after its time.
+fn source_frames(table: SourceTable) -> [Vec<u8>; 2] {
     let mut names = Vec::new();
     for text in [SOURCE_VERSION, CONNECTOR, SERVER] {
         wire::text(text, &mut names);

@@ -1,8 +1,8 @@
-//! What the retailer's database starts with: places, categories, chains, and the numbers by which
-//! customers spread over them (documented counts of Wide World Importers).
+//! The initial content of the retailer's database: places, categories, chains, and the numbers of customers
+//! in each (documented counts of Wide World Importers).
 
-/// Postal code, name, sales territory and three cities of each state. `Massachusetts[E]` is what
-/// the original says.
+/// Postal code, name, sales territory and three cities of each state. `Massachusetts[E]` is the original's
+/// spelling.
 pub const STATES: [(&str, &str, Territory, [&str; 3]); 53] = {
     use Territory::{
         External, FarWest, GreatLakes, Mideast, NewEngland, Plains, RockyMountain, Southeast, Southwest,
@@ -80,7 +80,7 @@ pub enum Territory {
     External,
 }
 impl Territory {
-    /// As the original writes it.
+    /// The original's name.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Southeast => "Southeast",
@@ -99,7 +99,7 @@ impl Territory {
 /// Customers by territory, in the order of [`Territory`].
 pub const CUSTOMERS_BY_TERRITORY: [u32; 9] = [146, 98, 93, 87, 77, 76, 43, 33, 10];
 
-/// Customer categories; the eighth, `Retailer`, is added and renamed while the log runs.
+/// Customer categories; an eighth, `Retailer`, is added and renamed while the log runs.
 pub const CATEGORIES: [&str; 7] =
     ["Agent", "Wholesaler", "Novelty Shop", "Supermarket", "Computer Store", "Gift Store", "Corporate"];
 
@@ -109,7 +109,7 @@ pub const CUSTOMERS_BY_CATEGORY: [u32; 7] = [0, 0, 459, 58, 51, 48, 47];
 /// Chains: name, and the domain of its stores' mail.
 pub const GROUPS: [(&str, &str); 2] = [("Tailspin Toys", "tailspintoys"), ("Wingtip Toys", "wingtiptoys")];
 
-/// First and last names of customers that belong to no chain.
+/// First names of customers that belong to no chain.
 pub const FIRST_NAMES: [&str; 32] = [
     "Aakriti",
     "Bala",

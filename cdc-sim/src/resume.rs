@@ -1,16 +1,16 @@
-//! Where each partition goes on: the log's own ends, and nothing else, say what was sent.
+//! Finds where each partition continues. Only the ends of the topics tell what was sent.
 //!
-//! Each record carries its number in the header `lp.seq`, rising along its partition. A run makes the
-//! log from the start and passes over what a partition holds. When it comes to a partition's last
-//! record it compares the bytes: a log begun with other settings is refused, not continued.
+//! Each record has its number in the header `lp.seq`, which rises along its partition. A run generates the
+//! log from the start and skips what a partition has. At a partition's last record it compares the bytes: a
+//! log that was begun with other settings is refused.
 
 use avro::Frame;
 use model::TopicName;
 
-use crate::block::{Block, Record};
-use crate::tables::{TABLES, Table};
+use crate::block::{Block, LogRecord};
+use crate::tables::{SourceTable, TABLES};
 
-/// The last record a partition holds.
+/// The last record of a partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tail {
     /// Its number.
@@ -21,7 +21,7 @@ pub struct Tail {
     pub value: Option<Vec<u8>>,
 }
 
-/// A partition whose last record is not what these settings make.
+/// A partition whose last record is not what these settings generate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mismatch {
     /// Its topic.
@@ -32,27 +32,27 @@ pub struct Mismatch {
     pub number: u64,
 }
 
-/// Whether a record is sent.
+/// Whether to send a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// The partition holds it.
+    /// The partition has it.
     Held,
-    /// The partition lacks it.
+    /// The partition does not have it.
     Send,
 }
 
-/// What every partition holds.
+/// What every partition has.
 #[derive(Debug, Default)]
 pub struct Resume {
-    /// By table and partition.
+    /// Numbers of the last records, by table and partition.
     last: [Vec<Option<u64>>; TABLES],
-    /// Last records that the log has not come to yet.
+    /// Last records that the generated log has not reached yet.
     unmet: Vec<Unmet>,
 }
 
 #[derive(Debug)]
 struct Unmet {
-    table: Table,
+    table: SourceTable,
     topic: TopicName,
     partition: i32,
     tail: Tail,
@@ -64,8 +64,8 @@ impl Unmet {
 }
 
 impl Resume {
-    /// Says what a partition of a table's topic holds.
-    pub fn hold(&mut self, table: Table, topic: &TopicName, partition: i32, tail: Tail) {
+    /// Sets the last record of a partition.
+    pub fn hold(&mut self, table: SourceTable, topic: &TopicName, partition: i32, tail: Tail) {
         let last = &mut self.last[table as usize];
         let index = partition.max(0) as usize;
         if last.len() <= index {
@@ -74,17 +74,17 @@ impl Resume {
         last[index] = Some(tail.number);
         self.unmet.push(Unmet { table, topic: topic.clone(), partition, tail });
     }
-    /// Number of the last record a partition holds.
-    pub fn last(&self, table: Table, partition: i32) -> Option<u64> {
+    /// The number of a partition's last record.
+    pub fn last(&self, table: SourceTable, partition: i32) -> Option<u64> {
         self.last[table as usize].get(partition.max(0) as usize).copied().flatten()
     }
-    /// Judges the next record of the log.
-    pub fn judge(&mut self, block: &Block, number: u64, record: &Record) -> Result<Verdict, Mismatch> {
+    /// Decides whether to send the next record of the log.
+    pub fn judge(&mut self, block: &Block, number: u64, record: &LogRecord) -> Result<Verdict, Mismatch> {
         let Some(last) = self.last(record.table, record.partition) else { return Ok(Verdict::Send) };
         if number < last {
             return Ok(Verdict::Held);
         }
-        // Few partitions are unmet, and only until the log has caught up.
+        // Only few partitions are unmet, and only until the log has caught up.
         let here = |unmet: &Unmet| (unmet.table, unmet.partition) == (record.table, record.partition);
         let unmet = self.unmet.iter().position(here);
         if number > last {
@@ -104,17 +104,17 @@ impl Resume {
         }
         Ok(Verdict::Held)
     }
-    /// Whether the log has come to the last record of every partition.
+    /// Whether the log has reached the last record of every partition.
     pub fn is_met(&self) -> bool {
         self.unmet.is_empty()
     }
-    /// Judges the end of the log: no partition may hold more than it.
+    /// Checks at the end of the log that no partition has more than it.
     pub fn end(&self) -> Result<(), Mismatch> {
         self.unmet.first().map_or(Ok(()), |unmet| Err(unmet.mismatch()))
     }
 }
 
-/// Whether two messages are the same but for the schema id, which a new registry gives anew.
+/// Whether two messages are equal except for the schema id, which differs in a new registry.
 fn same(held: &[u8], made: &[u8]) -> bool {
     held == made
         || (held.len() >= Frame::LEN && made.len() >= Frame::LEN && held[Frame::LEN..] == made[Frame::LEN..])

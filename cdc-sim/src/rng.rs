@@ -1,10 +1,10 @@
-//! Numbers drawn from a seed. Integers only, and by rules written out here: a library that draws
-//! ranges in another way from one version to the next would change every log.
+//! Random numbers from a seed. Only integers, with the rules written out here: a library that draws ranges
+//! differently from one version to the next would change every log.
 
 use rand_xoshiro::Xoshiro256PlusPlus;
 use rand_xoshiro::rand_core::{Rng as _, SeedableRng as _};
 
-/// A stream of draws: the n-th depends on the seed and on n.
+/// A stream of draws: the n-th depends only on the seed and on n.
 #[derive(Debug, Clone)]
 pub struct Rng(Xoshiro256PlusPlus);
 impl Rng {
@@ -12,29 +12,29 @@ impl Rng {
     pub fn new(seed: u64) -> Self {
         Self(Xoshiro256PlusPlus::seed_from_u64(seed))
     }
-    /// Evenly from `0..n`. `n` must not be 0.
+    /// An even draw from `0..n`. `n` must not be 0.
     pub fn below(&mut self, n: u32) -> u32 {
         let drawn = self.0.next_u64() >> 32;
         u32::try_from((drawn * u64::from(n)) >> 32).expect("a 32-bit fraction of `n` is below `n`")
     }
-    /// Evenly from `least..=most`.
+    /// An even draw from `least..=most`.
     pub fn between(&mut self, least: i32, most: i32) -> i32 {
         let width = most.abs_diff(least) + 1;
         least + self.below(width).cast_signed()
     }
-    /// True this many times in a thousand.
+    /// True with a probability of `n` in a thousand.
     pub fn per_mille(&mut self, n: u32) -> bool {
         self.below(1000) < n
     }
-    /// One of the entries, evenly.
+    /// One of the entries, drawn evenly.
     pub fn pick<'a, T>(&mut self, entries: &'a [T]) -> &'a T {
         &entries[self.index(entries.len())]
     }
-    /// An index below `len`, evenly.
+    /// An index below `len`, drawn evenly.
     pub fn index(&mut self, len: usize) -> usize {
         self.below(u32::try_from(len).expect("no table here has 2^32 rows")) as usize
     }
-    /// An index, each as often as its weight says.
+    /// An index, drawn in proportion to its weight.
     pub fn weighted(&mut self, weights: &[u32]) -> usize {
         let mut left = self.below(weights.iter().sum());
         for (i, weight) in weights.iter().enumerate() {
@@ -47,16 +47,16 @@ impl Rng {
     }
 }
 
-/// What a decision on one event is about, so that decisions on the same event are independent.
+/// The subject of a decision on one event, so that decisions on the same event are independent.
 #[derive(Debug, Clone, Copy)]
 pub enum Decision {
     /// Does it arrive late?
     Disorder = 1,
-    /// Behind how many records?
+    /// After how many records?
     Distance = 2,
     /// Is it sent twice?
     Duplicate = 3,
-    /// How far behind is the second one?
+    /// After how many records does the second one follow?
     Echo = 4,
     /// Does poison follow it?
     Poison = 5,
@@ -64,7 +64,7 @@ pub enum Decision {
     PoisonKind = 6,
 }
 
-/// An even number for one decision on one event: a pure function of (seed, sequence).
+/// An evenly distributed number for one decision on one event: a pure function of (seed, sequence).
 pub fn decide(seed: u64, sequence: u64, decision: Decision) -> u64 {
     let mut z = seed ^ (decision as u64).wrapping_mul(0xd6e8_feb8_6659_fd93);
     for word in [sequence, decision as u64] {

@@ -1,57 +1,57 @@
-//! What every table row can do, and the macro that makes a table from one list of columns.
+//! What every row can do, and the macro that generates a table from one list of columns.
 
 use crate::field::Kind;
-use crate::tables::Table;
+use crate::tables::SourceTable;
 
-/// A column as schemas and checksums see it.
+/// A column, as schemas and checksums need it.
 #[derive(Debug, Clone, Copy)]
 pub struct Column {
-    /// Name in the database, in Avro and in silver.
+    /// Its name in the database, in Avro and in silver.
     pub name: &'static str,
     /// Its type.
     pub kind: Kind,
-    /// Whether it may be absent.
+    /// Whether it may be null.
     pub nullable: bool,
-    /// What a schema change does to it.
-    pub change: Change,
+    /// The effect of the schema change.
+    pub change: ColumnChange,
 }
 
-/// What the scheduled schema change does to a column.
+/// The effect of the scheduled schema change on a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Change {
-    /// Nothing.
+pub enum ColumnChange {
+    /// None.
     Stays,
     /// The column does not exist before.
     Added,
-    /// From `int` to `long`. Avro writes both alike, so only the schema changes.
+    /// From `int` to `long`. Avro encodes both in the same way, so only the schema changes.
     Widened,
 }
 
 /// A row of a table.
-pub trait Row {
+pub trait TableRow {
     /// The table.
-    const TABLE: Table;
+    const TABLE: SourceTable;
     /// Its columns, the primary key first.
     const COLUMNS: &'static [Column];
     /// Primary key.
     fn key(&self) -> i32;
-    /// What decides the partition: the customer for orders and their lines, else the key.
+    /// The value that decides the partition: the customer for orders and their lines, else the key.
     fn route(&self) -> i32 {
         self.key()
     }
-    /// What the row adds to the oracle's revenue, in cents.
+    /// Its contribution to the oracle's revenue, in cents.
     fn revenue(&self) -> i64 {
         0
     }
     /// Appends the Avro record. `added`: with the columns of the schema change.
     fn avro(&self, added: bool, out: &mut Vec<u8>);
-    /// Appends the columns as SQL literals, a call each. `added`: as for [`Row::avro`].
+    /// Calls `column` with the name and SQL literal of each column. `added`: as for [`TableRow::avro`].
     fn sql(&self, added: bool, column: &mut dyn FnMut(&'static str, &[u8]));
     /// Appends the canonical text: see [`crate::oracle`].
     fn canonical(&self, out: &mut Vec<u8>);
 }
 
-/// Makes a row type, its columns, its encoding and its canonical text from one list of columns.
+/// Generates a row type, its columns, its encoding and its canonical text from one list of columns.
 macro_rules! table {
     (
         $(#[$doc:meta])*
@@ -69,14 +69,14 @@ macro_rules! table {
             pub $key: i32,
             $(pub $column: $type,)+
         }
-        impl $crate::row::Row for $name {
-            const TABLE: Table = Table::$table;
+        impl $crate::row::TableRow for $name {
+            const TABLE: SourceTable = SourceTable::$table;
             const COLUMNS: &'static [$crate::row::Column] = &[
                 $crate::row::Column {
                     name: stringify!($key),
                     kind: Kind::Int,
                     nullable: false,
-                    change: Change::Stays,
+                    change: ColumnChange::Stays,
                 },
                 $($crate::row::Column {
                     name: stringify!($column),
@@ -122,8 +122,8 @@ macro_rules! table {
             }
         }
     };
-    (@change) => { Change::Stays };
-    (@change $change:ident) => { Change::$change };
+    (@change) => { ColumnChange::Stays };
+    (@change $change:ident) => { ColumnChange::$change };
     (@added) => { false };
     (@added Added) => { true };
     (@added Widened) => { false };

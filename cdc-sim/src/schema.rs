@@ -1,15 +1,15 @@
-//! Avro schemas of the topics, from the same columns that the records are encoded by.
+//! Avro schemas of the topics, from the same columns as the encoding of the records.
 //!
-//! Names are Debezium's: `<server>.<schema>.<table>.Envelope`, `.Value` and `.Key`, so that a real
-//! Debezium can take the simulator's place. The files in `schemas/cdc/` hold the text of [`value`]
-//! for [`Shape::FIRST`] and of [`key`], byte for byte; a test compares them.
+//! Names are Debezium's: `<server>.<schema>.<table>.Envelope`, `.Value` and `.Key`, so that a real Debezium
+//! can replace the simulator. The files in `schemas/cdc/` contain the text of [`value`] for [`Shape::FIRST`]
+//! and of [`key`], byte for byte; a test compares them.
 
 use std::fmt::Write as _;
 
 use crate::field::Kind;
-use crate::row::{Change, Column};
+use crate::row::{Column, ColumnChange};
 use crate::settings::SchemaChange;
-use crate::tables::Table;
+use crate::tables::SourceTable;
 
 /// Name of the simulated server: Debezium's `topic.prefix`.
 pub const SERVER: &str = "wwi";
@@ -20,40 +20,40 @@ pub const SOURCE_VERSION: &str = "1.0";
 /// Connector in every record's `source`.
 pub const CONNECTOR: &str = "wwi-sim";
 
-/// Which of the schema changes are in force.
+/// The schema changes that are in force.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Shape {
-    /// The new column is there.
+    /// The new column exists.
     pub column: bool,
     /// The widened column is wide.
     pub widen: bool,
 }
 impl Shape {
-    /// As the database starts.
+    /// Before any change.
     pub const FIRST: Self = Self { column: false, widen: false };
-    /// As it is once a change is in force.
+    /// After a change.
     pub fn after(change: SchemaChange) -> Self {
         Self { column: change.column, widen: change.widen }
     }
-    /// What a transaction that begins at `sequence` uses.
+    /// The shape of a transaction that begins at `sequence`.
     pub fn at(change: Option<SchemaChange>, sequence: u64) -> Self {
         change.filter(|change| sequence >= change.at).map_or(Self::FIRST, Self::after)
     }
     /// Whether a table's schema differs from its first one.
-    pub fn changes(self, table: Table) -> bool {
+    pub fn changes(self, table: SourceTable) -> bool {
         table.columns().iter().any(|column| match column.change {
-            Change::Stays => false,
-            Change::Added => self.column,
-            Change::Widened => self.widen,
+            ColumnChange::Stays => false,
+            ColumnChange::Added => self.column,
+            ColumnChange::Widened => self.widen,
         })
     }
 }
 
 /// Schema of a topic's values.
-pub fn value(table: Table, shape: Shape) -> String {
+pub fn value(table: SourceTable, shape: Shape) -> String {
     let mut fields = String::new();
     for column in table.columns() {
-        if shape.column || column.change != Change::Added {
+        if shape.column || column.change != ColumnChange::Added {
             let comma = if fields.is_empty() { "" } else { "," };
             // Writing to a string never fails.
             let _ = write!(fields, "{comma}\n            {}", field(column, shape));
@@ -84,7 +84,7 @@ pub fn value(table: Table, shape: Shape) -> String {
     )
 }
 
-/// Behind `before` and `after`, the same for every table.
+/// The part after `before` and `after`, which is the same for every table.
 const ENVELOPE_TAIL: &str = r#"    {
       "name": "source",
       "type": {
@@ -129,7 +129,7 @@ const ENVELOPE_TAIL: &str = r#"    {
 "#;
 
 /// Schema of a topic's keys.
-pub fn key(table: Table) -> String {
+pub fn key(table: SourceTable) -> String {
     format!(
         r#"{{
   "type": "record",
@@ -145,13 +145,13 @@ pub fn key(table: Table) -> String {
     )
 }
 
-fn namespace(table: Table) -> String {
+fn namespace(table: SourceTable) -> String {
     format!("{SERVER}.{}.{}", table.schema(), table.name())
 }
 
 fn field(column: &Column, shape: Shape) -> String {
     let plain = match column.kind {
-        Kind::Int if column.change == Change::Widened && shape.widen => r#""long""#.to_owned(),
+        Kind::Int if column.change == ColumnChange::Widened && shape.widen => r#""long""#.to_owned(),
         Kind::Int => r#""int""#.to_owned(),
         Kind::Long => r#""long""#.to_owned(),
         Kind::Decimal(scale) => {
@@ -177,11 +177,11 @@ mod tests {
 
     use super::*;
 
-    /// Run with `UPDATE_SCHEMAS=1` after a column changed, and look at the difference.
+    /// Run with `UPDATE_SCHEMAS=1` after a change of a column, and review the diff.
     #[test]
     fn the_schema_files_are_what_the_encoder_writes() {
         let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../schemas/cdc");
-        for table in Table::ALL {
+        for table in SourceTable::ALL {
             let name = table.name();
             let files = [
                 (format!("{name}.avsc"), value(table, Shape::FIRST)),
@@ -201,13 +201,13 @@ mod tests {
     #[test]
     fn a_changed_schema_reads_what_the_first_one_wrote() {
         let changed = Shape { column: true, widen: true };
-        for table in Table::ALL {
+        for table in SourceTable::ALL {
             let parse = |shape| apache_avro::Schema::parse_str(&value(table, shape)).expect("valid schema");
             SchemaCompatibility::can_read(&parse(Shape::FIRST), &parse(changed))
                 .expect("backward compatible");
             assert_eq!(
                 changed.changes(table),
-                matches!(table, Table::Customers | Table::StockItemHoldings),
+                matches!(table, SourceTable::Customers | SourceTable::StockItemHoldings),
                 "{}",
                 table.name()
             );

@@ -1,23 +1,23 @@
-//! Changes as SQL for PostgreSQL, in the transactions they were made in.
+//! Changes as SQL for PostgreSQL, in their transactions.
 
-use crate::row::Row;
+use crate::row::TableRow;
 use crate::schema::Shape;
-use crate::tables::Table;
+use crate::tables::SourceTable;
 
 /// Statements of one transaction.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Statements {
-    /// What comes before the rows: the schema change.
+    /// Statements before the rows: the schema change.
     pub prologue: Vec<String>,
-    /// A statement for each change, with its number in the log.
+    /// One statement per change, with the change's number in the log.
     pub changes: Vec<(u64, String)>,
 }
 impl Statements {
-    /// As one text that also says how far the log is, leaving out the changes before `from`. `None`: there
-    /// is nothing left to do.
+    /// The transaction as one text that also updates the progress, without the changes before `from`. `None`:
+    /// there is nothing left to do.
     pub fn sql(&self, from: u64) -> Option<String> {
         let last = self.changes.last().map(|(sequence, _)| *sequence).filter(|last| *last >= from)?;
-        // A transaction that was cut short by the end of a run has made its schema change before.
+        // If the transaction was cut short by the end of a run, that run has applied its schema change.
         let whole = self.changes.first().is_some_and(|(sequence, _)| *sequence >= from);
         let prologue = self.prologue.iter().filter(|_| whole);
         let changes = self.changes.iter().filter(|(sequence, _)| *sequence >= from).map(|(_, sql)| sql);
@@ -30,14 +30,14 @@ impl Statements {
     }
 }
 
-/// Writes transactions down.
+/// Records transactions as SQL.
 #[derive(Debug, Default)]
 pub(crate) struct Script {
     shape: Shape,
     done: Vec<Statements>,
 }
 impl Script {
-    /// Opens the next transaction.
+    /// Begins the next transaction.
     pub fn begin(&mut self, shape: Shape) {
         let mut prologue = Vec::new();
         if shape.column && !self.shape.column {
@@ -49,30 +49,36 @@ impl Script {
             prologue.push(change.to_owned());
         }
         self.shape = shape;
-        // What an empty transaction was to begin with goes over to the next one.
+        // An empty transaction leaves its prologue to the next one.
         match self.done.last_mut() {
             Some(last) if last.changes.is_empty() => last.prologue.extend(prologue),
             _ => self.done.push(Statements { prologue, changes: Vec::new() }),
         }
     }
-    /// A change of a row.
-    pub fn change<R: Row>(&mut self, sequence: u64, before: Option<&R>, after: Option<&R>, shape: Shape) {
+    /// Records a change of a row.
+    pub fn change<R: TableRow>(
+        &mut self,
+        sequence: u64,
+        before: Option<&R>,
+        after: Option<&R>,
+        shape: Shape,
+    ) {
         let sql = statement(before, after, shape.column);
         if let Some(open) = self.done.last_mut() {
             open.changes.push((sequence, sql));
         }
     }
-    /// The transactions written since.
+    /// Takes the transactions recorded since the last call.
     pub fn take(&mut self) -> Vec<Statements> {
         std::mem::take(&mut self.done)
     }
 }
 
-fn statement<R: Row>(before: Option<&R>, after: Option<&R>, added: bool) -> String {
-    let table: Table = R::TABLE;
+fn statement<R: TableRow>(before: Option<&R>, after: Option<&R>, added: bool) -> String {
+    let table: SourceTable = R::TABLE;
     let name = format!("{}.{}", table.schema(), table.name());
     let Some(row) = after else {
-        let gone = before.map_or(0, Row::key);
+        let gone = before.map_or(0, TableRow::key);
         return format!("DELETE FROM {name} WHERE {} = {gone}", table.key());
     };
     let (mut columns, mut values) = (Vec::new(), Vec::new());

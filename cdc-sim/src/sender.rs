@@ -1,8 +1,8 @@
-//! The records of blocks, one block after the other, at the pace.
+//! Sends the records of blocks, one block after another, at the configured pace.
 //!
-//! The producer leaves no gap in a partition (`enable.gapless.guarantee`): a record that cannot be
-//! delivered ends it, so what is above a partition's last record was never sent. Between two flushes
-//! there are never more records than its queue takes, so sending does not block a thread.
+//! The producer leaves no gap in a partition (`enable.gapless.guarantee`): it stops at a record that cannot
+//! be delivered, so nothing after a partition's last record was ever sent. Between two flushes there are
+//! never more records than its queue takes, so sending does not block a thread.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use runtime::{CancellationToken, Meter};
 use source::{Batch, Outbox};
 use stream::Outgoing;
 
-use crate::block::{Block, Record, What};
+use crate::block::{Block, LogRecord, What};
 use crate::emit::Topics;
 use crate::error::Error;
 use crate::pace::Pace;
@@ -21,27 +21,27 @@ use crate::settings::Settings;
 use crate::tables::TABLES;
 use crate::wire;
 
-/// Records between two flushes: well below what the producer's queue takes.
+/// Records between two flushes: far fewer than the producer's queue takes.
 const FLUSH_RECORDS: usize = 40_000;
 /// Bytes between two flushes.
 const FLUSH_BYTES: usize = 16 << 20;
-/// How often a paced run looks at the clock.
+/// Pause between two looks at the clock in a paced run.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// What is sent, and what must not be sent again.
+/// Sends what the partitions do not have yet.
 pub(crate) struct Sender {
     topics: Arc<Topics>,
     meters: Arc<[Option<Meter>; TABLES]>,
     epoch: String,
     resume: Resume,
     pace: Pace,
-    /// When the first record was sent, and how many events since.
+    /// When the first record was sent, and how many events were sent since.
     begun: Option<Instant>,
     paced: u64,
     /// Records and bytes since the last flush.
     unflushed: (usize, usize),
     block: Option<Arc<Block>>,
-    /// Numbers and indexes of its records that the partitions lack, and how many of them were sent.
+    /// Numbers and indices of its records that the partitions lack, and how many of them were sent.
     lacking: Vec<(u64, usize)>,
     sent: usize,
 }
@@ -67,12 +67,12 @@ impl Sender {
         }
     }
 
-    /// The block that is sent now, or was sent last.
+    /// The block that is being sent or was sent last.
     pub(crate) fn block(&self) -> Option<&Block> {
         self.block.as_deref()
     }
 
-    /// Goes on with this block.
+    /// Continues with this block.
     pub(crate) fn take(&mut self, block: Block) -> Result<(), Mismatch> {
         (self.lacking, self.sent) = (Vec::new(), 0);
         for (number, index) in block.numbered(|table, partition| self.resume.last(table, partition)) {
@@ -88,8 +88,8 @@ impl Sender {
         Ok(())
     }
 
-    /// The next records that the partitions lack of the block, at the pace; at once when stopped. `None`: they
-    /// lack none of it.
+    /// The next records of the block that the partitions lack, at the pace, or at once if stopped. `None`: no
+    /// record of it is lacking.
     pub(crate) async fn next(&mut self, stop: &CancellationToken) -> Option<Batch> {
         let block = self.block.clone()?;
         while self.sent < self.lacking.len() {
@@ -107,7 +107,7 @@ impl Sender {
         None
     }
 
-    /// How far the pace lets us go.
+    /// The index up to which the pace allows sending.
     fn reached(&mut self, block: &Block, stop: &CancellationToken) -> usize {
         if matches!(self.pace, Pace::Unbounded) || stop.is_cancelled() {
             return self.lacking.len();
@@ -150,28 +150,28 @@ impl Sender {
         })
     }
 
-    /// Whether Kafka is to acknowledge what was sent before more is.
+    /// Whether Kafka must acknowledge what was sent before more is sent.
     pub(crate) fn is_full(&self) -> bool {
         self.unflushed.0 >= FLUSH_RECORDS || self.unflushed.1 >= FLUSH_BYTES
     }
 
-    /// Kafka is asked to acknowledge what was sent.
+    /// Notes that Kafka was asked to acknowledge what was sent.
     pub(crate) fn flushed(&mut self) {
         self.unflushed = (0, 0);
     }
 
-    /// Whether all that the topics held when the run began lies behind.
+    /// Whether the log has passed everything that was on the topics at the start of the run.
     pub(crate) fn has_caught_up(&self) -> bool {
         self.resume.is_met()
     }
 
-    /// Says that the log has ended: no partition may hold more than it.
+    /// Checks at the end of the log that no partition has more than it.
     pub(crate) fn end(&self) -> Result<(), Mismatch> {
         self.resume.end()
     }
 }
 
-fn size(block: &Block, record: &Record) -> usize {
+fn size(block: &Block, record: &LogRecord) -> usize {
     block.key(record).len() + block.value(record).map_or(0, <[u8]>::len)
 }
 
@@ -180,7 +180,7 @@ fn queue(
     outbox: &mut Outbox<'_>,
     topics: &Topics,
     block: &Block,
-    (number, record): (u64, &Record),
+    (number, record): (u64, &LogRecord),
     epoch: &str,
 ) -> Result<(), stream::Error> {
     let Some(topic) = topics.of(record.table) else { return Ok(()) };

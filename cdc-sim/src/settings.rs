@@ -6,18 +6,17 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// Settings of a simulated source. `seed`, `disorder`, `duplicates`, `poison` and `schema_change`
-/// shape the log and must stay the same when a run is resumed; the others may change.
+/// Settings of a simulated source. `seed`, `disorder`, `duplicates`, `poison` and `schema_change` determine
+/// the log and must stay the same when a run is resumed; the others may change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     /// The same seed gives the same bytes.
     pub seed: u64,
-    /// Change events to emit, then end. Tombstones, duplicates and poison come on top.
-    /// `None`: until stopped.
+    /// Number of change events, without tombstones, duplicates and poison. `None`: until stopped.
     pub events: Option<u64>,
-    /// Mean change events a second. `None`: what the pattern says.
+    /// Mean change events per second. `None`: the pattern's default.
     pub rate: Option<NonZeroU32>,
-    /// When events are sent, never which. `None`: `bulk` when `events` is given, else `trickle`.
+    /// When events are sent. It never decides which. `None`: `bulk` if `events` is given, else `trickle`.
     pub pattern: Option<Pattern>,
     /// Share of events that arrive late in their partition.
     pub disorder: Share,
@@ -25,7 +24,7 @@ pub struct Settings {
     pub duplicates: Share,
     /// Poison records sent, as a share of events. They never replace a real record.
     pub poison: Share,
-    /// A schema that changes while the log is written.
+    /// A change of schemas while the log is written.
     pub schema_change: Option<SchemaChange>,
     /// Incarnation of the simulated database: header `lp.epoch`.
     pub epoch: i64,
@@ -46,7 +45,7 @@ impl Default for Settings {
     }
 }
 impl Settings {
-    /// The pattern in force.
+    /// The effective pattern.
     pub fn pattern(&self) -> Pattern {
         self.pattern.unwrap_or(if self.events.is_some() { Pattern::Bulk } else { Pattern::Trickle })
     }
@@ -56,11 +55,11 @@ impl Settings {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Pattern {
-    /// Evenly: 200 a second unless a rate is given.
+    /// Evenly: 200 per second unless a rate is given.
     Trickle,
-    /// As fast as the log takes them, or evenly at the rate given.
+    /// As fast as possible, or evenly at the given rate.
     Bulk,
-    /// One second in five at five times the rate (1,000 a second unless given), then quiet.
+    /// One second in five at five times the rate (default 1,000 per second), then quiet.
     Burst,
 }
 impl FromStr for Pattern {
@@ -90,20 +89,20 @@ pub struct Share(u32);
 impl Share {
     /// No event.
     pub const NONE: Self = Self(0);
-    /// So many of a million events. More than a million is all of them.
+    /// This many of a million events; at most all of them.
     pub fn millionths(n: u32) -> Self {
         Self(n.min(1_000_000))
     }
-    /// From a number between 0 and 1; outside of it the nearer of the two.
+    /// From a number between 0 and 1; numbers outside are clamped.
     pub fn of(part: f64) -> Self {
-        // The cast saturates, and takes what is not a number as 0.
+        // The cast saturates, and turns NaN into 0.
         Self::millionths((part * 1e6).round() as u32)
     }
     /// Whether it is no event at all.
     pub fn is_none(self) -> bool {
         self.0 == 0
     }
-    /// Whether a number drawn evenly from all of `u64` falls in this share.
+    /// Whether a number drawn evenly from all of `u64` falls into this share.
     pub fn takes(self, drawn: u64) -> bool {
         (u128::from(drawn) * 1_000_000) >> 64 < u128::from(self.0)
     }

@@ -1,4 +1,4 @@
-//! Schemas in the registry: found where they are, registered where they are not.
+//! Schemas in the registry: looked up, or registered if they are missing.
 
 use serde_json::Value;
 use stream::Registry;
@@ -8,12 +8,12 @@ use crate::block::SchemaIds;
 use crate::emit::Topics;
 use crate::schema::{self, Shape};
 use crate::settings::SchemaChange;
-use crate::tables::Table;
+use crate::tables::SourceTable;
 
-/// Ids of the keys and of the first schema of the values.
+/// Ids for keys and for values before the schema change.
 pub async fn first(registry: &Registry, topics: &Topics) -> Result<SchemaIds, Error> {
     let mut ids = SchemaIds::default();
-    for table in Table::ALL {
+    for table in SourceTable::ALL {
         let Some(topic) = topics.of(table) else { continue };
         ids.key[table as usize] = id(registry, &format!("{topic}-key"), &schema::key(table)).await?;
         let value = schema::value(table, Shape::FIRST);
@@ -23,7 +23,7 @@ pub async fn first(registry: &Registry, topics: &Topics) -> Result<SchemaIds, Er
     Ok(ids)
 }
 
-/// The same ids with those of the changed schemas.
+/// The same ids, with those of the changed schemas.
 pub async fn changed(
     registry: &Registry,
     topics: &Topics,
@@ -31,7 +31,7 @@ pub async fn changed(
     mut ids: SchemaIds,
 ) -> Result<SchemaIds, Error> {
     let shape = Shape::after(change);
-    for table in Table::ALL.into_iter().filter(|table| shape.changes(*table)) {
+    for table in SourceTable::ALL.into_iter().filter(|table| shape.changes(*table)) {
         let Some(topic) = topics.of(table) else { continue };
         let value = schema::value(table, shape);
         ids.changed[table as usize] = id(registry, &format!("{topic}-value"), &value).await?;
@@ -39,7 +39,7 @@ pub async fn changed(
     Ok(ids)
 }
 
-/// The id of a schema. One that the registry holds in another spelling is taken as it is there.
+/// The id of a schema. Another spelling of the same schema in the registry is accepted.
 async fn id(registry: &Registry, subject: &str, schema: &str) -> Result<u32, Error> {
     let failed = |source| Error::Registry { subject: subject.to_owned(), source };
     let parsed: Option<Value> = serde_json::from_str(schema).ok();

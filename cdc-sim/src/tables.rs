@@ -1,20 +1,19 @@
 //! The tables: Wide World Importers' own names and types, in snake case.
 //!
-//! What differs from the original, and why. Columns whose foreign key would leave these tables are
-//! left out (people, suppliers, packages), except the ids of salespeople and pickers, which are
-//! plain numbers 1 to 10 and 11 to 20. Geography and JSON columns are left out. `customers` has an
-//! `email`. `order_lines` has the order's `customer_id`, so that orders and lines can be routed by
-//! customer from the row alone, as a real Debezium would route them. An invoice holds the two
-//! values that the original computes from its delivery JSON.
+//! Differences from the original, and their reasons: columns whose foreign key would leave these tables are
+//! missing (people, suppliers, packages), except the ids of salespeople and pickers, which are plain numbers
+//! 1 to 10 and 11 to 20. Geography and JSON columns are missing. `customers` has an `email`. `order_lines`
+//! has the order's `customer_id`, so that orders and lines can be routed by customer from the row alone, as
+//! with a real Debezium. An invoice has the two values that the original computes from its delivery JSON.
 
 use crate::field::{Date, Field, Instant, Kind, Milli, Money, Text};
-use crate::row::{Change, Column, Row, table};
+use crate::row::{Column, ColumnChange, TableRow, table};
 
 /// A table of the source database, in an order where foreign keys point backwards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
 #[allow(missing_docs, reason = "the tables are Wide World Importers' own")]
-pub enum Table {
+pub enum SourceTable {
     StateProvinces,
     Cities,
     CustomerCategories,
@@ -29,10 +28,10 @@ pub enum Table {
     CustomerTransactions,
 }
 
-/// How many tables there are.
+/// Number of tables.
 pub const TABLES: usize = 12;
 
-impl Table {
+impl SourceTable {
     /// All tables, in the order of the enum.
     pub const ALL: [Self; TABLES] = [
         Self::StateProvinces,
@@ -48,7 +47,7 @@ impl Table {
         Self::InvoiceLines,
         Self::CustomerTransactions,
     ];
-    /// Name of the table: of its stream in `sources/*.yaml` and of its silver table too.
+    /// Name of the table, of its stream in `sources/*.yaml` and of its silver table.
     pub const fn name(self) -> &'static str {
         match self {
             Self::StateProvinces => "state_provinces",
@@ -101,7 +100,7 @@ impl Table {
 }
 
 table! {
-    /// A state, with the sales territory it belongs to.
+    /// A state with its sales territory.
     StateProvince in StateProvinces {
         state_province_id: i32,
         state_province_code: Text,
@@ -113,7 +112,7 @@ table! {
 }
 
 table! {
-    /// A city that goods are delivered to.
+    /// A city to which goods are delivered.
     City in Cities {
         city_id: i32,
         city_name: Text,
@@ -124,7 +123,7 @@ table! {
 }
 
 table! {
-    /// What kind of shop a customer is.
+    /// The kind of shop that a customer is.
     CustomerCategory in CustomerCategories {
         customer_category_id: i32,
         customer_category_name: Text,
@@ -161,7 +160,7 @@ table! {
 }
 
 table! {
-    /// How much of a product lies in the warehouse.
+    /// The stock of a product in the warehouse.
     StockItemHolding in StockItemHoldings {
         stock_item_id: i32,
         quantity_on_hand: i32 [Widened],
@@ -175,7 +174,7 @@ table! {
 }
 
 table! {
-    /// Who buys.
+    /// A buyer.
     Customer in Customers {
         customer_id: i32,
         customer_name: Text,
@@ -199,7 +198,7 @@ table! {
 }
 
 table! {
-    /// An order, or the backorder of what could not be picked.
+    /// An order, or the backorder of lines that could not be picked.
     Order in Orders {
         order_id: i32,
         customer_id: i32,
@@ -236,7 +235,7 @@ table! {
 }
 
 table! {
-    /// What was picked of an order, billed.
+    /// The bill for the picked lines of an order.
     Invoice in Invoices {
         invoice_id: i32,
         customer_id: i32,

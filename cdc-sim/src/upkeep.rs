@@ -1,5 +1,4 @@
-//! What goes on beside the orders: goods and deliveries, prices, and the changes of reference rows
-//! on fixed dates.
+//! Events beside the orders: goods and deliveries, prices, and changes of reference rows on fixed dates.
 
 use crate::calendar::{Weekday, civil, date};
 use crate::field::{Date, Money, Text};
@@ -8,9 +7,9 @@ use crate::reference::FIRST_NAMES;
 use crate::tables::CustomerCategory;
 use crate::world::{Shipment, World, retail_price};
 
-/// `Retailer` is added, and renamed a quarter of an hour later.
+/// `Retailer` is added on this day, and renamed a quarter of an hour later.
 const RETAILER_DAY: Date = date(2013, 2, 1);
-/// The chocolates arrive.
+/// The chocolates arrive on this day.
 const CHOCOLATE_DAY: Date = date(2016, 1, 4);
 
 impl World {
@@ -36,7 +35,7 @@ impl World {
         }
     }
 
-    /// One delivery in ten finds nobody there, and is tried again the next day.
+    /// Confirms deliveries. One in ten finds nobody there and is tried again the next day.
     pub(crate) fn confirm_deliveries(&mut self, out: &mut Recorder) {
         let mut at = self.day.at(7, 30);
         for before in std::mem::take(&mut self.undelivered) {
@@ -54,7 +53,7 @@ impl World {
         }
     }
 
-    /// On the first of a month, when it is a working day, six products get another price.
+    /// Changes the price of six products on the first of a month, if it is a working day.
     pub(crate) fn change_prices(&mut self, out: &mut Recorder) {
         if self.day.weekday() != Weekday::Work || civil(self.day).2 != 1 {
             return;
@@ -74,8 +73,8 @@ impl World {
         }
     }
 
-    /// Orders from suppliers, up to the target, when what is there and on its way does not cover the
-    /// reorder level.
+    /// Orders from suppliers up to the target level, if stock and incoming goods do not cover the reorder
+    /// level.
     pub(crate) fn reorder(&mut self) {
         for (i, stock) in self.stock.iter_mut().enumerate() {
             let coming = stock.holding.quantity_on_hand - stock.reserved + stock.on_order - stock.missing;
@@ -90,7 +89,7 @@ impl World {
         }
     }
 
-    /// At the end of each quarter all holdings are counted, and the levels follow the demand.
+    /// Counts all holdings at the end of each quarter, and raises the levels with the demand.
     pub(crate) fn take_stock(&mut self, out: &mut Recorder) {
         if !matches!(civil(self.day), (_, 1 | 7 | 10, 31) | (_, 4, 30)) {
             return;
@@ -99,7 +98,7 @@ impl World {
         out.begin(at);
         for stock in &mut self.stock {
             let before = stock.holding.clone();
-            // One count in eight finds a little more or less, never less than what is reserved.
+            // One count in eight finds slightly more or less, but never less than what is reserved.
             let found = if self.rng.per_mille(125) { self.rng.between(-2, 2) } else { 0 };
             let holding = &mut stock.holding;
             holding.quantity_on_hand = (before.quantity_on_hand + found).max(stock.reserved);
@@ -111,7 +110,7 @@ impl World {
         }
     }
 
-    /// What happens on fixed dates.
+    /// Changes on fixed dates.
     pub(crate) fn yearly_changes(&mut self, out: &mut Recorder) {
         let at = self.day.at(6, 0);
         if self.day == RETAILER_DAY {

@@ -1,4 +1,4 @@
-//! Avro's primitive encodings and numbers as text, appended to a buffer that is used again.
+//! Avro's primitive encodings and numbers as text, appended to a reused buffer.
 
 pub use avro::wire::{decimal, long, text};
 
@@ -7,7 +7,7 @@ pub const NULL: u8 = 0;
 /// Branch 1 of a `["null", T]` union.
 pub const PRESENT: u8 = 2;
 
-/// A place to write a number's digits without allocating.
+/// A buffer for a number's digits, to avoid an allocation.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct Digits([u8; 20]);
 impl Digits {

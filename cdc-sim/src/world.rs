@@ -1,7 +1,7 @@
-//! The simulated retailer between two transactions: what is in its tables that can still change.
+//! The simulated retailer between two transactions: the rows of its tables that can still change.
 //!
-//! Rows that never change again (invoiced orders, delivered invoices, paid transactions) are let go,
-//! so the world stays as large as the business, however long the log gets.
+//! Rows that never change again (invoiced orders, delivered invoices, paid transactions) are dropped, so the
+//! world does not grow with the log.
 
 use std::collections::BTreeMap;
 
@@ -25,26 +25,26 @@ const FIRST_ACCOUNTS: usize = 60;
 #[derive(Debug)]
 pub struct World {
     pub(crate) rng: Rng,
-    /// The day that is simulated next.
+    /// The next day to simulate.
     pub(crate) day: Date,
-    /// How busy a usual day is, in thousandths of a day in the first year.
+    /// Orders on a usual day, in thousandths of a day in the first year.
     pub(crate) level: i64,
     pub(crate) states: Vec<StateProvince>,
     pub(crate) cities: Vec<City>,
     pub(crate) categories: Vec<CustomerCategory>,
     pub(crate) stock: Vec<Stock>,
-    /// Goods on their way from suppliers.
+    /// Incoming goods from suppliers.
     pub(crate) shipments: Vec<Shipment>,
-    /// Everyone who may order.
+    /// Customers who may order.
     pub(crate) customers: Vec<Customer>,
-    /// Accounts opened by mistake: closed on that day, without an order.
+    /// Accounts opened by mistake; each is closed on its day, without an order.
     pub(crate) mistakes: Vec<(Date, Customer)>,
     pub(crate) accounts_opened: usize,
-    /// Orders not yet invoiced, oldest first.
+    /// Orders not invoiced yet, oldest first.
     pub(crate) open_orders: Vec<OpenOrder>,
     /// Invoices whose delivery is not confirmed.
     pub(crate) undelivered: Vec<Invoice>,
-    /// Invoices not paid, by who pays.
+    /// Unpaid invoices, by payer.
     pub(crate) unpaid: BTreeMap<i32, Vec<CustomerTransaction>>,
     pub(crate) next: NextIds,
     to_come: Vec<Item>,
@@ -59,11 +59,11 @@ pub struct Stock {
     pub(crate) reserved: i32,
     /// Ordered from the supplier.
     pub(crate) on_order: i32,
-    /// Asked for by order lines that could not be picked.
+    /// In order lines that could not be picked.
     pub(crate) missing: i32,
 }
 
-/// Goods on their way.
+/// Incoming goods.
 #[derive(Debug)]
 pub struct Shipment {
     pub(crate) due: Date,
@@ -85,11 +85,11 @@ pub struct NextIds {
     pub(crate) order_line: i32,
     pub(crate) invoice: i32,
     pub(crate) invoice_line: i32,
-    /// Shared with stock movements that are no table here, so it has gaps.
+    /// Has gaps, because the stock movements that share it are not a table here.
     pub(crate) transaction: i32,
 }
 
-/// Counts up.
+/// Returns the number and increments it.
 pub(crate) fn take(next: &mut i32) -> i32 {
     let id = *next;
     *next += 1;
@@ -123,7 +123,7 @@ impl World {
         world
     }
 
-    /// The rows the database starts with.
+    /// Inserts the initial rows of the database.
     pub fn open(&mut self, out: &mut Recorder) {
         let at = FIRST_DAY.at(0, 0);
         self.open_places(at, out);
@@ -181,7 +181,7 @@ impl World {
         }
     }
 
-    /// The next `n` products come into the range, one transaction each with their holdings.
+    /// Adds the next `n` products to the range, with one transaction each for product and holding.
     pub(crate) fn stock_new_items(&mut self, n: usize, at: Instant, out: &mut Recorder) {
         for (i, kind) in self.to_come.drain(..n.min(self.to_come.len())).enumerate() {
             let at = at.plus_seconds(10 * i as i64);
@@ -201,8 +201,8 @@ impl World {
                 typical_weight_per_unit: Milli(kind.grams),
                 valid_from: at,
             };
-            // About five cartons a day are asked for. Levels cover the supplier's lead time; the
-            // original's (2 to 200 pieces) would leave nearly every line waiting.
+            // Demand is about five cartons a day. Levels cover the supplier's lead time; the original's (2 to
+            // 200 pieces) would leave nearly every line waiting.
             let daily = 5 * kind.per_outer * (self.level / 1_000).max(1) as i32;
             let reorder = daily * kind.lead_days;
             let target = reorder + daily * 14;
@@ -225,7 +225,7 @@ impl World {
     }
 }
 
-/// What a shop asks for a product: about half as much again.
+/// A shop's price for a product: about half as much again.
 pub(crate) fn retail_price(price: i64) -> i64 {
     (price * 1_495 + 500) / 1_000
 }

@@ -1,4 +1,4 @@
-//! The command line. The same words mean the same everywhere.
+//! The command line. A flag's name means the same for every verb.
 
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
@@ -44,7 +44,7 @@ pub struct Common {
         env = "LAKEPULSE_LISTEN"
     )]
     pub listen: SocketAddr,
-    /// How logs are written to standard error. What is logged is said by `LAKEPULSE_LOG`, as `info`.
+    /// Format of the log on standard error. `LAKEPULSE_LOG` sets what is logged, such as `info`.
     #[arg(
         long,
         global = true,
@@ -57,7 +57,7 @@ pub struct Common {
 }
 
 impl Common {
-    /// Which project, and on which target.
+    /// The project and the target to run on.
     pub fn location(&self) -> Location {
         Location { folder: self.project.clone(), target: self.target.clone() }
     }
@@ -117,11 +117,11 @@ pub enum Verb {
         source: IngestSource,
     },
     /// Topics into bronze tables.
-    Bronze(Stage),
+    Bronze(StageArgs),
     /// Bronze into silver tables.
-    Silver(Stage),
+    Silver(StageArgs),
     /// Silver into gold tables and gold topics.
-    Gold(Stage),
+    Gold(StageArgs),
     /// Ask the process that serves health at `--listen` whether it is ready. Exit 1 when it is not.
     Health,
     /// Versions, rows, positions and lag of every table.
@@ -142,16 +142,17 @@ pub enum Verb {
     /// Makes one small topic, `_lakepulse.NAME.doctor`, and a few objects in the lake, and deletes them
     /// again. Exit 1 when a check fails.
     Doctor,
-    /// Delete the files and log entries of tables that nobody needs any more, and compact bronze.
+    /// Delete files and log entries that no follower and no retention rule needs, and compact bronze.
     ///
-    /// Kept is everything since the oldest position of those who follow a table, and everything of the
-    /// last seven days. Running stages do the same every few hours, and compact their own tables.
+    /// This keeps everything since the oldest position of a table's followers, and everything of the last
+    /// seven days. Running stages do the same every few hours, and compact their own tables.
     Maintain,
-    /// Go on without what a topic has lost.
+    /// Continue without the records that a topic has lost.
     ///
-    /// A bronze table halts when records were deleted before they were read, or when its topic was deleted and
-    /// made anew. This looks at both, records in the table what is lost, and lets it go on behind that. What
-    /// tables further down hold of the lost records stays as it is until the same keys change again.
+    /// A bronze table halts when records were deleted before they were read, or when its topic was deleted
+    /// and created again. This checks both, stores in the table what is lost, and lets the table continue
+    /// after it. Tables further down keep what they have of the lost records until the same keys change
+    /// again.
     AcceptLoss {
         /// The topic.
         topic: String,
@@ -203,22 +204,22 @@ pub struct Workload {
     /// Share of events that are sent a second time.
     #[arg(long, value_name = "SHARE")]
     pub duplicates: Option<Share>,
-    /// Records added that nobody can decode, as a share of events.
+    /// Undecodable records to add, as a share of events.
     #[arg(long, value_name = "SHARE")]
     pub poison: Option<Share>,
     /// Change schemas at event N: `column@N` a new nullable column, `widen@N` a wider type, `N` both.
     #[arg(long, value_name = "CHANGE")]
     pub schema_change: Option<SchemaChange>,
-    /// Write what the tables must hold in the end to this file.
+    /// Write what the tables must contain in the end to this file.
     #[arg(long, value_name = "FILE")]
     pub summary: Option<PathBuf>,
 }
 
 impl Workload {
-    /// What is declared, overridden by the command line.
+    /// The declared settings, overridden by the command line.
     pub fn over(&self, declared: Settings) -> Settings {
-        // A number of events asked for on the command line is to be had as fast as possible, unless the
-        // command line says otherwise too.
+        // A number of events on the command line means as fast as possible, unless the command line also has
+        // a rate or a pattern.
         let counted = self.events.is_some();
         Settings {
             seed: self.seed.unwrap_or(declared.seed),
@@ -232,7 +233,7 @@ impl Workload {
             ..declared
         }
     }
-    /// Whether the command line says anything about the simulator.
+    /// Whether the command line has any of the simulator's options.
     pub fn is_asked_for(&self) -> bool {
         let Self { seed, events, rate, pattern, disorder, duplicates, poison, schema_change, summary } = self;
         seed.is_some()
@@ -267,11 +268,12 @@ pub enum IngestSource {
     Postgres {
         /// Which source of `sources/`, where several have `connector: postgres`.
         source: Option<String>,
-        /// Read this table again, as `schema.table`: rows that went while nobody read go from silver too.
+        /// Read this table again, as `schema.table`. Rows that were deleted meanwhile are deleted from
+        /// silver, too.
         #[arg(long, value_name = "TABLE")]
         snapshot: Vec<String>,
-        /// Go on though it is another database than before, or its slot is lost: a new epoch begins, and
-        /// every table is read again.
+        /// Continue although the database is another one or its slot is lost: start a new epoch and read
+        /// every table again.
         #[arg(long)]
         new_epoch: bool,
         /// Exit once everything is published that was committed when this began.
@@ -282,7 +284,7 @@ pub enum IngestSource {
 
 /// What a stage verb takes.
 #[derive(Debug, Clone, Args)]
-pub struct Stage {
+pub struct StageArgs {
     /// Exit once everything that is in the input now has reached the end of this stage.
     #[arg(long)]
     pub until_drained: bool,
@@ -343,7 +345,7 @@ mod tests {
             line.workload.over(declared.clone())
         };
         assert_eq!(over(""), declared);
-        // As fast as possible, unless it says otherwise too.
+        // As fast as possible, unless the command line has a rate.
         let counted = over("--events 9");
         assert_eq!((counted.events, counted.rate, counted.pattern), (Some(9), None, None));
         let paced = over("--events 9 --rate 5 --seed 8");

@@ -1,4 +1,4 @@
-//! How a verb ends when it does not end well: an error and an exit code.
+//! The unsuccessful end of a verb: an error and an exit code.
 
 use std::fmt::Write as _;
 
@@ -6,16 +6,16 @@ use anyhow::anyhow;
 use model::Exit;
 use ops::drain::{Behind, Drained};
 
-/// An error and how the process ends because of it.
+/// An error and the exit code that it causes.
 #[derive(Debug)]
 pub struct Failure {
     /// Exit code.
     pub exit: Exit,
-    /// What happened; its chain is printed. `None` when everything has been printed already.
+    /// What happened; printed with its causes. `None`: everything has been printed already.
     pub error: Option<anyhow::Error>,
 }
 impl Failure {
-    /// Ends with `exit`, everything having been printed.
+    /// Ends with `exit`; everything has been printed already.
     pub fn silent(exit: Exit) -> Self {
         Self { exit, error: None }
     }
@@ -32,7 +32,7 @@ impl<E: Into<anyhow::Error>> From<E> for Failure {
     }
 }
 
-/// How a process ends that waited until everything was drained. What halted in it says so itself.
+/// The result of a process that waited for a drain. Halted parts have reported themselves.
 pub fn drained(drained: Drained) -> Result<Exit, Failure> {
     let Drained::Done(behind) = drained else { return Ok(Exit::Done) };
     let still: Vec<String> = behind
@@ -47,7 +47,7 @@ pub fn drained(drained: Drained) -> Result<Exit, Failure> {
     }
 }
 
-/// The last words of a process: what it ended with, or every fault of the project, as a person reads them.
+/// The final message of a process for a person: its error, or every fault of the project.
 pub fn last_words(error: &anyhow::Error) -> String {
     match error.downcast_ref::<ops::Error>() {
         Some(faults @ ops::Error::Invalid(_)) => faults.to_string(),
@@ -55,8 +55,8 @@ pub fn last_words(error: &anyhow::Error) -> String {
     }
 }
 
-/// An error and its causes in one line. Some libraries repeat a cause in their own message: what has been
-/// said is not said again.
+/// An error and its causes in one line. Leaves out a cause whose text is already in an earlier message,
+/// because some libraries repeat it.
 fn chain(error: &anyhow::Error) -> String {
     let mut said = String::new();
     for cause in error.chain() {

@@ -2,8 +2,8 @@
 
 use runtime::CancellationToken;
 
-/// Cancelled at the first Ctrl-C or SIGTERM. A second one ends the process at once: nothing is lost
-/// by that, as a commit is the only place where state changes.
+/// Returns a token that the first Ctrl-C or SIGTERM cancels. A second one ends the process at once; this
+/// loses nothing, because only commits change state.
 pub fn token() -> CancellationToken {
     let token = CancellationToken::new();
     let cancelled = token.clone();

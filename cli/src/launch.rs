@@ -1,8 +1,8 @@
-//! Stages as tasks of this process.
+//! Runs stages as tasks of this process.
 
 use anyhow::{Context as _, Result};
 use model::TableName;
-use ops::{Stage, Wiring, stages};
+use ops::{StageKind, Wiring, stages};
 use runtime::health::Health;
 use runtime::{CancellationToken, Phase, Tasks};
 
@@ -10,10 +10,10 @@ use crate::args::Common;
 use crate::failure::Failure;
 use crate::view::{self, Border, Preview, View};
 
-/// What a task of the process ends with.
+/// The result of a task.
 pub type Ended = Result<(), Failure>;
 
-/// Serves health and metrics and shows what the process does, until its last phase ends.
+/// Serves health and metrics and shows the view, until the last phase of the stop.
 pub async fn telemetry(
     common: &Common,
     wiring: &Wiring,
@@ -40,18 +40,18 @@ pub async fn telemetry(
     Ok(())
 }
 
-/// How a process shows itself.
+/// What a process shows on standard output.
 pub struct Show {
     pub title: &'static str,
     pub view: View,
     pub preview: Preview,
 }
 
-/// Starts a stage. It shares its tables with the other processes of the project that run it. A broker
-/// that does not answer is waited for; nothing is started when `quit` comes first.
+/// Starts a stage, which shares its tables with the other processes of the project that run it. Waits while
+/// the broker does not answer; starts nothing if `quit` comes first.
 pub async fn stage(
     wiring: &Wiring,
-    stage: Stage,
+    stage: StageKind,
     select: &[TableName],
     draining: &CancellationToken,
     quit: &CancellationToken,

@@ -1,4 +1,4 @@
-//! What the process logs, and how: on standard error, for people or as one JSON object a line.
+//! The log on standard error, for people or as one JSON object per line.
 
 use std::backtrace::Backtrace;
 use std::io::{self, IsTerminal as _, Write};
@@ -10,20 +10,20 @@ use tracing_subscriber::EnvFilter;
 
 use crate::out;
 
-/// How a line of the log is written.
+/// Format of a line in the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
     /// Time, level, message and fields, for people.
     Human,
-    /// One object a line: `timestamp`, `level`, `message`, `target`, and the fields beside them.
+    /// One object per line: `timestamp`, `level`, `message`, `target`, and the fields beside them.
     Json,
 }
 
-/// Set to anything but `0`, panics and errors of libraries come with where they happened.
+/// With any value but `0`, panics and errors of libraries are logged with their place in the source.
 const BACKTRACE: &str = "LAKEPULSE_BACKTRACE";
 
-/// Keeps backtraces out of the messages of errors unless they are asked for: libraries write them into
-/// their errors' text whenever `RUST_BACKTRACE` is set, and the text ends up in logs and in `status`.
+/// Keeps backtraces out of error messages unless they are wanted. If `RUST_BACKTRACE` is set, libraries write
+/// them into their errors' texts, which end up in logs and in `status`.
 #[allow(unsafe_code, reason = "the environment has no safe setter")]
 pub fn without_backtraces() {
     if !asked(BACKTRACE) && std::env::var_os("RUST_LIB_BACKTRACE").is_none() {
@@ -36,14 +36,14 @@ fn asked(variable: &str) -> bool {
     std::env::var_os(variable).is_some_and(|value| !value.is_empty() && value != "0")
 }
 
-/// Logs from here on. `LAKEPULSE_LOG` says what, as `info` or `debug,kafka=error`.
+/// Starts logging. `LAKEPULSE_LOG` sets what is logged, such as `info` or `debug,kafka=error`.
 pub fn init(format: LogFormat) {
     let quiet = || EnvFilter::new("warn,kafka=error");
     let filter = EnvFilter::try_from_env("LAKEPULSE_LOG").unwrap_or_else(|_| quiet());
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(io::stderr().is_terminal())
-        // What it says of its own errors it prints with a macro that panics when nobody reads.
+        // The subscriber prints its own errors with a macro that panics if nobody reads.
         .log_internal_errors(false)
         .with_writer(|| StandardError);
     match format {
@@ -55,7 +55,7 @@ pub fn init(format: LogFormat) {
     std::panic::set_hook(Box::new(panicked));
 }
 
-/// A panic is a fault of ours: one line with what to do, and where it came from when asked.
+/// Logs a panic, which is a bug of ours: one line with advice, and its place in the source if wanted.
 fn panicked(info: &PanicHookInfo<'_>) {
     let at = info.location().map_or_else(String::new, ToString::to_string);
     let reason = info.payload_as_str().unwrap_or("no reason given").replace('\n', " ");
@@ -71,7 +71,7 @@ fn panicked(info: &PanicHookInfo<'_>) {
     out::settle(Duration::from_millis(500));
 }
 
-/// Standard error for the log. Each write is one event, so none is cut in half. Never fails.
+/// Standard error for the log. Each write is one whole event and never fails.
 struct StandardError;
 impl Write for StandardError {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {

@@ -1,4 +1,4 @@
-//! Binary `lakepulse`: arguments, settings, wiring, exit codes. One file a verb.
+//! Binary `lakepulse`: arguments, settings, wiring, exit codes. One file per verb.
 
 #[macro_use]
 mod out;
@@ -25,11 +25,11 @@ use model::Exit;
 use crate::args::Cli;
 use crate::failure::Failure;
 
-/// Lets the C library keep one pool of memory a core and one more, not eight a core.
+/// Limits the C library to one memory pool per core plus one, instead of eight per core.
 ///
-/// Rows are allocated on one thread and freed on another, commit after commit. What a pool has been given
-/// back it keeps for itself, so many pools hold many times what is in use: silver peaked at 960 MiB with
-/// sixteen of them and at 530 with two, mimalloc (a pool a thread) at 1,400. `MALLOC_ARENA_MAX` overrides it.
+/// One thread allocates rows and another frees them, at every commit. A pool keeps what is freed, so many
+/// pools hold many times the memory in use: silver peaked at 960 MiB with sixteen pools and at 530 with two;
+/// mimalloc, with one pool per thread, at 1,400. `MALLOC_ARENA_MAX` overrides the limit.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 #[allow(unsafe_code, reason = "the allocator's options have no safe call")]
 fn share_memory() {
@@ -44,7 +44,7 @@ fn share_memory() {
 #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
 fn share_memory() {}
 
-/// How long what was said last may take to be written.
+/// How long to wait until the last messages are written.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
 fn main() -> ExitCode {
@@ -59,13 +59,13 @@ fn main() -> ExitCode {
         }
     };
     logs::init(cli.common.log_format);
-    // What panicked has been said by then.
+    // The panic hook has logged the panic by now.
     let exit = std::panic::catch_unwind(|| run(cli)).unwrap_or(Exit::Failed);
     out::settle(LAST_WORDS);
     ExitCode::from(exit as u8)
 }
 
-/// Runs the verb, and says why it ended when it did not end well.
+/// Runs the verb and prints why it failed.
 fn run(cli: Cli) -> Exit {
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,

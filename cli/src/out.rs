@@ -1,15 +1,15 @@
 //! Standard output and standard error of the process.
 //!
-//! Whoever reads them may go away (`| head`), come back (a log collector that restarts) or be slow (a full
-//! pipe). Nothing here panics or fails because of that. There are two ways to write:
+//! Their reader may disappear (`| head`), come back (a log collector that restarts) or be slow (a full pipe).
+//! None of this causes a panic or an error here. There are two ways to write:
 //!
-//! - A **report** ([`line()`], `println!`) is what a verb was asked for. It waits for a slow reader; for one
-//!   that went away the rest is dropped, and the verb ends as it would have ended.
-//! - A **feed** ([`feed()`], [`log()`], `eprintln!`) is what a running pipeline says. It never waits: a thread
-//!   of its own writes, and lines that find its queue full or nobody reading are dropped. Once somebody
-//!   reads again, the next line is preceded by how many are missing.
+//! - A **report** ([`line()`], `println!`) is the output of a verb. It waits for a slow reader. If the reader
+//!   disappears, the rest is dropped, and the verb ends as it would have ended.
+//! - A **feed** ([`feed()`], [`log()`], `eprintln!`) is the output of a running pipeline. It never waits: its
+//!   own thread writes, and drops lines if the queue is full or nobody reads. When somebody reads again, the
+//!   number of dropped lines precedes the next line.
 //!
-//! The macros shadow the standard library's in this crate, so that no print path can bypass this.
+//! The macros shadow the standard library's in this crate, so that no print bypasses this module.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -37,13 +37,13 @@ macro_rules! eprintln {
     ($($arg:tt)*) => { $crate::out::error(format_args!($($arg)*)) };
 }
 
-/// Lines that wait for a slow reader. One more is dropped.
+/// Lines that wait for a slow reader. Further lines are dropped.
 const QUEUE: usize = 4_096;
-/// How long a fed line waits for a descriptor that says it would block.
+/// How long a fed line waits for a descriptor that would block.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// Between two tries on such a descriptor.
+/// Pause between two tries on such a descriptor.
 const AGAIN: Duration = Duration::from_millis(5);
-/// Lines of the log kept while a live view is on the screen. Older ones are counted.
+/// Lines of the log that are kept while a live view is on the screen. Older ones are only counted.
 const HELD: usize = 1_000;
 
 static OUT: LazyLock<Outlet> = LazyLock::new(|| Outlet::new("stdout", io::stdout().as_fd()));
@@ -60,20 +60,20 @@ pub fn part(text: fmt::Arguments<'_>) {
     OUT.report(text.to_string().as_bytes());
 }
 
-/// Writes a line that a running pipeline says on standard output. Never waits.
+/// Writes a line of a running pipeline to standard output. Never waits.
 pub fn feed(line: impl Into<String>) {
     let mut line = line.into();
     line.push('\n');
     OUT.feed(line.into_bytes());
 }
 
-/// Writes a line on standard error, without secrets. Never waits.
+/// Writes a line to standard error, with secrets masked. Never waits.
 pub fn error(text: fmt::Arguments<'_>) {
     log(format!("{text}\n"));
 }
 
-/// Writes lines of the log on standard error, without secrets. Never waits. While a live view has the
-/// screen they are kept for it instead.
+/// Writes lines of the log to standard error, with secrets masked. Never waits. While a live view has the
+/// screen, keeps them for the view instead.
 pub fn log(lines: String) {
     let lines = ops::mask::masked(&lines);
     let mut holding = HOLDING.lock();
@@ -94,12 +94,12 @@ pub fn settle(patience: Duration) {
     ERR.settle(until);
 }
 
-/// Why the verb's report is not whole: a fault of standard output other than a reader that went away.
+/// Why the verb's report is incomplete: an error of standard output other than a reader that disappeared.
 pub fn failure() -> Option<String> {
     OUT.failure.lock().clone()
 }
 
-/// A verb's report as a stream of bytes, with the same promise as [`line()`].
+/// A verb's report as a stream of bytes, with the behaviour of [`line()`].
 pub struct Report;
 impl Write for Report {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -111,8 +111,8 @@ impl Write for Report {
     }
 }
 
-/// Keeps the log off the screen until dropped; then it is written. A standard error that is no terminal is
-/// written at once all the same.
+/// Keeps the log off the screen and writes it when dropped. If standard error is not a terminal, the log is
+/// still written at once.
 pub struct Hold(());
 
 /// Keeps the log for a live view.
@@ -122,7 +122,7 @@ pub fn hold() -> Hold {
     Hold(())
 }
 impl Hold {
-    /// How many lines there were, and the last `n`, without colours.
+    /// The number of lines so far, and the last `n` without colours.
     pub fn last(&self, n: usize) -> (u64, Vec<String>) {
         let holding = HOLDING.lock();
         let Some(held) = holding.as_ref() else { return (0, Vec::new()) };
@@ -143,7 +143,7 @@ impl Drop for Hold {
 struct Held {
     lines: VecDeque<String>,
     left_out: u64,
-    /// Nothing is written meanwhile.
+    /// Keep lines instead of writing them.
     instead: bool,
 }
 impl Held {
@@ -158,7 +158,7 @@ impl Held {
     }
 }
 
-/// `line` without the sequences that colour it, and without what would move the cursor.
+/// `line` without escape sequences and other characters that would move the cursor.
 fn without_colours(line: &str) -> String {
     let mut out = String::with_capacity(line.len());
     let mut chars = line.chars();
@@ -177,7 +177,7 @@ fn without_colours(line: &str) -> String {
 
 enum Item {
     Lines(Vec<u8>),
-    /// Answered once everything before it is written.
+    /// Answered once every item before it is written.
     Settle(SyncSender<()>),
 }
 
@@ -185,13 +185,13 @@ enum Item {
 struct Outlet {
     name: &'static str,
     file: Option<Mutex<File>>,
-    /// There once something was fed.
+    /// Created with the first fed line.
     queue: OnceLock<SyncSender<Item>>,
     dropped: AtomicU64,
     failure: Mutex<Option<String>>,
 }
 impl Outlet {
-    /// A duplicate of the descriptor: the standard library's own writers keep what they could not write.
+    /// Duplicates the descriptor, because the standard library's writers buffer what they could not write.
     fn new(name: &'static str, descriptor: BorrowedFd<'_>) -> Self {
         let file = descriptor.try_clone_to_owned().ok().map(|own| Mutex::new(File::from(own)));
         Self { name, file, queue: OnceLock::new(), dropped: AtomicU64::new(0), failure: Mutex::new(None) }
@@ -210,7 +210,7 @@ impl Outlet {
         let queue = self.queue.get_or_init(|| {
             let (sender, inbox) = sync_channel(QUEUE);
             let writer = std::thread::Builder::new().name(self.name.to_owned());
-            // Without a thread the inbox is gone, and every line is counted as dropped.
+            // If the thread cannot start, the inbox is closed, and every line counts as dropped.
             drop(writer.spawn(move || self.write_fed(&inbox)));
             sender
         });
@@ -250,8 +250,7 @@ impl Outlet {
     }
 }
 
-/// Writes all of `bytes`. A descriptor that says it would block is tried again: for ever, or for as long as
-/// `patience`.
+/// Writes all of `bytes`. Retries if the descriptor would block: for ever, or for as long as `patience`.
 fn write(to: &mut impl Write, mut bytes: &[u8], patience: Option<Duration>) -> io::Result<()> {
     let until = patience.map(|patience| Instant::now() + patience);
     while !bytes.is_empty() {
@@ -315,7 +314,7 @@ mod tests {
     fn a_reader_that_stands_still_makes_no_feed_wait() {
         let (reader, writer) = std::os::unix::net::UnixStream::pair().expect("a pair");
         let outlet = outlet(writer);
-        // More than the socket and the queue together hold: a writer that waits never comes to its end.
+        // More than the socket and the queue can hold, so a writer that waits would never finish.
         for _ in 0..3 * QUEUE {
             outlet.feed(vec![b'x'; 1_000]);
         }

@@ -1,4 +1,4 @@
-//! A few rows of the gold tables, for the eyes of whoever runs `up`.
+//! A few rows of the gold tables for the person who runs `up`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::view::Preview;
 /// Rows shown.
 const ROWS: usize = 5;
 
-/// Looks every few seconds, at one gold table after the other.
+/// Updates the preview every few seconds, with one gold table after the other.
 pub async fn keep(wiring: Arc<Wiring>, preview: Preview, stop: CancellationToken) -> Ended {
     let tables: Vec<_> =
         wiring.project.catalog.models.values().filter(|model| model.kind == Kind::Table).collect();
@@ -23,7 +23,7 @@ pub async fn keep(wiring: Arc<Wiring>, preview: Preview, stop: CancellationToken
         turn += 1;
         let keys = model.keys.iter().map(|key| format!("\"{key}\"")).collect::<Vec<_>>().join(", ");
         let sql = format!("SELECT * FROM {} ORDER BY {keys} LIMIT {ROWS}", model.name);
-        // A table that is not there yet is nothing to talk about.
+        // Skip a table that does not exist yet.
         let rows = query::rows(&wiring.project, &wiring.lake, &sql).await;
         let text = rows.ok().filter(|rows| rows.iter().any(|batch| batch.num_rows() > 0));
         if let Some(text) = text.and_then(|rows| arrow::util::pretty::pretty_format_batches(&rows).ok()) {

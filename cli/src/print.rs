@@ -1,5 +1,5 @@
-//! Rows as a table, CSV or JSON Lines. What a value looks like is said by `value`: what CSV and JSON
-//! print reads back as the value it was.
+//! Rows as a table, CSV or JSON Lines. Module `value` defines the text of each value, which CSV and JSON
+//! readers turn back into the same value.
 
 mod value;
 

@@ -1,11 +1,11 @@
-//! The project for a verb that only looks.
+//! Loads the project for a verb that only reads.
 
 use ops::{Sound, wiring};
 
 use crate::args::Common;
 use crate::failure::Failure;
 
-/// What of the project has no fault. Standard error says what is left out.
+/// The part of the project without faults. Prints to standard error what is left out.
 #[allow(clippy::print_stderr, reason = "faults are the verb's output")]
 pub async fn sound(common: &Common) -> Result<Sound, Failure> {
     let sound = wiring::sound(&common.location()).await?;

@@ -1,7 +1,7 @@
 //! What a person sees while `up` runs: a live table on a terminal, plain lines elsewhere.
 //!
-//! Everything shown is read from the process's meters, the same that are scraped. A view only shows: when
-//! its terminal or pipe goes away, the pipeline goes on without it.
+//! It shows the process's meters, the same that are scraped. A view has no influence: if its terminal or pipe
+//! disappears, the pipeline goes on without it.
 
 mod draw;
 mod live;
@@ -19,22 +19,22 @@ use crate::out;
 
 pub use live::leave;
 
-/// Which view a process has.
+/// The kind of view.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum View {
     /// A table that is redrawn in place.
     Live,
-    /// A line a pipeline, every few seconds.
+    /// One line per pipeline, every few seconds.
     Plain,
 }
 impl View {
-    /// Live when standard output is a terminal and nobody asked for plain lines.
+    /// Live if standard output is a terminal and plain lines are not requested.
     pub fn choose(plain: bool) -> Self {
         if !plain && std::io::stdout().is_terminal() { Self::Live } else { Self::Plain }
     }
 }
 
-/// What stands above and below the table.
+/// Texts above and below the table.
 #[derive(Debug, Clone, Default)]
 pub struct Border {
     /// First line: project, target.
@@ -43,11 +43,11 @@ pub struct Border {
     pub addresses: Vec<String>,
 }
 
-/// A text that somebody renews: a few rows of what all this is for. Clones share it.
+/// A text that is updated while it is shown: some rows of gold. Clones share it.
 #[derive(Debug, Clone, Default)]
 pub struct Preview(Arc<Mutex<String>>);
 impl Preview {
-    /// Shows another text.
+    /// Replaces the text.
     pub fn show(&self, text: String) {
         *self.0.lock() = text;
     }
@@ -56,7 +56,7 @@ impl Preview {
     }
 }
 
-/// Shows until `stop`. Ctrl-C or `q` on the live view cancels `quit`.
+/// Shows the view until `stop`. Ctrl-C or `q` on the live view cancels `quit`.
 pub async fn show(
     view: View,
     frame: Border,
@@ -69,7 +69,7 @@ pub async fn show(
     match view {
         View::Plain => plain(frame, meters, clock, stop, preview).await,
         View::Live => {
-            // A thread of its own: it lives as long as the process, and a core's permit is for work.
+            // Not on `runtime::cpu`: it runs as long as the process and would occupy a core's permit.
             let shown =
                 tokio::task::block_in_place(|| live::show(&frame, &meters, &*clock, &stop, &quit, &preview));
             if let Err(error) = shown {
@@ -97,11 +97,11 @@ async fn plain(
     loop {
         let stopped = runtime::time::timeout(Duration::from_secs(5), stop.cancelled()).await.is_ok();
         let all = rates.look(&meters, clock.now().0);
-        // A pipeline that did not move says nothing.
+        // A pipeline that did not move is not printed.
         let moved = |shown: &&Shown| !before.iter().any(|before| shown.stands_where(before));
         all.iter().filter(moved).for_each(|shown| out::feed(shown.line()));
         before = all;
-        // Once: a log is no place for a picture that changes.
+        // Only once: a log is no place for a changing picture.
         if !shown && !preview.text().is_empty() {
             out::feed(preview.text());
             shown = true;

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use arrow::array::RecordBatch;
-use query::affected::{Affected, Change, Method};
+use query::affected::{Affected, InputChange, Method};
 
 use crate::difference::shown;
 use crate::error::{Error, Result};
@@ -54,7 +54,7 @@ async fn find(query: &Query, inputs: &Inputs) -> Option<String> {
 async fn all_keys(query: &Query, inputs: &Inputs) -> Result<Option<RecordBatch>> {
     let Method::AffectedKeys { how, .. } = query.maintenance.method() else { return Ok(None) };
     for input in how.keys() {
-        let change = Change { old: None, added: inputs.scan(input).await?, removed: Vec::new() };
+        let change = InputChange { old: None, added: inputs.scan(input).await?, removed: Vec::new() };
         let world = inputs.world(BTreeMap::from([(input.clone(), change)]))?;
         if let Ok(Affected::Keys(keys)) = query.maintenance.affected(&world).await {
             return Ok(Some(keys));

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use arrow::array::RecordBatch;
 use lake::{Lake, LogEntry, Table};
 use model::{AppId, ClockMs, Millis, Positions, TableName, Version};
-use query::affected::{Change, Input as Source, Inputs as World, Maintenance};
+use query::affected::{Input as Source, InputChange, Inputs as World, Maintenance};
 use runtime::traces::Cause;
 use stage::CommitInfo;
 
@@ -25,7 +25,7 @@ pub enum Between {
     /// These rows were added and removed.
     Rows {
         /// Changes by input; inputs without changed rows are left out.
-        changes: BTreeMap<TableName, Change>,
+        changes: BTreeMap<TableName, InputChange>,
         /// The newest Kafka timestamp behind them.
         arrived: Option<Millis>,
         /// The traced commits among them.
@@ -121,7 +121,7 @@ impl Inputs {
     }
 
     /// The inputs for a query, with the changes of some of them.
-    pub fn world(&self, mut changes: BTreeMap<TableName, Change>) -> Result<World> {
+    pub fn world(&self, mut changes: BTreeMap<TableName, InputChange>) -> Result<World> {
         let mut world = World::new();
         for (name, open) in &self.open {
             let now = open.provider().of(&self.table)?;
@@ -161,7 +161,7 @@ impl Inputs {
                 removed.extend(change.removed);
             }
             if count(&added) + count(&removed) > 0 {
-                changes.insert(name.clone(), Change { old: None, added, removed });
+                changes.insert(name.clone(), InputChange { old: None, added, removed });
             }
         }
         let changed: BTreeSet<TableName> = changes.keys().cloned().collect();

@@ -1,83 +1,83 @@
-//! What stops a source, and what its loop does next. A bad line is none of these.
+//! What stops a source, and how its loop reacts. A bad line is not an error.
 
 use std::path::PathBuf;
 
 use model::{Reaction, TopicName};
 
-/// A fault of a source.
+/// An error of a source.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Kafka.
+    /// Kafka failed.
     #[error("cannot publish to topic `{topic}`")]
     Stream {
         /// The topic.
         topic: TopicName,
-        /// What it said.
+        /// Kafka's error.
         source: stream::Error,
     },
-    /// The registry.
+    /// The registry failed.
     #[error("cannot register the schemas of topic `{topic}`")]
     Registry {
         /// The topic.
         topic: TopicName,
-        /// What it said.
+        /// The registry's error.
         source: stream::registry::Error,
     },
-    /// The topic cannot take rows of files.
+    /// The topic cannot accept rows of files.
     #[error("topic `{topic}` cannot be fed from files: {why}")]
     BadTopic {
         /// The topic.
         topic: TopicName,
-        /// What is missing, or in the way.
+        /// What is missing, or what prevents it.
         why: String,
     },
-    /// The watched folder.
+    /// The watched folder cannot be read.
     #[error("cannot read the folder `{}`: make it, or correct `dir`", path.display())]
     Folder {
-        /// Which.
+        /// Its path.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         source: std::io::Error,
     },
-    /// The topic is another than it was.
+    /// The topic was deleted and created again.
     #[error("topic `{topic}` was deleted and made again: it is fed from the start")]
     Recreated {
         /// The topic.
         topic: TopicName,
     },
-    /// A file in the folder.
+    /// A file in the folder cannot be read.
     #[error("cannot read `{}`", path.display())]
     File {
-        /// Which.
+        /// Its path.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         source: std::io::Error,
     },
     /// A file changed while it was read.
     #[error("file `{}` changed while it was read; it is read again as what it is now", path.display())]
     Changed {
-        /// Which.
+        /// Its path.
         path: PathBuf,
     },
-    /// PostgreSQL, or the way to it.
+    /// PostgreSQL, or the connection to it, failed.
     #[error("cannot read source `{name}`")]
     Postgres {
         /// The source.
         name: String,
-        /// What the client or the server says.
+        /// The error of the client or the server.
         source: Box<pgwire_replication::PgWireError>,
     },
-    /// A database that cannot be read as it is.
+    /// The database cannot be read in its current state.
     #[error("source `{name}` cannot be read: {why}; {help}")]
     Refused {
         /// The source.
         name: String,
-        /// What is in the way.
+        /// What prevents it.
         why: String,
         /// What to do.
         help: String,
     },
-    /// Somebody reads the slot.
+    /// Another process reads the slot.
     #[error(
         "replication slot `{slot}` of source `{name}` is being read by server process {pid}: stop who reads it"
     )]
@@ -86,10 +86,10 @@ pub enum Error {
         name: String,
         /// The slot.
         slot: String,
-        /// Process of the server.
+        /// Process id on the server.
         pid: String,
     },
-    /// The database has another history than what is on the topics.
+    /// The database's history differs from what is on the topics.
     #[error(
         "source `{name}` has another history than its topics: {why}; to go on as a new epoch, with every \
          table read anew, run `lakepulse ingest postgres {name} --new-epoch`"
@@ -97,7 +97,7 @@ pub enum Error {
     NewEpoch {
         /// The source.
         name: String,
-        /// How that shows.
+        /// How the difference shows.
         why: String,
     },
     /// The server ended the stream.
@@ -106,7 +106,7 @@ pub enum Error {
         /// The source.
         name: String,
     },
-    /// The stream says what cannot be.
+    /// The stream contains something impossible.
     #[error("the replication stream of source `{name}` cannot be read")]
     BadStream {
         /// The source.
@@ -114,7 +114,7 @@ pub enum Error {
         /// What is wrong.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// A cursor that this version cannot read.
+    /// This version cannot read a cursor.
     #[error("cursor `{key}` cannot be read: {why}")]
     BadCursor {
         /// Its key.
@@ -124,7 +124,7 @@ pub enum Error {
     },
 }
 impl Error {
-    /// What the loop does next.
+    /// How the loop reacts.
     pub fn reaction(&self) -> Reaction {
         match self {
             Self::Stream { source, .. } => source.reaction(),
@@ -147,8 +147,8 @@ impl From<Error> for source::Error {
     }
 }
 
-/// What a loop does after an error of PostgreSQL. Who may not log in, or names what is not there, waits in
-/// vain; a server that is away, starting or full comes back.
+/// How a loop reacts to an error of PostgreSQL. A refused login and a missing object do not change by
+/// waiting; a server that is down, starting or full comes back.
 fn of_postgres(error: &pgwire_replication::PgWireError) -> Reaction {
     const IN_VAIN: [&str; 4] = ["28", "42", "3D", "0A"];
     let text = error.to_string();

@@ -1,26 +1,27 @@
 //! Publishes the files of a watched folder, each line once.
 //!
-//! Lines go to the topic in transactions of a few thousand, in order, and the same transaction writes
-//! how far the file is: a cursor each. Stop anywhere, and the next start reads the cursors and goes on
-//! behind the last line that is on the topic. A broker without transactions may show lines of one that
-//! was cut short: every record carries file and line, by which bronze drops repeats.
+//! Lines go to the topic in order, in transactions of a few thousand. The same transaction writes the file's
+//! cursor: how far the file is published. After a stop anywhere, the next start reads the cursors and
+//! continues after the last line on the topic. Readers of a broker without transactions may see an aborted
+//! transaction, so each record has its file and line, by which bronze drops repeats.
 //!
 //! | module | subject |
 //! | --- | --- |
-//! | [`folder`] | what is in the folder, and what of it is no file |
+//! | [`folder`] | what is in the folder, and which of it are files |
 //! | [`content`] | a file's bytes, decompressed, and their digests |
-//! | [`cursor`], [`resolve`] | how far each file is; what is to be done with one |
+//! | [`cursor`], [`resolve`] | how far each file is published; what to do with a file |
 //! | [`text`], [`csv`], [`array`], [`json`], [`window`], [`lines`] | content to rows and bad lines |
-//! | [`route`] | what a file's name says: its stream, and how it is written |
-//! | [`form`], [`publish`] | rows to records; one file, a transaction at a time |
-//! | [`reader`] | one look at the folder after the other, and what of it is published next |
+//! | [`route`] | finds a file's stream and format by its name |
+//! | [`form`], [`publish`] | rows to records; one file, transaction by transaction |
+//! | [`reader`] | looks at the folder repeatedly, and decides what is published next |
 //!
-//! A file is its content: moved, copied or put there again it is not read again, and one that is longer
-//! than before is read on behind what is published ([`resolve`] has the rules). It is taken once two looks
-//! at the folder found it the same, and later if its last line has no end, for more of it may come.
+//! A file is identified by its content: it is not read again after it is moved, copied or replaced by the
+//! same content, and a file that has grown is read from the end of its published part ([`resolve`] has the
+//! rules). A file is read once two looks at the folder found it unchanged, and later if its last line has no
+//! end, because it may grow.
 //!
-//! A bad line goes to the dead-letter topic with file, line and reason, in the same transaction. What
-//! cannot be read at all is set aside and said once; the other files go on.
+//! A bad line goes to the dead-letter topic with file, line and reason, in the same transaction. A file that
+//! cannot be read at all is set aside and logged once; the other files go on.
 
 mod array;
 mod content;
@@ -58,24 +59,23 @@ pub use csv::BadCsv;
 pub use lines::BadLine;
 pub use route::Route;
 
-/// A folder and the topic it feeds.
+/// A folder and the topic that its files go to.
 #[derive(Debug, Clone)]
 pub struct Feed {
-    /// The folder, and how its files are written.
+    /// The folder, and the format of its files.
     pub files: catalog::Files,
-    /// Which of them go to this topic.
+    /// Which of the files go to this topic.
     pub route: Route,
-    /// Where lines go.
+    /// The topic.
     pub topic: Topic,
 }
 
-/// What was seen of the folder.
+/// What was found in the folder.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Files of which something was published.
+    /// Files with at least one published row.
     pub files: u64,
-    /// Files and other things in the folder that are not read. What has the content of a file that was
-    /// published is none of them.
+    /// Files and other entries of the folder that are not read, without copies of published files.
     pub aside: u64,
 }
 
@@ -85,19 +85,19 @@ pub struct Files {
     settings: Settings,
     feed: Feed,
     counts: Counts,
-    /// What is set aside, and was said to be.
+    /// Entries that are set aside and have been logged.
     said: BTreeSet<Aside>,
 }
 impl Files {
-    /// Nothing is looked at before it is opened.
+    /// A connector; it looks at nothing before it is opened.
     pub fn new(context: Context, settings: Settings, feed: Feed) -> Self {
         Self { context, settings, feed, counts: Counts::default(), said: BTreeSet::new() }
     }
-    /// What was seen of the folder so far.
+    /// What was found in the folder so far.
     pub fn counts(&self) -> Counts {
         self.counts
     }
-    /// Who looks once at a folder that is not there has misspelt it; who watches it waits.
+    /// A missing folder is probably misspelt if it is read only once; if it is watched, wait for it.
     fn failed(&self, error: Error) -> source::Error {
         if self.context.once && matches!(error, Error::Folder { .. }) {
             return source::Error::new(Reaction::Halt, error);
@@ -118,7 +118,7 @@ impl Connector for Files {
     }
 
     async fn open<'a>(&'a mut self, _stop: &CancellationToken) -> Result<Opened<'a>, source::Error> {
-        // Before anything else: a folder that is not there needs no topic.
+        // Before anything else: a missing folder is an error even without a topic.
         let mut folder = Folder::new(self.feed.files.dir.clone());
         folder.look(Instant::now()).await.map_err(|error| self.failed(error))?;
         let form = Form::try_new(&self.context, &self.feed.topic).await?;
@@ -132,15 +132,15 @@ impl Connector for Files {
     }
 }
 
-/// Reads files that feed a topic and sends nothing.
+/// Reads files for a topic without sending anything.
 #[derive(Debug)]
 pub struct Replay(crate::shape::Shape);
 impl Replay {
-    /// For records of `schema`. `None`: no records are.
+    /// For records of `schema`. `None`: no records can have that schema.
     pub fn of(topic: &Topic, schema: &str) -> Option<Self> {
         crate::shape::Shape::try_new(schema, topic).ok().map(Self)
     }
-    /// How many lines of the file would be records, and how many are bad.
+    /// How many lines of the file would become records, and how many are bad.
     pub fn read(&self, format: FileFormat, file: &[u8]) -> (usize, usize) {
         let (mut good, mut bad) = (0, 0);
         let written = Written {

@@ -1,4 +1,4 @@
-//! Sources to topics: each thing read is published once, and where a source stands is itself a record.
+//! Sources to topics: everything read is published once, and a source's progress is itself a record.
 //!
 //! | module | subject |
 //! | --- | --- |
@@ -7,14 +7,14 @@
 //! | [`postgres`] | a PostgreSQL database: its rows once, then every change |
 //! | [`shape`] | rows of text or JSON to Avro of a topic's schema |
 //!
-//! Each folder is a connector: it implements [`source::Connector`], and [`source::run()`] runs it. Beside that, a
-//! connector is one arm of the `match` in `ops/src/sources.rs` and its `settings:` in `catalog`.
+//! Each folder is a connector: it implements [`source::Connector`], and [`source::run()`] runs it. A
+//! connector also needs one arm of the `match` in `ops/src/sources.rs` and its `settings:` in `catalog`.
 //!
-//! Words: a *cursor* says how far a source was read; it is a record on the project's cursors topic, in
-//! the same Kafka transaction as what was read. A *bad line* is what is no record of its topic: it goes
-//! to a dead-letter topic with the reason, and the source goes on.
+//! Words: a *cursor* is how far a source was read; it is a record on the project's cursors topic, in the same
+//! Kafka transaction as what was read. A *bad line* cannot become a record of its topic: it goes to a
+//! dead-letter topic with the reason, and the source goes on.
 //!
-//! Never here: a producer of records, or a cursor kept anywhere but on that topic; a line dropped in silence.
+//! Never here: another producer of records; a cursor anywhere but on that topic; a line dropped in silence.
 
 pub mod error;
 pub mod files;

@@ -1,20 +1,21 @@
 //! Reads a PostgreSQL database: the rows of its tables once, then every change.
 //!
-//! The source of changes is a replication slot of the server's own `pgoutput`. Where reading stands is
-//! the cursor, a record in the same Kafka transaction as the changes; the slot moves on afterwards, so it
-//! never forgets what is not on the topics. The order of a start: shut out whoever read before; read the
-//! cursor; compare it with the server and the slot; read the tables that were never read; follow.
+//! Changes come from a replication slot with the server's own plugin `pgoutput`. The cursor says how far the
+//! database was read; it is a record in the same Kafka transaction as the changes. The slot advances
+//! afterwards, so the server keeps everything that is not on the topics. A start has these steps: shut out
+//! the previous reader; read the cursor; compare it with the server and the slot; read tables that were never
+//! read; follow the changes.
 //!
-//! Another server, another timeline, a lost slot, a log that ends before the cursor: these are another
-//! history. Its positions mean nothing beside the ones on the topics, so reading halts, and goes on only
-//! when told, as the next epoch, with all tables read anew.
+//! Another server, another timeline, a lost slot, or a log that ends before the cursor mean another history:
+//! its positions cannot be compared with those on the topics. So the source halts until a person asks for a
+//! new epoch, in which all tables are read again.
 //!
 //! | module | subject |
 //! | --- | --- |
 //! | `session` | SQL and replication commands |
-//! | `preflight` | what must be true of a database before it can be read |
+//! | `preflight` | what a database needs before it can be read |
 //! | `cursor` | how far it was read |
-//! | `pgoutput`, `changes` | messages of the stream; the events they say |
+//! | `pgoutput`, `changes` | messages of the stream; the events in them |
 //! | `kind`, `schema`, `tables` | types of PostgreSQL, their Avro, the form of a table's records |
 //! | `encode` | an event as a record |
 //! | `snapshot` | the rows of tables as of one position |
@@ -43,15 +44,15 @@ use catalog::Topic;
 use runtime::CancellationToken;
 use source::{About, Connector, Context, Opened};
 
-use follow::Follower;
+use follow::DatabaseReader;
 
 pub use replay::replay;
 pub use session::Address;
 
-/// A database and the topics its tables go to.
+/// A database and the topics of its tables.
 #[derive(Clone)]
 pub struct Feed {
-    /// Name of the source: of its cursor, and Debezium's `topic.prefix`.
+    /// Name of the source: in its cursor's key, and Debezium's `topic.prefix`.
     pub source: String,
     /// `postgres://user:password@host:port/database`.
     pub url: String,
@@ -59,18 +60,18 @@ pub struct Feed {
     pub slot: String,
     /// Name of the publication.
     pub publication: String,
-    /// How often the slot moves on while no table changes.
+    /// How often the slot advances while no table changes.
     pub heartbeat: Duration,
-    /// `schema.table` to topic.
+    /// Topics by `schema.table`.
     pub tables: BTreeMap<String, Topic>,
 }
 
-/// What is done once, at the start.
+/// What to do once, at the start.
 #[derive(Debug, Clone, Default)]
 pub struct Asked {
     /// Read these tables again.
     pub snapshot: BTreeSet<String>,
-    /// Go on though the database has another history.
+    /// Continue although the database has another history.
     pub new_epoch: bool,
 }
 
@@ -78,11 +79,11 @@ pub struct Asked {
 pub struct Postgres {
     context: Context,
     feed: Feed,
-    /// What of it has not been done yet.
+    /// The requests that have not been carried out yet.
     asked: Asked,
 }
 impl Postgres {
-    /// Nobody is asked before it is opened.
+    /// A connector; it connects to nothing before it is opened.
     pub fn new(context: Context, feed: Feed, asked: Asked) -> Self {
         Self { context, feed, asked }
     }
@@ -99,7 +100,7 @@ impl Connector for Postgres {
     }
 
     async fn open<'a>(&'a mut self, _stop: &CancellationToken) -> Result<Opened<'a>, source::Error> {
-        let (publisher, follower) = Follower::open(self).await?;
+        let (publisher, follower) = DatabaseReader::open(self).await?;
         Ok(Opened { publisher, reader: Box::new(follower) })
     }
 }

@@ -1,8 +1,8 @@
-//! Makes topics, subjects, tables and models what the project declares.
+//! Brings topics, subjects, tables and models to what the project declares.
 //!
-//! In the order of the plan: topics, subjects, tables upstream first. Each step may be done twice; a
-//! crash between two of them leaves the rest for the next `apply`. A step that fails is told with the
-//! tables behind it, and the others are done.
+//! The steps run in the order of the plan: topics, subjects, tables upstream first. Every step can be
+//! repeated, so after a crash the next `apply` does the rest. A failed step is reported and skips the tables
+//! downstream of it; all other steps still run.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
@@ -21,27 +21,27 @@ use stream::{Admin, TopicSpec, internal};
 use crate::wiring::Wiring;
 use crate::{Error, Result, plan, reach};
 
-/// How long a rebuild may take before a store that does not answer to its commit ends it.
+/// After this time, a rebuild stops waiting for a store that does not answer its commit.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// What became of the steps of a plan.
+/// The result of a plan's steps.
 #[derive(Debug, Serialize)]
 pub struct Applied {
-    /// Steps that were done.
+    /// Steps that succeeded.
     pub steps: usize,
-    /// Steps that were not, each with the reason.
+    /// Steps that failed or were skipped, each with the reason.
     pub failed: Vec<String>,
 }
 
-/// What is heard of a step while a plan is done.
-pub enum Progress<'a> {
-    /// It begins.
+/// What [`apply`] reports while it works through a plan.
+pub enum StepProgress<'a> {
+    /// This step begins.
     Begins(&'a Step),
     /// The step that began last was left as it is, for this reason.
     Left(&'static str),
 }
 
-/// What a stage needs before it can start: the project's own topics, and those it declares.
+/// Creates what a stage needs before it starts: the project's own topics and those it declares.
 pub async fn prepare(wiring: &Wiring) -> Result<()> {
     let admin = Admin::try_new(&wiring.kafka)?;
     admin.create(&own_topics(wiring)).await.context("the project's own topics")?;
@@ -53,9 +53,9 @@ pub async fn prepare(wiring: &Wiring) -> Result<()> {
     Ok(())
 }
 
-/// On services nothing is made unless asked, so whoever needs topics there says which are missing and who
-/// makes them. `needed` besides the project's own; `component` waits while Kafka cannot be reached. `false`:
-/// `quit` came first.
+/// Checks that the project's own topics and those in `needed` exist. On real services only `apply` creates
+/// topics, so the error says which are missing and what to do. Waits while Kafka is unreachable and shows
+/// `component` as waiting. Returns `false` if `quit` came first.
 pub async fn applied(
     wiring: &Wiring,
     component: &str,
@@ -81,9 +81,9 @@ fn own_topics(wiring: &Wiring) -> Vec<TopicSpec> {
     internal::specs(&wiring.project.name, wiring.project.target.topics.replication.unwrap_or(1))
 }
 
-/// Does every step; `each` hears of it. Nothing is done when one of them is impossible. One that fails leaves
-/// out what rests on it, and nothing else.
-pub async fn apply(wiring: &Wiring, each: impl Fn(Progress<'_>)) -> Result<Applied> {
+/// Runs every step and reports it to `each`. Does nothing if one of the steps is impossible. A failed step
+/// skips only the steps that depend on it.
+pub async fn apply(wiring: &Wiring, each: impl Fn(StepProgress<'_>)) -> Result<Applied> {
     let admin = Admin::try_new(&wiring.kafka)?;
     admin.create(&own_topics(wiring)).await.context("the project's own topics")?;
     let steps = plan::steps(wiring).await?;
@@ -103,13 +103,13 @@ pub async fn apply(wiring: &Wiring, each: impl Fn(Progress<'_>)) -> Result<Appli
         let done = match inputs.iter().find(|input| broken.contains(*input)) {
             Some(input) => Err(anyhow!("`{input}` before it failed")),
             None => {
-                each(Progress::Begins(step));
+                each(StepProgress::Begins(step));
                 one(wiring, &admin, step).await
             }
         };
         match done {
             Ok(Done::Done) => applied.steps += 1,
-            Ok(Done::Left(why)) => each(Progress::Left(why)),
+            Ok(Done::Left(why)) => each(StepProgress::Left(why)),
             Err(error) => {
                 broken.extend(table.cloned());
                 applied.failed.push(format!("{step}: {error:#}"));
@@ -119,10 +119,10 @@ pub async fn apply(wiring: &Wiring, each: impl Fn(Progress<'_>)) -> Result<Appli
     Ok(applied)
 }
 
-/// What became of one step.
+/// The result of one step.
 enum Done {
     Done,
-    /// It is not ours to do, for this reason.
+    /// Left as it is, because it is not for `apply` to do; the reason.
     Left(&'static str),
 }
 
@@ -140,7 +140,7 @@ async fn one(wiring: &Wiring, admin: &Admin, step: &Step) -> Anyhow<Done> {
     Ok(Done::Done)
 }
 
-/// Gives a topic to the table that is to be published on it.
+/// Claims a topic for the table that is to be published on it.
 async fn hand_over(wiring: &Wiring, topic: &TopicName) -> Anyhow<()> {
     let published = wiring.project.catalog.published.get(topic);
     let table = &published.with_context(|| format!("topic `{topic}` is not declared"))?.table;
@@ -149,7 +149,8 @@ async fn hand_over(wiring: &Wiring, topic: &TopicName) -> Anyhow<()> {
     Ok(sink::kafka::claim(&wiring.kafka, &wiring.project.name, &held, topic).await?)
 }
 
-/// Gives a topic the partitions that it is declared with. `false`: it has no fewer.
+/// Adds partitions until the topic has as many as declared. Returns `false` if it already has as many or
+/// more.
 async fn grow(wiring: &Wiring, admin: &Admin, topic: &TopicName) -> Anyhow<bool> {
     let wanted = spec(wiring, topic)?.partitions;
     let there = admin.describe(topic).await?.with_context(|| format!("topic `{topic}` is gone"))?;
@@ -207,7 +208,7 @@ async fn register(wiring: &Wiring, subject: &str) -> Anyhow<()> {
     Ok(())
 }
 
-/// Creates a table, cuts over to its new plan, or only takes note of it.
+/// Creates a table, cuts over to its new plan, or only updates its properties.
 async fn shape(wiring: &Wiring, table: &TableName, step: &Step) -> Anyhow<()> {
     let (project, lake) = (&wiring.project, &wiring.lake);
     let Some(model) = project.catalog.models.get(table) else {
@@ -220,7 +221,8 @@ async fn shape(wiring: &Wiring, table: &TableName, step: &Step) -> Anyhow<()> {
         if let Some(schema) =
             catalog::columns::bronze_schema_of(topic)?.filter(|_| step.class == Class::Additive)
         {
-            // Many writers: no position is compared, and a rival that widens too is merged with.
+            // Bronze has many writers: no position is compared, and the commit merges with a rival that also
+            // adds columns.
             let expect = Expect::These(Default::default());
             let defaults = bronze::absent::property(topic, &schema);
             let defaults = defaults.map(|defaults| (lake::DEFAULTS.to_owned(), defaults));
@@ -259,7 +261,7 @@ async fn shape(wiring: &Wiring, table: &TableName, step: &Step) -> Anyhow<()> {
     note(wiring, model).await
 }
 
-/// Recomputes a table and cuts over. `stop` ends the wait for a store that does not answer to the commit.
+/// Recomputes a table and cuts over. `stop` ends the wait for a store that does not answer the commit.
 async fn rebuild(wiring: &Wiring, model: &Model, stop: &CancellationToken) -> Anyhow<Version> {
     let (project, lake) = (&wiring.project, &wiring.lake);
     if model.kind.is_silver() {
@@ -276,7 +278,7 @@ async fn rebuild(wiring: &Wiring, model: &Model, stop: &CancellationToken) -> An
     Ok(rebuilt.version)
 }
 
-/// Brings what is said about a table up to date. No row changes.
+/// Updates the properties of a table to what its model says. No row changes.
 async fn note(wiring: &Wiring, model: &Model) -> Anyhow<()> {
     let Some(mut table) = wiring.lake.table(&model.name).await? else { return Ok(()) };
     loop {
@@ -296,7 +298,7 @@ async fn note(wiring: &Wiring, model: &Model) -> Anyhow<()> {
     }
 }
 
-/// A commit that changes columns or properties and no row.
+/// Commits changed columns or properties, without any row.
 async fn set(
     wiring: &Wiring,
     table: &mut Table,

@@ -1,13 +1,12 @@
 //! Waits until everything that was published has reached the end of its stage.
 //!
-//! Asked of the data alone: the topics' end offsets once, then the positions in the tables, stage by
-//! stage from the top. A stage that makes no commit because nothing changed is drained all the same:
-//! what counts is that no data-changing version of an input lies beyond the position, and that the table is
-//! of the current plan.
+//! It looks only at the data: once at the topics' end offsets, then at the positions in the tables, stage by
+//! stage from the top. A table is drained if it has the current plan and no data-changing version of an input
+//! lies beyond its position. So a stage that commits nothing because nothing changed is drained as well.
 //!
-//! A table that halts is left behind, and nothing else: what it holds by then still goes down to its end,
-//! as does everything that does not come from it. A table that another process keeps cannot be asked
-//! whether it halted; when it stands still for a minute though more is there, it is left behind too.
+//! A halted table does not stop the wait for others: its current rows still go downstream, and so does
+//! everything that does not come from it. The halt of a table in another process cannot be seen here, so such
+//! a table is given up if it has not moved for a minute although its input holds more.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -24,18 +23,18 @@ use runtime::{CancellationToken, Meter, State};
 use stream::{Admin, Kafka};
 
 use crate::reach;
-use crate::select::Stage;
+use crate::select::StageKind;
 use crate::wiring::Wiring;
 
-/// Between two looks.
+/// Pause between two looks.
 const PAUSE: Duration = Duration::from_millis(150);
 
-/// Where the last record of each partition of the declared topics stands at one moment. The log may go
-/// on behind it with transaction markers, which no table ever reads.
+/// The end offset of each partition of the declared topics at one moment: one past the last record. The log
+/// may continue with transaction markers, which no table reads.
 pub struct Ends(BTreeMap<TopicName, (TopicId, BTreeMap<i32, Offset>)>);
 impl Ends {
-    /// As they are now; a broker that does not answer is waited for. `None`: `quit` came first. A topic
-    /// that does not exist has nothing to wait for.
+    /// Asks for the current ends, and retries while the broker does not answer. `None`: `quit` came first. A
+    /// topic that does not exist is left out.
     pub async fn now(wiring: &Wiring, quit: &CancellationToken) -> Result<Option<Self>> {
         let ask = || Self::ask(&wiring.kafka, &wiring.project.catalog);
         reach::kafka(wiring, "drain", quit, ask).await.context("the ends of the topics")
@@ -53,17 +52,17 @@ impl Ends {
     }
 }
 
-/// How long a table of another process may stand still with something before it.
+/// How long a table of another process may stand still although its input holds more.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// How long a table may take to say that it has read inputs in which nothing is.
+/// How long to wait for a table to commit its first plan if its inputs are empty.
 const NOTHING: Duration = Duration::from_secs(5);
 
-/// How waiting ended.
+/// How the wait ended.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Drained {
-    /// Everything is at its end, except what these tables hold up, and why each does.
+    /// Everything is at its end, except these tables, each with the reason.
     Done(Vec<Behind>),
-    /// Stopped before.
+    /// Cancelled before that.
     Stopped,
 }
 impl Drained {
@@ -73,14 +72,14 @@ impl Drained {
     }
 }
 
-/// A table that is not at the end.
+/// A table that is not at its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Behind {
-    /// It waits for a person, here.
+    /// It halted in this process.
     Halted(TableName),
     /// It stands still in another process.
     Still {
-        /// Which.
+        /// The table.
         table: TableName,
         /// The stage that should move it.
         of: &'static str,
@@ -98,7 +97,7 @@ impl fmt::Display for Behind {
     }
 }
 
-/// How waiting for one table ended.
+/// How the wait for one table ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Waited {
     Reached,
@@ -107,27 +106,27 @@ enum Waited {
     Stopped,
 }
 
-/// A table and the stage that keeps it.
+/// A table and the stage that maintains it.
 #[derive(Clone, Copy)]
 struct Kept<'a> {
     stage: &'static str,
     table: &'a TableName,
 }
 
-/// Waits for one project's tables.
+/// Waits for the tables of one project.
 pub struct Drain<'a> {
     /// The project and its services.
     pub wiring: &'a Wiring,
-    /// Gives up when this is cancelled.
+    /// Ends the wait when cancelled.
     pub stop: CancellationToken,
-    /// The tables that run. Empty: all.
+    /// The selected tables. Empty: all.
     pub select: &'a [TableName],
-    /// The stages that run in this process. Others are somebody else's.
-    pub ours: &'a [Stage],
+    /// The stages that run in this process; other processes run the others.
+    pub ours: &'a [StageKind],
 }
 impl Drain<'_> {
-    /// Returns once everything that can has got down to `stage`.
-    pub async fn wait(&self, ends: &Ends, stage: Stage) -> Result<Drained> {
+    /// Returns once all tables down to `stage` are drained, halted or given up.
+    pub async fn wait(&self, ends: &Ends, stage: StageKind) -> Result<Drained> {
         let mut behind = Vec::new();
         for (topic, (id, partitions)) in &ends.0 {
             let Some(table) = self.catalog().topics.get(topic).map(|topic| topic.table.clone()) else {
@@ -154,11 +153,11 @@ impl Drain<'_> {
         }
         for model in self.catalog().models.values() {
             let wanted = match stage {
-                Stage::Bronze => false,
-                Stage::Silver => model.kind.is_silver(),
-                Stage::Gold => model.kind.is_silver() || model.kind.is_gold(),
+                StageKind::Bronze => false,
+                StageKind::Silver => model.kind.is_silver(),
+                StageKind::Gold => model.kind.is_silver() || model.kind.is_gold(),
             };
-            // Without columns there is nothing to do yet: its topic holds nothing.
+            // The columns are unknown because the topic is empty, so there is nothing to wait for.
             if !wanted || model.unlearned || !self.runs(&model.name) {
                 continue;
             }
@@ -185,7 +184,7 @@ impl Drain<'_> {
         Ok(Drained::Done(behind))
     }
 
-    /// Takes note of how a table ended. `false`: nobody waits any longer.
+    /// Records how the wait for a table ended. Returns `false` if the whole wait was cancelled.
     fn noted(&self, Kept { stage, table }: Kept<'_>, waited: Waited, behind: &mut Vec<Behind>) -> bool {
         match waited {
             Waited::Reached => self.wiring.meters.stage(stage, &table.to_string()).state(State::Drained),
@@ -203,7 +202,7 @@ impl Drain<'_> {
         self.select.is_empty() || self.select.contains(table)
     }
 
-    /// The newest version of a table, by way of the one that was looked at last.
+    /// The newest version of a table; refreshes `held` if it has been loaded before.
     async fn newest<'t>(&self, held: &'t mut Option<Table>, name: &TableName) -> Result<Option<&'t Table>> {
         *held = match held.take() {
             Some(mut table) => {
@@ -215,7 +214,7 @@ impl Drain<'_> {
         Ok(held.as_ref())
     }
 
-    /// Waits until the table holds everything that `input` holds now.
+    /// Waits until the table contains everything that `input` contains now.
     async fn caught_up(&self, kept: Kept<'_>, input: &TableName) -> Result<Waited> {
         let lake = &self.wiring.lake;
         let (mut now, mut held) = (None, None);
@@ -228,14 +227,15 @@ impl Drain<'_> {
             let downstream = self.newest(&mut held, kept.table).await?;
             moved.at(downstream);
             let Some(downstream) = downstream else { return Ok(false) };
-            // A table of another plan holds something else, however far it has read.
+            // Rows of another plan do not count, however far the table has read.
             let plan = downstream.positions().get(&AppId::plan());
             let same = match (self.catalog().models.get(kept.table), plan) {
                 (Some(model), Some(plan)) => model.is_plan(plan),
                 (model, plan) => model.is_none() && plan.is_none(),
             };
             if !same {
-                // One that was never computed may wait for its inputs' first rows, and they may never come.
+                // A table without a plan may be waiting for the first rows of its inputs, which may never
+                // come.
                 return Ok(plan.is_none()
                     && begun.elapsed() > NOTHING
                     && upstream.changes(None, upstream.version()).await.is_ok_and(|all| all.is_empty()));
@@ -244,7 +244,7 @@ impl Drain<'_> {
             let at = at.map(|at| Version(at.unsigned_abs()));
             match upstream.changes(at, upstream.version()).await {
                 Ok(changes) => Ok(changes.is_empty()),
-                // It has read nothing yet and will not read the past change by change.
+                // It has read nothing yet. It will read the newest version instead of the deleted changes.
                 Err(lake::Error::LogGone { .. }) => Ok(false),
                 Err(error) => Err(error.into()),
             }
@@ -252,7 +252,7 @@ impl Drain<'_> {
         .await
     }
 
-    /// Waits until the topic of a gold table has the table's version.
+    /// Waits until the topic of a gold table has the table's current version.
     async fn published(&self, kept: Kept<'_>) -> Result<Waited> {
         let (kafka, project) = (&self.wiring.kafka, &self.wiring.project.name);
         let mut now = None;
@@ -269,8 +269,8 @@ impl Drain<'_> {
         .await
     }
 
-    /// Looks until there is nothing to wait for. What cannot be reached is looked at again: the stages
-    /// go on by themselves, too.
+    /// Polls until `done`. Errors that allow a retry are logged and polled again, because the stages retry,
+    /// too.
     async fn until(
         &self,
         kept: Kept<'_>,
@@ -282,7 +282,8 @@ impl Drain<'_> {
                 Ok(true) => return Ok(Waited::Reached),
                 Ok(false) => {}
                 Err(error) if passes(&error) => {
-                    // Whoever should move it may not reach it either.
+                    // The process that should move the table may not reach it either, so the patience starts
+                    // again.
                     moved = Moved::default();
                     tracing::warn!(
                         error = format!("{error:#}"),
@@ -291,7 +292,7 @@ impl Drain<'_> {
                 }
                 Err(error) => return Err(error),
             }
-            // In doubt it is looked at again.
+            // If that cannot be read, look again.
             if self.halted(kept) && !self.tries_again(kept).await.unwrap_or(true) {
                 return Ok(Waited::Halted);
             }
@@ -304,19 +305,19 @@ impl Drain<'_> {
         }
     }
 
-    /// Whether the table stands still here until a person acts.
+    /// Whether the table is halted in this process.
     fn halted(&self, Kept { stage, table }: Kept<'_>) -> bool {
         let table = table.to_string();
         let stands = |meter: &Meter| {
-            // A table that halted publishes nothing either.
+            // A halted gold table publishes nothing either.
             let same = meter.stage() == stage || (stage == "publish" && meter.stage() == "gold");
             same && meter.table() == table && meter.gauge(Metric::State) == State::Halted as i64
         };
         self.wiring.meters.pipelines().iter().any(stands)
     }
 
-    /// Whether the table halted for rows that its inputs have replaced by now: it goes on by itself, and a
-    /// row corrected in this very run is all it needs.
+    /// Whether an input has changed since the version that the table halted at. Then the table tries again by
+    /// itself, for example with a row that this run corrected.
     async fn tries_again(&self, Kept { stage, table }: Kept<'_>) -> Result<bool> {
         let stage = if stage == "publish" { "gold" } else { stage };
         let lake = &self.wiring.lake;
@@ -335,17 +336,17 @@ impl Drain<'_> {
 
     /// Whether a stage runs in this process.
     fn keeps(&self, stage: &str) -> bool {
-        let gold = stage == "publish" && self.ours.contains(&Stage::Gold);
+        let gold = stage == "publish" && self.ours.contains(&StageKind::Gold);
         gold || self.ours.iter().any(|ours| ours.name() == stage)
     }
 
-    /// The longest that a table at work may make no commit.
+    /// The longest time between two commits of a busy table.
     fn slowest(&self) -> Duration {
         self.wiring.project.commit.interval * 4
     }
 }
 
-/// When a table was last seen to move.
+/// The last version that was seen of a table, and when it changed.
 struct Moved {
     mark: Option<u64>,
     last: Instant,
@@ -366,7 +367,7 @@ impl Moved {
     }
 }
 
-/// Whether whoever waits is all that is needed.
+/// Whether the error may disappear without anyone acting.
 fn passes(error: &anyhow::Error) -> bool {
     let lake = error.downcast_ref::<lake::Error>().map(lake::Error::reaction);
     let sink = error.downcast_ref::<sink::Error>().map(sink::Error::reaction);

@@ -1,33 +1,33 @@
-//! Why an operation did not end well.
+//! Why an operation failed, and who has to act.
 
 use catalog::Fault;
 use model::{Exit, Reaction};
 
-/// An operation's result.
+/// The result of an operation.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Why an operation did not end well. The kind says whose turn it is.
+/// Why an operation failed. The variant says who has to act.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The project's files have faults. Nothing was asked of any service.
+    /// The project's files have faults. No service was contacted.
     #[error("{}", faults(.0))]
     Invalid(Vec<Fault>),
-    /// What was asked for makes no sense for this project: a table that it does not have.
+    /// The request does not fit this project, for example a table that it does not have.
     #[error("{0}")]
     Usage(String),
-    /// It goes on once a person has acted; the text says how.
+    /// It continues once a person has acted; the text says how.
     #[error(transparent)]
     Halted(anyhow::Error),
-    /// It did not work. Another try may.
+    /// It failed; another try may succeed.
     #[error(transparent)]
     Failed(#[from] anyhow::Error),
 }
 impl Error {
-    /// An error that a stage reacts to in that way.
+    /// Wraps an error of a stage that has this reaction.
     pub fn of(reaction: Reaction, error: impl Into<anyhow::Error>) -> Self {
         if reaction == Reaction::Halt { Self::Halted(error.into()) } else { Self::Failed(error.into()) }
     }
-    /// How a process ends because of it.
+    /// The exit code of a process that ends with this error.
     pub fn exit(&self) -> Exit {
         match self {
             Self::Invalid(_) => Exit::InvalidProject,
@@ -48,7 +48,7 @@ impl From<lake::Error> for Error {
     }
 }
 
-/// A line a fault, and how many there are.
+/// One line per fault, and their number.
 fn faults(faults: &[Fault]) -> String {
     let lines: String = faults.iter().map(|fault| format!("{fault}\n")).collect();
     format!("{lines}{} fault{} found", faults.len(), if faults.len() == 1 { "" } else { "s" })

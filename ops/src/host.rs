@@ -1,4 +1,4 @@
-//! Broker and registry inside the process, where the build has them: feature `embedded`.
+//! Broker and registry inside the process, if the build has the feature `embedded`.
 
 #[cfg(feature = "embedded")]
 pub use embedded::Host;
@@ -10,22 +10,22 @@ pub use none::Host;
 mod none {
     use std::path::Path;
 
-    /// What no process of this build has.
+    /// Stands in for the host in a build without the feature. It is never constructed.
     pub struct Host {
-        /// Where the broker would listen.
+        /// Address of the broker.
         pub bootstrap: String,
-        /// Where the registry would.
+        /// Address of the registry.
         pub registry_url: String,
     }
     impl Host {
-        /// Always an error that says what to do.
+        /// Always returns an error that says what to do.
         pub async fn join(_: &Path) -> anyhow::Result<Self> {
             anyhow::bail!(
                 "this build has no embedded broker: name a target of lakepulse.yaml with `--target`, or build it \
                  with its feature `embedded`"
             )
         }
-        /// Nothing runs.
+        /// Does nothing.
         pub async fn stop(self) {}
     }
 }

@@ -1,4 +1,4 @@
-//! Columns that contracts leave out: asked for before anything is planned by them, and again while it runs.
+//! Finds columns that contracts leave out, before anything is planned and again while the process runs.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -17,14 +17,14 @@ use crate::wiring::{self, Location, Wiring};
 
 /// Topics asked about at once.
 const AT_ONCE: usize = 8;
-/// How long services may be away before that is an error.
+/// How long services may be unreachable before that is an error.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// How often a running process looks whether more is known: at first, and later.
+/// How often a running process looks for more columns: the first pause and the longest.
 const AGAIN: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(10));
 
-/// The project with the columns of topics that declare none, and with the topics that its patterns stand
-/// for. A topic that holds nothing yet is left as it is: models on it are not known before it does. `sound`:
-/// models with a fault are left out.
+/// Adds the columns of topics that declare none, and the topics that match its patterns, to the project. The
+/// columns of an empty topic stay unknown, and so do the models on it. `sound`: leaves out models with a
+/// fault.
 pub async fn columns(
     at: &Location,
     project: Arc<Project>,
@@ -64,8 +64,8 @@ pub async fn columns(
     Ok(project)
 }
 
-/// Returns the project with more columns once more are known than the process was started with: the first
-/// record of a topic came, someone registered a schema, or made a topic that a pattern stands for.
+/// Returns the project with more columns once they are known: the first record of a topic arrived, someone
+/// registered a schema, or created a topic that matches a pattern.
 pub async fn more(wiring: &Wiring) -> Arc<Project> {
     let (mut unfit, mut admin) = (Learned::new(), None);
     let mut pauses = Backoff::new(AGAIN.0, AGAIN.1);
@@ -77,7 +77,7 @@ pub async fn more(wiring: &Wiring) -> Arc<Project> {
     }
 }
 
-/// As [`more`], of what is known at this moment.
+/// Like [`more`], but looks once and does not wait.
 pub async fn now(wiring: &Wiring) -> Option<Arc<Project>> {
     look(wiring, &mut Learned::new(), &mut None).await
 }
@@ -112,7 +112,7 @@ async fn look(wiring: &Wiring, unfit: &mut Learned, admin: &mut Option<Admin>) -
     Some(Arc::new(project))
 }
 
-/// What can be learned now. Whatever is wrong with one topic was said when its table was opened.
+/// What can be learned now. Ignores errors of single topics; they were logged when their tables were opened.
 async fn ask(wiring: &Wiring, topics: &[Topic]) -> Learned {
     let mut learned = Learned::new();
     for topic in topics {
@@ -130,7 +130,7 @@ fn known(project: &Project) -> BTreeSet<TopicName> {
     topics.map(|topic| topic.name.clone()).collect()
 }
 
-/// Topics whose columns are to be learned.
+/// Topics whose columns are unknown.
 async fn open(project: &Project, kafka: &Kafka, admin: &mut Option<Admin>) -> Result<Vec<Topic>> {
     let mut topics: Vec<Topic> = project.catalog.unlearned().cloned().collect();
     topics.extend(matched(project, kafka, admin).await?);
@@ -153,13 +153,13 @@ async fn matched(project: &Project, kafka: &Kafka, admin: &mut Option<Admin>) ->
     Ok(names.into_iter().filter_map(of).filter(|topic| !declared(topic) && topic.is_unlearned()).collect())
 }
 
-/// Whether other topics can be learned all the same.
+/// Whether the error concerns one topic only, so that the others can still be learned.
 fn is_of_one_topic(error: &bronze::Error) -> bool {
     match error {
         bronze::Error::NoSchemaPart { .. }
         | bronze::Error::NoKnownSchema { .. }
         | bronze::Error::BadContract { .. } => true,
-        // A table that nobody can read, a record or a transaction that nobody gets past.
+        // An unreadable table, or a record or transaction that blocks its partition.
         bronze::Error::Lake { source, .. } => source.reaction() == Reaction::Halt,
         bronze::Error::Stream { source, .. } => matches!(
             source,
@@ -173,7 +173,7 @@ fn is_of_one_topic(error: &bronze::Error) -> bool {
     }
 }
 
-/// The schemas of one topic. Services that are away are asked again for a while.
+/// The schemas of one topic. Retries for a while if services are unreachable.
 async fn learn(
     lake: &Lake,
     kafka: &Kafka,

@@ -1,25 +1,25 @@
-//! What a person does with a project, as functions: they return typed values and print nothing.
+//! What a person does with a project, as functions that return typed values and print nothing.
 //!
 //! | module | does |
 //! | --- | --- |
-//! | [`wiring`] | loads a project and opens what its target names |
+//! | [`wiring`] | loads a project and connects to what its target names |
 //! | [`learn`] | finds columns that contracts leave out |
-//! | [`select`] | which tables and stages a selection means |
-//! | [`sources`], [`simulate`] | runs the sources: the one place that knows which connectors there are |
+//! | [`select`] | finds the tables and stages of a selection |
+//! | [`sources`], [`simulate`] | runs the sources; knows every kind of connector |
 //! | [`stages`] | runs a stage |
-//! | `sinks` | what follows the gold tables |
-//! | [`plan`], [`apply`] | what is missing, and makes it |
-//! | [`status`] | where every table stands |
+//! | `sinks` | lists what follows the gold tables |
+//! | [`plan`], [`apply`] | finds what is missing, and creates it |
+//! | [`status`] | shows the state of every table |
 //! | [`drain`] | waits until everything published has reached the end |
-//! | [`query`] | SQL over the lake |
-//! | [`maintain`] | upkeep of tables, now |
-//! | [`loss`] | goes on without what a topic has lost |
-//! | [`doctor`] | tries every service of the target |
+//! | [`query`] | runs SQL over the lake |
+//! | [`maintain`] | runs the upkeep of tables now |
+//! | [`loss`] | accepts the records that a topic has lost |
+//! | [`doctor`] | checks every service of the target |
 //! | [`verify`] | proves from the data alone that nothing was lost, doubled or falsified |
-//! | [`rules`] | Prometheus rules of a project |
-//! | [`mask`] | takes secrets out of texts |
+//! | [`rules`] | writes Prometheus rules of a project |
+//! | [`mask`] | removes secrets from texts |
 //!
-//! The command line calls these and nothing else, and so does whatever else serves people.
+//! User interfaces such as the command line call these functions and nothing below them.
 
 pub mod apply;
 pub mod doctor;
@@ -47,5 +47,5 @@ pub mod wiring;
 
 pub use error::{Error, Result};
 pub use host::Host;
-pub use select::Stage;
+pub use select::StageKind;
 pub use wiring::{Location, Sound, Wiring};

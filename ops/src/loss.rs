@@ -1,4 +1,4 @@
-//! Goes on without what a topic has lost, and records that a person said so.
+//! Accepts the records that a topic has lost, on a person's request, and records that request.
 
 pub use bronze::Accepted;
 use model::TopicName;
@@ -6,7 +6,7 @@ use model::TopicName;
 use crate::wiring::Wiring;
 use crate::{Error, Result};
 
-/// Accepts what is lost of the topic. `None`: nothing is.
+/// Accepts the losses of the topic. `None`: there are none.
 pub async fn accept(wiring: &Wiring, name: &TopicName) -> Result<Option<Accepted>> {
     let Some(topic) = wiring.project.catalog.topics.get(name) else {
         return Err(Error::Usage(format!(

@@ -1,7 +1,7 @@
 //! Upkeep of the selected tables, now.
 //!
-//! Bronze is compacted here too, as any process may: the compaction's own position says who was first.
-//! A silver or gold table is compacted by its owner, between two of its commits.
+//! Bronze is compacted here, as any process may do: the position of the compaction decides who wins. Silver
+//! and gold tables are compacted by their owners, between two commits.
 
 use anyhow::{Context as _, Result as Anyhow};
 use lake::{Compaction, Followers, Maintained, maintain};
@@ -13,23 +13,23 @@ use crate::{Result, sinks};
 
 /// What was done to one table.
 #[derive(Debug, Serialize)]
-pub struct Upkeep {
-    /// Which.
+pub struct UpkeepReport {
+    /// The table.
     pub table: TableName,
     /// Steps of compaction.
     pub compacted: usize,
     /// Files deleted.
     pub files: usize,
-    /// Their bytes.
+    /// Total size of the deleted files.
     pub bytes: u64,
     /// Log entries and checkpoints deleted.
     pub entries: usize,
-    /// The oldest version that a follower needs; `None` when nobody follows.
+    /// The oldest version that a follower needs. `None`: there are no followers.
     pub kept_from: Option<u64>,
 }
 
-/// Does what is due for each selected table, upstream first. Nothing selected is everything.
-pub async fn tables(wiring: &Wiring, select: &[TableName]) -> Result<Vec<Upkeep>> {
+/// Runs the upkeep that is due for each selected table, upstream first. An empty selection means all.
+pub async fn tables(wiring: &Wiring, select: &[TableName]) -> Result<Vec<UpkeepReport>> {
     let mut done = Vec::new();
     for (table, followers) in followed(wiring, select) {
         let upkeep = one(wiring, &table, &followers).await.with_context(|| format!("table `{table}`"))?;
@@ -38,7 +38,7 @@ pub async fn tables(wiring: &Wiring, select: &[TableName]) -> Result<Vec<Upkeep>
     Ok(done)
 }
 
-/// The stored tables that are selected, upstream first, each with its followers.
+/// The existing tables that are selected, upstream first, each with its followers.
 fn followed(wiring: &Wiring, select: &[TableName]) -> Vec<(TableName, Followers)> {
     let (catalog, beside) = (&wiring.project.catalog, sinks::of(wiring));
     let wanted = |table: &TableName| select.is_empty() || select.contains(table);
@@ -56,7 +56,7 @@ fn followed(wiring: &Wiring, select: &[TableName]) -> Vec<(TableName, Followers)
     tables
 }
 
-async fn one(wiring: &Wiring, name: &TableName, followers: &Followers) -> Anyhow<Option<Upkeep>> {
+async fn one(wiring: &Wiring, name: &TableName, followers: &Followers) -> Anyhow<Option<UpkeepReport>> {
     let mut compacted = 0;
     if wiring.project.catalog.topic_of(name).is_some()
         && let Some(mut table) = wiring.lake.table(name).await?
@@ -66,7 +66,7 @@ async fn one(wiring: &Wiring, name: &TableName, followers: &Followers) -> Anyhow
         }
     }
     let done = maintain(&wiring.lake, name, followers, wiring.clock.now()).await?;
-    Ok(done.map(|Maintained { horizon, vacuum, entries }| Upkeep {
+    Ok(done.map(|Maintained { horizon, vacuum, entries }| UpkeepReport {
         table: name.clone(),
         compacted,
         files: vacuum.files,

@@ -1,7 +1,7 @@
-//! Takes secrets out of what the process writes: the last line of defence.
+//! Removes secrets from what the process writes: the last line of defence.
 //!
-//! Our own types never show them ([`model::Secret`]). What client libraries log at their lowest level, and what
-//! a server repeats in its answer, is not in our hands; it leaves the process through here.
+//! Our own types never show them ([`model::Secret`]). We do not control what client libraries log at their
+//! lowest level or what a server repeats in its answer, so all output passes through here.
 
 use std::sync::{PoisonError, RwLock};
 
@@ -9,19 +9,19 @@ use model::Secret;
 
 static KNOWN: RwLock<Vec<Secret>> = RwLock::new(Vec::new());
 
-/// Shorter ones would be found in ordinary words.
+/// Shorter secrets would match parts of ordinary words.
 const SHORTEST: usize = 4;
 
-/// Leaves these out from here on.
+/// Masks these secrets, too, from here on.
 pub fn know(secrets: Vec<Secret>) {
     let mut known = KNOWN.write().unwrap_or_else(PoisonError::into_inner);
     known.extend(secrets.into_iter().filter(|secret| secret.reveal().len() >= SHORTEST));
-    // One that holds another goes first, or a part of it would stay.
+    // If a secret contains another one, it goes first, or part of it would stay.
     known.sort_by_key(|secret| std::cmp::Reverse(secret.reveal().len()));
     known.dedup();
 }
 
-/// `text` without secrets.
+/// `text` with its secrets masked.
 pub fn masked(text: &str) -> String {
     let known = KNOWN.read().unwrap_or_else(PoisonError::into_inner);
     known.iter().fold(text.to_owned(), |text, secret| secret.hide_in(&text))

@@ -1,4 +1,4 @@
-//! What `apply` would do, and what that means for those who read it.
+//! The steps that `apply` would take, and what they affect downstream.
 
 use anyhow::Result as Anyhow;
 use catalog::plan::{Class, Existing, ExistingSubject, ExistingTable, ExistingTopic, Reached, Step, Strange};
@@ -14,7 +14,7 @@ pub async fn steps(wiring: &Wiring) -> Result<Vec<Step>> {
     Ok(catalog::plan::plan(&wiring.project, &existing))
 }
 
-/// A step with what lies downstream of it.
+/// A step as text, with the tables downstream of it.
 pub fn text(step: &Step) -> String {
     let mut text = step.to_string();
     if step.class == Class::Create {
@@ -28,7 +28,7 @@ pub fn text(step: &Step) -> String {
     text
 }
 
-/// What there is, of what the project names.
+/// What exists of everything the project declares.
 async fn existing(wiring: &Wiring) -> Anyhow<Existing> {
     let catalog = &wiring.project.catalog;
     let admin = Admin::try_new(&wiring.kafka)?;

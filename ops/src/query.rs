@@ -1,4 +1,4 @@
-//! SQL over the lake, now or as it was.
+//! SQL over the lake, at the current or an earlier version.
 
 use std::sync::Arc;
 
@@ -13,8 +13,7 @@ use model::TableName;
 
 use crate::Result;
 
-/// The rows of `sql`. Views are expanded; every table is read at the version the SQL names, else at
-/// its latest.
+/// The rows of `sql`. Expands views. Reads each table at the version that the SQL names, or at its latest.
 pub async fn rows(project: &Project, lake: &Lake, sql: &str) -> Result<Vec<RecordBatch>> {
     Ok(select(project, lake, sql).await?)
 }
@@ -49,7 +48,7 @@ async fn provider(
         return Ok(plan.into_view());
     }
     if let Some(rows) = name.table().strip_suffix("__quarantine").filter(|_| name.schema() == "bronze") {
-        // Bronze keeps its undecodable records in the table itself: their quarantine is a view.
+        // Bronze stores undecodable records in the table itself, so their quarantine is a view.
         let table: TableName = format!("bronze.{rows}").parse()?;
         let all = open(lake, &table, at).await?.provider()?;
         return Ok(context.read_table(all)?.filter(col("_error").is_not_null())?.into_view());

@@ -1,4 +1,4 @@
-//! Waits for services that cannot be reached, instead of giving up on them.
+//! Retries while a service is unreachable.
 
 use std::time::Duration;
 
@@ -8,8 +8,8 @@ use runtime::{CancellationToken, Retry};
 
 use crate::wiring::Wiring;
 
-/// What Kafka answers to `ask`, which is asked again for as long as Kafka cannot be reached. Meanwhile
-/// `component` is down, and standard error says what is missing and what to do. `None`: `quit` came first.
+/// Kafka's answer to `ask`, retried while Kafka is unreachable. Meanwhile `component` is shown as down, and
+/// standard error says what is missing and what to do. `None`: `quit` came first.
 pub async fn kafka<T>(
     wiring: &Wiring,
     component: &str,

@@ -1,25 +1,25 @@
-//! `--select`: names with their upstream and downstream, as dbt writes them.
+//! `--select`: names with their upstream and downstream, in dbt's syntax.
 
 use catalog::Catalog;
 use model::TableName;
 
 use crate::{Error, Result};
 
-/// A stage.
+/// Bronze, silver or gold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Stage {
-    /// Topics into bronze tables.
+pub enum StageKind {
+    /// Reads topics into bronze tables.
     Bronze,
-    /// Bronze into silver tables.
+    /// Turns bronze into silver tables.
     Silver,
-    /// Silver into gold tables and topics.
+    /// Turns silver into gold tables and topics.
     Gold,
 }
-impl Stage {
-    /// From the top to the end.
+impl StageKind {
+    /// All stages, upstream first.
     pub const ALL: [Self; 3] = [Self::Bronze, Self::Silver, Self::Gold];
 
-    /// As in groups and metrics.
+    /// The name in groups and metrics.
     pub fn name(self) -> &'static str {
         match self {
             Self::Bronze => "bronze",
@@ -29,8 +29,8 @@ impl Stage {
     }
 }
 
-/// The tables the selectors name: `name`, `+name` with what is upstream, `name+` with what is
-/// downstream, `schema.*`. No selector is all of them, which is an empty list.
+/// The tables that the selectors name: `name`, `+name` with everything upstream, `name+` with everything
+/// downstream, `schema.*`. Without selectors the list is empty, which means all tables.
 pub fn tables(catalog: &Catalog, selectors: &[String]) -> Result<Vec<TableName>> {
     let all: Vec<&TableName> =
         catalog.topics.values().map(|topic| &topic.table).chain(catalog.models.keys()).collect();
@@ -61,24 +61,24 @@ pub fn tables(catalog: &Catalog, selectors: &[String]) -> Result<Vec<TableName>>
     Ok(selected)
 }
 
-/// Which stage keeps a table. `None`: it is a view, which nobody keeps.
-pub fn stage_of(catalog: &Catalog, table: &TableName) -> Option<Stage> {
+/// The stage that maintains a table. `None`: it is a view.
+pub fn stage_of(catalog: &Catalog, table: &TableName) -> Option<StageKind> {
     match catalog.models.get(table).map(|model| model.kind) {
-        None => Some(Stage::Bronze),
-        Some(kind) if kind.is_silver() => Some(Stage::Silver),
-        Some(kind) if kind.is_gold() => Some(Stage::Gold),
+        None => Some(StageKind::Bronze),
+        Some(kind) if kind.is_silver() => Some(StageKind::Silver),
+        Some(kind) if kind.is_gold() => Some(StageKind::Gold),
         Some(_) => None,
     }
 }
 
-/// The stages that keep any of `selected`. Nothing selected is everything.
-pub fn stages(catalog: &Catalog, selected: &[TableName]) -> Vec<Stage> {
-    let keeps = |stage: &Stage| selected.iter().any(|table| stage_of(catalog, table) == Some(*stage));
-    Stage::ALL.into_iter().filter(|stage| selected.is_empty() || keeps(stage)).collect()
+/// The stages that maintain any table of `selected`. An empty selection means all.
+pub fn stages(catalog: &Catalog, selected: &[TableName]) -> Vec<StageKind> {
+    let keeps = |stage: &StageKind| selected.iter().any(|table| stage_of(catalog, table) == Some(*stage));
+    StageKind::ALL.into_iter().filter(|stage| selected.is_empty() || keeps(stage)).collect()
 }
 
-/// Refuses a selection of which none of `stages` keeps anything: the process would do nothing, for ever.
-pub fn check(catalog: &Catalog, selected: &[TableName], stages: &[Stage]) -> Result<()> {
+/// Returns an error if none of `stages` maintains a selected table: the process would do nothing, for ever.
+pub fn check(catalog: &Catalog, selected: &[TableName], stages: &[StageKind]) -> Result<()> {
     if self::stages(catalog, selected).iter().any(|stage| stages.contains(stage)) {
         return Ok(());
     }
@@ -87,7 +87,7 @@ pub fn check(catalog: &Catalog, selected: &[TableName], stages: &[Stage]) -> Res
     Err(Error::Usage(format!("`--select` takes {names} and no table of {wanted}: there is nothing to run")))
 }
 
-/// What the process must say of tables whose input it does not run. Nobody else may run it either.
+/// Warnings about selected tables whose input this process does not run: maybe no process does.
 pub fn unfed(catalog: &Catalog, selected: &[TableName]) -> Vec<String> {
     let missing = |table: &TableName| -> Vec<TableName> {
         let mut inputs = catalog.stored_inputs(table);

@@ -13,7 +13,7 @@ use runtime::CancellationToken;
 use crate::sources::context;
 use crate::{Result, Wiring, mask};
 
-/// The simulated source of the project; the first one, when there are several.
+/// The simulated source of the project; the first one if there are several.
 pub fn source(project: &Project) -> Option<(&Source, &WwiSim)> {
     project.catalog.sources.values().find_map(|source| match &source.connection {
         Connection::WwiSim(declared) => Some((source, declared)),
@@ -21,9 +21,9 @@ pub fn source(project: &Project) -> Option<(&Source, &WwiSim)> {
     })
 }
 
-/// What a source's file says, as the simulator has it.
+/// Converts a source's declaration into the simulator's settings.
 pub fn settings(declared: &WwiSim) -> Settings {
-    // A declared share was checked to lie between 0 and 1.
+    // `validate` has checked that a declared share lies between 0 and 1.
     let share = |declared: f64| Share::millionths((declared * 1e6).round() as u32);
     Settings {
         seed: declared.seed,
@@ -42,8 +42,8 @@ pub fn settings(declared: &WwiSim) -> Settings {
     }
 }
 
-/// Publishes the simulated database's changes until the end of the log or until stopped. Gives what the tables must
-/// hold.
+/// Publishes the simulated database's changes until the end of the log or until stopped. Returns what the
+/// tables must contain.
 pub async fn publish(
     wiring: &Wiring,
     source: &Source,
@@ -65,11 +65,11 @@ pub(crate) async fn run(simulator: &mut Simulator, name: &str, stop: &Cancellati
     Ok(simulator.take_summary().expect("a simulator that ended well has a summary"))
 }
 
-/// Reads where a workload is to be applied: `postgres://user:password@host:port/database`, with references as in a
-/// file of `folder`.
+/// Parses the database that a workload is applied to: `postgres://user:password@host:port/database`.
+/// References are resolved as in a file of `folder`.
 ///
 /// # Errors
-/// What is wrong with it.
+/// A text that says what is wrong with the URL.
 pub fn login(url: &str, folder: &Path) -> Result<Login, String> {
     let url = Setting::parse(url, folder, Nature::Secret).and_then(|url| url.resolve());
     let url = url.map_err(|error| error.to_string())?;
@@ -78,7 +78,7 @@ pub fn login(url: &str, folder: &Path) -> Result<Login, String> {
     Ok(Login { host, port, user, password, database })
 }
 
-/// Writes what the tables must hold.
+/// Writes the summary as JSON.
 pub fn write(path: &Path, summary: &Summary) -> anyhow::Result<()> {
     let text = serde_json::to_string_pretty(summary)?;
     std::fs::write(path, text + "\n").with_context(|| format!("cannot write `{}`", path.display()))

@@ -1,4 +1,4 @@
-//! The sinks of a project: what follows its gold tables.
+//! The sinks of a project, which follow its gold tables.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use stage::{Follower, Followers};
 
 use crate::wiring::Wiring;
 
-/// All of them.
+/// All followers of the project's gold tables.
 pub(crate) fn of(wiring: &Wiring) -> Followers {
     let topics: Arc<dyn Follower> = Arc::new(Topics {
         project: wiring.project.clone(),

@@ -1,7 +1,7 @@
-//! The project's sources: the one place that knows which connectors there are.
+//! The project's sources: the only place that knows every kind of connector.
 //!
-//! A declared source becomes one connector or several; whoever runs a process runs them all alike. A new connector is
-//! one more arm of [`connectors`].
+//! A declared source becomes one or more connectors, and a process runs all of them in the same way. A new
+//! connector is one more arm of [`connectors`].
 
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
@@ -20,33 +20,33 @@ use crate::{Error, Result, Wiring, simulate};
 
 pub use ingest::postgres::Asked;
 
-/// What is wanted of the sources beside what their files say.
+/// Options of a run that the sources' files do not declare.
 #[derive(Debug, Clone, Default)]
 pub struct Wanted {
-    /// End once everything is published that is there now.
+    /// End once everything that exists now is published.
     pub once: bool,
-    /// How the simulated source is simulated. `None`: it is not.
+    /// How to run the simulated source. `None`: do not run it.
     pub simulated: Option<Simulated>,
 }
 
-/// How a source is simulated.
+/// Options of the simulated source.
 #[derive(Debug, Clone, Default)]
 pub struct Simulated {
-    /// What the simulator does.
+    /// Settings of the simulator.
     pub settings: Settings,
-    /// Where what the tables must hold in the end is written.
+    /// File for the summary of what the tables must contain in the end.
     pub summary: Option<PathBuf>,
 }
 
 /// A source that is ready to run.
 pub struct Ready {
-    /// What its task is called.
+    /// Name of its task.
     pub name: String,
     run: Box<dyn FnOnce(CancellationToken) -> Running + Send>,
 }
 type Running = Pin<Box<dyn Future<Output = Result<()>> + Send>>;
 impl Ready {
-    /// Publishes until the source's end, until `stop`, or until a person is needed.
+    /// Publishes until the source ends, until `stop`, or until a person has to act.
     pub async fn run(self, stop: CancellationToken) -> Result<()> {
         (self.run)(stop).await
     }
@@ -59,13 +59,13 @@ impl Ready {
     }
 }
 
-/// Topics that sources write to, those of simulated ones only where these run.
+/// Topics that sources write to. Topics of simulated sources are included if `simulates`.
 pub fn fed(project: &Project, simulates: bool) -> impl Iterator<Item = &TopicName> {
     let runs = move |source: &&Source| simulates || !matches!(source.connection, Connection::WwiSim(_));
     project.catalog.sources.values().filter(runs).flat_map(|source| source.streams.values())
 }
 
-/// All sources of the project, as they are wanted. Of simulated ones the first.
+/// All sources of the project that `wanted` includes. Only the first simulated source runs.
 pub fn declared(wiring: &Wiring, mut wanted: Wanted) -> Result<Vec<Ready>> {
     let mut ready = Vec::new();
     for source in wiring.project.catalog.sources.values() {
@@ -74,7 +74,7 @@ pub fn declared(wiring: &Wiring, mut wanted: Wanted) -> Result<Vec<Ready>> {
     Ok(ready)
 }
 
-/// A source's connectors.
+/// The connectors of one source.
 fn connectors(wiring: &Wiring, source: &Source, wanted: &mut Wanted) -> Result<Vec<Ready>> {
     Ok(match &source.connection {
         Connection::WwiSim(_) => wanted
@@ -93,10 +93,10 @@ fn connectors(wiring: &Wiring, source: &Source, wanted: &mut Wanted) -> Result<V
     })
 }
 
-/// Runs one connector. What it has published.
+/// Runs one connector. Returns what it has published.
 ///
 /// # Errors
-/// [`Error::Halted`]: it waits for a person.
+/// [`Error::Halted`]: a person has to act.
 pub async fn run(connector: &mut dyn Connector, stop: &CancellationToken) -> Result<source::Sent> {
     source::run(connector, stop).await.map_err(|error| Error::Halted(error.into()))
 }
@@ -124,7 +124,7 @@ fn simulated(wiring: &Wiring, source: &Source, how: Simulated) -> Result<Ready> 
     Ok(Ready { name: "sim".to_owned(), run: Box::new(run) })
 }
 
-/// A folder, once for each stream.
+/// One connector per stream of a folder.
 fn folders(wiring: &Wiring, source: &Source, files: &Files, once: bool) -> Vec<Ready> {
     let (topics, streams): (Vec<_>, Vec<_>) = source.file_streams().into_iter().unzip();
     let ready = |(route, topic): (Route, TopicName)| {
@@ -140,16 +140,16 @@ fn folder(wiring: &Wiring, feed: Feed, once: bool) -> ingest::Files {
     ingest::Files::new(context(wiring, once), wiring.project.stages.ingest.clone(), feed)
 }
 
-/// What came of a folder.
+/// What was published from a folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Published {
-    /// Files of which something was published.
+    /// Files with at least one published row.
     pub files: u64,
     /// Rows on the topic.
     pub rows: u64,
-    /// Lines on the topic of dead letters.
+    /// Lines on the dead-letter topic.
     pub bad_lines: u64,
-    /// Files and other things in the folder that were not read.
+    /// Files and other entries of the folder that were not read.
     pub aside: u64,
 }
 
@@ -192,7 +192,7 @@ fn folder_feed(wiring: &Wiring, dir: PathBuf, topic: &TopicName, dead_letter: &T
     Ok(Feed { files, route: Route::all(), topic })
 }
 
-/// How the files of a folder are written: as the source says that watches it for this topic, if any does.
+/// Settings for the files of a folder: those of the source that reads it for this topic, or the defaults.
 fn files_in(project: &Project, dir: PathBuf, topic: &TopicName, dead_letter: TopicName) -> Files {
     let resolved = |dir: &Path| dir.canonicalize().unwrap_or_else(|_| dir.to_owned());
     let declared = project.catalog.sources.values().find_map(|source| match &source.connection {
@@ -229,7 +229,7 @@ fn database_feed(wiring: &Wiring, source: &Source, postgres: &Postgres) -> Resul
     })
 }
 
-/// The database of that name; the only one, where none is given.
+/// The database source with that name, or the only one if no name is given.
 pub fn database(wiring: &Wiring, name: Option<&str>, asked: Asked, once: bool) -> Result<ingest::Postgres> {
     let sources = wiring.project.catalog.sources.values();
     let databases = sources.filter_map(|source| match &source.connection {

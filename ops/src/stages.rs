@@ -10,18 +10,18 @@ use runtime::health::Status;
 use stage::Announce;
 use stream::{Announcer, Owners};
 
-use crate::select::Stage;
+use crate::select::StageKind;
 use crate::wiring::Wiring;
 use crate::{Error, Result, reach, sinks};
 
-/// A stage at work.
+/// The future of a running stage.
 pub type Running = Pin<Box<dyn Future<Output = Result<()>> + Send>>;
 
-/// A stage that shares its tables with the other processes of the project that run it. A broker that does not
-/// answer is waited for. `None`: `quit` came first.
+/// Starts a stage that shares its tables with other processes of the project. Retries while the broker does
+/// not answer. `None`: `quit` came first.
 pub async fn start(
     wiring: &Wiring,
-    stage: Stage,
+    stage: StageKind,
     select: &[TableName],
     draining: &CancellationToken,
     quit: &CancellationToken,
@@ -32,7 +32,7 @@ pub async fn start(
     let announce: Arc<dyn Announce> = Arc::new(announcer);
     let stages = wiring.project.stages.clone();
     let running: Running = match stage {
-        Stage::Bronze => {
+        StageKind::Bronze => {
             let context = context(wiring, select, draining, announce, stages.bronze);
             let (kafka, registry) = (wiring.kafka.clone(), wiring.registry.clone());
             let input = bronze::Input { kafka, registry, progress: bronze::PartitionProgress::default() };
@@ -40,7 +40,7 @@ pub async fn start(
                 bronze::run(context, input, stop).await.map_err(|error| Error::of(error.reaction(), error))
             })
         }
-        Stage::Silver => {
+        StageKind::Silver => {
             let context = context(wiring, select, draining, announce, stages.silver);
             let Some(owners) = owners(wiring, stage, select, &silver::tables(&context), quit).await? else {
                 return Ok(None);
@@ -49,7 +49,7 @@ pub async fn start(
                 silver::run(context, owners, stop).await.map_err(|error| Error::of(error.reaction(), error))
             })
         }
-        Stage::Gold => {
+        StageKind::Gold => {
             let context = context(wiring, select, draining, announce, stages.gold);
             let Some(owners) = owners(wiring, stage, select, &gold::tables(&context), quit).await? else {
                 return Ok(None);
@@ -64,7 +64,7 @@ pub async fn start(
     Ok(Some(running))
 }
 
-/// What every stage runs with.
+/// What every stage needs to run.
 fn context<S>(
     wiring: &Wiring,
     select: &[TableName],
@@ -86,10 +86,11 @@ fn context<S>(
     }
 }
 
-/// The stage's tables are shared by a group; those that were asked for by name are this process's.
+/// Who owns which table: a consumer group shares them, but this process owns the tables that were selected by
+/// name.
 async fn owners(
     wiring: &Wiring,
-    stage: Stage,
+    stage: StageKind,
     select: &[TableName],
     tables: &[TableName],
     quit: &CancellationToken,

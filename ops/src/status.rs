@@ -1,4 +1,4 @@
-//! Versions, rows, positions and lag of every table, read from the tables.
+//! Version, rows, positions and lag of every table, read from the tables themselves.
 
 use std::collections::BTreeMap;
 
@@ -10,11 +10,11 @@ use serde::Serialize;
 
 use crate::Result;
 
-/// Kind of a table of this project that no file of it declares any more.
+/// Kind of a table of this project that is no longer declared.
 const GONE: &str = "gone";
 
-/// Tables that this project made and no topic or model declares any more. Nobody writes to them and
-/// nothing deletes them. Siblings are shown with their tables.
+/// Tables that this project created and no longer declares. Nothing writes to them or deletes them. Siblings
+/// are shown with their tables.
 pub async fn gone(project: &Project, lake: &Lake) -> Result<Vec<TableName>> {
     let catalog = &project.catalog;
     let declared = |name: &TableName| {
@@ -37,33 +37,33 @@ pub async fn gone(project: &Project, lake: &Lake) -> Result<Vec<TableName>> {
     Ok(gone)
 }
 
-/// Words behind a table's name that make a sibling's.
+/// Suffixes of sibling tables.
 const SIBLINGS: [&str; 2] = ["deleted", "quarantine"];
 
-/// Where one table stands.
+/// State of one table.
 #[derive(Debug, Serialize)]
 pub struct TableStatus {
-    /// Which.
+    /// The table.
     pub table: TableName,
-    /// `bronze`, a model's kind, or `gone`: no file declares it any more.
+    /// `bronze`, a model's kind, or `gone` if it is no longer declared.
     pub kind: &'static str,
-    /// `None` when the table does not exist yet.
+    /// `None` if the table does not exist yet.
     pub version: Option<u64>,
-    /// Rows at that version, where its log says so.
+    /// Rows at that version, if its log records them.
     pub rows: Option<u64>,
     /// Data files at that version.
     pub files: Option<usize>,
-    /// Data-changing versions of its inputs that it has not taken yet.
+    /// Data-changing versions of its inputs that it has not read yet.
     pub behind: Option<usize>,
-    /// Rows of its quarantine, where there is one.
+    /// Rows of its quarantine, if it has one.
     pub quarantined: Option<u64>,
-    /// Why it waits for a person: by stage, `publish` for its topic.
+    /// Why it is halted, by stage; `publish` stands for its topic.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub halted: BTreeMap<&'static str, String>,
 }
 
-/// Every table of the project, upstream first, and those it made that no file declares any more. Needs the lake
-/// only; no stage has to run.
+/// Every table of the project, upstream first, then its tables that are no longer declared. Reads only the
+/// lake; no stage has to run.
 pub async fn tables(project: &Project, lake: &Lake) -> Result<Vec<TableStatus>> {
     let mut tables = Vec::new();
     for topic in project.catalog.topics.values() {
@@ -120,7 +120,7 @@ async fn behind(project: &Project, lake: &Lake, table: &Table) -> Anyhow<Option<
         let at = table.positions().get(&AppId::table(upstream.id())).map(|at| Version(at.unsigned_abs()));
         match upstream.changes(at, upstream.version()).await {
             Ok(changes) => *behind.get_or_insert(0) += changes.len(),
-            // It has read nothing yet and will not read the past change by change.
+            // It has read nothing yet, and will not read the past change by change.
             Err(lake::Error::LogGone { .. }) => return Ok(None),
             Err(error) => return Err(error.into()),
         }

@@ -1,4 +1,4 @@
-//! From a folder to a checked project and the systems its target names.
+//! From a folder to a checked project and connections to what its target names.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use stream::{Kafka, KafkaSettings, Registry, RegistrySettings};
 use crate::host::Host;
 use crate::{Error, Result, learn, mask};
 
-/// Where a project is, and on which of its targets it is looked at.
+/// The folder of a project and the chosen target.
 #[derive(Debug, Clone)]
 pub struct Location {
     /// The folder of `lakepulse.yaml`.
@@ -24,42 +24,42 @@ pub struct Location {
 
 /// A checked project and open connections to what its target names.
 pub struct Wiring {
-    /// Where the project was read.
+    /// Folder and target.
     pub at: Location,
-    /// The project, with columns that were learned.
+    /// The project, with learned columns.
     pub project: Arc<Project>,
-    /// Its broker.
+    /// Kafka.
     pub kafka: Kafka,
-    /// Its registry.
+    /// The schema registry.
     pub registry: Registry,
-    /// Its tables.
+    /// The tables.
     pub lake: Lake,
-    /// The embedded broker and registry, when the target has no own.
+    /// The embedded broker and registry, if the target names none.
     pub host: Option<Host>,
-    /// Where other programs reach broker and registry.
+    /// Addresses at which other programs reach broker and registry.
     pub addresses: Vec<String>,
-    /// What time it is.
+    /// Source of the current time.
     pub clock: Arc<dyn Clock>,
     /// Ids of commits and files.
     pub ids: Arc<dyn Ids>,
     /// Metrics and traces of this process.
     pub meters: Meters,
-    /// Health of its parts.
+    /// Health of the process's components.
     pub health: HealthRegistry,
 }
 impl Wiring {
-    /// Checks the project and connects. On the embedded target the first process of a project hosts
-    /// broker and registry, the others find it.
+    /// Checks the project and connects. On the embedded target, the first process of a project hosts broker
+    /// and registry, and the others connect to it.
     pub async fn open(at: &Location) -> Result<Self> {
         Self::over(at, project(at).await?, false).await
     }
 
-    /// The same for an operation that only looks at what is sound of a project.
+    /// Like [`Self::open`], for an operation that only reads and uses the sound part of a project.
     pub async fn open_sound(at: &Location, sound: &Sound) -> Result<Self> {
         Self::over(at, sound.project.clone(), true).await
     }
 
-    /// Whether stages create what is missing. Where nothing is created unless asked, `apply` does.
+    /// Whether stages create what is missing. Otherwise only `apply` does.
     pub(crate) fn creates(&self) -> bool {
         self.host.is_some()
     }
@@ -95,7 +95,7 @@ impl Wiring {
             health: HealthRegistry::default(),
         })
     }
-    /// Waits for checkpoints under way, and lets go of the embedded broker when this process hosts it.
+    /// Waits for running checkpoints, and releases the embedded broker if this process hosts it.
     pub async fn close(self) {
         self.lake.settle().await;
         self.meters.traces().shut_down().await;
@@ -105,20 +105,20 @@ impl Wiring {
     }
 }
 
-/// Loads and checks the project, asking nobody.
+/// Loads and checks the project, without contacting a service.
 pub async fn project(at: &Location) -> Result<Arc<Project>> {
     checked(catalog::load(&at.folder, &at.target).await)
 }
 
-/// What of a project has no fault: models with one, and what rests on them, are left out.
+/// The part of a project that has no fault: without faulty models and those that depend on them.
 pub struct Sound {
-    /// Without them.
+    /// The project without them.
     pub project: Arc<Project>,
-    /// Why something is left out. Empty: nothing is.
+    /// Why models were left out. Empty: none were.
     pub left_out: Vec<Fault>,
 }
 
-/// The project for an operation that only looks, asking nobody.
+/// Loads the sound part of a project for an operation that only reads, without contacting a service.
 pub async fn sound(at: &Location) -> Result<Sound> {
     match catalog::load_sound(&at.folder, &at.target, &catalog::Learned::new()).await {
         Ok((project, left_out)) => Ok(Sound { project: checked(Ok(project))?, left_out }),
@@ -126,7 +126,7 @@ pub async fn sound(at: &Location) -> Result<Sound> {
     }
 }
 
-/// A project without faults, whose secrets are known from here on.
+/// The project if it has no faults. Masks its secrets from here on.
 pub(crate) fn checked(loaded: Result<Project, Vec<Fault>>) -> Result<Arc<Project>> {
     let project = loaded.map_err(Error::Invalid)?;
     mask::know(project.secrets());
@@ -141,7 +141,7 @@ pub fn services(project: &Project) -> anyhow::Result<Option<(KafkaSettings, Regi
     Ok(Some((self::kafka(kafka)?, self::registry(registry)?)))
 }
 
-/// The project's own broker and registry, hosted by this process if no other does.
+/// The project's embedded broker and registry, hosted by this process if no other process does.
 pub async fn embedded(project: &Project) -> anyhow::Result<(Host, KafkaSettings, RegistrySettings)> {
     let host = Host::join(&project.state_dir()).await.context("cannot start the embedded broker")?;
     let kafka =

@@ -1,5 +1,5 @@
-//! A reader that decodes the log with `apache-avro` and folds it by key and position, and the
-//! oracle held against it.
+//! A reader that decodes the log with `apache-avro` and folds it by key and position, for a comparison with
+//! the oracle.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -12,12 +12,12 @@ use crate::discard;
 use crate::oracle::hash;
 use crate::schema::{self, Shape};
 use crate::settings::Settings;
-use crate::tables::Table;
+use crate::tables::SourceTable;
 
 /// A decoded change.
 #[derive(Debug, Clone)]
 pub struct Decoded {
-    pub table: Table,
+    pub table: SourceTable,
     pub key: i32,
     pub op: String,
     pub lsn: i64,
@@ -28,26 +28,26 @@ pub struct Decoded {
 }
 pub type Row = Vec<(String, Value)>;
 
-/// Knows the schemas by the ids that the tests give them.
+/// Knows the schemas by the ids that the tests use.
 pub struct Reader {
     values: HashMap<u32, Schema>,
-    keys: HashMap<Table, Schema>,
+    keys: HashMap<SourceTable, Schema>,
 }
 impl Reader {
     pub fn new() -> Self {
         let parse = |text: String| Schema::parse_str(&text).expect("valid schema");
         let changed = Shape { column: true, widen: true };
-        let values = Table::ALL.into_iter().flat_map(|table| {
+        let values = SourceTable::ALL.into_iter().flat_map(|table| {
             let id = table as u32;
             [
                 (id, parse(schema::value(table, Shape::FIRST))),
                 (CHANGED + id, parse(schema::value(table, changed))),
             ]
         });
-        let keys = Table::ALL.into_iter().map(|table| (table, parse(schema::key(table))));
+        let keys = SourceTable::ALL.into_iter().map(|table| (table, parse(schema::key(table))));
         Self { values: values.collect(), keys: keys.collect() }
     }
-    /// What a careful consumer makes of a record: a change, or why it is none.
+    /// How a careful consumer reads a record: as a change, or as an error.
     pub fn read(&self, sent: &Sent) -> Result<Decoded, String> {
         let value = sent.value.as_deref().ok_or("tombstone")?;
         let (id, body) = unframe(value)?;
@@ -72,7 +72,7 @@ impl Reader {
             after: image("after"),
         })
     }
-    /// All changes of a log, in the order they came.
+    /// All changes of a log, in the order of arrival.
     pub fn changes(&self, log: &[Sent]) -> Vec<Decoded> {
         log.iter().filter_map(|sent| self.read(sent).ok()).collect()
     }
@@ -100,7 +100,7 @@ fn fields(value: Value) -> Row {
 pub fn get<'a>(row: &'a Row, name: &str) -> &'a Value {
     &row.iter().find(|(field, _)| field == name).unwrap_or_else(|| panic!("no `{name}`")).1
 }
-/// The value in a union; `None` is null.
+/// The value in a union; `None`: null.
 pub fn optional(value: &Value) -> Option<&Value> {
     match value {
         Value::Union(_, inner) => optional(inner),
@@ -129,8 +129,8 @@ pub fn unscaled(value: &Value) -> i64 {
 }
 
 /// Live rows by table and key: the newest change of each key, by its position in the database's log.
-pub fn fold(changes: &[Decoded]) -> BTreeMap<(Table, i32), Row> {
-    let mut newest: BTreeMap<(Table, i32), &Decoded> = BTreeMap::new();
+pub fn fold(changes: &[Decoded]) -> BTreeMap<(SourceTable, i32), Row> {
+    let mut newest: BTreeMap<(SourceTable, i32), &Decoded> = BTreeMap::new();
     for change in changes {
         let held = newest.entry((change.table, change.key)).or_insert(change);
         if change.lsn > held.lsn {
@@ -140,8 +140,8 @@ pub fn fold(changes: &[Decoded]) -> BTreeMap<(Table, i32), Row> {
     newest.into_iter().filter_map(|(key, change)| Some((key, change.after.clone()?))).collect()
 }
 
-/// The documented canonical text, worked out from decoded values.
-fn canonical(table: Table, row: &Row) -> String {
+/// The documented canonical text, computed from decoded values.
+fn canonical(table: SourceTable, row: &Row) -> String {
     let shown = |column: &crate::row::Column| {
         let value = get(row, column.name);
         match optional(value) {
@@ -161,7 +161,7 @@ fn canonical(table: Table, row: &Row) -> String {
             Some(_) => long(value).to_string(),
         }
     };
-    let columns = table.columns().iter().filter(|column| column.change != crate::row::Change::Added);
+    let columns = table.columns().iter().filter(|column| column.change != crate::row::ColumnChange::Added);
     columns.map(shown).collect::<Vec<_>>().join("|")
 }
 
@@ -174,7 +174,7 @@ fn the_oracle_says_what_an_independent_reader_finds(#[case] settings: Settings) 
     let changes = Reader::new().changes(&log(&settings));
     let summary = discard(&settings).summary;
     let live = fold(&changes);
-    for table in Table::ALL {
+    for table in SourceTable::ALL {
         let said = &summary.tables[table.name()];
         let count = |op: &str| {
             let mine = changes.iter().filter(|change| change.table == table && change.op == op);
@@ -186,7 +186,7 @@ fn the_oracle_says_what_an_independent_reader_finds(#[case] settings: Settings) 
         let sum: u128 = rows.iter().map(|row| u128::from(hash(canonical(table, row).as_bytes()))).sum();
         assert_eq!(said.checksum, sum.to_string(), "{}", table.name());
     }
-    let lines = live.iter().filter(|((table, _), _)| *table == Table::OrderLines);
+    let lines = live.iter().filter(|((table, _), _)| *table == SourceTable::OrderLines);
     let revenue: i64 =
         lines.map(|(_, row)| long(get(row, "quantity")) * unscaled(get(row, "unit_price"))).sum();
     assert_eq!(summary.totals.revenue, format!("{}.{:02}", revenue / 100, revenue % 100));

@@ -1,11 +1,11 @@
-//! The gold models of the reference project, run over the tables that the log makes.
+//! The gold models of the reference project, run over the tables from the log.
 
 use super::plain;
 use super::project::project;
 use super::sql::{EVENTS, answer, register, session, tables};
 use crate::discard;
 
-/// Behind the last event of the log.
+/// After the last event of the log.
 const AS_OF: &str = "DATE '2013-01-14'";
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! Claims about a log on a broker: the embedded one, with its registry.
+//! Claims about a log on the embedded broker, with its registry.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use super::{Sent, log, spoiled};
 use crate::block::What;
 use crate::schema::{self, Shape};
 use crate::settings::{SchemaChange, Settings};
-use crate::tables::Table;
+use crate::tables::SourceTable;
 use crate::{Error, Simulator, Summary, discard};
 
 const PARTITIONS: i32 = 3;
@@ -37,7 +37,7 @@ impl Services {
         });
         let registry =
             Registry::new(RegistrySettings { url: host.registry_url.clone(), ..Default::default() });
-        let specs = Table::ALL.map(|table| TopicSpec {
+        let specs = SourceTable::ALL.map(|table| TopicSpec {
             name: topic(table),
             partitions: PARTITIONS,
             replication: 1,
@@ -47,7 +47,7 @@ impl Services {
         Self { host, kafka, registry, _dir: dir }
     }
     async fn run(&self, settings: &Settings, stop: CancellationToken) -> Result<Summary, Error> {
-        let streams = Table::ALL.map(|table| (table.name().to_owned(), topic(table)));
+        let streams = SourceTable::ALL.map(|table| (table.name().to_owned(), topic(table)));
         self.run_on(settings, streams, stop).await
     }
     async fn run_on(
@@ -73,14 +73,15 @@ impl Services {
     }
     /// All records on the topics, by table, partition and offset, with the ids of `super::ids`.
     async fn read(&self) -> Vec<Sent> {
-        let names: BTreeMap<TopicName, Table> = Table::ALL.map(|table| (topic(table), table)).into();
+        let names: BTreeMap<TopicName, SourceTable> =
+            SourceTable::ALL.map(|table| (topic(table), table)).into();
         let mut open: Vec<(TopicName, i32, Offset)> = Vec::new();
         for name in names.keys() {
             open.extend((0..PARTITIONS).map(|partition| (name.clone(), partition, Offset(0))));
         }
         let mut left = open.len();
         let mut consumer = Consumer::assign(&self.kafka, open, Limits::default()).expect("assigned");
-        let mut found: BTreeMap<(Table, i32, i64), Sent> = BTreeMap::new();
+        let mut found: BTreeMap<(SourceTable, i32, i64), Sent> = BTreeMap::new();
         while left > 0 {
             match tokio::time::timeout(PATIENCE, consumer.next()).await.expect("in time").expect("running") {
                 Event::Records(records) => {
@@ -112,15 +113,15 @@ impl Services {
     }
 }
 
-fn topic(table: Table) -> TopicName {
+fn topic(table: SourceTable) -> TopicName {
     format!("lakepulse.cdc.{}", table.name()).parse().expect("a topic name")
 }
 
 /// Number, key and value.
 type Body = (u64, Vec<u8>, Option<Vec<u8>>);
 
-/// Records without their schema ids, which the registry gave.
-fn bodies(log: &[Sent]) -> BTreeMap<(Table, i32), Vec<Body>> {
+/// Records without their schema ids, which depend on the registry.
+fn bodies(log: &[Sent]) -> BTreeMap<(SourceTable, i32), Vec<Body>> {
     let body = |framed: &[u8]| framed.get(5..).unwrap_or(framed).to_vec();
     let mut bodies: BTreeMap<_, Vec<_>> = BTreeMap::new();
     for sent in log {
@@ -137,7 +138,7 @@ fn settings(events: u64) -> Settings {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_log_stopped_and_begun_again_is_the_log_written_in_one_go() {
     let services = Services::start().await;
-    // Stopped somewhere on the way; what is begun is finished, and the summary is of exactly that.
+    // Stopped midway; the current block is finished, and the summary is exactly that of the sent blocks.
     let (stop, longer) = (CancellationToken::new(), settings(4_000));
     let (stopped, ()) = tokio::join!(services.run(&longer, stop.clone()), async {
         while services.read().await.len() < 900 {}
@@ -149,14 +150,14 @@ async fn a_log_stopped_and_begun_again_is_the_log_written_in_one_go() {
 
     let summary = services.run(&settings(4_000), CancellationToken::new()).await.expect("done");
     let mut expected = discard(&settings(4_000)).summary;
-    // Counted on topics of another number of partitions.
+    // `expected` was counted with another number of partitions.
     expected.injected.disordered = summary.injected.disordered;
     assert!(summary.injected.disordered > 0);
     assert_eq!(summary, expected);
     let found = services.read().await;
     assert_eq!(bodies(&found), bodies(&log(&settings(4_000))));
 
-    // Once more: nothing to send.
+    // Another run has nothing to send.
     assert_eq!(services.run(&settings(4_000), CancellationToken::new()).await.expect("done"), summary);
     assert_eq!(services.read().await.len(), found.len());
     services.host.stop().await;
@@ -179,15 +180,15 @@ async fn a_log_of_other_settings_is_left_alone() {
 async fn schemas_are_registered_once_and_the_changed_one_when_it_is_used() {
     let services = Services::start().await;
     services.run(&settings(999), CancellationToken::new()).await.expect("done");
-    let subject = format!("{}-value", topic(Table::Customers));
+    let subject = format!("{}-value", topic(SourceTable::Customers));
     assert_eq!(services.registry.versions(&subject).await.expect("answers").len(), 1);
     for _ in 0..2 {
         services.run(&settings(3_000), CancellationToken::new()).await.expect("done");
         let versions = services.registry.versions(&subject).await.expect("answers");
         assert_eq!(versions.len(), 2);
-        assert_eq!(&*versions[0].schema, schema::value(Table::Customers, Shape::FIRST));
+        assert_eq!(&*versions[0].schema, schema::value(SourceTable::Customers, Shape::FIRST));
     }
-    // What consumers make of it with the ids they find in the records.
+    // What consumers read with the ids in the records.
     let mut found = services.read().await;
     for sent in &mut found {
         if let Some(value) = sent.value.as_mut().filter(|value| value.len() >= 5 && value[0] == 0) {

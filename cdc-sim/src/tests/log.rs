@@ -9,7 +9,7 @@ use super::{PARTITIONS, log, plain, spoiled};
 use crate::block::{BLOCK, Poison, What};
 use crate::discard;
 use crate::settings::Settings;
-use crate::tables::Table;
+use crate::tables::SourceTable;
 use crate::wire;
 
 #[test]
@@ -19,7 +19,7 @@ fn the_same_seed_gives_the_same_bytes_and_another_seed_others() {
     assert_ne!(log(&plain(3_000)), log(&Settings { seed: 8, ..plain(3_000) }));
 }
 
-/// A log that is resumed by a later build must be the same there. Change this only with the log.
+/// A later build must resume the same log. Change this only when the log changes on purpose.
 #[test]
 fn the_bytes_do_not_change_from_one_build_to_the_next() {
     let mut bytes = Vec::new();
@@ -41,7 +41,7 @@ fn a_shorter_log_is_the_beginning_of_a_longer_one() {
     for events in [1, 999, 1_000, 4_321] {
         assert!(long.starts_with(&bytes(&plain(events))), "{events} events");
     }
-    // Spoiled ones too, where the shorter one ends with a whole block.
+    // Spoiled logs, too, if the shorter one ends with a whole block.
     let change_at = |events, at| {
         let mut settings = spoiled(events);
         settings.schema_change = settings.schema_change.map(|change| crate::SchemaChange { at, ..change });
@@ -68,7 +68,7 @@ fn events_are_counted_without_tombstones_duplicates_and_poison() {
     let deletes: u64 = summary.tables.values().map(|table| table.deletes).sum();
     assert!(deletes > 20);
     assert_eq!(count(|what| *what == What::Tombstone), deletes);
-    // The shares asked for, within what chance allows.
+    // The requested shares, within statistical bounds.
     assert!((500..700).contains(&summary.injected.duplicates), "{:?}", summary.injected);
     assert!((140..260).contains(&summary.injected.poison), "{:?}", summary.injected);
     assert!((700..1_100).contains(&summary.injected.disordered), "{:?}", summary.injected);
@@ -104,7 +104,7 @@ fn a_tombstone_follows_its_delete() {
 #[test]
 fn late_events_come_behind_later_ones_of_their_own_row() {
     let changes = Reader::new().changes(&log(&spoiled(20_000)));
-    let mut newest: HashMap<(Table, i32), i64> = HashMap::new();
+    let mut newest: HashMap<(SourceTable, i32), i64> = HashMap::new();
     let mut late = 0;
     for change in &changes {
         let held = newest.entry((change.table, change.key)).or_insert(change.lsn);
@@ -121,7 +121,9 @@ fn orders_and_their_lines_go_where_their_customer_goes() {
         let Ok(change) = reader.read(&sent) else { continue };
         let row = change.after.as_ref().or(change.before.as_ref()).expect("an image");
         let routed = match sent.table {
-            Table::Customers | Table::Orders | Table::OrderLines => long(get(row, "customer_id")),
+            SourceTable::Customers | SourceTable::Orders | SourceTable::OrderLines => {
+                long(get(row, "customer_id"))
+            }
             _ => i64::from(change.key),
         };
         let mut key = Vec::new();
@@ -142,35 +144,35 @@ fn positions_rise_and_transactions_count_their_changes() {
     }
 }
 
-/// Column of a table, and the table it points to.
-const FOREIGN_KEYS: [(Table, &str, Table); 19] = [
-    (Table::Cities, "state_province_id", Table::StateProvinces),
-    (Table::StockItemHoldings, "stock_item_id", Table::StockItems),
-    (Table::Customers, "bill_to_customer_id", Table::Customers),
-    (Table::Customers, "customer_category_id", Table::CustomerCategories),
-    (Table::Customers, "buying_group_id", Table::BuyingGroups),
-    (Table::Customers, "delivery_city_id", Table::Cities),
-    (Table::Orders, "customer_id", Table::Customers),
-    (Table::Orders, "backorder_order_id", Table::Orders),
-    (Table::OrderLines, "order_id", Table::Orders),
-    (Table::OrderLines, "customer_id", Table::Customers),
-    (Table::OrderLines, "stock_item_id", Table::StockItems),
-    (Table::Invoices, "customer_id", Table::Customers),
-    (Table::Invoices, "bill_to_customer_id", Table::Customers),
-    (Table::Invoices, "order_id", Table::Orders),
-    (Table::InvoiceLines, "invoice_id", Table::Invoices),
-    (Table::InvoiceLines, "stock_item_id", Table::StockItems),
-    (Table::CustomerTransactions, "customer_id", Table::Customers),
-    (Table::CustomerTransactions, "invoice_id", Table::Invoices),
-    // No foreign key of the database, but it must hold all the same.
-    (Table::StockItems, "stock_item_id", Table::StockItemHoldings),
+/// A column of a table, and the table to which it points.
+const FOREIGN_KEYS: [(SourceTable, &str, SourceTable); 19] = [
+    (SourceTable::Cities, "state_province_id", SourceTable::StateProvinces),
+    (SourceTable::StockItemHoldings, "stock_item_id", SourceTable::StockItems),
+    (SourceTable::Customers, "bill_to_customer_id", SourceTable::Customers),
+    (SourceTable::Customers, "customer_category_id", SourceTable::CustomerCategories),
+    (SourceTable::Customers, "buying_group_id", SourceTable::BuyingGroups),
+    (SourceTable::Customers, "delivery_city_id", SourceTable::Cities),
+    (SourceTable::Orders, "customer_id", SourceTable::Customers),
+    (SourceTable::Orders, "backorder_order_id", SourceTable::Orders),
+    (SourceTable::OrderLines, "order_id", SourceTable::Orders),
+    (SourceTable::OrderLines, "customer_id", SourceTable::Customers),
+    (SourceTable::OrderLines, "stock_item_id", SourceTable::StockItems),
+    (SourceTable::Invoices, "customer_id", SourceTable::Customers),
+    (SourceTable::Invoices, "bill_to_customer_id", SourceTable::Customers),
+    (SourceTable::Invoices, "order_id", SourceTable::Orders),
+    (SourceTable::InvoiceLines, "invoice_id", SourceTable::Invoices),
+    (SourceTable::InvoiceLines, "stock_item_id", SourceTable::StockItems),
+    (SourceTable::CustomerTransactions, "customer_id", SourceTable::Customers),
+    (SourceTable::CustomerTransactions, "invoice_id", SourceTable::Invoices),
+    // Not a foreign key of the database, but it must hold all the same.
+    (SourceTable::StockItems, "stock_item_id", SourceTable::StockItemHoldings),
 ];
 
 #[test]
 fn foreign_keys_hold_at_the_end_of_every_transaction() {
     let changes = Reader::new().changes(&log(&plain(40_000)));
-    let mut live: BTreeMap<(Table, i64), Row> = BTreeMap::new();
-    let mut pointed: HashMap<(Table, i64), i64> = HashMap::new();
+    let mut live: BTreeMap<(SourceTable, i64), Row> = BTreeMap::new();
+    let mut pointed: HashMap<(SourceTable, i64), i64> = HashMap::new();
     let whole = changes.len()
         - changes
             .iter()
@@ -199,8 +201,8 @@ fn foreign_keys_hold_at_the_end_of_every_transaction() {
     }
 }
 
-/// Applies a change as a database would: what is inserted is new, what is changed is as it was.
-fn apply(change: &Decoded, live: &mut BTreeMap<(Table, i64), Row>) {
+/// Applies a change as a database would: an inserted key must be new, a changed row must match.
+fn apply(change: &Decoded, live: &mut BTreeMap<(SourceTable, i64), Row>) {
     let key = (change.table, i64::from(change.key));
     assert_eq!(live.get(&key), change.before.as_ref(), "{key:?}");
     match &change.after {
@@ -217,21 +219,24 @@ fn the_lifecycle_is_seen_whole() {
         let mine = changes.iter().filter(move |change| change.table == table);
         mine.map(|change| change.op.as_str()).collect::<BTreeSet<_>>()
     };
-    for table in [Table::Customers, Table::Orders, Table::OrderLines] {
+    for table in [SourceTable::Customers, SourceTable::Orders, SourceTable::OrderLines] {
         assert_eq!(ops(table), BTreeSet::from(["c", "d", "u"]), "{}", table.name());
     }
-    for table in
-        [Table::Invoices, Table::CustomerTransactions, Table::StockItemHoldings, Table::CustomerCategories]
-    {
+    for table in [
+        SourceTable::Invoices,
+        SourceTable::CustomerTransactions,
+        SourceTable::StockItemHoldings,
+        SourceTable::CustomerCategories,
+    ] {
         assert!(ops(table).is_superset(&BTreeSet::from(["c"])), "{}", table.name());
     }
     // Lines move to a backorder.
-    let moved = changes.iter().filter(|change| change.table == Table::OrderLines).any(|change| {
+    let moved = changes.iter().filter(|change| change.table == SourceTable::OrderLines).any(|change| {
         matches!((&change.before, &change.after), (Some(a), Some(b)) if get(a, "order_id") != get(b, "order_id"))
     });
     assert!(moved);
-    // Nothing is sold that is not there.
-    let holdings = changes.iter().filter(|change| change.table == Table::StockItemHoldings);
+    // Only existing stock is sold.
+    let holdings = changes.iter().filter(|change| change.table == SourceTable::StockItemHoldings);
     assert!(
         holdings
             .filter_map(|change| change.after.as_ref())
@@ -239,7 +244,7 @@ fn the_lifecycle_is_seen_whole() {
     );
 }
 
-/// Orders a day, lines an order and the share of lines that wait, near what is documented.
+/// Orders per day, lines per order and the share of waiting lines are near the documented values.
 #[test]
 fn the_business_is_as_large_as_documented() {
     let summary = discard(&plain(400_000)).summary;

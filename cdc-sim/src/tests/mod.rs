@@ -1,4 +1,4 @@
-//! Claims about the whole log, checked by a reader of its own that knows only Avro and the schemas.
+//! Claims about the whole log, checked by an independent reader that knows only Avro and the schemas.
 
 mod fold;
 mod gold;
@@ -11,9 +11,9 @@ mod sql;
 use crate::block::{BLOCK, Partitions, SchemaIds, What};
 use crate::generator::Generator;
 use crate::settings::{SchemaChange, Settings, Share};
-use crate::tables::{TABLES, Table};
+use crate::tables::{SourceTable, TABLES};
 
-/// Id under which the readers of these tests know the changed schema of a table.
+/// The id of a table's changed schema in these tests.
 const CHANGED: u32 = 100;
 const PARTITIONS: Partitions = [3; TABLES];
 
@@ -22,12 +22,12 @@ fn ids() -> SchemaIds {
     SchemaIds { key: numbered(50), first: numbered(0), changed: numbered(CHANGED) }
 }
 
-/// A log without anything spoiled.
+/// A log without spoiled records.
 fn plain(events: u64) -> Settings {
     Settings { seed: 7, events: Some(events), ..Settings::default() }
 }
 
-/// A log with everything spoiled that can be, more than anyone asks for.
+/// A log with every kind of spoiling, more than in practice.
 fn spoiled(events: u64) -> Settings {
     Settings {
         disorder: Share::millionths(50_000),
@@ -38,18 +38,18 @@ fn spoiled(events: u64) -> Settings {
     }
 }
 
-/// A record as a topic holds it.
+/// A record on a topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Sent {
     number: u64,
-    table: Table,
+    table: SourceTable,
     partition: i32,
     what: What,
     key: Vec<u8>,
     value: Option<Vec<u8>>,
 }
 
-/// The whole log, in the order it is sent.
+/// The whole log, in the order of sending.
 fn log(settings: &Settings) -> Vec<Sent> {
     let mut generator = Generator::new(settings.clone(), ids(), PARTITIONS);
     let mut sent = Vec::new();

@@ -1,4 +1,4 @@
-//! Claims about going on where a log ends.
+//! Claims about continuing at the end of a log.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,10 +9,10 @@ use super::{PARTITIONS, Sent, ids, log, plain, spoiled};
 use crate::generator::Generator;
 use crate::resume::{Mismatch, Resume, Tail, Verdict};
 use crate::settings::Settings;
-use crate::tables::Table;
+use crate::tables::SourceTable;
 
-/// What each partition holds.
-type Topics = BTreeMap<(Table, i32), Vec<Sent>>;
+/// The records of each partition.
+type Topics = BTreeMap<(SourceTable, i32), Vec<Sent>>;
 
 fn topics(log: Vec<Sent>) -> Topics {
     let mut topics = Topics::new();
@@ -22,7 +22,7 @@ fn topics(log: Vec<Sent>) -> Topics {
     topics
 }
 
-/// Runs the log to its end over what the partitions hold; afterwards they hold all of it.
+/// Sends the log to its end over what the partitions have; afterwards they have all of it.
 fn go_on(settings: &Settings, topics: &mut Topics) -> Result<(), Mismatch> {
     let name = "t".parse().expect("a topic name");
     let mut resume = Resume::default();

@@ -1,4 +1,4 @@
-//! Claims about the documented SQL, run by the engine on the tables that the log makes.
+//! Claims about the documented SQL, run by the engine on the tables from the log.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,12 +17,12 @@ use super::{log, plain};
 use crate::discard;
 use crate::field::Kind;
 use crate::oracle::{Dialect, checksum_sql, revenue_sql};
-use crate::row::{Change, Column};
-use crate::tables::Table;
+use crate::row::{Column, ColumnChange};
+use crate::tables::SourceTable;
 
 pub const EVENTS: u64 = 12_000;
 
-/// A column as a silver table stores it.
+/// A column in the type of a silver table.
 fn array(column: &Column, rows: &[Row]) -> ArrayRef {
     let values =
         || rows.iter().map(|row| Some(get(row, column.name)).filter(|value| optional(value).is_some()));
@@ -50,13 +50,13 @@ fn array(column: &Column, rows: &[Row]) -> ArrayRef {
     }
 }
 
-fn batch(table: Table, rows: &[Row]) -> RecordBatch {
-    let columns = table.columns().iter().filter(|column| column.change != Change::Added);
+fn batch(table: SourceTable, rows: &[Row]) -> RecordBatch {
+    let columns = table.columns().iter().filter(|column| column.change != ColumnChange::Added);
     RecordBatch::try_from_iter_with_nullable(columns.map(|column| (column.name, array(column, rows), true)))
         .expect("columns of one length")
 }
 
-pub fn register(ctx: &SessionContext, table: Table, rows: &[Row]) {
+pub fn register(ctx: &SessionContext, table: SourceTable, rows: &[Row]) {
     let batch = batch(table, rows);
     let provider = MemTable::try_new(batch.schema(), vec![vec![batch]]).expect("one schema");
     ctx.register_table(format!("silver.{}", table.name()), Arc::new(provider)).expect("a new name");
@@ -78,8 +78,8 @@ pub async fn answer(ctx: &SessionContext, sql: &str) -> String {
     shown.expect("a plain type").value(0).to_string()
 }
 
-pub fn tables() -> BTreeMap<Table, Vec<Row>> {
-    let mut tables: BTreeMap<Table, Vec<Row>> = BTreeMap::new();
+pub fn tables() -> BTreeMap<SourceTable, Vec<Row>> {
+    let mut tables: BTreeMap<SourceTable, Vec<Row>> = BTreeMap::new();
     for ((table, _), row) in fold(&Reader::new().changes(&log(&plain(EVENTS)))) {
         tables.entry(table).or_default().push(row);
     }
@@ -93,7 +93,7 @@ async fn the_documented_sql_gives_the_oracles_numbers() {
     for (table, rows) in tables() {
         register(&ctx, table, &rows);
     }
-    for table in Table::ALL {
+    for table in SourceTable::ALL {
         let said = &summary.tables[table.name()];
         assert!(said.live_rows > 0, "{} has rows", table.name());
         assert_eq!(
@@ -111,13 +111,13 @@ async fn the_documented_sql_gives_the_oracles_numbers() {
 #[tokio::test]
 async fn the_sql_of_an_empty_table_gives_the_oracles_nothing() {
     let ctx = session();
-    register(&ctx, Table::Orders, &[]);
-    register(&ctx, Table::OrderLines, &[]);
-    assert_eq!(answer(&ctx, &checksum_sql(Table::Orders, Dialect::DataFusion)).await, "0");
+    register(&ctx, SourceTable::Orders, &[]);
+    register(&ctx, SourceTable::OrderLines, &[]);
+    assert_eq!(answer(&ctx, &checksum_sql(SourceTable::Orders, Dialect::DataFusion)).await, "0");
     assert_eq!(answer(&ctx, revenue_sql()).await, "0.00");
 }
 
-/// Whatever column of whatever table changes, and however little, its checksum does too.
+/// The smallest change of any column of any table changes its checksum.
 #[tokio::test]
 async fn a_change_of_any_column_changes_the_checksum() {
     for (table, mut rows) in tables() {
@@ -128,7 +128,7 @@ async fn a_change_of_any_column_changes_the_checksum() {
         };
         rows.truncate(20);
         let right = checksum(&rows).await;
-        for column in table.columns().iter().filter(|column| column.change != Change::Added) {
+        for column in table.columns().iter().filter(|column| column.change != ColumnChange::Added) {
             let mut wrong = rows.clone();
             let value = &mut wrong[0].iter_mut().find(|(name, _)| name == column.name).expect("a column").1;
             *value = changed(value, column.kind);
@@ -137,7 +137,7 @@ async fn a_change_of_any_column_changes_the_checksum() {
     }
 }
 
-/// The least change of a value: null becomes something, something becomes a little more.
+/// The smallest change of a value: null becomes a value, a value increases.
 fn changed(value: &Value, kind: Kind) -> Value {
     let bump = |value: &Value| match value {
         Value::Int(n) => Value::Int(n + 1),

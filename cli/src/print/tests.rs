@@ -19,7 +19,7 @@ fn print(batch: &RecordBatch, format: Format) -> String {
 fn one(array: ArrayRef) -> RecordBatch {
     RecordBatch::try_from_iter([("x", array)]).expect("one column")
 }
-/// The text of `x` in the JSON of one row, and the field in its CSV.
+/// The JSON value of `x` in one row, and its field in CSV.
 fn printed(array: ArrayRef) -> (String, String) {
     let batch = one(array);
     let json = print(&batch, Format::Json);
@@ -94,7 +94,7 @@ proptest! {
         micros in -62_135_596_800_000_000_i64..253_402_300_800_000_000,
     ) {
         let (double, float) = (f64::from_bits(double_bits), f32::from_bits(float_bits));
-        // The text that JSON holds, of a number or of a text.
+        // The text of a number or a string in JSON.
         let bare = |json: &str| -> String {
             serde_json::from_str::<String>(json).unwrap_or_else(|_| json.to_owned())
         };

@@ -26,18 +26,18 @@ use arrow::datatypes::{
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use model::text::{self, BytesForm};
 
-/// A value in print.
+/// The text of a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Printed {
-    /// There is none.
+    /// Null.
     Null,
-    /// What JSON writes without quotes.
+    /// JSON without quotes.
     Bare(String),
     /// A text.
     Text(String),
 }
 
-/// The value of a row.
+/// The value in one row of an array.
 pub(super) fn value(array: &dyn Array, row: usize) -> Result<Printed> {
     use DataType as T;
     if array.is_null(row) {
@@ -91,7 +91,7 @@ pub(super) fn value(array: &dyn Array, row: usize) -> Result<Printed> {
     }
 }
 
-/// A row of named columns as an object of JSON.
+/// Named columns of a row as a JSON object.
 pub(super) fn object(fields: &Fields, at: impl Fn(usize) -> Result<Printed>) -> Result<Printed> {
     let mut json = String::from("{");
     for (column, field) in fields.iter().enumerate() {
@@ -118,7 +118,7 @@ impl Printed {
             Self::Text(text) => quoted(&text)?,
         })
     }
-    /// As a field of CSV. Null is nothing, and a text that is nothing has its quotes.
+    /// As a field of CSV. Null is empty, and an empty text is quoted.
     pub fn csv(self) -> String {
         let text = match self {
             Self::Null => return String::new(),

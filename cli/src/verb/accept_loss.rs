@@ -1,4 +1,4 @@
-//! `lakepulse accept-loss`: go on without what a topic has lost, and record that a person said so.
+//! `lakepulse accept-loss`: continues without the records that a topic has lost, and records that decision.
 
 use anyhow::anyhow;
 use model::{Exit, TopicName};
@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::args::Common;
 use crate::failure::Failure;
 
-/// Accepts what is lost of the topic, and prints it.
+/// Accepts the losses of the topic and prints them.
 pub async fn run(common: &Common, topic: &str) -> Result<Exit, Failure> {
     let usage = |why: String| Failure::new(Exit::Usage, anyhow!(why));
     let name: TopicName = topic.parse().map_err(|error| usage(format!("`{topic}`: {error}")))?;

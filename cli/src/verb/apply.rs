@@ -1,15 +1,15 @@
-//! `lakepulse apply`: makes topics, subjects, tables and models what the project declares.
+//! `lakepulse apply`: brings topics, subjects, tables and models to what the project declares.
 
 use anyhow::anyhow;
 use model::Exit;
 use ops::Wiring;
-use ops::apply::{Applied, Progress, apply};
+use ops::apply::{Applied, StepProgress, apply};
 use ops::plan::text;
 
 use crate::args::Common;
 use crate::failure::Failure;
 
-/// Does what `plan` prints.
+/// Runs the steps that `plan` prints.
 #[allow(clippy::print_stdout, reason = "this is the verb's output")]
 pub async fn run(common: &Common) -> Result<Exit, Failure> {
     let wiring = Wiring::open(&common.location()).await?;
@@ -26,10 +26,10 @@ pub async fn run(common: &Common) -> Result<Exit, Failure> {
     Err(Failure::new(Exit::Failed, anyhow!("{} steps failed:\n{}", failed.len(), failed.join("\n"))))
 }
 
-/// A step as it is printed.
-pub fn line(progress: &Progress<'_>) -> String {
+/// The printed line of a step.
+pub fn line(progress: &StepProgress<'_>) -> String {
     match progress {
-        Progress::Begins(step) => text(step),
-        Progress::Left(why) => format!("    left as it is: {why}"),
+        StepProgress::Begins(step) => text(step),
+        StepProgress::Left(why) => format!("    left as it is: {why}"),
     }
 }

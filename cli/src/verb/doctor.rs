@@ -1,4 +1,4 @@
-//! `lakepulse doctor`: every service of the target, tried.
+//! `lakepulse doctor`: checks every service of the target.
 
 use model::Exit;
 use ops::doctor::{self, Check, Verdict};
@@ -7,7 +7,7 @@ use ops::wiring;
 use crate::args::Common;
 use crate::failure::Failure;
 
-/// Prints a line a check as it is known, or all as JSON. Ends with 1 when one fails.
+/// Prints one line per check as soon as it is known, or all as JSON. Exits with 1 if one fails.
 #[allow(clippy::print_stdout, reason = "this is the verb's output")]
 pub async fn run(common: &Common) -> Result<Exit, Failure> {
     let project = wiring::project(&common.location()).await?;

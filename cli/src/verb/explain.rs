@@ -1,4 +1,4 @@
-//! `lakepulse explain`: how a table is kept, and why that way.
+//! `lakepulse explain`: how a table is maintained, and why in that way.
 
 use anyhow::anyhow;
 use catalog::Kind;
@@ -8,7 +8,7 @@ use crate::args::Common;
 use crate::failure::Failure;
 use crate::sound::sound;
 
-/// Prints what the model means for the stage that keeps it.
+/// Prints what the model means for its stage.
 #[allow(clippy::print_stdout, reason = "this is the verb's output")]
 pub async fn run(common: &Common, table: &str) -> Result<Exit, Failure> {
     let project = sound(common).await?.project;

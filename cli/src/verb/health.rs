@@ -1,4 +1,4 @@
-//! `lakepulse health`: asks a running process how it is. What containers and supervisors run as their check.
+//! `lakepulse health`: asks a running process for its health, as the check of containers and supervisors.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::failure::Failure;
 /// How long a process may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Asks the process that serves health at `--listen`. Ends with 0 when it is ready, else with 1.
+/// Asks the process that serves health at `--listen`. Exits with 0 if it is ready, else with 1.
 #[allow(clippy::print_stdout, reason = "this is the verb's output")]
 pub async fn run(common: &Common) -> Result<Exit, Failure> {
     if common.listen.port() == 0 {
@@ -41,7 +41,7 @@ pub async fn run(common: &Common) -> Result<Exit, Failure> {
     Ok(if ready { Exit::Done } else { Exit::Failed })
 }
 
-/// A process that listens on every address is asked on this machine's own.
+/// An address for a request: if the process listens on every address, this machine's loopback address.
 fn reachable(listen: SocketAddr) -> SocketAddr {
     let ip = match listen.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
@@ -51,7 +51,7 @@ fn reachable(listen: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, listen.port())
 }
 
-/// One request of a protocol so old that the answer ends with the connection and has no parts.
+/// Sends one HTTP/1.0 request, whose answer ends with the connection and has no chunks.
 async fn ask(address: SocketAddr) -> anyhow::Result<(bool, String)> {
     let mut stream = TcpStream::connect(address).await?;
     stream.write_all(format!("GET /health HTTP/1.0\r\nhost: {address}\r\n\r\n").as_bytes()).await?;

@@ -1,4 +1,4 @@
-//! `lakepulse ingest`: what a source holds, onto a declared topic.
+//! `lakepulse ingest`: publishes the content of a source on a declared topic.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::interrupt;
 use crate::launch::{self, Ended, Show};
 use crate::view::{Preview, View};
 
-/// Publishes until stopped, or until the folder has been published when so asked.
+/// Publishes until stopped; with `--until-drained`, until everything has been published.
 #[allow(clippy::print_stdout, reason = "this is the verb's output")]
 pub async fn run(common: &Common, source: IngestSource) -> Result<Exit, Failure> {
     let (dir, topic, dead_letters, until_drained) = match source {
@@ -65,7 +65,8 @@ async fn database(
         if wiring.host.is_some() {
             prepare(&wiring).await?;
         }
-        // A source that runs for months is watched: lag and the size of its slot are scraped.
+        // Serve metrics, because a source that runs for months needs monitoring: its lag and the size of its
+        // slot.
         let show = Show { title: "ingest", view: View::Plain, preview: Preview::default() };
         launch::telemetry(common, &wiring, show, &quit, &mut tasks).await?;
         let stop = tasks.stop(Phase::Sources);

@@ -1,4 +1,4 @@
-//! `lakepulse init`: a small project to begin with.
+//! `lakepulse init`: writes a small project to begin with.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use model::Exit;
 use crate::args::Common;
 use crate::failure::Failure;
 
-/// What a new project holds: one topic, one clean table, one answer.
+/// The files of a new project: one topic, one silver table, one gold table.
 const FILES: &[(&str, &str)] = &[
     ("lakepulse.yaml", include_str!("../../template/lakepulse.yaml")),
     ("topics.yaml", include_str!("../../template/topics.yaml")),
@@ -18,7 +18,7 @@ const FILES: &[(&str, &str)] = &[
     ("models/gold/sensor_summary.sql", include_str!("../../template/models/gold/sensor_summary.sql")),
 ];
 
-/// Writes the files that are not there yet. Overwrites nothing.
+/// Writes the files that do not exist yet. Overwrites nothing.
 #[allow(clippy::print_stdout, reason = "this is the verb's output")]
 pub fn run(common: &Common) -> Result<Exit, Failure> {
     for (path, text) in FILES {

@@ -1,13 +1,13 @@
-//! `lakepulse maintain`: upkeep of the selected tables, now.
+//! `lakepulse maintain`: runs the upkeep of the selected tables now.
 
 use model::Exit;
-use ops::maintain::{Upkeep, tables};
+use ops::maintain::{UpkeepReport, tables};
 use ops::{Wiring, select};
 
 use crate::args::Common;
 use crate::failure::Failure;
 
-/// Prints a line a table.
+/// Prints one line per table.
 #[allow(clippy::print_stdout, reason = "this is the verb's output")]
 pub async fn run(common: &Common) -> Result<Exit, Failure> {
     let wiring = Wiring::open(&common.location()).await?;
@@ -25,7 +25,7 @@ pub async fn run(common: &Common) -> Result<Exit, Failure> {
         "{:<38} {:>9} {:>7} {:>13} {:>8} {:>10}",
         "table", "compacted", "files", "bytes", "entries", "kept from"
     );
-    for Upkeep { table, compacted, files, bytes, entries, kept_from } in done {
+    for UpkeepReport { table, compacted, files, bytes, entries, kept_from } in done {
         let kept_from = kept_from.map_or_else(|| "–".to_owned(), |version| version.to_string());
         println!(
             "{:<38} {compacted:>9} {files:>7} {bytes:>13} {entries:>8} {kept_from:>10}",

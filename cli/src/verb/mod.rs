@@ -1,4 +1,4 @@
-//! One file a verb.
+//! One file per verb.
 
 mod accept_loss;
 mod apply;
@@ -19,12 +19,12 @@ mod validate;
 mod verify;
 
 use model::Exit;
-use ops::Stage;
+use ops::StageKind;
 
 use crate::args::{Cli, Verb};
 use crate::failure::Failure;
 
-/// Runs the verb the arguments name.
+/// Runs the verb in the arguments.
 pub async fn run(cli: Cli) -> Result<Exit, Failure> {
     let common = cli.common;
     match cli.verb {
@@ -39,9 +39,9 @@ pub async fn run(cli: Cli) -> Result<Exit, Failure> {
         }
         Verb::Sim { workload, into, discard } => sim::run(&common, &workload, into.as_deref(), discard).await,
         Verb::Ingest { source } => ingest::run(&common, source).await,
-        Verb::Bronze(options) => stage::run(&common, Stage::Bronze, &options).await,
-        Verb::Silver(options) => stage::run(&common, Stage::Silver, &options).await,
-        Verb::Gold(options) => stage::run(&common, Stage::Gold, &options).await,
+        Verb::Bronze(options) => stage::run(&common, StageKind::Bronze, &options).await,
+        Verb::Silver(options) => stage::run(&common, StageKind::Silver, &options).await,
+        Verb::Gold(options) => stage::run(&common, StageKind::Gold, &options).await,
         Verb::Health => health::run(&common).await,
         Verb::Status => status::run(&common).await,
         Verb::Verify { deep, with } => verify::run(&common, deep, with).await,

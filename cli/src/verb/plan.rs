@@ -1,4 +1,4 @@
-//! `lakepulse plan`: what `apply` would do, and what that means for those who read it.
+//! `lakepulse plan`: what `apply` would do, and what it affects downstream.
 
 use model::Exit;
 use ops::{Wiring, plan, status};

@@ -1,4 +1,4 @@
-//! `lakepulse query`: SQL over the lake, now or as it was.
+//! `lakepulse query`: SQL over the lake, at the current or an earlier version.
 
 use std::io::{BufWriter, Write as _};
 use std::sync::Arc;

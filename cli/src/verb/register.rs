@@ -1,7 +1,7 @@
-//! `lakepulse register`: the statements with which another engine learns where the tables are.
+//! `lakepulse register`: statements that tell another engine where the tables are.
 //!
-//! They name places and nothing else. Columns, versions and rows stay in each table's log, which the
-//! engine reads by itself, so a table is registered once however it changes.
+//! They contain only locations. The engine reads columns, versions and rows from each table's log by itself,
+//! so a table is registered once and may change later.
 
 use std::sync::Arc;
 
@@ -15,14 +15,14 @@ use url::Url;
 use crate::args::{Common, Engine};
 use crate::failure::Failure;
 
-/// A table and where this engine finds it.
+/// A table and its location for this engine.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 struct Place {
     table: TableName,
     location: String,
 }
 
-/// Prints a statement a line, or with `--json` the places. Needs the lake only.
+/// Prints one statement per line, or the locations as JSON with `--json`. Reads only the lake.
 #[allow(clippy::print_stdout, reason = "this is the verb's output")]
 pub async fn run(common: &Common, engine: Engine, catalog: &str) -> Result<Exit, Failure> {
     let project = wiring::project(&common.location()).await?;
@@ -31,7 +31,7 @@ pub async fn run(common: &Common, engine: Engine, catalog: &str) -> Result<Exit,
     let mut places = Vec::new();
     for name in lake.tables().await?.into_iter().filter(|name| wanted(&selected, name)) {
         let Some(table) = lake.table(&name).await? else { continue };
-        // A lake may be several projects'.
+        // Several projects may share a lake.
         if table.project() == Some(project.name.as_str()) {
             let location = location(engine, table.location()).map_err(|e| Failure::new(Exit::Usage, e))?;
             places.push(Place { table: name, location });
@@ -47,14 +47,14 @@ pub async fn run(common: &Common, engine: Engine, catalog: &str) -> Result<Exit,
     Ok(Exit::Done)
 }
 
-/// Whether a table, or the one it is kept beside, was selected. Nothing selected is everything.
+/// Whether a table or the main table of a sibling was selected. An empty selection means all.
 fn wanted(selected: &[TableName], name: &TableName) -> bool {
     let main = name.table().split("__").next().unwrap_or_default();
     selected.is_empty()
         || selected.iter().any(|table| table.schema() == name.schema() && table.table() == main)
 }
 
-/// A table's folder as the engine writes it.
+/// A table's folder in the engine's notation.
 fn location(engine: Engine, url: &Url) -> anyhow::Result<String> {
     let (scheme, rest) = url.as_str().trim_end_matches('/').split_once(':').unwrap_or_default();
     let own = match (engine, scheme) {
@@ -63,13 +63,13 @@ fn location(engine: Engine, url: &Url) -> anyhow::Result<String> {
                 "`{url}` is a folder of this machine, Trino reads object stores: name another `--target`"
             ));
         }
-        // Hadoop's client of S3 has a scheme of its own; the others know only the usual one.
+        // Hadoop's client of S3 has its own scheme; the others know only the usual one.
         (Engine::Spark, "s3" | "s3a") => "s3a",
         (_, "s3a") => "s3",
         (_, other) => other,
     };
-    // A URL writes a space as `%20`. Spark and Trino take a location as it stands, so they are given the
-    // name itself; DuckDB's Delta extension reads a URL.
+    // A URL writes a space as `%20`. Spark and Trino take a location literally, so they get the decoded name;
+    // DuckDB's Delta extension reads a URL.
     let rest = match engine {
         Engine::Spark | Engine::Trino => percent_decode_str(rest).decode_utf8()?,
         Engine::Duckdb => rest.into(),
@@ -77,7 +77,7 @@ fn location(engine: Engine, url: &Url) -> anyhow::Result<String> {
     Ok(format!("{own}:{rest}"))
 }
 
-/// Schemas, then tables. `places` are in the order of their names.
+/// Statements for schemas, then for tables. `places` are sorted by name.
 fn statements(engine: Engine, catalog: &str, places: &[Place]) -> Vec<String> {
     let mut schemas: Vec<&str> = places.iter().map(|place| place.table.schema()).collect();
     schemas.dedup();

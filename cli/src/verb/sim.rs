@@ -1,4 +1,4 @@
-//! `lakepulse sim`: the simulated source database, onto the topics or into nothing.
+//! `lakepulse sim`: publishes or only generates the simulated source database's changes.
 
 use anyhow::anyhow;
 use catalog::WwiSim;
@@ -11,10 +11,10 @@ use crate::args::{Common, Workload};
 use crate::failure::Failure;
 use crate::interrupt;
 
-/// Events generated for a rate when nobody says how many.
+/// How many events to generate for a rate by default.
 const DISCARDED: u64 = 1_000_000;
 
-/// Publishes until the log's end or Ctrl-C, and prints what the tables must hold.
+/// Publishes until the log's end or Ctrl-C, and prints what the tables must contain.
 #[allow(clippy::print_stdout, reason = "this is the verb's output")]
 pub async fn run(
     common: &Common,
@@ -25,7 +25,7 @@ pub async fn run(
     if let Some(url) = into {
         let usage = |why: String| Failure::new(Exit::Usage, anyhow!("--into: {why}"));
         let login = simulate::login(url, &common.project).map_err(usage)?;
-        // The log is that of the command line: a project that reads the database declares no simulator.
+        // Only the command line configures the log: a project that reads the database declares no simulator.
         let settings = workload.over(simulate::settings(&WwiSim::default()));
         let summary = cdc_sim::database::run(settings, login, interrupt::token()).await?;
         keep(workload, &summary)?;
@@ -77,7 +77,7 @@ async fn publish(wiring: &Wiring, workload: &Workload) -> Result<Option<Summary>
     Ok(Some(summary))
 }
 
-/// Writes the oracle's answer where it was asked for.
+/// Writes the summary to its file, if one is wanted.
 fn keep(workload: &Workload, summary: &Summary) -> anyhow::Result<()> {
     workload.summary.as_deref().map_or(Ok(()), |path| simulate::write(path, summary))
 }

@@ -1,4 +1,4 @@
-//! `lakepulse bronze | silver | gold`: one stage alone, as many instances as you like.
+//! `lakepulse bronze | silver | gold`: one stage alone, in any number of processes.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,11 +7,11 @@ use catalog::Project;
 use model::Exit;
 use ops::apply::{applied, prepare};
 use ops::drain::{Drain, Drained, Ends};
-use ops::{Stage, Wiring, learn, select};
+use ops::{StageKind, Wiring, learn, select};
 use runtime::health::Status;
 use runtime::{CancellationToken, Phase, Tasks};
 
-use crate::args::{Common, Stage as Options};
+use crate::args::{Common, StageArgs};
 use crate::failure::{Failure, drained};
 use crate::interrupt;
 use crate::launch::{self, Ended, Show};
@@ -20,8 +20,9 @@ use crate::view::{Preview, View};
 /// How long each phase may take to stop.
 const GRACE: Duration = Duration::from_secs(3);
 
-/// Runs the stage until stopped, or until everything that is in the topics now has reached its end.
-pub async fn run(common: &Common, stage: Stage, options: &Options) -> Result<Exit, Failure> {
+/// Runs the stage until stopped; with `--until-drained`, until everything now in the topics has reached its
+/// end.
+pub async fn run(common: &Common, stage: StageKind, options: &StageArgs) -> Result<Exit, Failure> {
     let quit = interrupt::token();
     let mut wiring = Wiring::open(&common.location()).await?;
     let ended = loop {
@@ -35,18 +36,18 @@ pub async fn run(common: &Common, stage: Stage, options: &Options) -> Result<Exi
     ended
 }
 
-/// What comes after a run.
+/// What follows a run.
 enum Next {
     Ended(Exit),
-    /// The same again: columns are known that were not at its start.
+    /// Another run, because more columns are known than at its start.
     Learned(Arc<Project>),
 }
 
 async fn drive(
     common: &Common,
     wiring: &Wiring,
-    stage: Stage,
-    options: &Options,
+    stage: StageKind,
+    options: &StageArgs,
     quit: &CancellationToken,
 ) -> Result<Next, Failure> {
     let catalog = &wiring.project.catalog;
@@ -54,7 +55,7 @@ async fn drive(
     select::check(catalog, &select, &[stage])?;
     let mut tasks: Tasks<Ended> = Tasks::default();
     if wiring.host.is_some() {
-        // On the embedded target the first process makes what every stage needs.
+        // On the embedded target the first process creates what every stage needs.
         prepare(wiring).await?;
     }
     wiring.health.set(stage.name(), Status::Starting);
@@ -84,7 +85,7 @@ async fn drive(
     let outcome = tokio::select! {
         () = quit.cancelled() => Ok(Next::Ended(Exit::Done)),
         waited = waited => match waited {
-            // The last records may be the first of their topic.
+            // The last records may have been the first of their topic.
             Ok(ended) if ended.is_whole() => Ok(match learn::now(wiring).await {
                 Some(project) => Next::Learned(project),
                 None => Next::Ended(Exit::Done),
@@ -102,11 +103,11 @@ async fn drive(
     ended(outcome, first_failure(last))
 }
 
-/// How a process ends: by what it waited for, unless what ended last says more.
+/// The final result: what the process waited for, unless the last failure says more.
 pub fn ended<T>(outcome: Result<T, Failure>, last: Option<Failure>) -> Result<T, Failure> {
     match (outcome, last) {
         (Ok(_), Some(failure)) => Err(failure),
-        // What halted says why; who waited only knows that it did.
+        // The halted part knows the reason; the wait only knows that it halted.
         (Err(waited), Some(failure)) if waited.error.is_none() => Err(failure),
         (outcome, _) => outcome,
     }

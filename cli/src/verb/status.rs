@@ -9,7 +9,7 @@ use crate::args::Common;
 use crate::failure::Failure;
 use crate::sound::sound;
 
-/// Prints a line a table. Needs the lake only; no stage has to run.
+/// Prints one line per table. Reads only the lake; no stage has to run.
 #[allow(clippy::print_stdout, reason = "this is the verb's output")]
 pub async fn run(common: &Common) -> Result<Exit, Failure> {
     let project = sound(common).await?.project;

@@ -6,10 +6,10 @@ use std::time::Duration;
 use anyhow::anyhow;
 use catalog::Project;
 use model::{Exit, TableName};
-use ops::apply::{Progress, applied, apply};
+use ops::apply::{StepProgress, applied, apply};
 use ops::drain::{Drain, Drained, Ends};
 use ops::sources::{self, Simulated, Wanted};
-use ops::{Stage, Wiring, learn, select, simulate};
+use ops::{StageKind, Wiring, learn, select, simulate};
 use runtime::health::Status;
 use runtime::{CancellationToken, Phase, Tasks};
 use tokio_util::sync::DropGuard;
@@ -21,10 +21,10 @@ use crate::launch::{self, Ended, Show};
 use crate::view::{Preview, View};
 use crate::{interrupt, out, preview};
 
-/// How long each phase may take to stop; together below ten seconds.
+/// How long each phase may take to stop; all together less than ten seconds.
 const GRACE: Duration = Duration::from_millis(2_400);
 
-/// What the command line asks for.
+/// Options of the command line.
 pub struct Options {
     pub workload: Workload,
     pub until_drained: bool,
@@ -32,7 +32,7 @@ pub struct Options {
     pub plain: bool,
 }
 
-/// Runs until stopped, or until everything the sources published has reached the end.
+/// Runs until stopped; with `--until-drained`, until everything the sources published has reached the end.
 pub async fn run(common: &Common, options: Options) -> Result<Exit, Failure> {
     let (quit, mut options) = (interrupt::token(), options);
     let mut wiring = Arc::new(Wiring::open(&common.location()).await?);
@@ -55,10 +55,10 @@ pub async fn run(common: &Common, options: Options) -> Result<Exit, Failure> {
     ended
 }
 
-/// What comes after a run.
+/// What follows a run.
 enum Next {
     Ended(Exit),
-    /// The same again: columns are known that were not at its start.
+    /// Another run, because more columns are known than at its start.
     Learned {
         project: Arc<Project>,
         sources_are_done: bool,
@@ -75,14 +75,14 @@ async fn drive(
     let mut tasks: Tasks<Ended> = Tasks::default();
     if wiring.host.is_some() {
         let plain = View::choose(options.plain) == View::Plain;
-        let each = |progress: Progress<'_>| {
+        let each = |progress: StepProgress<'_>| {
             if plain {
                 out::feed(super::apply::line(&progress));
             }
         };
         let applied = apply(wiring, each).await?;
         for failed in applied.failed {
-            // The stages meet it again and halt there; the other tables go on.
+            // The stage of that table meets the error again and halts there; the other tables go on.
             tracing::error!(error = failed, "a step of the plan failed");
         }
     }
@@ -124,7 +124,9 @@ async fn drive(
         draining.cancel();
         match Ends::now(wiring, quit).await? {
             Some(ends) => {
-                Drain { wiring, stop, select: &select, ours: &Stage::ALL }.wait(&ends, Stage::Gold).await
+                Drain { wiring, stop, select: &select, ours: &StageKind::ALL }
+                    .wait(&ends, StageKind::Gold)
+                    .await
             }
             None => Ok(Drained::Stopped),
         }
@@ -136,7 +138,7 @@ async fn drive(
         tokio::select! {
             () = quit.cancelled() => break Ok(Next::Ended(Exit::Done)),
             waited = &mut waited => break match waited {
-                // The last records may be the first of their topic.
+                // The last records may have been the first of their topic.
                 Ok(ended) if ended.is_whole() => Ok(match learn::now(wiring).await {
                     Some(project) => Next::Learned { project, sources_are_done: true },
                     None => Next::Ended(Exit::Done),
@@ -147,9 +149,9 @@ async fn drive(
                 break Ok(Next::Learned { project, sources_are_done: fed.are_finished() });
             }
             Some(ended) = tasks.ended() => match ended.outcome {
-                // A source that has come to its end is no reason to stop the stages.
+                // The end of a source does not stop the stages.
                 Some(Ok(())) => {}
-                // What waits for a person stops nothing but itself.
+                // A part that halts stops only itself.
                 Some(Err(failure)) if failure.exit == Exit::Halted => {
                     stands(wiring, &ended.name, &failure);
                     halted.get_or_insert(failure);
@@ -163,28 +165,28 @@ async fn drive(
     ended(outcome, halted.or(first_failure(last)))
 }
 
-/// The tables that run, and a word about those that nothing here feeds.
+/// The selected tables. Prints a warning about those whose input does not run here.
 fn selected(wiring: &Wiring, common: &Common) -> Result<Vec<TableName>, Failure> {
     let catalog = &wiring.project.catalog;
     let select = select::tables(catalog, &common.select)?;
-    select::check(catalog, &select, &Stage::ALL)?;
+    select::check(catalog, &select, &StageKind::ALL)?;
     select::unfed(catalog, &select).iter().for_each(|unfed| eprintln!("warning: {unfed}"));
     Ok(select)
 }
 
-/// Says that a part of the process waits for a person while the others go on.
+/// Logs that a part of the process has halted while the others go on.
 fn stands(wiring: &Wiring, part: &str, failure: &Failure) {
     let why = failure.error.as_ref().map(|error| format!("{error:#}")).unwrap_or_default();
     tracing::error!(part, why, "waits for a person, the others go on");
     wiring.health.set(part, Status::Halted(why));
 }
 
-/// On services nothing is simulated unless the command line says how much.
+/// On real services the simulator runs only if the command line has one of its options.
 fn simulates(wiring: &Wiring, options: &Options) -> bool {
     wiring.host.is_some() || options.workload.is_asked_for()
 }
 
-/// How the project's simulated source is simulated here.
+/// Options of the project's simulated source, or `None` if it does not run.
 fn simulated(wiring: &Wiring, options: &Options) -> Result<Option<Simulated>, Failure> {
     let declared = simulate::source(&wiring.project).filter(|_| simulates(wiring, options));
     let Some((_, declared)) = declared else { return Ok(None) };
@@ -196,11 +198,11 @@ fn simulated(wiring: &Wiring, options: &Options) -> Result<Option<Simulated>, Fa
     Ok(Some(Simulated { settings, summary: options.workload.summary.clone() }))
 }
 
-/// Tokens that are cancelled when the sources have come to their end, whichever it is: what one that halted
-/// has published is drained like the rest.
+/// One token per source, cancelled when that source ends for any reason: what a halted source has published
+/// is drained like the rest.
 struct Running(Vec<CancellationToken>);
 impl Running {
-    /// The end of one more source.
+    /// Registers one more source; dropping the guard marks its end.
     fn another(&mut self) -> DropGuard {
         let done = CancellationToken::new();
         self.0.push(done.clone());

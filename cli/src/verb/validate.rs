@@ -1,4 +1,4 @@
-//! `lakepulse validate`: every fault of the project at once.
+//! `lakepulse validate`: reports every fault of the project at once.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use ops::{rules, wiring};
 use crate::args::Common;
 use crate::failure::Failure;
 
-/// Ends with 3 when there is a fault.
+/// Exits with 3 if there is a fault.
 #[allow(clippy::print_stdout, reason = "this is the verb's output")]
 pub async fn run(common: &Common, schemas: Option<&Path>, file: Option<&Path>) -> Result<Exit, Failure> {
     if let Some(dir) = schemas {

@@ -1,5 +1,5 @@
-//! `lakepulse verify`: one line a table; exit 4 when a claim does not hold, 3 when all do but models with a
-//! fault were left out.
+//! `lakepulse verify`: one line per table. Exits with 4 if a claim does not hold, or with 3 if all hold but
+//! models with a fault were left out.
 
 use model::Exit;
 use ops::verify::duckdb::DuckDb;
@@ -10,7 +10,7 @@ use crate::args::{Common, Second};
 use crate::failure::Failure;
 use crate::sound::sound;
 
-/// Checks every table and topic of the project, whatever else is found.
+/// Checks every table and topic of the project, even after faults.
 #[allow(clippy::print_stdout, reason = "this is the verb's output")]
 pub async fn run(common: &Common, deep: bool, with: Option<Second>) -> Result<Exit, Failure> {
     let duckdb = match with {
@@ -39,7 +39,7 @@ pub async fn run(common: &Common, deep: bool, with: Option<Second>) -> Result<Ex
         let rest = if empty == 0 { String::new() } else { format!(", {empty} with nothing to check") };
         println!("{checked} checked, {faults} with faults{rest}");
     }
-    // What has a fault is not proven.
+    // Models that were left out are not proven.
     Ok(match (faults, sound.left_out.is_empty()) {
         (0, true) => Exit::Done,
         (0, false) => Exit::InvalidProject,
@@ -47,7 +47,7 @@ pub async fn run(common: &Common, deep: bool, with: Option<Second>) -> Result<Ex
     })
 }
 
-/// A finding as it is printed: the verdict, then every other fault, then what was not checked.
+/// The lines of a finding: the verdict, then every other fault, then what was not checked.
 fn lines(finding: &Finding) -> Vec<String> {
     let (word, mut rest) = match (finding.faults.as_slice(), finding.checked.is_empty()) {
         ([], true) => ("-", finding.unchecked.as_slice()),

@@ -1,7 +1,8 @@
-//! The live view's picture, on a terminal of any size.
+//! Draws the live view for a terminal of any size.
 //!
-//! What does not fit is left out in this order: the sample of gold, addresses, columns (see [`columns`]),
-//! and last the rows that scroll. The title and the foot always say what is halted, quarantined or warned of.
+//! If space is short, it leaves out in this order: the sample of gold, addresses, columns (see [`columns`]),
+//! and last the rows that scroll. The title and the foot always show what is halted, quarantined or warned
+//! of.
 
 use ratatui::layout::{Constraint, Layout};
 use ratatui::style::{Color, Modifier, Style};
@@ -11,16 +12,16 @@ use ratatui::widgets::{Paragraph, Row, Table};
 use super::Border;
 use super::rates::{Doing, Shown};
 
-/// All there is to show.
+/// Everything to show.
 pub struct Picture<'a> {
     pub frame: &'a Border,
     pub all: &'a [Shown],
     /// Some rows of gold. May be empty.
     pub preview: &'a str,
-    /// How many lines were logged, and the last of them.
+    /// The number of logged lines, and the last of them.
     pub logged: u64,
     pub log: &'a [String],
-    /// The first row shown, when not all fit.
+    /// The first row shown, if not all fit.
     pub from: usize,
     pub stopping: bool,
 }
@@ -28,7 +29,7 @@ pub struct Picture<'a> {
 /// Below this height addresses share a line.
 const TALL: u16 = 34;
 
-/// A column: its header, its width, its text. A width of 0 takes what the others leave.
+/// A column: header, width, text. A width of 0 takes the remaining space.
 struct Column {
     name: &'static str,
     width: usize,
@@ -39,7 +40,7 @@ const fn column(name: &'static str, width: usize, text: fn(&Shown) -> String) ->
 }
 const STAGE: Column = column("stage", 7, |shown| shown.stage.to_owned());
 const TABLE: Column = column("table", 0, |shown| shown.table.clone());
-/// Without the schema, which is the stage's name.
+/// The name without the schema, which is the stage's name.
 const SHORT: Column = column("table", 0, |shown| {
     let rest = shown.table.strip_prefix(shown.stage).and_then(|rest| rest.strip_prefix('.'));
     rest.unwrap_or(&shown.table).to_owned()
@@ -111,7 +112,7 @@ pub fn draw(canvas: &mut ratatui::Frame<'_>, picture: &Picture<'_>) -> usize {
     most
 }
 
-/// What this is, and what needs a person.
+/// The title, with everything that needs a person's attention.
 fn title<'a>(picture: &Picture<'a>) -> Line<'a> {
     let bold = Style::new().add_modifier(Modifier::BOLD);
     let mut spans = vec![Span::styled(picture.frame.title.clone(), bold)];
@@ -146,7 +147,7 @@ fn table(all: &[Shown], width: u16) -> Table<'static> {
     let longest = all.iter().map(|shown| shown.table.chars().count()).max().unwrap_or(0).max(20);
     let name = usize::from(width).saturating_sub(taken).clamp(8, longest);
     let width_of = |column: &Column| if column.width == 0 { name } else { column.width };
-    // Words stand left, numbers right.
+    // Align words to the left, numbers to the right.
     let cell = |column: &Column, text: String| {
         let (text, width) = (cut(&text, width_of(column)), width_of(column));
         if ["stage", "table", "state"].contains(&column.name) { text } else { format!("{text:>width$}") }
@@ -170,7 +171,7 @@ fn table(all: &[Shown], width: u16) -> Table<'static> {
         .header(Row::new(header).style(Style::new().add_modifier(Modifier::BOLD)))
 }
 
-/// Addresses beside each other, on as many lines as they take.
+/// Addresses side by side, on as many lines as necessary.
 fn together(addresses: &[String], width: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for address in addresses {
@@ -186,7 +187,7 @@ fn together(addresses: &[String], width: usize) -> Vec<String> {
     lines
 }
 
-/// `text` in at most `width` characters; what is cut is the middle, as names differ at both ends.
+/// Shortens `text` to `width` characters. Cuts the middle, because names differ at both ends.
 fn cut(text: &str, width: usize) -> String {
     let chars: Vec<char> = text.chars().collect();
     if chars.len() <= width {
@@ -239,7 +240,7 @@ mod tests {
             quarantined: 0,
         }
     }
-    /// A project of the usual size.
+    /// A project of typical size.
     fn many() -> Vec<Shown> {
         let mut all = vec![shown("source", "10 streams")];
         for i in 0..12 {

@@ -1,4 +1,4 @@
-//! The live view's terminal: the alternate screen, keys, and the way back.
+//! The terminal of the live view: alternate screen, keys, and restoring it.
 
 use std::io::{self, Stdout};
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
@@ -18,10 +18,10 @@ use super::rates::Rates;
 use super::{Border, Preview};
 use crate::out;
 
-/// Whether the terminal is ours now.
+/// Whether the live view has the terminal.
 static ENTERED: AtomicBool = AtomicBool::new(false);
 
-/// Gives the terminal back as it was. Does nothing when there is no live view, or twice.
+/// Restores the terminal. Does nothing if there is no live view; may be called twice.
 pub fn leave() {
     if ENTERED.swap(false, SeqCst) {
         let _ = disable_raw_mode();
@@ -29,8 +29,8 @@ pub fn leave() {
     }
 }
 
-/// The terminal while it is ours. Not by `ratatui::init`: its panic hook would end the picture whenever any
-/// task of the process panics, though the others go on.
+/// The terminal of the live view. `ratatui::init` is not used, because its panic hook would end the view when
+/// any task panics, although the others go on.
 struct Screen(Terminal<CrosstermBackend<Stdout>>);
 impl Screen {
     fn enter() -> io::Result<Self> {
@@ -50,11 +50,11 @@ impl Drop for Screen {
     }
 }
 
-/// What a key asks for.
+/// What a key requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Asked {
     Quit,
-    /// So many lines further down.
+    /// Scroll down by this many lines.
     Scroll(isize),
 }
 
@@ -83,7 +83,7 @@ pub fn show(
     quit: &CancellationToken,
     preview: &Preview,
 ) -> io::Result<()> {
-    // Let go of after the screen: what was logged is printed where it stays.
+    // Dropped after the screen, so that the log is printed to the normal screen.
     let log = out::hold();
     let mut screen = Screen::enter()?;
     let mut rates = Rates::default();

@@ -1,28 +1,28 @@
-//! Pipelines as they are shown: totals turned into rates between two looks.
+//! Pipelines as shown: totals become rates between two looks.
 
 use std::collections::BTreeMap;
 
 use runtime::meters::{Metric, State};
 use runtime::{Meter, Meters};
 
-/// For how long after its last record a pipeline is called running. Stages commit about once a second, so
-/// one that is busy moves within any such span.
+/// How long a pipeline is shown as running after its last record. Stages commit about once a second, so a
+/// busy one always moves within this time.
 const RECENT: i64 = 3_000;
 
-/// What a pipeline is doing, in the words of the screen.
+/// The state of a pipeline in the words of the screen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Doing {
     Starting,
-    /// Records moved just now.
+    /// Records have just moved.
     Running,
-    /// Nothing new comes.
+    /// There are no new records.
     Idle,
     Drained,
-    /// Waits for a person.
+    /// A person has to act.
     Halted,
 }
 impl Doing {
-    /// A table is running while its records move, whatever it last said of itself between two commits.
+    /// A table counts as running while its records move, even if it reports itself idle between two commits.
     fn of(state: i64, recently: bool) -> Self {
         match state {
             s if s == State::Halted as i64 => Self::Halted,
@@ -93,7 +93,7 @@ struct Last {
 #[derive(Default)]
 pub struct Rates {
     last: BTreeMap<(&'static str, String), Last>,
-    /// When it was looked last.
+    /// When it looked last.
     pub at: i64,
 }
 impl Rates {
@@ -109,7 +109,7 @@ impl Rates {
     }
     fn shown(&mut self, meter: &Meter, seconds: f64) -> Shown {
         let (taken, written) = (meter.total(Metric::RecordsIn), meter.total(Metric::RecordsOut));
-        // A source and a publisher take records from nowhere that is counted.
+        // A source and a publisher do not count the records they take.
         let total = taken.max(written);
         let place = (meter.stage(), meter.table().to_owned());
         let before = self.last.get(&place).copied().unwrap_or(Last { total, moved_at: None });
@@ -132,7 +132,7 @@ impl Rates {
     }
 }
 
-/// The streams of the simulated source as one line: what matters is below them.
+/// The streams of the simulated source as one line, because the tables below them matter more.
 fn together(streams: &[Shown]) -> Option<Shown> {
     let mut all = streams.iter().max_by_key(|stream| stream.doing == Doing::Running)?.clone();
     all.table = format!("{} streams", streams.len());
@@ -141,7 +141,7 @@ fn together(streams: &[Shown]) -> Option<Shown> {
     Some(all)
 }
 
-/// Data flows from the top of the screen to its bottom.
+/// The order on the screen: data flows from top to bottom.
 fn order(stage: &str) -> usize {
     ["source", "ingest", "bronze", "silver", "gold", "publish"].iter().position(|s| *s == stage).unwrap_or(9)
 }
@@ -187,11 +187,11 @@ mod tests {
             meter.state(state);
             rates.look(&meters, now)[0].doing
         };
-        // Between two commits it calls itself idle.
+        // It reports itself as idle between two commits.
         assert_eq!(look(5, State::Idle, 2_000), Doing::Running);
         assert_eq!(look(0, State::Idle, 4_000), Doing::Running);
         assert_eq!(look(0, State::Idle, 6_000), Doing::Idle);
-        // One that never says so is idle all the same.
+        // A pipeline that never reports idle is still shown as idle.
         assert_eq!(look(0, State::Running, 7_000), Doing::Idle);
         assert_eq!(look(5, State::Halted, 8_000), Doing::Halted);
     }

@@ -1,15 +1,14 @@
-//! Keeps the result of a query equal to the query while its inputs change, by affected keys.
+//! Updates the result of a query by the keys that changes of its inputs affect.
 //!
-//! A result has key columns. When inputs move from old versions to new ones, the rows that may
-//! differ are those whose key is touched by a changed input row, seen before or after the change,
-//! joined with what the other inputs held before or after. So a refresh
-//! 1. derives from the query a plan for a superset of the touched keys ([`changed`]),
+//! A result has key columns. When inputs move from old versions to new ones, only those rows can differ whose
+//! key comes from a changed input row (before or after the change) joined with rows of the other inputs
+//! before or after. So a refresh
+//! 1. derives from the query a plan for a superset of the affected keys ([`changed`]),
 //! 2. computes the query over the new versions restricted to those keys ([`restrict`]).
 //!
-//! The caller replaces the rows of exactly those keys; a key without a new row is a deleted one.
-//! A superset costs time, never correctness: rows of a key that was not touched are recomputed to
-//! what they are. Where no such plan exists the answer is *full*, with the reason; `explain` shows
-//! both. Nothing is kept between refreshes.
+//! The caller replaces the rows of exactly those keys; a key without a new row is deleted. A superset costs
+//! time but is never wrong: unaffected keys get the rows they already have. If there is no such plan, the
+//! refresh is *full*, with the reason; `explain` shows both. Nothing is kept between refreshes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -39,21 +38,21 @@ mod world;
 use changed::Changes;
 use world::World;
 
-/// How the result of a query is kept.
+/// How the result of a query is updated.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Method {
-    /// By the keys that changed rows touch.
+    /// By the keys that changed rows affect.
     AffectedKeys {
         /// Per input, how its changes lead to keys.
         how: BTreeMap<TableName, String>,
-        /// Inputs whose changes lead to no keys, with the reason: they cause a full refresh.
+        /// Inputs whose changes require a full refresh, with the reason.
         full_for: BTreeMap<TableName, String>,
-        /// Inputs of which only the rows of the affected keys are read.
+        /// Inputs of which only rows with affected keys are read.
         narrowed: BTreeSet<TableName>,
     },
     /// By computing everything.
     Full {
-        /// Why nothing narrower is sound.
+        /// Why nothing narrower is correct.
         why: String,
     },
 }
@@ -63,19 +62,19 @@ pub enum Method {
 pub struct Input {
     /// The version to compute from.
     pub now: Arc<dyn TableProvider>,
-    /// What happened since the version the result was computed from. `None`: nothing.
-    pub change: Option<Change>,
+    /// Its change since the version that the result was computed from. `None`: unchanged.
+    pub change: Option<InputChange>,
 }
 
-/// What happened to an input between two versions.
+/// The change of an input between two versions.
 #[derive(Debug, Clone)]
-pub struct Change {
-    /// The version the result was computed from. `None`: no longer readable; a refresh that needs
-    /// it is full.
+pub struct InputChange {
+    /// The version that the result was computed from. `None`: it cannot be read, so a refresh that needs it
+    /// is full.
     pub old: Option<Arc<dyn TableProvider>>,
-    /// Rows of the new version that the old one lacked; may hold more rows, never fewer.
+    /// Rows of the new version that are not in the old one. May contain more rows, never fewer.
     pub added: Vec<RecordBatch>,
-    /// Rows of the old version that the new one lacks; may hold more rows, never fewer.
+    /// Rows of the old version that are not in the new one. May contain more rows, never fewer.
     pub removed: Vec<RecordBatch>,
 }
 
@@ -85,17 +84,17 @@ pub type Inputs = BTreeMap<TableName, Input>;
 /// What a refresh must recompute.
 #[derive(Debug)]
 pub enum Affected {
-    /// The rows of these keys: the key columns only, each key once, nulls included.
+    /// The rows with these keys: only key columns, each key once, nulls included.
     Keys(RecordBatch),
     /// Everything, for this reason.
     All(String),
 }
 
-/// A query whose result is kept.
+/// A query whose result is updated incrementally.
 #[derive(Debug, Clone)]
 pub struct Maintenance {
     plan: LogicalPlan,
-    /// The plan with joins and subqueries in the form the rules know, or why it has none.
+    /// The plan in the form that the rules expect ([`normal_form`]), or why it has none.
     normal: Result<LogicalPlan, String>,
     schema: SchemaRef,
     keys: Vec<String>,
@@ -103,7 +102,7 @@ pub struct Maintenance {
     method: Method,
 }
 impl Maintenance {
-    /// Decides how the result of a plan, keyed by these of its columns, can be kept.
+    /// Decides how to update the result of a plan that has these columns as its key.
     pub fn try_new(planned: &Planned, keys: &[String]) -> Result<Self, Error> {
         let inputs = world::tables(&planned.plan)?;
         let normal = if keys.is_empty() {
@@ -123,7 +122,7 @@ impl Maintenance {
         Ok(this)
     }
 
-    /// How the result is kept.
+    /// How the result is updated.
     pub fn method(&self) -> &Method {
         &self.method
     }
@@ -138,7 +137,7 @@ impl Maintenance {
         &self.schema
     }
 
-    /// For people: the method and why, a line an input.
+    /// The method and its reasons for a person, one line per input.
     pub fn explain(&self) -> String {
         match &self.method {
             Method::Full { why } => format!("full refresh: {why}"),
@@ -156,16 +155,16 @@ impl Maintenance {
         }
     }
 
-    /// Whether [`Maintenance::affected`] reads the old versions of these changed inputs themselves, not
-    /// only the rows between: where it does not, [`Change::old`] need not be given.
+    /// Whether [`Maintenance::affected`] reads the old versions of these changed inputs. If not,
+    /// [`InputChange::old`] may be `None`.
     pub fn reads_old(&self, changed: &BTreeSet<TableName>) -> Result<bool, Error> {
         let Ok(normal) = &self.normal else { return Ok(false) };
         let world = World::declared(normal, changed)?;
-        // Without a plan the refresh is full, and reads the new versions only.
+        // Without a plan the refresh is full and reads only the new versions.
         Ok(self.keys_plan(normal, &world).is_ok() && world.asked_old())
     }
 
-    /// The keys whose rows may differ from what the old versions gave.
+    /// The keys whose rows may differ from the result over the old versions.
     pub async fn affected(&self, inputs: &Inputs) -> Result<Affected, Error> {
         let (normal, full_for) = match (&self.normal, &self.method) {
             (Ok(normal), Method::AffectedKeys { full_for, .. }) => (normal, full_for),
@@ -180,8 +179,8 @@ impl Maintenance {
             Ok(plan) => plan,
             Err(why) => return Ok(Affected::All(why.into_reason())),
         };
-        // Inputs were tried one by one when the method was decided. Where the engine cannot plan what
-        // two of them change together, another try fails alike: the answer is a full refresh.
+        // `decide` tried the inputs one by one. If the engine cannot plan a change of two of them, another
+        // try would fail in the same way, so the refresh is full.
         let ctx = session();
         let plan = match ctx.state().create_physical_plan(&plan).await {
             Ok(plan) => plan,
@@ -196,8 +195,8 @@ impl Maintenance {
         Ok(Affected::Keys(keys))
     }
 
-    /// The query over the new versions: all of it, or only the rows of the given keys, which are
-    /// those of [`Maintenance::affected`]. Columns and types are those of [`Maintenance::schema`].
+    /// The query over the new versions: all rows, or only those of the given keys from
+    /// [`Maintenance::affected`]. Columns and types are those of [`Maintenance::schema`].
     pub async fn compute(
         &self,
         inputs: &Inputs,
@@ -215,7 +214,7 @@ impl Maintenance {
                 };
                 match narrow {
                     Ok(plan) => Ok(plan),
-                    // Everything is computed and the other keys dropped: slower, and as right.
+                    // Computes everything and drops the other keys: slower, but correct.
                     Err(_) => {
                         let top = restrict::only_top(&now, &self.keys, keys);
                         let top = top.doing("restrict the query to keys")?;
@@ -229,8 +228,8 @@ impl Maintenance {
         filled.map(|b| self.with_one_form(&conform(b, &self.schema)?)).collect()
     }
 
-    /// The batch with keys that are equal in SQL in the same bits: -0.0 is 0.0, and every NaN is one.
-    /// Whoever keeps rows by key compares bytes.
+    /// Gives keys that are equal in SQL the same bits: -0.0 becomes 0.0, and all NaNs become one. Tables
+    /// compare keys as bytes.
     fn with_one_form(&self, batch: &RecordBatch) -> Result<RecordBatch, Error> {
         let schema = batch.schema();
         let one = |(field, column): (&Arc<Field>, &ArrayRef)| -> ArrayRef {
@@ -250,7 +249,7 @@ impl Maintenance {
             .map_err(|source| Error::Shape { what: "the keys of a result".to_owned(), source })
     }
 
-    /// How the rows of these keys are computed without reading what does not lead to them.
+    /// A plan for the rows of these keys that reads only what leads to them.
     async fn narrowed(
         &self,
         ctx: &SessionContext,
@@ -268,7 +267,7 @@ impl Maintenance {
         Arc::new(Schema::new(self.keys.iter().filter_map(field).collect::<Vec<_>>()))
     }
 
-    /// Tries every input alone: which of them lead to keys is a property of the query.
+    /// Tries a change of each input alone: whether it leads to keys depends only on the query.
     fn decide(&self) -> Result<Method, Error> {
         let normal = match &self.normal {
             Ok(normal) => normal,
@@ -304,7 +303,7 @@ impl Maintenance {
         }
     }
 
-    /// The plan that gives every touched key once.
+    /// The plan that returns every affected key once.
     fn keys_plan(&self, normal: &LogicalPlan, world: &World) -> Result<LogicalPlan, Why> {
         let mut need = Vec::with_capacity(self.keys.len());
         for key in &self.keys {
@@ -325,11 +324,11 @@ impl Maintenance {
 }
 
 fn one_double(value: f64) -> f64 {
-    // A negative zero becomes a positive one by addition.
+    // Adding 0.0 turns -0.0 into 0.0.
     if value.is_nan() { f64::NAN } else { value + 0.0 }
 }
 
-/// How the changes of one input lead to keys, in words.
+/// How the changes of one input lead to keys, for a person.
 fn found_by(others: &BTreeSet<TableName>) -> String {
     if others.is_empty() {
         return "its changed rows hold the key".to_owned();
@@ -338,9 +337,9 @@ fn found_by(others: &BTreeSet<TableName>) -> String {
     format!("its changed rows lead to the key through {}", names.join(", "))
 }
 
-/// Why there is no plan for the touched keys.
+/// Why there is no plan for the affected keys.
 enum Why {
-    /// None is sound.
+    /// No such plan is correct.
     Unsound(String),
     /// The engine failed.
     Failed(DataFusionError),
@@ -350,7 +349,7 @@ impl From<DataFusionError> for Why {
         Self::Failed(source)
     }
 }
-/// The plan, if the engine finds a way to run it.
+/// The plan, if the engine can run it.
 fn plannable(state: &SessionState, plan: LogicalPlan) -> Result<LogicalPlan, Why> {
     match can_run(state, &plan) {
         Ok(()) => Ok(plan),
@@ -359,7 +358,7 @@ fn plannable(state: &SessionState, plan: LogicalPlan) -> Result<LogicalPlan, Why
 }
 
 impl Why {
-    /// For people.
+    /// The reason for a person.
     fn into_reason(self) -> String {
         match self {
             Self::Unsound(why) => why,

@@ -1,9 +1,9 @@
-//! Random tables, random queries: the answer with the optimiser's rules is the answer without them,
-//! and a result kept by affected keys is the result computed in full.
+//! Random tables and queries: the result with the optimiser's rules equals the result without them, and a
+//! result updated by affected keys equals one computed in full.
 //!
-//! `DIFFERENTIAL_CASES` says how many, `DIFFERENTIAL_SEED` where to begin, and `DIFFERENTIAL_OUT`
-//! names a file for the cases with their answers, a JSON object a line, which
-//! `crates/query/differential.py` asks DuckDB and PostgreSQL.
+//! `DIFFERENTIAL_CASES` is the number of cases, `DIFFERENTIAL_SEED` the first seed, and `DIFFERENTIAL_OUT` a
+//! file for the cases with their answers, one JSON object per line. `crates/query/differential.py` compares
+//! them with DuckDB and PostgreSQL.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
@@ -18,7 +18,7 @@ use datafusion::datasource::MemTable;
 use datafusion::prelude::SessionContext;
 use model::{ClockMs, TableName};
 
-use crate::affected::{Affected, Change, Input, Inputs, Maintenance};
+use crate::affected::{Affected, Input, InputChange, Inputs, Maintenance};
 use crate::plan::Planner;
 use crate::session::{register, session, unoptimised};
 use crate::sql::parse;
@@ -32,7 +32,7 @@ fn number(name: &str, otherwise: u64) -> u64 {
     std::env::var(name).ok().and_then(|n| n.parse().ok()).unwrap_or(otherwise)
 }
 
-/// A value as a text that is the same only for the same value.
+/// A value as text; different values have different texts.
 fn shown(array: &ArrayRef, row: usize) -> Option<String> {
     if array.is_null(row) {
         return None;
@@ -101,9 +101,9 @@ fn write(
     writeln!(out, "{case}").expect("written");
 }
 
-/// Errors that depend on which rows an operator looks at: a rule that drops rows earlier may keep
-/// one of them from coming up, as in every engine. And what the engine itself calls its own fault, such
-/// as a plan of two equal groups that no rule has made one.
+/// Errors that depend on which rows an operator sees: in every engine, a rule that drops rows earlier may
+/// avoid them. Also errors that the engine calls its own bug, such as a plan of two equal groups that no rule
+/// has merged.
 fn depends_on_rows(error: &str) -> bool {
     [
         "bug in DataFusion",
@@ -171,7 +171,7 @@ fn a_result_kept_by_keys_is_the_result_in_full() {
     assert!(narrow > cases / 4, "only {narrow} refreshes went by keys: the generator is of no use");
 }
 
-/// Three refreshes, each after changes of one or more tables; how many went by keys.
+/// Three refreshes, each after changes of one or more tables. Returns how many used keys.
 async fn keep(dice: &mut Dice, mut tables: Vec<Table>, query: &Query) -> Result<u64, String> {
     let planner = Planner::new(ClockMs(0));
     for (at, table) in tables.iter().enumerate() {
@@ -180,7 +180,7 @@ async fn keep(dice: &mut Dice, mut tables: Vec<Table>, query: &Query) -> Result<
     let parsed = parse(&query.sql).map_err(|e| e.to_string())?;
     let planned = match planner.plan(&parsed) {
         Ok(planned) => planned,
-        // What is not planned at all is not kept either.
+        // A query that cannot be planned cannot be updated either.
         Err(_) => return Ok(0),
     };
     let Ok(maintenance) = Maintenance::try_new(&planned, &query.keys) else { return Ok(0) };
@@ -208,8 +208,11 @@ async fn keep(dice: &mut Dice, mut tables: Vec<Table>, query: &Query) -> Result<
         let mut now = inputs(&tables);
         for (table, (old, removed, added)) in world {
             if let Some(input) = now.get_mut(&table) {
-                input.change =
-                    Some(Change { old: Some(provider(&old)), added: vec![added], removed: vec![removed] });
+                input.change = Some(InputChange {
+                    old: Some(provider(&old)),
+                    added: vec![added],
+                    removed: vec![removed],
+                });
             }
         }
         let full = maintenance.compute(&now, None).await.map_err(told)?;
@@ -247,7 +250,7 @@ fn key_of(row: &Row, maintenance: &Maintenance, keys: &[String]) -> Row {
     keys.iter().map(|key| row[maintenance.schema().index_of(key).expect("a column")].clone()).collect()
 }
 
-/// A column of texts as one of this type.
+/// A column of texts as an array of this type.
 fn column(texts: Vec<Option<String>>, given: &DataType) -> ArrayRef {
     let texts: ArrayRef = Arc::new(texts.into_iter().collect::<arrow::array::StringArray>());
     cast(&texts, given).expect("every text is a value of its type")

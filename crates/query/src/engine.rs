@@ -1,13 +1,13 @@
-//! Where the engine's answer is not what SQL means, and what stands in its place: rules and
-//! functions that every session of the process has, each with the upstream report it answers.
+//! Rules and functions that replace the engine's own where its answer is not what SQL means. Every session of
+//! the process has them; each names the upstream report it works around.
 //!
 //! - [`null_safe`]: joins by null-safe equality stay null-safe;
-//! - [`groups`]: grouping by a column and by what is made of it can be planned;
+//! - [`groups`]: grouping by a column and an expression of it can be planned;
 //! - [`doubles`]: a DOUBLE beside a decimal is computed as a double;
 //! - [`exact`]: arithmetic that does not fit its type is an error, and times are microseconds;
 //! - [`sums`]: sums and averages that do not depend on the order of rows and never wrap;
 //! - [`times`]: functions of time for every time that a table can store;
-//! - [`pushed`], [`macros`]: the two rewritings that a session without an optimiser needs.
+//! - [`pushed`], [`macros`]: the two rewrites that a session without an optimiser needs.
 
 use std::sync::Arc;
 
@@ -38,8 +38,8 @@ mod times;
 
 type Rules = Vec<Arc<dyn OptimizerRule + Send + Sync>>;
 
-/// What is done to every plan before it is optimised. Types of operands are settled in the middle:
-/// what decides about them stands before, what looks at them after.
+/// Rules that run on every plan before it is optimised. The engine settles operand types in the middle: rules
+/// that influence types come before, rules that need them come after.
 pub(crate) fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     vec![
         Arc::new(ResolveGroupingFunction::new()),
@@ -61,8 +61,8 @@ pub(crate) fn optimizer_rules() -> Rules {
     Optimizer::new().rules.into_iter().map(mended).collect()
 }
 
-/// Only what a plan needs to be run at all: subqueries become joins, DISTINCT an aggregate, and the
-/// equalities of a WHERE the keys of its joins.
+/// The rules without which a plan cannot run: subqueries become joins, DISTINCT an aggregate, and the
+/// equalities of a WHERE join keys.
 pub(crate) fn necessary_rules() -> Rules {
     vec![
         Arc::new(macros::Macros),
@@ -76,20 +76,20 @@ pub(crate) fn necessary_rules() -> Rules {
     ]
 }
 
-/// Functions that stand in place of the engine's functions of the same name.
+/// Functions that replace the engine's functions of the same name.
 pub(crate) fn scalar_functions() -> Vec<ScalarUDF> {
     let mut all = times::functions();
     all.extend(checked::functions());
     all
 }
 
-/// Aggregates that stand in place of the engine's aggregates of the same name.
+/// Aggregates that replace the engine's aggregates of the same name.
 pub(crate) fn aggregates() -> Vec<AggregateUDF> {
     sums::aggregates()
 }
 
-/// Rewrites every expression of a plan and its subqueries, children first. Columns keep their names;
-/// their types may change.
+/// Rewrites every expression of a plan and its subqueries, children first. Columns keep their names; their
+/// types may change.
 fn rewrite_plan(
     plan: LogicalPlan,
     rewrite: impl Fn(Expr, &DFSchema) -> EngineResult<Transformed<Expr>>,
@@ -103,7 +103,7 @@ fn rewrite_plan(
         }
         let names = NamePreserver::new(&node);
         node.map_expressions(|expr| {
-            // The names of grouping sets are made of their expressions; nothing can stand for one.
+            // The names of grouping sets consist of their expressions, so an alias cannot keep them.
             if matches!(expr, Expr::GroupingSet(_)) {
                 return Ok(Transformed::no(expr));
             }

@@ -6,31 +6,31 @@ use arrow::error::ArrowError;
 use datafusion::error::DataFusionError;
 use model::Reaction;
 
-/// How often a call is made that found no memory: other queries of the process may have held it.
+/// Tries after running out of memory, because other queries of the process may have used it.
 const TRIES_FOR_MEMORY: u32 = 8;
-/// How often a call is made whose error does not tell whether it will come again.
+/// Tries after an error that may or may not repeat.
 const TRIES: u32 = 3;
 
-/// Where a SQL text is wrong, and what to do about it. Lines and columns count from 1; a fault
-/// without a place has 0 in both.
+/// Where a SQL text is wrong, and what to do. Lines and columns count from 1; a fault without a place has 0
+/// in both.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fault {
+pub struct SqlFault {
     /// Line in the text given to [`crate::sql::parse`].
     pub line: usize,
     /// Column in that line.
     pub column: usize,
     /// What is wrong: lowercase, no full stop.
     pub message: String,
-    /// What to do; empty when the message says it.
+    /// What to do; empty if the message says it.
     pub help: String,
 }
-impl Fault {
-    /// A fault whose place is unknown.
+impl SqlFault {
+    /// A fault without a place.
     pub(crate) fn nowhere(message: impl Into<String>, help: impl Into<String>) -> Self {
         Self { line: 0, column: 0, message: message.into(), help: help.into() }
     }
 }
-impl fmt::Display for Fault {
+impl fmt::Display for SqlFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.line > 0 {
             write!(f, "line {} column {}: ", self.line, self.column)?;
@@ -46,22 +46,22 @@ impl fmt::Display for Fault {
 /// Errors of this crate.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The text is no SQL that LakePulse takes.
+    /// The text is not SQL that LakePulse accepts.
     #[error("{0}")]
-    Sql(Fault),
+    Sql(SqlFault),
     /// An expression, a model or a query was refused, with every reason.
     #[error("{0}")]
     Refused(crate::plan::Refusal),
-    /// Batches did not have the shape they were promised to have.
+    /// A batch does not have the expected columns or types.
     #[error("cannot bring a column to the type the table stores: {what}")]
     Shape {
         /// Column and types.
         what: String,
-        /// What arrow said.
+        /// Arrow's error.
         #[source]
         source: arrow::error::ArrowError,
     },
-    /// A refresh met an input it was not given.
+    /// A refresh reads an input that it did not get.
     #[error("table `{table}` is read by the query but was not given to it")]
     MissingInput {
         /// The input.
@@ -70,7 +70,7 @@ pub enum Error {
     /// Planning or running failed in the engine.
     #[error("cannot {doing}")]
     Engine {
-        /// What was being done.
+        /// What was attempted.
         doing: &'static str,
         /// The engine's own error.
         #[source]
@@ -78,13 +78,13 @@ pub enum Error {
     },
 }
 impl Error {
-    /// What a loop does next. Only the engine's errors can be others at the next try.
+    /// What a loop does next. Only errors of the engine may disappear with another try.
     pub fn reaction(&self) -> Reaction {
         if self.patience() == Some(1) { Reaction::Halt } else { Reaction::Retry }
     }
 
-    /// How often the same call is worth making until it is clear that it fails in the same way each time.
-    /// `None`: until whoever did not answer, the store or the disk, answers again.
+    /// How many times to try the same call before it is clear that it always fails. `None`: until the store
+    /// or disk answers again.
     pub fn patience(&self) -> Option<u32> {
         match self {
             Self::Engine { source, .. } => patience(source),
@@ -92,14 +92,14 @@ impl Error {
         }
     }
 
-    /// Whether the query found no memory.
+    /// Whether the query ran out of memory.
     pub fn is_of_memory(&self) -> bool {
         matches!(self, Self::Engine { source, .. } if matches!(source.find_root(), DataFusionError::ResourcesExhausted(_)))
     }
 }
 
-/// [`Error::patience`] of an engine error. A plan that cannot be made and a value that cannot be computed
-/// stay so: plans and rows are the same at the next try.
+/// [`Error::patience`] of an engine error. A failed plan or computation fails again, because plan and rows
+/// are the same at the next try.
 fn patience(error: &DataFusionError) -> Option<u32> {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(error) = cause {
@@ -129,7 +129,7 @@ fn patience(error: &DataFusionError) -> Option<u32> {
     }
 }
 
-/// Whether a store that says this may say something else later.
+/// Whether the store's error may disappear with time.
 fn passes(error: &object_store::Error) -> bool {
     !matches!(
         error,
@@ -140,7 +140,7 @@ fn passes(error: &object_store::Error) -> bool {
     )
 }
 
-/// Names the step an engine error belongs to.
+/// Attaches the failed step to an engine error.
 pub(crate) trait Doing<T> {
     /// Wraps the error.
     fn doing(self, doing: &'static str) -> Result<T, Error>;

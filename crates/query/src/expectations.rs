@@ -1,11 +1,10 @@
-//! What a user says is true of every row, and of a table as a whole.
+//! Claims of a user about every row, and about a table as a whole.
 //!
-//! A predicate says what is *valid* and is never inverted. As a CHECK constraint does in SQL, it
-//! holds unless it is FALSE: where it is NULL nothing is known to be wrong. Who wants a value to be
-//! there says so (`email IS NOT NULL`).
+//! A predicate says what is *valid* and is never inverted. Like a CHECK constraint in SQL, it holds unless it
+//! is FALSE; NULL means that nothing is known to be wrong. To require a value, write `email IS NOT NULL`.
 //!
-//! A measure is one number over the whole table, taken by the engine; its bounds are inclusive. A
-//! measure over no rows is NULL, and holds for the same reason.
+//! A measure is one number about the whole table; its bounds are inclusive. A measure over no rows is NULL,
+//! and holds for the same reason.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -18,7 +17,7 @@ use datafusion::prelude::SessionContext;
 use datafusion::sql::parser::Statement;
 use model::ClockMs;
 
-use crate::error::{Doing as _, Error, Fault};
+use crate::error::{Doing as _, Error, SqlFault};
 use crate::projection::{evaluate, predicate};
 use crate::sql;
 
@@ -26,11 +25,11 @@ use crate::sql;
 #[derive(Debug, Clone)]
 pub struct Expectations {
     schema: SchemaRef,
-    all: Vec<Expectation>,
+    all: Vec<CompiledExpectation>,
 }
 
 #[derive(Debug, Clone)]
-struct Expectation {
+struct CompiledExpectation {
     name: String,
     holds: Arc<dyn PhysicalExpr>,
     reads: BTreeSet<usize>,
@@ -45,11 +44,11 @@ impl Expectations {
     ) -> Result<Self, Error> {
         let all = predicates.into_iter().map(|(name, text)| {
             let (holds, reads) = predicate(ctx, text, schema)?;
-            Ok(Expectation { name: name.to_owned(), holds, reads })
+            Ok(CompiledExpectation { name: name.to_owned(), holds, reads })
         });
         Ok(Self { schema: Arc::clone(schema), all: all.collect::<Result<_, Error>>()? })
     }
-    /// Their names, in the order given.
+    /// The names, in the given order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.all.iter().map(|e| e.name.as_str())
     }
@@ -61,15 +60,15 @@ impl Expectations {
     pub fn is_empty(&self) -> bool {
         self.all.is_empty()
     }
-    /// Columns that the predicate at `at` reads.
+    /// Columns that the predicate at index `at` reads.
     pub fn dependencies(&self, at: usize) -> Vec<&str> {
         self.all[at].reads.iter().map(|&i| self.schema.field(i).name().as_str()).collect()
     }
-    /// For each predicate, in order, which rows it holds for.
+    /// For each predicate, in order, the rows for which it holds.
     pub fn evaluate(&self, batch: &RecordBatch) -> Result<Vec<BooleanArray>, Error> {
         (0..self.all.len()).map(|at| self.holds(batch, at)).collect()
     }
-    /// Which rows the predicate at `at` holds for.
+    /// The rows for which the predicate at index `at` holds.
     pub fn holds(&self, batch: &RecordBatch, at: usize) -> Result<BooleanArray, Error> {
         let result = evaluate(&self.all[at].holds, batch)?;
         match result.as_any().downcast_ref::<BooleanArray>() {
@@ -82,7 +81,7 @@ impl Expectations {
     }
 }
 
-/// A condition over rows, such as what makes an event a delete. NULL is not true.
+/// A condition on rows, such as the one that makes an event a delete. NULL is not true.
 #[derive(Debug, Clone)]
 pub struct Condition(Arc<dyn PhysicalExpr>);
 impl Condition {
@@ -90,7 +89,7 @@ impl Condition {
     pub fn compile(ctx: &SessionContext, text: &str, schema: &SchemaRef) -> Result<Self, Error> {
         Ok(Self(predicate(ctx, text, schema)?.0))
     }
-    /// Which rows it is true of.
+    /// The rows for which it is true.
     pub fn is_true(&self, batch: &RecordBatch) -> Result<BooleanArray, Error> {
         let result = evaluate(&self.0, batch)?;
         Ok(match result.as_any().downcast_ref::<BooleanArray>() {
@@ -110,7 +109,7 @@ pub struct Bounds {
     pub at_most: Option<f64>,
 }
 impl Bounds {
-    /// Whether a measured value lies between them. No value does; NaN does not.
+    /// Whether a measured value lies between them. A missing value does; NaN does not.
     pub fn hold(&self, value: Option<f64>) -> bool {
         value.is_none_or(|v| {
             self.at_least.is_none_or(|least| v >= least) && self.at_most.is_none_or(|most| v <= most)
@@ -118,8 +117,8 @@ impl Bounds {
     }
 }
 
-/// Takes one number: `query` is a SELECT of one row and one column over tables of the session, in which
-/// the time is `as_of`.
+/// Takes a measure: `query` is a SELECT of one row and one column over tables of the session; its current
+/// time is `as_of`.
 pub async fn measure(ctx: &SessionContext, query: &str, as_of: ClockMs) -> Result<Option<f64>, Error> {
     let parsed = sql::parse(query)?;
     let statement = Statement::Statement(Box::new(parsed.at(as_of)));
@@ -129,7 +128,7 @@ pub async fn measure(ctx: &SessionContext, query: &str, as_of: ClockMs) -> Resul
     let Some(batch) = batches.iter().find(|b| b.num_rows() > 0) else { return Ok(None) };
     if batch.num_columns() != 1 || batches.iter().map(RecordBatch::num_rows).sum::<usize>() != 1 {
         let message = format!("a measure is one number, `{query}` gives more");
-        return Err(Error::Sql(Fault::nowhere(message, "write one aggregate such as `avg(…)`")));
+        return Err(Error::Sql(SqlFault::nowhere(message, "write one aggregate such as `avg(…)`")));
     }
     let number = cast(batch.column(0), &DataType::Float64)
         .map_err(|source| Error::Shape { what: "a measure to DOUBLE".to_owned(), source })?;

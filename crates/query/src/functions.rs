@@ -1,17 +1,17 @@
-//! Which functions a model may call, judged by name: those whose result is a function of their
-//! arguments, whatever the machine, the time and the order of rows.
+//! The functions that a model may call, by name: their result depends only on their arguments, not on the
+//! machine, the time or the order of rows.
 //!
-//! The lists say what is allowed, each group with its reason, and not what is refused: a function
-//! that a newer engine brings is refused until someone has looked at it. A test holds that every
-//! function of a session is either here or refused by name with what to write instead.
+//! The lists contain what is allowed, with the reason for each group, so a function of a newer engine is
+//! refused until someone has looked at it. A test checks that every function of a session is either listed
+//! here or refused by name with what to write instead.
 
-/// Names that mean "the time of the refresh". They are rewritten to the pinned `as_of`.
+/// Names that mean "the time of the refresh". They are replaced by the pinned `as_of`.
 pub(crate) const CLOCKS: &[&str] = &["now", "current_timestamp", "current_date", "today", "as_of"];
 
-/// Of [`CLOCKS`], those whose value is a date.
+/// Names in [`CLOCKS`] whose value is a date.
 pub(crate) const DATES: &[&str] = &["current_date", "today"];
 
-/// Functions with another value at each call, or on each machine.
+/// Functions whose value differs at each call or on each machine.
 const UNREPEATABLE: &[&str] = &[
     "random",
     "rand",
@@ -31,7 +31,7 @@ const UNREPEATABLE: &[&str] = &[
     "file_row_index",
 ];
 
-/// Scalar functions that are allowed, by why each gives the same for the same arguments.
+/// Allowed scalar functions, by the reason why the same arguments give the same result.
 const SCALARS: &[(&str, &[&str])] = &[
     (
         "arithmetic of its arguments alone",
@@ -235,7 +235,7 @@ const SCALARS: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// Aggregates that are allowed, by why the order of rows does not matter.
+/// Allowed aggregates, by the reason why the order of rows does not matter.
 const AGGREGATES: &[(&str, &[&str])] = &[
     (
         "counts, and bits and truths that commute",
@@ -249,8 +249,7 @@ const AGGREGATES: &[(&str, &[&str])] = &[
     ("follows its own ORDER BY, which must tell all rows apart", ORDERED),
 ];
 
-/// Window functions that are allowed beside aggregates; those that tell equal rows apart need an
-/// ORDER BY that does.
+/// Allowed window functions besides aggregates. Those that distinguish equal rows need an ORDER BY that does.
 const WINDOWS: &[&str] = &[
     "row_number",
     "rank",
@@ -265,20 +264,19 @@ const WINDOWS: &[&str] = &[
     "nth_value",
 ];
 
-/// Aggregates that add up floats where their argument is one, so that another order of rows gives
-/// another last bit.
+/// Aggregates that sum floats if their argument is a float, so that the order of rows changes the last bit.
 const FLOAT_SUMS: &[&str] = &["sum", "avg", "var", "var_pop", "stddev", "stddev_pop"];
 
-/// Aggregates that turn any argument into floats and add these up.
+/// Aggregates that convert any argument to floats and sum these.
 const ALWAYS_FLOAT_SUMS: &[&str] = &["corr", "covar_samp", "covar_pop"];
 
-/// Aggregates whose result is any of the values.
+/// Aggregates that return any of the values.
 const PICKS_ANY: &[&str] = &["any_value"];
 
-/// Aggregates whose result is the order of rows.
+/// Aggregates whose result depends on the order of rows.
 const ORDERED: &[&str] = &["array_agg", "string_agg", "first_value", "last_value", "nth_value"];
 
-/// Window functions that number or pick rows, so that rows with equal sort keys are told apart.
+/// Window functions that number or pick rows, so that they distinguish rows with equal sort keys.
 const PICKS: &[&str] = &[
     "row_number",
     "ntile",
@@ -291,7 +289,7 @@ const PICKS: &[&str] = &[
     "string_agg",
 ];
 
-/// Why a function by this name may not stand in a model, wherever it stands in its text.
+/// Why a function with this name may not occur anywhere in a model's text.
 pub(crate) fn refusal(name: &str) -> Option<String> {
     UNREPEATABLE.contains(&name).then(|| {
         format!("`{name}()` gives another value at each call, so the table could not be computed twice alike")
@@ -302,7 +300,7 @@ fn listed(lists: &[(&str, &[&str])], name: &str) -> bool {
     lists.iter().any(|(_, names)| names.contains(&name))
 }
 
-/// Why a scalar function of the engine, by its own name, may not be called.
+/// Why a scalar function with this engine name may not be called.
 pub(crate) fn scalar_refusal(name: &str) -> Option<String> {
     if listed(SCALARS, name) {
         return None;
@@ -314,7 +312,7 @@ pub(crate) fn scalar_refusal(name: &str) -> Option<String> {
     }))
 }
 
-/// Why an aggregate of the engine, by its own name, may not be called.
+/// Why an aggregate with this engine name may not be called.
 pub(crate) fn aggregate_refusal(name: &str) -> Option<String> {
     if listed(AGGREGATES, name) {
         return None;
@@ -334,12 +332,12 @@ pub(crate) fn aggregate_refusal(name: &str) -> Option<String> {
     })
 }
 
-/// Why a window function of the engine, by its own name, may not be called.
+/// Why a window function with this engine name may not be called.
 pub(crate) fn window_refusal(name: &str) -> Option<String> {
     if WINDOWS.contains(&name) { None } else { aggregate_refusal(name) }
 }
 
-/// Whether the aggregate adds up its argument, which then may be no float.
+/// Whether the aggregate sums its argument, which then may not be a float.
 pub(crate) fn adds_up(name: &str) -> bool {
     FLOAT_SUMS.contains(&name)
 }
@@ -349,7 +347,7 @@ pub(crate) fn depends_on_order(name: &str) -> bool {
     ORDERED.contains(&name)
 }
 
-/// Whether the window function tells rows with equal sort keys apart.
+/// Whether the window function distinguishes rows with equal sort keys.
 pub(crate) fn picks_rows(name: &str) -> bool {
     PICKS.contains(&name)
 }

@@ -1,7 +1,7 @@
-//! From a parsed text and declared inputs to a plan; and what a plan may not do.
+//! From a parsed text and declared inputs to a plan, and what a plan may not do.
 //!
-//! A [`Planner`] knows inputs by name, schema and key, and no rows: `validate` plans with what the
-//! catalog says, a stage with what the tables say. Both judge the same plan.
+//! A [`Planner`] knows the name, schema and key of inputs, but no rows: `validate` plans with the catalog's
+//! declarations, a stage with its tables' schemas. Both judge the same plan.
 
 use std::fmt;
 use std::sync::Arc;
@@ -16,14 +16,14 @@ use datafusion::sql::parser::Statement as EngineStatement;
 use futures::FutureExt;
 use model::{ClockMs, TableName};
 
-use crate::error::{Doing, Error, Fault};
+use crate::error::{Doing, Error, SqlFault};
 use crate::session;
 use crate::sql::{Parsed, parse};
 
 pub(crate) mod judge;
 pub use judge::{function_of_pins, row_wise};
 
-/// Why a plan is refused: every reason, each a sentence.
+/// Why a plan is refused: every reason, one sentence each.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
     /// Never empty.
@@ -36,10 +36,10 @@ impl fmt::Display for Refusal {
 }
 impl std::error::Error for Refusal {}
 
-/// A text over declared inputs.
+/// A planned text over declared inputs.
 #[derive(Debug, Clone)]
 pub struct Planned {
-    /// Types are resolved, nothing is optimised. Its scans have no rows behind them.
+    /// With resolved types, not optimised. Its scans have no rows.
     pub plan: LogicalPlan,
     /// The schema of a table that stores the result: [`session::stored_schema`].
     pub schema: SchemaRef,
@@ -51,12 +51,12 @@ pub struct Planner {
     as_of: ClockMs,
 }
 impl Planner {
-    /// Knows no input. `as_of` is the pinned time; any will do where only the schema matters.
+    /// A planner without inputs. `as_of` is the pinned time; any value will do if only the schema matters.
     pub fn new(as_of: ClockMs) -> Self {
         Self { ctx: session::session(), as_of }
     }
 
-    /// Declares an input. `keys` are the columns whose values no two rows share; empty if unknown.
+    /// Declares an input. `keys` are columns that together are unique; empty if unknown.
     pub fn declare(&self, name: &TableName, schema: &Schema, keys: &[String]) -> Result<(), Error> {
         let indices: Option<Vec<usize>> = keys.iter().map(|k| schema.index_of(k).ok()).collect();
         let key = indices.filter(|i| !i.is_empty()).map(Constraint::PrimaryKey);
@@ -66,14 +66,13 @@ impl Planner {
         session::register(&self.ctx, name, Arc::new(table))
     }
 
-    /// Declares an input that is a query over inputs declared before it.
+    /// Declares an input that is a query over inputs declared before.
     pub fn declare_view(&self, name: &TableName, parsed: &Parsed) -> Result<(), Error> {
         let view = ViewTable::new(self.logical(parsed)?, None);
         session::register(&self.ctx, name, Arc::new(view))
     }
 
-    /// Plans a text. What the engine says against it comes back with line and column where it
-    /// gives them.
+    /// Plans a text. Errors of the engine have line and column if the engine gives them.
     pub fn plan(&self, parsed: &Parsed) -> Result<Planned, Error> {
         let plan = self.logical(parsed)?;
         let state = self.ctx.state();
@@ -89,7 +88,7 @@ impl Planner {
     fn logical(&self, parsed: &Parsed) -> Result<LogicalPlan, Error> {
         let statement = EngineStatement::Statement(Box::new(parsed.at(self.as_of)));
         let planning = self.ctx.state();
-        // Planning is async for catalogs that ask a server; ours is in memory and answers at once.
+        // Planning is async for remote catalogs; ours is in memory and answers at once.
         planning
             .statement_to_plan(statement)
             .now_or_never()
@@ -107,19 +106,19 @@ pub fn plan_schema(sql: &str, inputs: &[(TableName, SchemaRef)]) -> Result<Schem
     Ok(planner.plan(&parse(sql)?)?.schema)
 }
 
-/// An engine error as a fault with a place, where the engine knows it.
-fn fault(error: &DataFusionError) -> Fault {
+/// An engine error as a fault, with its place if the engine knows it.
+fn fault(error: &DataFusionError) -> SqlFault {
     let text = error.strip_backtrace();
     let text = ["Error during planning: ", "Schema error: ", "SQL error: ", "type_coercion\ncaused by\n"]
         .iter()
         .fold(text, |text, prefix| text.replace(prefix, ""));
-    let Some(diagnostic) = error.diagnostic() else { return Fault::nowhere(lower(&text), "") };
+    let Some(diagnostic) = error.diagnostic() else { return SqlFault::nowhere(lower(&text), "") };
     let place = diagnostic.span.map_or((0, 0), |s| (s.start.line, s.start.column));
     let number = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
     let notes = diagnostic.notes.iter().map(|n| n.message.as_str());
     let helps = diagnostic.helps.iter().map(|h| h.message.as_str());
     let help = notes.chain(helps).collect::<Vec<_>>().join(", ");
-    Fault { line: number(place.0), column: number(place.1), message: lower(&text), help }
+    SqlFault { line: number(place.0), column: number(place.1), message: lower(&text), help }
 }
 
 fn lower(text: &str) -> String {

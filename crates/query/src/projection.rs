@@ -1,12 +1,12 @@
-//! A row-wise model compiled once, run on batches of changes.
+//! A row-wise model, compiled once and run on batches of changes.
 //!
-//! A silver model is one projection with an optional WHERE over `changes(bronze.x)`. Nested
-//! SELECTs, common table expressions and aliases are folded into expressions over the columns of
-//! `changes()`, so that a batch costs one vectorised pass and no plan. Rows keep their place: the
-//! WHERE is a mask beside the projected rows, as a row it rejects still means something (a delete).
+//! A silver model is one projection with an optional WHERE over `changes(bronze.x)`. Nested SELECTs, common
+//! table expressions and aliases are folded into expressions over the columns of `changes()`, so a batch
+//! needs one vectorised pass and no plan. Rows keep their position: the WHERE becomes a mask beside the
+//! projected rows, because a rejected row still has a meaning (a delete).
 //!
-//! Which source columns an output column rests on is part of the result: a value that did not
-//! change in the source is carried over exactly where nothing else goes into the column.
+//! The result includes the source columns of each output column: a value that did not change in the source is
+//! carried over only if nothing else contributes to the column.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -27,7 +27,7 @@ use datafusion::sql::sqlparser::ast::ExprWithAlias as SQLExprWithAlias;
 use model::ClockMs;
 
 use crate::engine::{doubles, exact};
-use crate::error::{Doing as _, Error, Fault};
+use crate::error::{Doing as _, Error, SqlFault};
 use crate::plan::judge::unrepeatable;
 use crate::session::{register, stored_schema};
 use crate::sql::{self, Parsed, changes_table};
@@ -49,8 +49,8 @@ struct Compiled {
 }
 
 impl Projection {
-    /// Compiles a parsed model over `changes`, the columns that its `changes(…)` has. The session
-    /// gives functions and settings; a table of that name is put into it.
+    /// Compiles a parsed model over `changes`, the columns of its `changes(…)`. The session provides
+    /// functions and settings, and gets a table with that name.
     pub async fn compile(ctx: &SessionContext, parsed: &Parsed, changes: &SchemaRef) -> Result<Self, Error> {
         let bronze = parsed.changes.as_ref().ok_or_else(|| {
             refused("the model reads no `changes(…)`", "write `FROM changes(bronze.table)`")
@@ -67,7 +67,7 @@ impl Projection {
         Self::of(ctx, &plan)
     }
 
-    /// Compiles a plan whose only scan is the changes.
+    /// Compiles a plan that scans only the changes.
     pub fn of(ctx: &SessionContext, plan: &LogicalPlan) -> Result<Self, Error> {
         let flat = flatten(plan)?;
         let given: Vec<Field> = plan.schema().fields().iter().map(|f| f.as_ref().clone()).collect();
@@ -85,22 +85,22 @@ impl Projection {
         Ok(Self { source: Arc::new(flat.scan.as_arrow().clone()), schema, columns, filters })
     }
 
-    /// The columns it must be given.
+    /// The columns of its input.
     pub fn source(&self) -> &SchemaRef {
         &self.source
     }
-    /// The columns it makes, with the types a table stores.
+    /// The columns of its output, with the types a table stores.
     pub fn schema(&self) -> &SchemaRef {
         &self.schema
     }
 
-    /// All output columns, one row for each of `batch`.
+    /// All output columns, with one row for each of `batch`.
     pub fn project(&self, batch: &RecordBatch) -> Result<RecordBatch, Error> {
         let columns = (0..self.columns.len()).map(|at| self.column(batch, at)).collect::<Result<_, _>>()?;
         assemble(Arc::clone(&self.schema), columns, batch.num_rows())
     }
 
-    /// One output column, one value for each row of `batch`.
+    /// One output column, with one value for each row of `batch`.
     pub fn column(&self, batch: &RecordBatch, at: usize) -> Result<ArrayRef, Error> {
         let given = evaluate(&self.columns[at].expr, batch)?;
         let stored = self.schema.field(at);
@@ -114,7 +114,7 @@ impl Projection {
         })
     }
 
-    /// Which rows the WHERE lets through. NULL does not.
+    /// The rows that the WHERE accepts. NULL rejects.
     pub fn matches(&self, batch: &RecordBatch) -> Result<BooleanArray, Error> {
         let mut all: Option<BooleanArray> = None;
         for filter in &self.filters {
@@ -128,7 +128,7 @@ impl Projection {
         Ok(all.unwrap_or_else(|| BooleanArray::from(vec![true; batch.num_rows()])))
     }
 
-    /// Source columns that an output column is made of. `None`: no such output column.
+    /// Source columns of an output column. `None`: no such output column.
     pub fn dependencies(&self, column: &str) -> Option<Vec<&str>> {
         let at = self.schema.index_of(column).ok()?;
         Some(self.columns[at].reads.iter().map(|&i| self.source.field(i).name().as_str()).collect())
@@ -168,7 +168,7 @@ fn assemble(schema: SchemaRef, columns: Vec<ArrayRef>, rows: usize) -> Result<Re
 }
 
 fn refused(message: &str, help: &str) -> Error {
-    Error::Sql(Fault::nowhere(message, help))
+    Error::Sql(SqlFault::nowhere(message, help))
 }
 
 /// Expressions over the columns of the one scan.
@@ -212,7 +212,7 @@ fn flatten(plan: &LogicalPlan) -> Result<Flat, Error> {
     }
 }
 
-/// `expr` over the columns that its input is made of.
+/// `expr` with each column of its input replaced by that column's expression.
 fn substitute(expr: Expr, over: &DFSchema, columns: &[Expr]) -> Result<Expr, Error> {
     let replace = |expr: Expr| match &expr {
         Expr::Column(column) => {
@@ -224,8 +224,8 @@ fn substitute(expr: Expr, over: &DFSchema, columns: &[Expr]) -> Result<Expr, Err
     Ok(expr.unalias().transform_up(replace).doing("fold a nested SELECT")?.data)
 }
 
-/// A physical expression over `scan`. Simplified first: some functions exist only as what they
-/// simplify to.
+/// A physical expression over `scan`. It is simplified first, because some functions cannot run, only be
+/// simplified.
 fn compile(ctx: &SessionContext, expr: Expr, scan: &DFSchemaRef) -> Result<Compiled, Error> {
     let state = ctx.state();
     let reads = expr
@@ -239,7 +239,7 @@ fn compile(ctx: &SessionContext, expr: Expr, scan: &DFSchemaRef) -> Result<Compi
         .with_config_options(Arc::clone(state.config_options()))
         .build();
     let simplifier = ExprSimplifier::new(context);
-    // What the analyser's rules do to the expressions of a plan.
+    // Does what the analyser's rules do to expressions of a plan.
     let planned = expr
         .transform_up(|e| doubles::unify(e, scan))
         .and_then(|expr| simplifier.coerce(expr.data, scan))
@@ -267,7 +267,7 @@ pub(crate) fn compiled(
     Ok(compile(ctx, expr.unalias(), &scan)?.expr)
 }
 
-/// Compiles a boolean expression given as text over `schema`; also the columns it reads.
+/// Compiles a boolean expression given as text over `schema`. Also returns the columns it reads.
 pub(crate) fn predicate(
     ctx: &SessionContext,
     text: &str,

@@ -1,8 +1,7 @@
-//! A query planned, optimised and run over empty tables before there are rows, with the session
-//! that it will run with: what can never run is a fault of the text, not an error that is met again
-//! at each refresh.
+//! Plans, optimises and runs a query over empty tables before there are rows, with the session that it will
+//! use: a query that can never run is a fault of its text, instead of an error at each refresh.
 //!
-//! Without rows no value is looked at, so what fails here fails whatever the rows are.
+//! Without rows no value is evaluated, so what fails here fails for any rows.
 
 use datafusion::error::DataFusionError;
 use datafusion::execution::SessionState;
@@ -10,16 +9,16 @@ use datafusion::logical_expr::LogicalPlan;
 use futures::FutureExt;
 
 use crate::affected::Maintenance;
-use crate::error::{Error, Fault};
+use crate::error::{Error, SqlFault};
 use crate::plan::Planned;
 use crate::session::session;
 
-/// Why the query can never be computed, as faults of its text; empty when it can. `keys` are those
-/// of the table that keeps the result; without any only the query itself is tried.
+/// Faults that prevent the query from ever being computed; empty if there are none. `keys` are the keys of
+/// the table that stores the result; without keys only the query itself is tried.
 ///
-/// A query that cannot be *restricted* to the keys of changed rows has no fault: it is refreshed in
-/// full, as [`Maintenance::explain`] says.
-pub fn rehearse(planned: &Planned, keys: &[String]) -> Vec<Fault> {
+/// A query that cannot be *restricted* to the keys of changed rows has no fault: it is refreshed in full, as
+/// [`Maintenance::explain`] says.
+pub fn rehearse(planned: &Planned, keys: &[String]) -> Vec<SqlFault> {
     let mut faults = Vec::new();
     if let Err(error) = run_empty(&planned.plan) {
         faults.push(fault(&error));
@@ -31,23 +30,23 @@ pub fn rehearse(planned: &Planned, keys: &[String]) -> Vec<Fault> {
         faults.push(match error {
             Error::Sql(fault) => fault,
             Error::Engine { source, .. } => fault(&source),
-            other => Fault::nowhere(other.to_string(), ""),
+            other => SqlFault::nowhere(other.to_string(), ""),
         });
     }
     faults
 }
 
-/// Whether the engine finds a way to run the plan.
+/// Whether the engine can run the plan.
 pub(crate) fn can_run(state: &SessionState, plan: &LogicalPlan) -> Result<(), String> {
-    // Planning is async for sources that ask a server; declared inputs answer at once.
+    // Planning is async for remote sources; declared inputs answer at once.
     match state.create_physical_plan(plan).now_or_never() {
         Some(planned) => planned.map(drop).map_err(|e| e.strip_backtrace()),
         None => Ok(()),
     }
 }
 
-/// Runs a plan over its declared inputs, which have no rows, on a thread of its own: the caller may
-/// or may not be in a runtime.
+/// Runs a plan over its empty declared inputs on its own thread, because the caller may or may not be in a
+/// runtime.
 fn run_empty(plan: &LogicalPlan) -> Result<(), DataFusionError> {
     let run = || {
         let runtime = tokio::runtime::Builder::new_current_thread().build()?;
@@ -62,8 +61,8 @@ fn run_empty(plan: &LogicalPlan) -> Result<(), DataFusionError> {
     .map(drop)
 }
 
-/// The engine's error, in the words of someone who can act on it.
-fn fault(error: &DataFusionError) -> Fault {
+/// The engine's error as a fault that a person can act on.
+fn fault(error: &DataFusionError) -> SqlFault {
     let text = error.strip_backtrace();
     let first = text.lines().next().unwrap_or_default();
     let help = if text.contains("ScalarSubquery") || text.contains("InSubquery") || text.contains("Exists(") {
@@ -76,7 +75,7 @@ fn fault(error: &DataFusionError) -> Fault {
     } else {
         "write it in another way: the engine that runs it does not know this one"
     };
-    Fault::nowhere(format!("the query can never run: {first}"), help)
+    SqlFault::nowhere(format!("the query can never run: {first}"), help)
 }
 
 #[cfg(test)]

@@ -1,13 +1,12 @@
-//! Ad-hoc queries: `lakepulse query`, with each table at the latest or at an older version.
+//! Ad-hoc queries for `lakepulse query`, with each table at its latest or an older version.
 //!
-//! `schema.table VERSION AS OF 3` and `schema.table TIMESTAMP AS OF '2026-01-31 12:00:00'` follow
-//! a table name, each table for itself, the same table at two versions if wanted. The engine knows
-//! no time travel. So the clause is taken out of the tokens, the syntax tree says which table stood
-//! before it, and that table gets a name of its own, under which its version is registered; without
-//! an alias it keeps its own name as one.
+//! `schema.table VERSION AS OF 3` and `schema.table TIMESTAMP AS OF '2026-01-31 12:00:00'` apply to a single
+//! table name, so a query may use one table at two versions. The engine has no time travel. So the clause is
+//! removed from the tokens, the syntax tree tells which table was before it, and the table gets a special
+//! name under which that version is registered. Without an alias, its original name becomes its alias.
 //!
-//! sqlparser's own `TableVersion` is not used: its generic dialect, in which all texts of a project are
-//! read, has no such clause, and a dialect that has one reads other texts otherwise (a test names some).
+//! sqlparser's own `TableVersion` is not used: the generic dialect, which parses all texts of a project, has
+//! no such clause, and the dialects that have it parse other texts differently (a test names some).
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;
@@ -27,50 +26,50 @@ use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::tokenizer::{Span, Token, TokenWithSpan};
 use model::{TableName, Version};
 
-use crate::error::{Doing, Error, Fault};
+use crate::error::{Doing, Error, SqlFault};
 use crate::session;
 use crate::sql::{at_span, is_keyword, one_select, tokens};
 
-/// Which version of a table is read.
+/// The version of a table to read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum At {
     /// The newest.
     Latest,
-    /// This one.
+    /// This version.
     Version(Version),
-    /// The newest that was there at this time, milliseconds since the epoch.
+    /// The newest version at this time, in milliseconds since the epoch.
     Time(i64),
 }
 
-/// A table a query reads.
+/// A table that a query reads.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Reads {
     /// Its name in the lake.
     pub table: TableName,
     /// Which version.
     pub at: At,
-    /// The table part under which the query names it.
+    /// The table part of its name in the query.
     called: String,
 }
 
-/// A query, with its time travel taken out.
+/// A query without its time travel clauses.
 #[derive(Debug, Clone)]
 pub struct Prepared {
     statement: Statement,
-    /// What must be registered before it runs, each once.
+    /// Tables to register before it runs, each once.
     pub reads: Vec<Reads>,
 }
 
 /// The rows of a query.
 #[derive(Debug)]
 pub struct Rows {
-    /// Their columns; also known when there are no rows.
+    /// The columns; also known if there are no rows.
     pub schema: SchemaRef,
     /// The rows.
     pub batches: Vec<RecordBatch>,
 }
 
-/// Reads a query text.
+/// Parses a query text.
 pub fn prepare(sql: &str) -> Result<Prepared, Error> {
     let (tokens, clauses) = take_clauses(tokens(sql)?)?;
     let mut statement = one_select(tokens)?;
@@ -90,7 +89,7 @@ pub fn prepare(sql: &str) -> Result<Prepared, Error> {
         let called = reference.table();
         let (table, at) = travel.versions.get(called).map_or((called, At::Latest), |(t, at)| (t, *at));
         let Ok(table) = format!("{schema}.{table}").parse::<TableName>() else {
-            let fault = Fault::nowhere(format!("`{reference}` is no table"), "write `schema.table`");
+            let fault = SqlFault::nowhere(format!("`{reference}` is no table"), "write `schema.table`");
             return Err(Error::Sql(fault));
         };
         reads.push(Reads { table, at, called: called.to_owned() });
@@ -100,7 +99,7 @@ pub fn prepare(sql: &str) -> Result<Prepared, Error> {
     Ok(Prepared { statement, reads })
 }
 
-/// Makes a version of a table known to the session that will run the query.
+/// Registers a version of a table in the session that will run the query.
 pub fn register(ctx: &SessionContext, reads: &Reads, table: Arc<dyn TableProvider>) -> Result<(), Error> {
     session::register_as(ctx, reads.table.schema(), &reads.called, table)
 }
@@ -109,14 +108,14 @@ pub fn register(ctx: &SessionContext, reads: &Reads, table: Arc<dyn TableProvide
 pub async fn run(ctx: &SessionContext, query: &Prepared) -> Result<Rows, Error> {
     let statement = EngineStatement::Statement(Box::new(query.statement.clone()));
     let plan = ctx.state().statement_to_plan(statement).await.doing("plan the query")?;
-    // Types are settled when a plan is analysed, so the columns are those of the plan that runs.
+    // Types are only settled when a plan is analysed, so take the columns from the physical plan.
     let plan = ctx.state().create_physical_plan(&plan).await.doing("plan the query")?;
     let schema = plan.schema();
     let batches = collect(plan, ctx.task_ctx()).await.doing("run the query")?;
     Ok(Rows { schema, batches })
 }
 
-/// A clause that was taken out of the tokens.
+/// A clause that was removed from the tokens.
 struct Clause {
     /// The token before it: the last part of a table's name, unless the clause is misplaced.
     behind: Span,
@@ -125,8 +124,8 @@ struct Clause {
     at: At,
 }
 
-/// Takes `VERSION AS OF n` and `TIMESTAMP AS OF 't'` out of the tokens. Only the syntax tree knows
-/// which of them stand behind a table name.
+/// Removes `VERSION AS OF n` and `TIMESTAMP AS OF 't'` from the tokens. Only the syntax tree can tell which
+/// of them follow a table name.
 fn take_clauses(tokens: Vec<TokenWithSpan>) -> Result<(Vec<TokenWithSpan>, Vec<Clause>), Error> {
     let solid: Vec<TokenWithSpan> =
         tokens.into_iter().filter(|t| !matches!(t.token, Token::Whitespace(_))).collect();
@@ -135,7 +134,7 @@ fn take_clauses(tokens: Vec<TokenWithSpan>) -> Result<(Vec<TokenWithSpan>, Vec<C
     let mut rest = solid.as_slice();
     while let [first, tail @ ..] = rest {
         match clause(rest) {
-            // A column called `version`, under the alias `of`.
+            // A column `version` with the alias `of`.
             Some(Err(_)) if !ends_with_name(&kept) => {}
             Some(at) => {
                 let behind = kept.last().map_or_else(Span::empty, |token| token.span);
@@ -151,10 +150,10 @@ fn take_clauses(tokens: Vec<TokenWithSpan>) -> Result<(Vec<TokenWithSpan>, Vec<C
     Ok((kept, clauses))
 }
 
-/// Tokens of a clause.
+/// Number of tokens in a clause.
 const CLAUSE: usize = 4;
 
-/// The version that the clause at the beginning of the tokens names. `None`: there is no clause.
+/// The version in the clause at the beginning of the tokens. `None`: there is no clause.
 fn clause(tokens: &[TokenWithSpan]) -> Option<Result<At, Error>> {
     let [kind, as_, of, value] = tokens.get(..CLAUSE)? else { return None };
     let of_version = is_keyword(kind, Keyword::VERSION);
@@ -189,20 +188,20 @@ fn time(text: &str) -> Option<i64> {
         .map(|ns| ns.div_euclid(1_000_000))
 }
 
-fn fault_at(place: Span, message: String) -> Fault {
+fn fault_at(place: Span, message: String) -> SqlFault {
     at_span(place, message, "as in `FROM gold.t VERSION AS OF 3`")
 }
 
-/// Gives each table before a clause a name of its own. A table without an alias gets its own name as
-/// one, so that `t.column` still finds it.
+/// Gives each table before a clause a special name. A table without an alias gets its original name as alias,
+/// so that `t.column` still works.
 struct Travel {
-    /// Those whose table is still to be found.
+    /// Clauses whose table has not been found yet.
     clauses: Vec<Clause>,
-    /// The new names, each with the table part and the version that it stands for.
+    /// The special names, each with its table part and version.
     versions: HashMap<String, (String, At)>,
 }
 impl Travel {
-    /// The clause behind a name `schema.table`.
+    /// The clause after a name `schema.table`.
     fn take(&mut self, name: &ObjectName) -> Option<(Ident, At)> {
         let [.., ObjectNamePart::Identifier(_), ObjectNamePart::Identifier(own)] = name.0.as_slice() else {
             return None;

@@ -1,6 +1,5 @@
-//! The one session factory. Every plan of the process is made here, so that all plans know the
-//! same functions, rules and settings and share one memory budget. Nothing is registered later but
-//! tables.
+//! Creates all sessions of the process, so that all plans have the same functions, rules and settings and
+//! share one memory budget. Only tables are registered later.
 
 use std::num::NonZeroUsize;
 use std::sync::{Arc, OnceLock};
@@ -20,8 +19,8 @@ use model::TableName;
 use crate::engine;
 use crate::error::{Doing, Error};
 
-/// What all queries of the process may hold in memory together. Sorts, aggregations and
-/// repartitions beyond it spill to disk; the build side of a hash join beyond it is an error.
+/// Memory limit of all queries of the process together. Sorts, aggregations and repartitions beyond it spill
+/// to disk; the build side of a hash join beyond it is an error.
 const MEMORY: usize = 1 << 30;
 
 /// Rows of a batch between operators.
@@ -29,16 +28,15 @@ const BATCH_ROWS: usize = 8192;
 
 /// A session with the workspace's settings and no tables.
 ///
-/// Unquoted identifiers are lower-cased as in plain SQL. A decimal literal such as `1.1` is a
-/// decimal, not a float: sums of what it touches stay exact; beside a double it is a double.
-/// Strings are `Utf8`, never views. Times are UTC microseconds. What does not fit its type is an
-/// error, never another number.
+/// Unquoted identifiers are lower-cased as in plain SQL. A decimal literal such as `1.1` is a decimal, not a
+/// float, so sums with it stay exact; beside a double it is a double. Strings are `Utf8`, never views. Times
+/// are UTC microseconds. A value that does not fit its type is an error, never another number.
 pub fn session() -> SessionContext {
     built(engine::optimizer_rules(), true)
 }
 
-/// A session that computes the same, without the rules that rewrite a plan to make it faster: only
-/// those without which a plan does not run at all. For a second opinion on [`session`].
+/// A session that computes the same with only those rules without which a plan cannot run. Gives a second
+/// opinion on [`session`].
 pub fn unoptimised() -> SessionContext {
     built(engine::necessary_rules(), false)
 }
@@ -56,7 +54,7 @@ fn built(rules: Vec<Arc<dyn OptimizerRule + Send + Sync>>, dynamic_filters: bool
     options.sql_parser.parse_float_as_decimal = true;
     options.sql_parser.map_string_types_to_utf8view = false;
     options.sql_parser.collect_spans = true;
-    // Join keys pushed into scans as lists panic on dictionary-encoded partition columns.
+    // Join keys that are pushed into scans as lists panic on dictionary-encoded partition columns.
     options.optimizer.hash_join_inlist_pushdown_max_size = 0;
     options.optimizer.hash_join_inlist_pushdown_max_distinct_values = 0;
     options.optimizer.enable_dynamic_filter_pushdown &= dynamic_filters;
@@ -89,12 +87,12 @@ fn runtime() -> &'static Arc<RuntimeEnv> {
     })
 }
 
-/// Makes `schema.table` readable in the session. The same name again replaces it.
+/// Makes `schema.table` readable in the session. Replaces an earlier table with that name.
 pub fn register(ctx: &SessionContext, name: &TableName, table: Arc<dyn TableProvider>) -> Result<(), Error> {
     register_as(ctx, name.schema(), name.table(), table)
 }
 
-/// [`register`] for names that are no table names, such as one with a version in it.
+/// [`register`] for names that are not table names, such as one with a version.
 pub(crate) fn register_as(
     ctx: &SessionContext,
     schema: &str,
@@ -116,10 +114,10 @@ pub(crate) fn register_as(
     folder.register_table(table.to_owned(), provider).map(drop).doing("register a table")
 }
 
-/// The type a column is stored with, for one that a query gives. `None`: no table can hold it.
+/// The type in which a column of this type is stored. `None`: no table can store it.
 ///
-/// Views and dictionaries become plain arrays, timestamps UTC microseconds, unsigned integers the
-/// next wider signed one. Delta knows no time of day, interval or union.
+/// Views and dictionaries become plain arrays, timestamps UTC microseconds, unsigned integers the next wider
+/// signed type. Delta has no time of day, interval or union.
 pub fn stored_type(given: &DataType) -> Option<DataType> {
     use DataType as T;
     let field = |f: &Arc<Field>| -> Option<Arc<Field>> {
@@ -149,8 +147,8 @@ pub fn stored_type(given: &DataType) -> Option<DataType> {
     })
 }
 
-/// The schema a table has that stores these columns: every column nullable, no metadata. All
-/// columns that cannot be stored are named at once.
+/// The schema of a table that stores these columns: every column nullable, no metadata. The error names all
+/// columns that cannot be stored.
 pub fn stored_schema(given: &Schema) -> Result<SchemaRef, Vec<String>> {
     let mut faults = Vec::new();
     let mut fields: Vec<Field> = Vec::with_capacity(given.fields().len());
@@ -178,8 +176,8 @@ pub fn stored_schema(given: &Schema) -> Result<SchemaRef, Vec<String>> {
     if faults.is_empty() { Ok(Arc::new(Schema::new(fields))) } else { Err(faults) }
 }
 
-/// The batch with exactly these columns, cast to their types. A column the batch lacks is null.
-/// A value that does not fit its type is an error, never a null.
+/// The batch with exactly these columns, cast to their types. A missing column is null. A value that does not
+/// fit its type is an error, never a null.
 pub fn conform(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, Error> {
     let options = CastOptions { safe: false, ..CastOptions::default() };
     let columns = schema.fields().iter().map(|field| match batch.column_by_name(field.name()) {

@@ -1,14 +1,14 @@
-//! One SELECT as a user wrote it: read, checked and rewritten before the engine sees it.
+//! One SELECT of a user: parsed, checked and rewritten before the engine sees it.
 //!
-//! What is rewritten, on the syntax tree and never on the text:
-//! - `changes(bronze.x)` becomes the table [`changes_table`]`(bronze.x)`. It is no table function of the
-//!   engine: all scans of one are called `changes()`, so columns could not be qualified by the table, and
+//! Rewrites apply to the syntax tree, never to the text:
+//! - `changes(bronze.x)` becomes the table [`changes_table`]`(bronze.x)`. It is not a table function of the
+//!   engine, because all its scans are named `changes()`, so columns could not be qualified by the table, and
 //!   it would have to keep the tables that the session keeps anyway;
-//! - `now()`, `current_timestamp`, `current_date` mean the pinned time. They stand as `as_of()` in
-//!   the tree and become literals in [`Parsed::at`], so no plan ever reads a clock.
+//! - `now()`, `current_timestamp`, `current_date` mean the pinned time. They become `as_of()` in the tree and
+//!   literals in [`Parsed::at`], so no plan ever reads a clock.
 //!
-//! The text is identified by [`Parsed::normalised`], made of its tokens: neither layout, comments,
-//! letter case of keywords, nor another version of the engine changes it.
+//! [`Parsed::normalised`] identifies the text by its tokens, so layout, comments, letter case of keywords and
+//! a newer engine do not change it.
 
 use std::ops::ControlFlow;
 
@@ -25,47 +25,47 @@ use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{Span, Token, TokenWithSpan, Tokenizer};
 use model::{ClockMs, TableName};
 
-use crate::error::{Error, Fault};
+use crate::error::{Error, SqlFault};
 use crate::functions;
 
 mod meaning;
 use meaning::Meaning;
 
-/// The schema that the rows of `changes(...)` are registered under.
+/// The schema under which the rows of `changes(...)` are registered.
 const CHANGES: &str = "changes";
 
 /// A SELECT that can be planned.
 #[derive(Debug, Clone)]
 pub struct Parsed {
-    /// The tree: `changes(x)` replaced, clocks replaced by calls of `as_of()`. Plan what
-    /// [`Parsed::at`] gives, not this.
+    /// The tree, with `changes(x)` replaced and clocks replaced by calls of `as_of()`. Plan the result of
+    /// [`Parsed::at`], not this.
     pub statement: Statement,
-    /// Tables read, each once, in order of name; not the one under `changes()`.
+    /// Tables that are read, each once, in order of name; without the one in `changes()`.
     pub tables: Vec<TableName>,
-    /// The table under `changes()`, where there is one.
+    /// The table in `changes()`, if there is one.
     pub changes: Option<TableName>,
-    /// The tokens of the text with unquoted words in lower case: what a fingerprint is taken of.
+    /// The tokens of the text with unquoted words in lower case; the input of fingerprints.
     pub normalised: String,
     /// Whether the result depends on the pinned time.
     pub uses_as_of: bool,
-    /// What was given another meaning than its author may expect.
-    pub notices: Vec<Fault>,
+    /// Constructs whose meaning may differ from what the author expects.
+    pub notices: Vec<SqlFault>,
 }
 impl Parsed {
     /// The tree with the pinned time as literals.
     pub fn at(&self, as_of: ClockMs) -> Statement {
         let mut statement = self.statement.clone();
-        let _: ControlFlow<()> = statement.visit(&mut Pin { as_of });
+        let _: ControlFlow<()> = statement.visit(&mut ClockReplacer { as_of });
         statement
     }
 }
 
-/// The table that stands for `changes(bronze)` in a plan: register the changes under this name.
+/// The table that stands for `changes(bronze)` in a plan. Register the changes under this name.
 pub fn changes_table(bronze: &TableName) -> TableName {
     format!("{CHANGES}.{}", bronze.table()).parse().expect("a table part of a table name is one again")
 }
 
-/// Reads one SELECT (or `WITH ... SELECT`, or `VALUES`).
+/// Parses one SELECT (or `WITH ... SELECT`, or `VALUES`).
 pub fn parse(sql: &str) -> Result<Parsed, Error> {
     let tokens = tokens(sql)?;
     let normalised = normalise(&tokens);
@@ -90,15 +90,15 @@ pub fn parse(sql: &str) -> Result<Parsed, Error> {
     })
 }
 
-/// The tokens of a text, with their places.
+/// The tokens of a text, with their positions.
 pub(crate) fn tokens(sql: &str) -> Result<Vec<TokenWithSpan>, Error> {
     Tokenizer::new(&GenericDialect {}, sql).tokenize_with_location().map_err(|e| {
         let (line, column) = (usize_of(e.location.line), usize_of(e.location.column));
-        Error::Sql(Fault { line, column, message: e.message, help: String::new() })
+        Error::Sql(SqlFault { line, column, message: e.message, help: String::new() })
     })
 }
 
-/// Reads tokens as exactly one query.
+/// Parses tokens as exactly one query.
 pub(crate) fn one_select(tokens: Vec<TokenWithSpan>) -> Result<Statement, Error> {
     let mut statements = Parser::new(&GenericDialect {})
         .with_tokens_with_locations(meaning::parenthesise(tokens))
@@ -106,18 +106,21 @@ pub(crate) fn one_select(tokens: Vec<TokenWithSpan>) -> Result<Statement, Error>
         .map_err(|e| Error::Sql(syntax(&e)))?;
     let statement = match (statements.pop(), statements.is_empty()) {
         (Some(statement), true) => statement,
-        (None, _) => return Err(Error::Sql(Fault::nowhere("there is no statement", "write one SELECT"))),
+        (None, _) => return Err(Error::Sql(SqlFault::nowhere("there is no statement", "write one SELECT"))),
         (Some(_), false) => {
-            return Err(Error::Sql(Fault::nowhere("there is more than one statement", "write one SELECT")));
+            return Err(Error::Sql(SqlFault::nowhere(
+                "there is more than one statement",
+                "write one SELECT",
+            )));
         }
     };
     let Statement::Query(_) = statement else {
-        return Err(Error::Sql(Fault::nowhere("the statement is no SELECT", "write one SELECT")));
+        return Err(Error::Sql(SqlFault::nowhere("the statement is no SELECT", "write one SELECT")));
     };
     meant(statement)
 }
 
-/// Reads a text as exactly one expression.
+/// Parses a text as exactly one expression.
 pub(crate) fn expression(text: &str) -> Result<Expr, Error> {
     let tokens = meaning::parenthesise(tokens(text)?);
     let mut parser = Parser::new(&GenericDialect {}).with_tokens_with_locations(tokens);
@@ -131,7 +134,7 @@ pub(crate) fn expression(text: &str) -> Result<Expr, Error> {
     }
 }
 
-/// A tree that the engine computes as SQL means it.
+/// A tree that the engine computes as SQL means it, or the faults that prevent this.
 fn meant<T: VisitMut>(mut tree: T) -> Result<T, Error> {
     let mut meaning = Meaning::default();
     let _: ControlFlow<()> = tree.visit(&mut meaning);
@@ -141,12 +144,12 @@ fn meant<T: VisitMut>(mut tree: T) -> Result<T, Error> {
     }
 }
 
-/// Names of the tables a tree reads, common table expressions left out. `places` says where each
-/// name stands.
+/// Names of the tables that a tree reads, without common table expressions. `places` has the position of each
+/// name.
 fn tables(statement: &Statement, places: &[(String, Span)]) -> Result<Vec<TableName>, Error> {
     let statement = EngineStatement::Statement(Box::new(statement.clone()));
     let (references, _) = resolve_table_references(&statement, true)
-        .map_err(|e| Error::Sql(Fault::nowhere(e.strip_backtrace(), "")))?;
+        .map_err(|e| Error::Sql(SqlFault::nowhere(e.strip_backtrace(), "")))?;
     let mut names = Vec::with_capacity(references.len());
     for reference in &references {
         names.push(table_name(reference).map_err(|help| {
@@ -154,7 +157,7 @@ fn tables(statement: &Statement, places: &[(String, Span)]) -> Result<Vec<TableN
             let place = places.iter().find(|(name, _)| *name == reference.to_string());
             Error::Sql(match place {
                 Some((_, span)) => at_span(*span, message, help),
-                None => Fault::nowhere(message, help),
+                None => SqlFault::nowhere(message, help),
             })
         })?);
     }
@@ -174,7 +177,7 @@ fn table_name(reference: &TableReference) -> Result<TableName, &'static str> {
     }
 }
 
-/// Words in lower case unless quoted, no layout, no comments, no closing semicolon.
+/// Words in lower case unless quoted, without layout, comments and closing semicolon.
 fn normalise(tokens: &[TokenWithSpan]) -> String {
     let mut words: Vec<String> = Vec::with_capacity(tokens.len());
     for token in tokens {
@@ -190,42 +193,42 @@ fn normalise(tokens: &[TokenWithSpan]) -> String {
     words.join(" ")
 }
 
-/// A parser error as a fault: sqlparser gives the place as text only.
-fn syntax(error: &ParserError) -> Fault {
+/// A parser error as a fault. sqlparser gives the position only as text.
+fn syntax(error: &ParserError) -> SqlFault {
     let text = match error {
         ParserError::TokenizerError(text) | ParserError::ParserError(text) => text.as_str(),
         ParserError::RecursionLimitExceeded => "the text is nested too deep",
     };
-    let Some((message, place)) = text.split_once(" at Line: ") else { return Fault::nowhere(text, "") };
+    let Some((message, place)) = text.split_once(" at Line: ") else { return SqlFault::nowhere(text, "") };
     let mut numbers = place.split(|c: char| !c.is_ascii_digit()).filter_map(|n| n.parse().ok());
     let (line, column) = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
-    Fault { line, column, message: message.to_owned(), help: String::new() }
+    SqlFault { line, column, message: message.to_owned(), help: String::new() }
 }
 
-pub(crate) fn at_span(span: Span, message: String, help: &str) -> Fault {
+pub(crate) fn at_span(span: Span, message: String, help: &str) -> SqlFault {
     let (line, column) = (usize_of(span.start.line), usize_of(span.start.column));
-    Fault { line, column, message, help: help.to_owned() }
+    SqlFault { line, column, message, help: help.to_owned() }
 }
 
 fn usize_of(n: u64) -> usize {
     usize::try_from(n).unwrap_or(usize::MAX)
 }
 
-/// The name of a function as it is looked up.
+/// The name of a function in lower case, as it is looked up.
 fn function_name(name: &ObjectName) -> Option<String> {
     let [part] = name.0.as_slice() else { return None };
     let ident = part.as_ident()?;
     Some(ident.value.to_lowercase())
 }
 
-/// Replaces `changes()` and clocks, and finds what no model may hold.
+/// Replaces `changes()` and clocks, and finds what a model may not contain.
 #[derive(Default)]
 struct Rewrite {
     changes: Option<TableName>,
     uses_as_of: bool,
-    notices: Vec<Fault>,
-    faults: Vec<Fault>,
-    /// Where each table name stands, by the name as the engine looks it up.
+    notices: Vec<SqlFault>,
+    faults: Vec<SqlFault>,
+    /// The position of each table name, by the name that the engine looks up.
     places: Vec<(String, Span)>,
 }
 impl Rewrite {
@@ -312,10 +315,10 @@ impl VisitorMut for Rewrite {
 }
 
 /// Replaces calls of the clock by literals.
-struct Pin {
+struct ClockReplacer {
     as_of: ClockMs,
 }
-impl Pin {
+impl ClockReplacer {
     fn literal(&self, date: bool) -> Option<Expr> {
         let at = chrono::DateTime::from_timestamp_millis(self.as_of.0)?;
         let text = if date {
@@ -327,7 +330,7 @@ impl Pin {
         Parser::new(&GenericDialect {}).try_with_sql(&text).ok()?.parse_expr().ok()
     }
 }
-impl VisitorMut for Pin {
+impl VisitorMut for ClockReplacer {
     type Break = ();
 
     // After the children: the literal is itself a function call and need not be visited.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use cdc_sim::oracle::{Dialect, checksum_sql, revenue_sql};
-use cdc_sim::tables::Table;
+use cdc_sim::tables::SourceTable;
 use serde_json::Value;
 
 use crate::harness::Project;
@@ -21,14 +21,14 @@ pub fn matches_oracle(project: &Project, summary: &str) {
 pub fn differences(project: &Project, summary: &str) -> Vec<String> {
     let oracle: Value = serde_json::from_str(&project.read(summary)).expect("the summary is JSON");
     let tables = oracle["tables"].as_object().expect("tables");
-    assert_eq!(tables.len(), Table::ALL.len(), "{tables:?}");
+    assert_eq!(tables.len(), SourceTable::ALL.len(), "{tables:?}");
     let mut expected = BTreeMap::new();
     let mut figures = Vec::new();
     let mut compare = |what: String, sql: String, value: &Value| {
         figures.push(format!("SELECT '{what}' AS what, CAST(({sql}) AS VARCHAR) AS value"));
         expected.insert(what, text(value));
     };
-    for table in Table::ALL {
+    for table in SourceTable::ALL {
         let (name, of) = (table.name(), &tables[table.name()]);
         let rows = format!("SELECT count(*) FROM silver.{name}");
         compare(format!("rows of silver.{name}"), rows, &of["live_rows"]);

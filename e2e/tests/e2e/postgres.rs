@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use cdc_sim::field::Kind;
-use cdc_sim::tables::Table;
+use cdc_sim::tables::SourceTable;
 use serde_json::{Value, json};
 
 use crate::database::Database;
@@ -26,10 +26,10 @@ fn reference(database: &Database) -> Project {
 }
 
 /// Rows of a table as `key|hash of the row`, in order: by PostgreSQL and by the lake.
-fn rows(database: &Database, project: &Project, table: Table) -> (Vec<String>, Vec<String>) {
+fn rows(database: &Database, project: &Project, table: SourceTable) -> (Vec<String>, Vec<String>) {
     let key = table.key();
     let texts = |text: &dyn Fn(&str, Kind) -> String| {
-        let columns = table.columns().iter().filter(|c| c.change != cdc_sim::row::Change::Added);
+        let columns = table.columns().iter().filter(|c| c.change != cdc_sim::row::ColumnChange::Added);
         let each = columns.map(|column| format!("COALESCE({}, '~')", text(column.name, column.kind)));
         each.collect::<Vec<_>>().join(", ")
     };
@@ -94,7 +94,7 @@ fn a_reader_killed_at_any_moment_loses_and_doubles_nothing() {
     assert_eq!(writer.wait(SOON), Some(0), "the workload is applied");
     project.run(&["up", "--plain", "--until-drained"]).ok();
     matches_oracle(&project, "s.json");
-    for table in Table::ALL {
+    for table in SourceTable::ALL {
         let (theirs, ours) = rows(&database, &project, table);
         assert_eq!(theirs, ours, "rows of {}", table.name());
     }

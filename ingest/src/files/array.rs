@@ -1,19 +1,19 @@
-//! Where the values of a JSON text end, found without reading them.
+//! Finds the ends of values in a JSON text without parsing them.
 
 use super::text::Charset;
 
 /// Where a value ends.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Extent {
-    /// It is not all there.
+    /// Beyond these bytes.
     More,
-    /// Its bytes.
+    /// After this many bytes.
     Whole(usize),
-    /// A bracket closes what another opened.
+    /// A bracket closes another kind of bracket.
     Broken,
 }
 
-/// Bytes of the blanks that these bytes begin with.
+/// The number of bytes of blanks at the beginning.
 pub(crate) fn blanks(charset: Charset, bytes: &[u8]) -> usize {
     let width = charset.width();
     let blank = |unit: u16| [b' ', b'\t', b'\r', b'\n'].map(u16::from).contains(&unit);
@@ -21,8 +21,8 @@ pub(crate) fn blanks(charset: Charset, bytes: &[u8]) -> usize {
     units.count() * width
 }
 
-/// The value that these bytes begin with, to the bracket that closes it; one without brackets ends before
-/// a comma, a bracket or a blank. Whether it is a value, its reader says.
+/// The extent of the value at the beginning: up to its closing bracket or, without brackets, up to a comma, a
+/// bracket or a blank. Its parser decides whether it is valid.
 pub(crate) fn extent(charset: Charset, bytes: &[u8], is_all: bool) -> Extent {
     let width = charset.width();
     let (mut open, mut in_text, mut at) = (Vec::new(), false, 0);

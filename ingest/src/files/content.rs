@@ -1,4 +1,4 @@
-//! The content of a file: its bytes, decompressed. What a file is known by is a digest of these.
+//! The content of a file: its decompressed bytes. Their digest identifies a file.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, OpenOptions};
@@ -11,10 +11,10 @@ use sha2::{Digest as _, Sha256};
 
 use super::window::Mark;
 
-/// The first `size` bytes of a file, decompressed where it is compressed. What comes behind them was not
-/// there when the file was looked at.
+/// The first `size` bytes of a file, decompressed if it is compressed. Ignores bytes that were added after
+/// the look at the file.
 pub(crate) fn open(path: &Path, size: u64, gzip: bool) -> Result<Box<dyn Read + Send>> {
-    // Whatever took the file's place since it was listed, opening it does not wait.
+    // Do not block if something else, such as a pipe, has replaced the file since it was listed.
     let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
     if !file.metadata()?.is_file() {
         return Err(Error::new(ErrorKind::InvalidInput, "it is no regular file"));
@@ -23,7 +23,7 @@ pub(crate) fn open(path: &Path, size: u64, gzip: bool) -> Result<Box<dyn Read + 
     Ok(if gzip { Box::new(MultiGzDecoder::new(bytes)) } else { Box::new(bytes) })
 }
 
-/// A file of a known size.
+/// A file that ends after a given number of bytes.
 struct Sized {
     file: File,
     left: u64,
@@ -40,42 +40,43 @@ impl Read for Sized {
     }
 }
 
-/// What was found out about a content by reading it once.
+/// The properties of a content, found by reading it once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Content {
-    /// All of it.
+    /// Length and digest of all of it.
     pub whole: Mark,
-    /// Of the lengths that were asked for: the digest of so many bytes, and whether what comes behind
-    /// them begins with the end of a line.
+    /// For each requested length: the digest of that many bytes, and whether the bytes after them begin with
+    /// the end of a line.
     pub parts: BTreeMap<u64, (String, bool)>,
-    /// Line feeds in it.
+    /// Number of line feeds.
     pub line_feeds: u64,
     /// Whether its last line has an end.
     pub ends_line: bool,
-    /// Whether the last of it that is no blank closes a JSON value.
+    /// Whether its last byte that is not blank closes a JSON value.
     pub ends_value: bool,
-    /// Whether it begins as a JSON array does.
+    /// Whether it begins like a JSON array.
     pub is_array: bool,
 }
 impl Content {
-    /// Whether it begins with these bytes.
+    /// Whether it begins with the bytes of this mark.
     pub fn begins_with(&self, mark: &Mark) -> bool {
         *mark == self.whole
             || mark.bytes == 0
             || self.parts.get(&mark.bytes).is_some_and(|(digest, _)| *digest == mark.digest)
     }
-    /// Whether a line's end stands behind so many bytes.
+    /// Whether the end of a line follows this many bytes.
     pub fn has_line_end_at(&self, bytes: u64) -> bool {
         self.parts.get(&bytes).is_some_and(|(_, ended)| *ended)
     }
 }
 
-/// Reads a content, `width` bytes a character, and takes the digests of its beginnings of these lengths.
+/// Reads a content with `width` bytes per character. Computes the digests of its beginnings with these
+/// lengths.
 pub(crate) fn read(reader: &mut dyn Read, lengths: &BTreeSet<u64>, width: u64) -> Result<Content> {
     let (mut hasher, mut behind) = (Sha256::new(), 0_u64);
     let mut parts: BTreeMap<u64, (String, bool)> = BTreeMap::new();
     let mut buffer = vec![0; 1 << 16];
-    // The part that the next bytes tell more of, the bytes before the end, the first that is no blank.
+    // The part whose next bytes are not known yet, the last bytes, and the first byte that is not blank.
     let (mut open, mut last, mut first) = (None, Vec::new(), None);
     let (mut last_sign, mut line_feeds) = (0, 0);
     loop {
@@ -88,14 +89,14 @@ pub(crate) fn read(reader: &mut dyn Read, lengths: &BTreeSet<u64>, width: u64) -
         let mut bytes = &buffer[..read];
         let sign = |byte: &&u8| !byte.is_ascii_whitespace() && **byte != 0;
         line_feeds += bytes.iter().filter(|byte| **byte == b'\n').count() as u64;
-        // A byte order mark is no sign.
+        // A byte order mark does not count.
         first = first.or_else(|| bytes.iter().find(|byte| sign(byte) && byte.is_ascii()).copied());
         last_sign = bytes.iter().rev().find(sign).copied().unwrap_or(last_sign);
         last.extend_from_slice(&bytes[read.saturating_sub(4)..]);
         last.drain(..last.len().saturating_sub(4));
         while !bytes.is_empty() {
             if let Some(at) = open.take() {
-                // One character may be cut in two by a read; its first byte tells, or the second.
+                // A read may cut a character in two; either of its bytes shows a line end.
                 let ended = bytes.iter().take(width as usize).any(|byte| matches!(byte, b'\r' | b'\n'));
                 parts.entry(at).and_modify(|part: &mut (String, bool)| part.1 = ended);
             }

@@ -1,16 +1,16 @@
-//! One record of CSV, by the rules of RFC 4180 and no kinder.
+//! One record of CSV, strictly by the rules of RFC 4180.
 //!
-//! A field is enclosed by quotes or has none. What encloses it stands right at its two ends; inside, two
-//! quotes are one, and every other byte is the value's own, line ends among them. `\n` and `\r\n` end a
-//! record; a carriage return alone is allowed between quotes only. Everything else is refused: a reader
-//! that guesses what was meant moves the bounds of every record behind.
+//! A field is either enclosed by quotes or has none. The quotes are at its very ends; inside, two quotes mean
+//! one, and every other byte belongs to the value, line ends included. `\n` and `\r\n` end a record; a lone
+//! carriage return is only allowed between quotes. Everything else is refused: a parser that guesses may
+//! shift the bounds of every following record.
 
 use std::borrow::Cow;
 use std::ops::Range;
 
 use super::text::Charset;
 
-/// How CSV is written.
+/// The delimiter, quote and encoding of a CSV file.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Dialect {
     pub charset: Charset,
@@ -18,16 +18,16 @@ pub(crate) struct Dialect {
     pub quote: Option<u8>,
 }
 
-/// Where a field's characters are.
+/// The position of a field.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Field {
-    /// Its bytes, without what encloses them.
+    /// Its bytes, without enclosing quotes.
     pub bytes: Range<usize>,
-    /// Whether it was enclosed: then two quotes stand for one.
+    /// Whether it was enclosed: then two quotes mean one.
     pub quoted: bool,
 }
 
-/// Why bytes are no record.
+/// Why bytes are not a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BadCsv {
     /// `"a" b`
@@ -39,7 +39,7 @@ pub enum BadCsv {
     /// `"a` and then the end of the file.
     #[error("its quote is never closed")]
     OpenQuote,
-    /// A carriage return that ends no line.
+    /// A carriage return that does not end a line.
     #[error("there is a carriage return outside quotes that no line feed follows")]
     BareReturn,
 }
@@ -47,15 +47,15 @@ pub enum BadCsv {
 /// What the bytes begin with.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Scan {
-    /// Not even one record: more bytes are needed.
+    /// An incomplete record: more bytes are needed.
     More,
-    /// A record of this many bytes, its line end included.
+    /// A record of this many bytes, including its line end.
     Record(usize),
-    /// No record.
+    /// Not a record.
     Bad(BadCsv),
 }
 
-/// Finds the record that `bytes` begin with, and its fields. `is_all`: there are no more bytes.
+/// Finds the record at the beginning of `bytes`, and its fields. `is_all`: there are no more bytes.
 pub(crate) fn scan(dialect: Dialect, bytes: &[u8], is_all: bool, fields: &mut Vec<Field>) -> Scan {
     fields.clear();
     match dialect.charset {
@@ -81,7 +81,7 @@ fn scan_units(
     const LF: u16 = b'\n' as u16;
     const CR: u16 = b'\r' as u16;
     let (delimiter, quote) = (u16::from(dialect.delimiter), dialect.quote.map(u16::from));
-    // Half a unit at the end of a file is of the last field, whose decoding refuses it.
+    // Half a code unit at the end of a file belongs to the last field, whose decoding refuses it.
     let end = bytes.len() - bytes.len() % width;
     let mut at = 0;
     'field: loop {
@@ -112,7 +112,7 @@ fn scan_units(
             fields.push(Field { bytes: from..at, quoted });
             at += width;
         }
-        // To the end of an open field; of an enclosed one it is here, or the record is bad.
+        // Find the end of an unquoted field. A quoted field has just ended here, or the record is bad.
         loop {
             let close = |fields: &mut Vec<Field>, to: usize| {
                 if !quoted {
@@ -143,7 +143,7 @@ fn scan_units(
                 if at + width == end && !is_all {
                     return Scan::More;
                 }
-                // The last byte of a file: the line feed was cut.
+                // The carriage return is the last byte of the file: the line feed was cut off.
                 if at + width == end && end == bytes.len() {
                     close(fields, at);
                     return Scan::Record(end);
@@ -165,7 +165,7 @@ fn scan_units(
     }
 }
 
-/// The characters of a field. `None`: its bytes are none.
+/// The characters of a field. `None`: its bytes are invalid.
 pub(crate) fn text<'a>(dialect: Dialect, bytes: &'a [u8], field: &Field) -> Option<Cow<'a, str>> {
     let text = dialect.charset.decode(&bytes[field.bytes.clone()])?;
     match dialect.quote.map(char::from) {
@@ -268,7 +268,7 @@ mod tests {
             prop_assert_eq!(scan(dialect, &bytes, true, &mut fields), Scan::Record(length));
             let read: Vec<_> = fields.iter().map(|field| super::text(dialect, &bytes, field).expect("text").into_owned()).collect();
             prop_assert_eq!(read, values);
-            // However few bytes are there, the answer is the same or that more are needed.
+            // For every shorter input the answer is that more bytes are needed.
             for cut in 0..length {
                 prop_assert_eq!(scan(dialect, &bytes[..cut], false, &mut fields), Scan::More);
             }

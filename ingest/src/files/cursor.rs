@@ -1,8 +1,8 @@
-//! How far each file was published: the records of the cursors topic that are this feed's.
+//! How far each file is published: the records of one feed on the cursors topic.
 //!
-//! A cursor belongs to the topic's id, not its name: a topic that was deleted and made again is fed again.
-//! It is written before the first line of its file, so that a second try publishes under the same
-//! identity, and then with every transaction of lines.
+//! A cursor belongs to the topic's id, not its name: a topic that was deleted and created again gets all
+//! files again. The cursor is first written before the first line of its file, so that a second attempt uses
+//! the same identity, and then in every transaction of lines.
 
 use std::collections::BTreeMap;
 
@@ -16,53 +16,53 @@ use crate::Error;
 /// Version of the cursor's JSON.
 const VERSION: u32 = 2;
 
-/// A content that is published whole.
+/// A content that is fully published.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Published {
-    /// All of it.
+    /// Length and digest of all of it.
     pub whole: Mark,
-    /// Behind its last line.
+    /// The place after its last line.
     pub end: Place,
-    /// Before its last line, if that has no end: more of it may come.
+    /// The place before its last line if that has no end, because the line may grow.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before_open: Option<Place>,
 }
 
-/// How far a file is.
+/// How far a file is published.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct FileCursor {
     /// Version of this format.
     version: u32,
-    /// Id of the topic that the lines went to.
+    /// Id of the topic with its lines.
     topic_id: String,
-    /// What its records are known by: header `lp.file`.
+    /// Identifies its records: header `lp.file`.
     pub identity: String,
     /// The file's path below the folder.
     pub name: String,
-    /// Which of the files of this name it is, from 1.
+    /// The number of this file among the files of the same name, from 1.
     pub round: u32,
-    /// Device and number of the files that had this content under this path, the newest last.
+    /// Device and inode of the files that had this content under this path, the newest last.
     pub inodes: Vec<(u64, u64)>,
     /// The content that is being published.
     pub aim: Mark,
-    /// Every line before this place is on the topic, or on the dead-letter topic.
+    /// Every line before this place is on the topic or the dead-letter topic.
     pub end: Place,
-    /// Records of it on the topic.
+    /// Number of its records on the topic.
     pub records: u64,
-    /// Lines of it on the dead-letter topic.
+    /// Number of its lines on the dead-letter topic.
     pub bad_lines: u64,
-    /// Whether `aim` is published.
+    /// Whether `aim` is fully published.
     pub done: bool,
-    /// Contents that this file had and that are published, the newest last.
+    /// Contents that this file had and that are fully published, the newest last.
     pub published: Vec<Published>,
-    /// Of a cursor of version 1: half of the SHA-256 of the file. Its length is not known.
+    /// Only in a cursor of version 1: half of the SHA-256 of the file, whose length is unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub old_digest: Option<String>,
 }
-/// Contents of one file that are remembered, and files of the disk.
+/// The most contents and inodes that are kept per file.
 const REMEMBERED: usize = 16;
 impl FileCursor {
-    /// A file of which nothing is published.
+    /// A file without published lines.
     pub fn new(topic: &TopicId, identity: String, name: &str, inode: (u64, u64), aim: Mark) -> Self {
         Self {
             version: VERSION,
@@ -80,13 +80,13 @@ impl FileCursor {
             old_digest: None,
         }
     }
-    /// It is this file of the disk, too.
+    /// Adds an inode that has this file's content.
     pub fn is_of(&mut self, inode: (u64, u64)) {
         self.inodes.retain(|known| *known != inode);
         self.inodes.push(inode);
         self.inodes.drain(..self.inodes.len().saturating_sub(REMEMBERED));
     }
-    /// All of `aim` is published.
+    /// Marks all of `aim` as published.
     pub fn finish(&mut self, before_open: Option<Place>) {
         self.done = true;
         self.old_digest = None;
@@ -96,7 +96,7 @@ impl FileCursor {
     }
 }
 
-/// A cursor of version 1, under the topic's name and `<path>@<digest>`.
+/// A cursor of version 1; its key has the topic's name and `<path>@<digest>`.
 #[derive(Debug, Deserialize)]
 struct Old {
     line: u64,
@@ -105,18 +105,18 @@ struct Old {
     done: bool,
 }
 
-/// FileCursors of one feed by identity.
+/// The cursors of one feed by identity.
 #[derive(Debug, Default)]
 pub(crate) struct FileCursors {
     by_identity: BTreeMap<String, FileCursor>,
-    /// Identities by contents that are published, or being published.
+    /// Identities by contents that are published or being published.
     by_content: BTreeMap<Mark, String>,
-    /// FileCursors of version 1 that were found: to be written anew.
+    /// Keys of cursors of version 1, which must be rewritten.
     pub outdated: Vec<Vec<u8>>,
 }
 
 impl FileCursors {
-    /// Those of `topic` among all records of the cursors topic.
+    /// Finds the cursors of `topic` among all records of the cursors topic.
     pub fn parse(
         topic: &TopicName,
         id: &TopicId,
@@ -135,7 +135,7 @@ impl FileCursors {
                     let old = serde_json::from_value(json).map_err(|error| bad(error.to_string()))?;
                     cursors.outdated.push(key);
                     let cursor = adopted(id, identity, old);
-                    // One that was written anew already is further.
+                    // A cursor that was rewritten already is more recent.
                     if !cursors.by_identity.contains_key(&cursor.identity) {
                         cursors.set(cursor);
                     }
@@ -156,7 +156,7 @@ impl FileCursors {
         }
         Ok(cursors)
     }
-    /// The cursor is on the topic.
+    /// Replaces a cursor that is on the topic now.
     pub fn set(&mut self, cursor: FileCursor) {
         let contents = cursor.published.iter().map(|published| &published.whole);
         for content in contents.chain((cursor.aim.bytes > 0).then_some(&cursor.aim)) {
@@ -164,7 +164,7 @@ impl FileCursors {
         }
         self.by_identity.insert(cursor.identity.clone(), cursor);
     }
-    /// FileCursors of files that had this path.
+    /// Cursors of files that had this path.
     pub fn named<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a FileCursor> {
         self.by_identity.values().filter(move |cursor| cursor.name == name)
     }
@@ -174,14 +174,14 @@ impl FileCursors {
     pub fn get(&self, identity: &str) -> Option<&FileCursor> {
         self.by_identity.get(identity)
     }
-    /// The file that has, or had, this content.
+    /// The file that has or had this content.
     pub fn of_content(&self, content: &Mark) -> Option<&FileCursor> {
         self.by_content.get(content).and_then(|identity| self.by_identity.get(identity))
     }
 }
 
-/// A cursor of version 1 as one of this version. The topic is taken for the one that it was of: only a
-/// topic that was made again before this program first ran here would tell otherwise.
+/// Converts a cursor of version 1. It has no topic id, so the current topic's id is assumed; this is only
+/// wrong if the topic was created again before this version first ran here.
 fn adopted(topic: &TopicId, identity: &str, old: Old) -> FileCursor {
     let (name, digest) = identity.rsplit_once('@').unwrap_or((identity, ""));
     let aim = Mark { bytes: 0, digest: String::new() };
@@ -197,7 +197,7 @@ pub(crate) fn key(topic: &TopicName, cursor: &FileCursor) -> String {
     format!("files/{topic}/{}/{}", cursor.topic_id, cursor.identity)
 }
 
-/// The cursor as its record's value.
+/// The value of the cursor's record.
 pub(crate) fn value(cursor: &FileCursor) -> Vec<u8> {
     serde_json::to_vec(cursor).expect("numbers, texts and flags are JSON")
 }

@@ -1,8 +1,8 @@
-//! What is in the folder: which of it are files, and since when each is as it is.
+//! Lists the folder: which entries are files, and how long each has been unchanged.
 //!
-//! Only regular files are read, and links to them; a link to a folder is not followed, for it may lead back.
-//! Names that start with a dot or end in `.tmp` or `.part` are somebody's own business. Whatever else is
-//! there is set aside by name, and what can be read is read.
+//! Only regular files and links to them are read. Links to folders are not followed, because they may form a
+//! loop. Names that start with a dot or end in `.tmp` or `.part` are ignored, because other programs still
+//! write them. Everything else is set aside by name.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
@@ -15,45 +15,45 @@ use runtime::time::Instant;
 
 use crate::Error;
 
-/// What tells one state of a file from another.
+/// Distinguishes two states of a file.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct State {
     pub size: u64,
     pub modified: Option<SystemTime>,
-    /// When anything about it changed: who may read it, too.
+    /// The time of the last change of data or metadata, such as permissions.
     pub changed: (i64, i64),
-    /// Device and number of the file: it keeps them when it is renamed.
+    /// Device and inode, which a rename keeps.
     pub inode: (u64, u64),
 }
 
-/// A file as it was found.
+/// A file that was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Found {
     /// Its path below the folder, with slashes.
     pub name: String,
-    /// Where it is.
+    /// Its full path.
     pub path: PathBuf,
-    /// As it is.
+    /// Its current state.
     pub state: State,
-    /// How long it has been so. `None`: it was not seen so before.
+    /// How long it has been in this state. `None`: first seen in it now.
     pub still_for: Option<Duration>,
 }
 
-/// Something in the folder that is not read.
+/// An entry of the folder that is not read.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Aside {
-    /// Its path below the folder, bytes that are no text escaped.
+    /// Its path below the folder, with bytes that are not text escaped.
     pub name: String,
     /// Why it is not read.
     pub why: String,
 }
 
-/// One look at the folder.
+/// The result of one look at the folder.
 #[derive(Debug, Default)]
 pub(crate) struct Look {
-    /// Its files by name.
+    /// The files by name.
     pub files: Vec<Found>,
-    /// What is not read.
+    /// The entries that are not read.
     pub aside: Vec<Aside>,
 }
 
@@ -69,8 +69,8 @@ impl Folder {
         Self { dir, seen: BTreeMap::new() }
     }
 
-    /// All that is in it at `now`. A folder that is not there is an error: an empty one has nothing to
-    /// publish, and a misspelt one must not look like it.
+    /// Lists the folder at `now`. A missing folder is an error, because a misspelt one must not look like an
+    /// empty one.
     pub async fn look(&mut self, now: Instant) -> Result<Look, Error> {
         let dir = self.dir.clone();
         let listed = runtime::cpu::run(move || {
@@ -103,7 +103,7 @@ struct Listing {
     aside: BTreeSet<Aside>,
 }
 impl Listing {
-    /// Adds what is in a folder. An error is that of the folder itself.
+    /// Adds the entries of a folder. An error concerns the folder itself.
     fn list(&mut self, dir: &Path) -> io::Result<()> {
         for entry in std::fs::read_dir(dir)? {
             let path = entry?.path();
@@ -113,7 +113,7 @@ impl Listing {
             }
             let is_link = match std::fs::symlink_metadata(&path) {
                 Ok(meta) => meta.is_symlink(),
-                // Gone again since it was listed.
+                // Deleted since it was listed.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 Err(error) => {
                     self.set_aside(&path, &format!("it cannot be looked at: {error}"));
@@ -152,7 +152,7 @@ impl Listing {
     }
 }
 
-/// A name for people: text as it is, every byte that is none as `\xff`.
+/// A name for people: text as it is, every invalid byte as `\xff`.
 fn shown(name: &OsStr) -> String {
     let mut shown = String::new();
     for chunk in name.as_encoded_bytes().utf8_chunks() {

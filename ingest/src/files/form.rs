@@ -1,4 +1,4 @@
-//! How the rows of files become records of a topic.
+//! Turns rows of files into records of a topic.
 
 use avro::Frame;
 use avro::text::Literal;
@@ -9,9 +9,9 @@ use source::Context;
 use stream::Admin;
 use stream::hash::partition_of;
 
-use super::lines::{BadLine, Row};
+use super::lines::{BadLine, FileRow};
 use crate::Error;
-use crate::shape::{Row as Given, Shape};
+use crate::shape::{RawRow as Given, Shape};
 
 /// A schema and its registry id.
 #[derive(Debug)]
@@ -20,29 +20,29 @@ struct Written {
     shape: Shape,
 }
 
-/// What a value is made of.
+/// The encoding of a topic's values.
 #[derive(Debug)]
 enum Value {
     /// Avro.
     Avro(Written),
-    /// JSON: the line's own text, or fields as the declared types have them.
+    /// JSON: the line's own text, or fields converted to the declared types.
     Json(Option<Columns>),
-    /// The line as it is.
+    /// The unchanged line.
     Bytes,
 }
 
-/// How rows become records of the topic.
+/// Turns rows into records of the topic.
 #[derive(Debug)]
 pub(super) struct Form {
     pub topic: Topic,
-    /// Which of the topics of that name it is.
+    /// Id of the topic, which changes if the topic is created again.
     pub id: TopicId,
     partitions: i32,
     value: Value,
     key: Option<Written>,
 }
 
-/// A record to be.
+/// An encoded record.
 pub(super) struct Encoded {
     pub key: Option<Vec<u8>>,
     pub value: Vec<u8>,
@@ -50,7 +50,7 @@ pub(super) struct Encoded {
 }
 
 impl Form {
-    /// Registers the topic's schemas, if they are not, and finds its partitions.
+    /// Registers the topic's schemas if necessary, and looks up its partitions.
     pub async fn try_new(context: &Context, topic: &Topic) -> Result<Self, Error> {
         let name = topic.name.clone();
         let bad = |why: &str| Error::BadTopic { topic: name.clone(), why: why.to_owned() };
@@ -83,7 +83,7 @@ impl Form {
         Ok(Self { topic: topic.clone(), id: found.id, partitions: found.partitions, value, key })
     }
 
-    pub fn encode(&self, raw: &[u8], row: &Row) -> Result<Encoded, BadLine> {
+    pub fn encode(&self, raw: &[u8], row: &FileRow) -> Result<Encoded, BadLine> {
         let framed = |written: &Written, body: &[u8]| {
             let mut out = Vec::new();
             Frame { id: written.id, body }.encode(&mut out);
@@ -92,7 +92,7 @@ impl Form {
         let given = row.given();
         let value = match (&self.value, &row.json) {
             (Value::Avro(written), _) => framed(written, &written.shape.encode(given)?),
-            // Whoever prints a number again may print another.
+            // Keep the text, because printing a number again may change it.
             (Value::Json(_), Some(text)) => text.trim_matches([' ', '\t', '\r', '\n']).as_bytes().to_vec(),
             (Value::Json(columns), None) => match columns {
                 Some(columns) => columns.json(row)?,
@@ -107,8 +107,8 @@ impl Form {
         Ok(Encoded { key, value, partition: self.partition(row) })
     }
 
-    /// By other columns than the key's, where the contract says so; else Kafka's own choice.
-    fn partition(&self, row: &Row) -> Option<i32> {
+    /// The partition by the contract's `partition_by` columns; `None`: the partitioner chooses by the key.
+    fn partition(&self, row: &FileRow) -> Option<i32> {
         let by = &self.topic.partition_by;
         if by.is_empty() || *by == self.topic.key {
             return None;
@@ -134,7 +134,7 @@ async fn written(context: &Context, topic: &Topic, subject: &str, schema: &str) 
 #[derive(Debug)]
 struct Columns {
     shape: Shape,
-    /// Name, form in JSON, and whether an empty field is null.
+    /// Name, JSON type, and whether an empty field is null.
     literals: Vec<(String, Literal, bool)>,
 }
 impl Columns {
@@ -142,9 +142,9 @@ impl Columns {
         let owned = |(name, literal, empty_is_null): (&str, _, _)| (name.to_owned(), literal, empty_is_null);
         Self { literals: shape.literals().map(owned).collect(), shape }
     }
-    /// Fields as the types have them, digits as they stand. What is no value of its type is a bad line, by
-    /// the rules that the same fields have on a topic of Avro; so is what JSON would be read otherwise of.
-    fn json(&self, row: &Row) -> Result<Vec<u8>, BadLine> {
+    /// Fields converted to their types, with the original digits. A value that does not fit its type is a bad
+    /// line, as on a topic of Avro; so is a value that JSON would represent differently.
+    fn json(&self, row: &FileRow) -> Result<Vec<u8>, BadLine> {
         let meant = self.shape.encode(Given::Cells(&row.columns))?;
         let mut out = String::from("{");
         for (name, literal, empty_is_null) in &self.literals {
@@ -159,7 +159,7 @@ impl Columns {
                 Literal::Boolean => out.push_str(text),
                 Literal::Number => match number(text) {
                     Some(number) => out.push_str(&number),
-                    // What is no number has a word.
+                    // Values such as NaN are written as text.
                     None => out.push_str(&Json::from(text.as_str()).to_string()),
                 },
                 Literal::Text => out.push_str(&Json::from(text.as_str()).to_string()),
@@ -173,8 +173,8 @@ impl Columns {
     }
 }
 
-/// A number as JSON writes it: no plus, no zero before other digits, digits on both sides of a point.
-/// `None`: it is no number.
+/// A number in JSON's syntax: no plus, no leading zeros, digits on both sides of a point. `None`: the text is
+/// not a number.
 fn number(text: &str) -> Option<String> {
     let (sign, rest) = match text.strip_prefix('-') {
         Some(rest) => ("-", rest),
@@ -208,11 +208,11 @@ mod tests {
         let shape = Shape::with(SCHEMA, avro::text::Encodings::TEXT).expect("a record");
         Columns::new(shape)
     }
-    fn row(columns: &[(&str, &str)]) -> Row {
+    fn row(columns: &[(&str, &str)]) -> FileRow {
         let columns = columns.iter().map(|(name, text)| ((*name).to_owned(), Json::from(*text)));
-        Row { columns: columns.collect::<Map<_, _>>(), json: None }
+        FileRow { columns: columns.collect::<Map<_, _>>(), json: None }
     }
-    fn text(row: &Row) -> String {
+    fn text(row: &FileRow) -> String {
         String::from_utf8(columns().json(row).expect("a row")).expect("JSON")
     }
 
@@ -253,7 +253,7 @@ mod tests {
     }
 
     proptest! {
-        /// What the row says on a topic of Avro, its JSON says on a topic of JSON, or it is refused.
+        /// A row has the same values on a topic of JSON as on a topic of Avro, or it is refused.
         #[test]
         fn a_row_of_json_is_the_row_of_avro(
             id in "[+-]?[0-9]{1,20}", note in "\\PC{0,8}", amount in "[+-]?[0-9]{0,30}(\\.[0-9]{0,10})?(e[0-9])?",

@@ -1,4 +1,4 @@
-//! One JSON object of a file, read strictly: a name that is there twice has no value that is the right one.
+//! Parses one JSON object of a file strictly: if a name occurs twice, neither value can be trusted.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::lines::BadLine;
 
-/// The object that a text is.
+/// Parses a text as an object.
 pub(crate) fn object(text: &str) -> Result<Map<String, Value>, BadLine> {
     let mut json = serde_json::Deserializer::from_str(text);
     let mut twice = None;
@@ -20,7 +20,7 @@ pub(crate) fn object(text: &str) -> Result<Map<String, Value>, BadLine> {
     }
 }
 
-/// Reads a value, and keeps the first name that an object has twice.
+/// Parses a value, and records the first name that an object has twice.
 struct Strict<'a>(&'a mut Option<String>);
 
 impl<'de> DeserializeSeed<'de> for Strict<'_> {

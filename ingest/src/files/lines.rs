@@ -1,13 +1,12 @@
-//! A file's content as pieces: rows, bad lines, and what is neither (a header, blanks, brackets).
+//! Splits a file's content into pieces: rows, bad lines, and the rest (header, blanks, brackets).
 //!
-//! All pieces together are the content, byte for byte. A CSV record that is bad, or longer than a line may
-//! be, makes one bad line of the physical line that it begins on, and reading goes on at the next: a quote
-//! that is never closed costs its own line and no other. Nothing is held but one record, of at most the
-//! longest line that is allowed.
+//! All pieces together are the content, byte for byte. If a CSV record is bad or too long, the physical line
+//! where it begins is one bad line, and reading continues at the next line: a quote that is never closed
+//! costs only its own line. Memory holds only one record, of at most the longest allowed line.
 //!
-//! Numbers count lines of the file from 1, a header included; a CSV record that spans lines has the number
-//! of its first. In a JSON text that spans lines they count its objects. Either way they rise, and the
-//! same bytes give the same numbers wherever reading begins.
+//! Line numbers count from 1 and include a header. A CSV record of several lines has the number of its first.
+//! In a JSON text of several lines, the numbers count its objects. Either way they rise, and the same bytes
+//! give the same numbers wherever reading begins.
 
 use std::io::Read;
 use std::sync::Arc;
@@ -21,19 +20,19 @@ use super::csv::{self, BadCsv, Dialect, Field, Scan};
 use super::text::{self, Charset};
 use super::window::{Mark, Window};
 
-/// Why a line is no row.
+/// Why a line is not a row.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadLine {
-    /// Bytes that are no characters.
+    /// Bytes that are invalid in the file's encoding.
     #[error("the line is not valid {0}")]
     Text(&'static str),
-    /// More bytes than a line may have.
+    /// Longer than a line may be.
     #[error("the line, or the record that begins on it, is longer than {0} bytes")]
     TooLong(usize),
     /// Not a JSON object.
     #[error("the line is no JSON object: {0}")]
     Json(String),
-    /// The same name twice, so that one value would be lost.
+    /// The same name twice, so one value would be lost.
     #[error("column `{0}` is there twice")]
     Twice(String),
     /// More or fewer fields than columns.
@@ -47,24 +46,24 @@ pub enum BadLine {
     /// Not well-formed CSV.
     #[error("the line is no CSV: {0}")]
     Csv(#[from] BadCsv),
-    /// A file whose lines have no meaning.
+    /// A file none of whose lines can be interpreted.
     #[error("no line of the file can be read: {0}")]
     File(String),
-    /// A row that the topic's schema does not take.
+    /// A row that the topic's schema does not accept.
     #[error(transparent)]
     Row(#[from] crate::shape::BadRow),
 }
 
-/// How a file is written.
+/// The format of a file.
 #[derive(Debug, Clone)]
 pub(crate) struct Written {
     pub format: FileFormat,
     pub encoding: Encoding,
     pub delimiter: u8,
     pub quote: Option<u8>,
-    /// Names of the columns, where no line of the file says them.
+    /// Names of the columns if the file has no header.
     pub columns: Option<Arc<[String]>>,
-    /// Bytes that a line may have.
+    /// Maximum number of bytes in a line.
     pub longest: usize,
 }
 impl Written {
@@ -73,22 +72,22 @@ impl Written {
     }
 }
 
-/// A place between two lines.
+/// A position between two lines.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Place {
-    /// What lies before it.
+    /// Length and digest of everything before it.
     #[serde(flatten)]
     pub mark: Mark,
     /// Number of the last row or bad line before it.
     pub line: u64,
-    /// Number of the line that begins here.
+    /// Number of the next line.
     pub next: u64,
-    /// Where it is in a JSON text.
+    /// State inside a JSON text.
     #[serde(default, skip_serializing_if = "Within::is_start")]
     pub within: Within,
 }
 impl Place {
-    /// Before everything.
+    /// The beginning of a file.
     pub fn start() -> Self {
         Self { mark: Mark { bytes: 0, digest: String::new() }, line: 0, next: 1, within: Within::Start }
     }
@@ -96,30 +95,30 @@ impl Place {
 
 /// Columns of a row.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Row {
+pub(crate) struct FileRow {
     pub columns: Map<String, Value>,
-    /// The text, where it is JSON.
+    /// The row's text, if it is JSON.
     pub json: Option<String>,
 }
 
-impl Row {
-    /// As the topic's schema is asked about it.
-    pub fn given(&self) -> crate::shape::Row<'_> {
+impl FileRow {
+    /// The row as input for the topic's schema.
+    pub fn given(&self) -> crate::shape::RawRow<'_> {
         match &self.json {
-            Some(text) => crate::shape::Row::Json(text),
-            None => crate::shape::Row::Cells(&self.columns),
+            Some(text) => crate::shape::RawRow::Json(text),
+            None => crate::shape::RawRow::Cells(&self.columns),
         }
     }
 }
 
-/// A stretch of the content.
+/// A section of the content.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Piece {
-    /// Its bytes, its line end included; of a line that is too long, the first.
+    /// Its bytes, including its line end; only the first bytes of a line that is too long.
     pub bytes: Vec<u8>,
-    /// How many it has.
+    /// Its full length.
     pub length: u64,
-    /// A row, or what is wrong. `None`: neither.
+    /// A row or a bad line. `None`: neither.
     pub line: Option<Line>,
 }
 
@@ -127,14 +126,14 @@ pub(crate) struct Piece {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Line {
     pub number: u64,
-    /// Its own bytes, without its line end.
+    /// Its bytes without the line end.
     pub raw: Vec<u8>,
-    /// How many it had, where `raw` has only the first of them.
+    /// The full length if `raw` was cut.
     pub cut_of: Option<u64>,
-    pub row: Result<Row, BadLine>,
+    pub row: Result<FileRow, BadLine>,
 }
 
-/// Where in a JSON text reading is.
+/// The state of the reader in a JSON text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Within {
@@ -143,13 +142,13 @@ pub(crate) enum Within {
     Start,
     /// In an array, before a value.
     Value,
-    /// In an array, behind a value.
+    /// In an array, after a value.
     Comma,
-    /// In an array, behind something that was bad to the end of its line.
+    /// In an array, after something bad that extends to the end of its line.
     Lost,
-    /// Among objects one behind the other.
+    /// Between objects that follow one another without an array.
     Loose,
-    /// Behind the array.
+    /// After the array.
     End,
 }
 
@@ -166,17 +165,17 @@ pub(crate) struct Lines<R> {
     charset: Charset,
     begun: bool,
     columns: Option<Arc<[String]>>,
-    /// Why no line has a meaning.
+    /// Why no line of the file can be interpreted.
     unusable: Option<String>,
     within: Within,
     fields: Vec<Field>,
-    /// Number of the line that begins at the window.
+    /// Number of the line at the beginning of the window.
     next: u64,
     /// Number of the last row or bad line.
     last: u64,
     /// The place before the last line, if that has no end.
     before_open: Option<Place>,
-    /// The place behind the last value of a JSON text, once something else follows.
+    /// The place after the last value of a JSON text, once something else follows.
     behind_value: Option<Place>,
 }
 
@@ -198,26 +197,27 @@ impl<R: Read> Lines<R> {
         }
     }
 
-    /// Where reading is.
+    /// The current position.
     pub fn place(&self) -> Place {
         Place { mark: self.window.mark(), line: self.last, next: self.next, within: self.within }
     }
-    /// The end of what was read. What closes an array is not of it: it moves once more values follow.
+    /// The end of what was read, before the closing bracket of an array, because more values may be added
+    /// there.
     pub fn end(&self) -> Place {
         self.behind_value.clone().unwrap_or_else(|| self.place())
     }
-    /// The place before the last line, once that was read and turned out to have no end.
+    /// The place before the last line, if it was read and has no end.
     pub fn before_open(&self) -> Option<&Place> {
         self.before_open.as_ref()
     }
 
-    /// Goes on at a place where reading was before. `false`: what lies before it is not what it was.
+    /// Continues at an earlier place. `false`: the bytes before it have changed.
     pub fn resume(&mut self, at: &Place) -> std::io::Result<bool> {
         if at.mark.bytes == 0 {
             return Ok(true);
         }
         self.begin()?;
-        // What is said once at the start of a file holds for the rest of it.
+        // Read the start of the file again, because byte order mark and header apply to the rest.
         let csv = self.written.is_csv();
         while self.window.behind() < at.mark.bytes
             && self.unusable.is_none()
@@ -265,7 +265,7 @@ impl<R: Read> Lines<R> {
         self.written.format == FileFormat::Json
     }
 
-    /// Looks at the first bytes. The byte order mark is a piece of its own.
+    /// Examines the first bytes. The byte order mark becomes a separate piece.
     fn begin(&mut self) -> std::io::Result<Option<Piece>> {
         if std::mem::replace(&mut self.begun, true) {
             return Ok(None);
@@ -300,8 +300,8 @@ impl<R: Read> Lines<R> {
         self.next += self.charset.line_ends(&taken);
         taken
     }
-    /// Takes a record or line of these bytes, line end included.
-    fn record(&mut self, bytes: usize, row: Result<Row, BadLine>) -> Piece {
+    /// Takes a record or line with this many bytes, including its line end.
+    fn record(&mut self, bytes: usize, row: Result<FileRow, BadLine>) -> Piece {
         let is_last = self.window.is_all() && bytes == self.window.bytes().len();
         let ended = self.charset.line_end(&self.window.bytes()[..bytes], false) > 0;
         self.before_open = (is_last && !ended && !self.is_document()).then(|| self.place());
@@ -313,7 +313,7 @@ impl<R: Read> Lines<R> {
         Piece { length: bytes.len() as u64, bytes, line: Some(line) }
     }
 
-    /// The physical line that the window begins with: JSON where it is `Ok`, a bad one otherwise.
+    /// The physical line at the beginning of the window: parsed as JSON if `Ok`, else a bad line.
     fn physical(&mut self, as_json: Result<(), BadLine>) -> std::io::Result<Piece> {
         let mut looked = 0;
         loop {
@@ -343,7 +343,7 @@ impl<R: Read> Lines<R> {
         }
     }
 
-    /// Reads over a line of any length. Its first bytes are kept.
+    /// Skips a line of any length and keeps its first bytes.
     fn too_long(&mut self) -> std::io::Result<Piece> {
         let (longest, before) = (self.written.longest, self.place());
         let bytes = self.window.bytes();
@@ -352,7 +352,7 @@ impl<R: Read> Lines<R> {
         loop {
             let bytes = self.window.bytes();
             let end = self.charset.line(bytes);
-            // A code unit may be half read.
+            // Do not split a code unit.
             let whole = bytes.len() - bytes.len() % self.charset.width();
             let used = end.unwrap_or(if self.window.is_all() { bytes.len() } else { whole });
             length += used as u64;
@@ -369,8 +369,8 @@ impl<R: Read> Lines<R> {
         }
     }
 
-    /// The row that these bytes are. `None`: they are blank.
-    fn json(&self, bytes: &[u8]) -> Option<Result<Row, BadLine>> {
+    /// Parses a line as a row. `None`: it is blank.
+    fn json(&self, bytes: &[u8]) -> Option<Result<FileRow, BadLine>> {
         if self.charset.width() == 1 && bytes.iter().all(u8::is_ascii_whitespace) {
             return None;
         }
@@ -381,7 +381,7 @@ impl<R: Read> Lines<R> {
             return None;
         }
         let columns = super::json::object(&text);
-        Some(columns.map(|columns| Row { columns, json: Some(text.into_owned()) }))
+        Some(columns.map(|columns| FileRow { columns, json: Some(text.into_owned()) }))
     }
 
     fn csv(&mut self) -> std::io::Result<Piece> {
@@ -423,7 +423,7 @@ impl<R: Read> Lines<R> {
         }
     }
 
-    /// The line that a bad record begins on. Without a header no other line has a meaning.
+    /// The bad line where a bad record begins. If it is the header, no other line can be interpreted.
     fn bad_record(&mut self, why: BadLine) -> std::io::Result<Piece> {
         let why = match why {
             why if self.columns.is_some() => why,
@@ -499,7 +499,7 @@ impl<R: Read> Lines<R> {
     fn rest_of_line(&mut self, why: &str) -> std::io::Result<Piece> {
         self.counted(BadLine::Json(why.to_owned()))
     }
-    /// The rest of the physical line, as a bad one that has the next number of the values.
+    /// The rest of the physical line as a bad line, numbered like a value.
     fn counted(&mut self, why: BadLine) -> std::io::Result<Piece> {
         let number = self.last + 1;
         let mut piece = self.physical(Err(why))?;
@@ -514,7 +514,7 @@ impl<R: Read> Lines<R> {
     }
 }
 
-/// The names that a header says.
+/// The column names in a header.
 fn header(dialect: Dialect, bytes: &[u8], fields: &[Field]) -> Result<Arc<[String]>, String> {
     let mut names: Vec<String> = Vec::with_capacity(fields.len());
     for (at, field) in fields.iter().enumerate() {
@@ -532,7 +532,7 @@ fn header(dialect: Dialect, bytes: &[u8], fields: &[Field]) -> Result<Arc<[Strin
     Ok(names.into())
 }
 
-fn row(dialect: Dialect, bytes: &[u8], fields: &[Field], columns: &[String]) -> Result<Row, BadLine> {
+fn row(dialect: Dialect, bytes: &[u8], fields: &[Field], columns: &[String]) -> Result<FileRow, BadLine> {
     if fields.len() != columns.len() {
         return Err(BadLine::Fields { has: fields.len(), columns: columns.len() });
     }
@@ -541,7 +541,7 @@ fn row(dialect: Dialect, bytes: &[u8], fields: &[Field], columns: &[String]) -> 
         let text = csv::text(dialect, bytes, field).ok_or(BadLine::Text(dialect.charset.name()))?;
         row.insert(name.clone(), Value::String(text.into_owned()));
     }
-    Ok(Row { columns: row, json: None })
+    Ok(FileRow { columns: row, json: None })
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Publishes one file from its cursor to its end: lines, then the cursor, in one transaction after the other.
+//! Publishes one file from its cursor to its end: each transaction has lines, then the cursor.
 
 use std::io::Read;
 use std::sync::Arc;
@@ -18,24 +18,25 @@ use crate::{Error, Settings};
 
 /// Header with the identity of the file.
 const FILE: &str = "lp.file";
-/// Header with the line in it.
+/// Header with the line number in the file.
 const LINE: &str = "lp.line";
 
-/// A file that is published.
+/// A file that is being published.
 pub(super) struct OpenFile {
     pub file: Found,
     lines: Lines<Box<dyn Read + Send>>,
-    /// Lines up to this number are published. Of a cursor of version 1 only the line is known.
+    /// Lines up to this number are published. Only used for a cursor of version 1, which knows nothing but
+    /// the line.
     skipped: u64,
     pub cursor: FileCursor,
-    /// Of the file, in this attempt.
+    /// What was sent of the file in this attempt.
     pub sent: Sent,
-    /// The transaction's, once its lines are to be sent; ends with its commit.
+    /// The span of the current transaction, from its first send to its commit.
     span: Option<Span>,
 }
 
 impl OpenFile {
-    /// Opens a file where its cursor is.
+    /// Opens a file at its cursor.
     pub async fn open(file: Found, written: Written, gzip: bool, cursor: FileCursor) -> Result<Self, Error> {
         let skipped = if cursor.old_digest.is_some() { cursor.end.line } else { 0 };
         let (path, size, at) = (file.path.clone(), file.state.size, cursor.end.clone());
@@ -48,7 +49,7 @@ impl OpenFile {
         Ok(Self { file, lines, skipped, cursor, sent: Sent::default(), span: None })
     }
 
-    /// Reads the lines of the next transaction; the cursor is behind them.
+    /// Reads the lines of the next transaction, and moves the cursor after them.
     pub async fn take(self, limits: &Settings) -> Result<(Self, Vec<Line>), Error> {
         let (most_lines, most_bytes) = (limits.batch_lines, limits.batch_bytes);
         let (mut this, part) = runtime::cpu::run(move || {
@@ -68,7 +69,7 @@ impl OpenFile {
         Ok((this, part.lines))
     }
 
-    /// The lines as records and dead letters.
+    /// Encodes the lines as records and dead letters.
     pub fn batch(
         &mut self,
         lines: Vec<Line>,
@@ -86,7 +87,7 @@ impl OpenFile {
         })
     }
 
-    /// The lines are on their way.
+    /// Counts lines that were sent.
     pub fn sent(&mut self, sent: Sent, topic: &TopicName) {
         self.sent = self.sent.and(sent);
         (self.cursor.records, self.cursor.bad_lines) =
@@ -99,12 +100,12 @@ impl OpenFile {
         }
     }
 
-    /// Whether lines were sent that no commit has ended.
+    /// Whether lines were sent that are not committed yet.
     pub fn is_under_way(&self) -> bool {
         self.span.is_some()
     }
 
-    /// The lines and the cursor are on their topics.
+    /// Notes that lines and cursor are committed.
     pub fn committed(&mut self) {
         self.span = None;
     }
@@ -115,15 +116,15 @@ pub(super) fn record(topic: &TopicName, cursor: &FileCursor) -> CursorRecord {
     CursorRecord { key: cursor::key(topic, cursor).into_bytes(), value: Some(cursor::value(cursor)) }
 }
 
-/// Lines of one transaction.
+/// The lines of one transaction.
 struct Part {
     lines: Vec<Line>,
-    /// Behind the last of them.
+    /// The place after the last line.
     end: Place,
     is_last: bool,
 }
 
-/// The next lines behind number `skipped`.
+/// The next lines after number `skipped`.
 fn take<R: Read>(
     lines: &mut Lines<R>,
     skipped: u64,
@@ -153,12 +154,12 @@ fn send_lines(
     lines: &[Line],
     trace: Option<&str>,
 ) -> stream::Result<()> {
-    // The topic of dead letters takes lines meant for several: the same file may be in two folders.
+    // Several topics may share a dead-letter topic, and two folders may contain the same file.
     let dead = format!("{}/{identity}", form.topic.name);
     for line in lines {
         let number = line.number.to_string();
         let place = [(FILE, identity.as_bytes()), (LINE, number.as_bytes())];
-        // One record of a transaction is sampled: it stands for the others.
+        // One record per transaction carries the trace context, as a sample of the others.
         let sampled =
             trace.filter(|_| outbox.sent().records == 0).map(|trace| (TRACEPARENT, trace.as_bytes()));
         let sampled = sampled.map(|header| [place[0], place[1], header]);
@@ -178,7 +179,7 @@ fn send_lines(
                 };
                 match outbox.send(outgoing) {
                     Ok(()) => continue,
-                    // The broker takes no record as large as this one: as bad as any bad line.
+                    // Too large for the broker, so it is treated as a bad line.
                     Err(error @ stream::Error::Unsendable { .. }) => error.to_string(),
                     Err(error) => return Err(error),
                 }

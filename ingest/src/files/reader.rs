@@ -1,7 +1,7 @@
-//! Looks at the folder again and again, and says what of it is published next.
+//! Looks at the folder repeatedly, and decides what is published next.
 //!
-//! Of the files that are ready, some at a time are read to be known by their contents; the new among these get a
-//! cursor; then each is published to its end. What is not ready waits for the next look.
+//! It reads the ready files in groups to identify their contents; new files get a cursor; then each file is
+//! published to its end. Files that are not ready wait for the next look.
 
 mod round;
 
@@ -21,21 +21,21 @@ use super::{Feed, Files, resolve};
 use crate::Error;
 use round::{Round, Taken};
 
-/// Reads a folder, from one error to the next.
+/// Reads a folder until an error.
 pub(super) struct FolderReader<'a> {
     files: &'a mut Files,
     folder: Folder,
     form: Arc<Form>,
-    /// As they are on the cursors topic.
+    /// The cursors on the cursors topic.
     cursors: FileCursors,
-    /// Files that need no other look, as they were.
+    /// Files that are done, with the state in which they were.
     finished: BTreeMap<String, folder::State>,
-    /// Contents of those that do.
+    /// Contents of files that are not done.
     contents: BTreeMap<String, (folder::State, Result<Content, String>)>,
     asked: Instant,
     round: Option<Round>,
     open: Option<OpenFile>,
-    /// FileCursors that the loop was given to commit.
+    /// Cursors that the loop is committing.
     given: Vec<FileCursor>,
 }
 
@@ -88,7 +88,7 @@ impl<'a> FolderReader<'a> {
         }
     }
 
-    /// FileCursors that only have the topic's name get its id, while it is the topic that they are of.
+    /// Rewrites the cursors that have only the topic's name with its id.
     fn written_anew(&mut self) -> Option<Vec<CursorRecord>> {
         let outdated = std::mem::take(&mut self.cursors.outdated);
         if outdated.is_empty() {
@@ -108,7 +108,7 @@ impl<'a> FolderReader<'a> {
         Step::Commit(records)
     }
 
-    /// Does what is to be done with a file.
+    /// Starts what [`resolve`] decides for a file.
     async fn begin(&mut self, taken: Taken, round: &mut Round) -> Result<Option<Step>, Error> {
         let Taken { file, written, gzip, content } = taken;
         self.contents.remove(&file.name);
@@ -136,7 +136,7 @@ impl<'a> FolderReader<'a> {
         }
     }
 
-    /// Goes on with the file that is open: its next lines; behind them its cursor; behind its end the next file.
+    /// Continues with the open file: its next lines, then their cursor; after its end, the next file.
     async fn go_on(&mut self, open: OpenFile) -> Result<Option<Step>, Error> {
         if open.is_under_way() {
             let cursor = open.cursor.clone();
@@ -169,7 +169,7 @@ impl<'a> FolderReader<'a> {
         }
     }
 
-    /// One file that changes, or cannot be read any more, does not stop the others.
+    /// Postpones a file that changed or cannot be read, so that the others go on.
     fn put_off(
         &mut self,
         error: Error,
@@ -189,7 +189,7 @@ impl<'a> FolderReader<'a> {
         Ok(())
     }
 
-    /// Says what is not read, and waits for the next look.
+    /// Logs what is not read, and waits for the next look.
     fn end(&mut self, round: Round) -> Step {
         let Round { aside, waiting, .. } = round;
         self.files.counts.aside = aside.len() as u64;

@@ -1,15 +1,15 @@
-//! What is to be done with a file, by its content and what is published already.
+//! Decides what to do with a file, by its content and what has been published.
 //!
 //! | the file | what is published of it |
 //! | --- | --- |
-//! | has a content that is published, under whatever name | nothing |
-//! | begins with what is published of its path, or of the file it was before it was renamed | what comes behind |
-//! | begins with what was published of it, and goes on otherwise than before | what comes behind, under another identity |
+//! | has a content that is published under any name | nothing |
+//! | begins with what is published of its path, or of the file from which it was renamed | what follows |
+//! | begins with what was published of it, but continues differently than before | what follows, under another identity |
 //! | anything else | all of it |
 //!
-//! With `identity: path` only the last file of the same path counts. What is published under one identity
-//! has rising line numbers of one content, for bronze drops repeats by them: lines that are judged anew
-//! get a new identity.
+//! With `identity: path` only the last file of the same path counts. Under one identity, line numbers rise
+//! and belong to one content, because bronze drops repeats by them: lines that are read again with other
+//! bytes get a new identity.
 
 use std::collections::BTreeSet;
 
@@ -22,29 +22,29 @@ use super::cursor::{FileCursor, FileCursors, Published};
 use super::folder::Found;
 use super::lines::{Place, Within};
 
-/// What is to be done with a file.
+/// What to do with a file.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Step {
     /// Nothing: it is published.
     Nothing,
-    /// Its content is published, which is to be remembered of this path too.
+    /// Its content is published; record that for this path, too.
     Remember(Box<FileCursor>),
-    /// It is to be published from its cursor on.
+    /// Publish it, starting at its cursor.
     Publish(Box<FileCursor>, Why),
 }
 
 /// Why a file is published.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Why {
-    /// Nothing of it is.
+    /// Nothing of it is published.
     New,
     /// Its path had another content.
     Rewritten,
-    /// The cursor was left before the end.
+    /// Publishing stopped before its end.
     Unfinished,
-    /// It is longer than before.
+    /// It has grown.
     Grown,
-    /// What stands behind a line that was published is another.
+    /// It differs after a line that was published.
     Changed,
 }
 impl Why {
@@ -54,7 +54,7 @@ impl Why {
     }
 }
 
-/// The cursors that a file may go on from.
+/// The cursors at which a file may continue.
 fn related<'a>(cursors: &'a FileCursors, identity: FileIdentity, file: &'a Found) -> Vec<&'a FileCursor> {
     let mut mine: Vec<&FileCursor> = cursors.named(&file.name).collect();
     mine.sort_by_key(|cursor| cursor.round);
@@ -72,7 +72,7 @@ fn related<'a>(cursors: &'a FileCursors, identity: FileIdentity, file: &'a Found
     }
 }
 
-/// Lengths of the file's beginnings whose digests [`resolve`] asks for.
+/// The lengths of the file's beginnings whose digests [`resolve`] needs.
 pub(crate) fn lengths(cursors: &FileCursors, identity: FileIdentity, file: &Found) -> BTreeSet<u64> {
     let places = related(cursors, identity, file).into_iter().flat_map(|cursor| {
         let published = cursor.published.iter().flat_map(|published| {
@@ -81,12 +81,12 @@ pub(crate) fn lengths(cursors: &FileCursors, identity: FileIdentity, file: &Foun
         });
         published.chain([cursor.end.mark.bytes, cursor.aim.bytes])
     });
-    // The publication of any file may have been cut short, and go on under this name.
+    // Any unfinished file may have been renamed to this name.
     let half = cursors.all().filter(|cursor| !cursor.done).map(|cursor| cursor.end.mark.bytes);
     places.chain(half).filter(|bytes| *bytes > 0).collect()
 }
 
-/// What is to be done with a file.
+/// Decides what to do with a file.
 pub(crate) fn resolve(
     cursors: &FileCursors,
     identity: FileIdentity,
@@ -110,7 +110,7 @@ pub(crate) fn resolve(
         }),
     };
     if is_mine {
-        // Put there anew, it is another file of the disk, by which it is known once it is renamed.
+        // If it was replaced, remember its new inode, by which it is recognised after a rename.
         let newest = mine().rfind(|cursor| published(cursor).is_some());
         return match newest.filter(|cursor| !cursor.inodes.contains(&file.state.inode)) {
             Some(newest) if identity == FileIdentity::Content => {
@@ -131,7 +131,7 @@ pub(crate) fn resolve(
         if let Some(published) = other.and_then(published) {
             return new.remember(published);
         }
-        // Its publication was cut short, under whatever name.
+        // Publishing this content stopped before its end, under any name.
         if let Some(other) = other.filter(|other| !other.done && content.begins_with(&other.end.mark)) {
             return go_on(cursors, other, file, content, Why::Unfinished);
         }
@@ -148,7 +148,7 @@ pub(crate) fn resolve(
     }
     let is_prefix =
         |cursor: &&&FileCursor| cursor.old_digest.is_none() && content.begins_with(&cursor.end.mark);
-    // One that a later file of the same path came after was given up.
+    // If a newer file of the same path exists, the older one is abandoned.
     let newest = mine().map(|cursor| cursor.round).max();
     let unfinished = |cursor: &&&FileCursor| {
         let is_newest = cursor.name == file.name && Some(cursor.round) == newest;
@@ -159,7 +159,7 @@ pub(crate) fn resolve(
     if let Some(cursor) = unfinished.filter(|cursor| cursor.end.mark.bytes > 0) {
         return go_on(cursors, cursor, file, content, Why::Unfinished);
     }
-    // Where a content that is published ends, or began its last line, if it is another now.
+    // The ends of published contents, or the beginnings of their last lines if those changed.
     let places = related.iter().filter(|cursor| cursor.old_digest.is_none()).flat_map(|cursor| {
         let half = (!cursor.done).then(|| (&cursor.end, content.begins_with(&cursor.aim)));
         let published = cursor.published.iter().rev().flat_map(|published| {
@@ -180,11 +180,11 @@ pub(crate) fn resolve(
     let longest = places.filter(|(_, place, _)| is_behind(place));
     match longest.max_by_key(|(_, place, goes_on)| (place.mark.bytes, *goes_on)) {
         Some((cursor, _, true)) => return go_on(cursors, cursor, file, content, Why::Grown),
-        // Other lines may have been seen behind it, also such as were never committed.
+        // Lines after it may have been sent, even if never committed, so use a new identity.
         Some((_, place, false)) => return new.begin(place.clone(), Why::Changed),
         None => {}
     }
-    // Nothing of it was published, and nothing is that it begins with.
+    // Nothing of it is published, and it begins with no published content.
     if let Some(cursor) = unfinished {
         return go_on(cursors, cursor, file, content, Why::Unfinished);
     }
@@ -194,7 +194,7 @@ pub(crate) fn resolve(
 
 fn go_on(cursors: &FileCursors, cursor: &FileCursor, file: &Found, content: &Content, why: Why) -> Step {
     let mut cursor = cursor.clone();
-    // Of the files of its path it is the newest.
+    // It is the newest file of its path.
     let others = cursors.named(&file.name).filter(|other| other.identity != cursor.identity);
     cursor.round = others.map(|other| other.round + 1).max().unwrap_or(1).max(cursor.round);
     cursor.name.clone_from(&file.name);
@@ -203,7 +203,7 @@ fn go_on(cursors: &FileCursors, cursor: &FileCursor, file: &Found, content: &Con
     Step::Publish(Box::new(cursor), why)
 }
 
-/// A file that version 1 began or finished.
+/// Decides for a file that version 1 began or finished.
 fn adopt(cursors: &FileCursors, old: &FileCursor, file: &Found, content: &Content) -> Step {
     if !old.done {
         return go_on(cursors, old, file, content, Why::Unfinished);
@@ -221,7 +221,7 @@ fn adopt(cursors: &FileCursors, old: &FileCursor, file: &Found, content: &Conten
     Step::Remember(Box::new(cursor))
 }
 
-/// Names what is published anew.
+/// Creates identities for new publications.
 struct Naming<'a> {
     cursors: &'a FileCursors,
     topic: &'a TopicId,
@@ -231,7 +231,8 @@ struct Naming<'a> {
 impl Naming<'_> {
     fn cursor(&self) -> FileCursor {
         let Self { cursors, topic, file, content } = self;
-        // Of the topic too: a table that outlives its topic must not take the lines for repeats.
+        // The identity depends on the topic, too: a table that outlives its topic must not take the lines for
+        // repeats.
         let digest = Sha256::digest(format!("{topic}/{}", content.whole.digest));
         let identity = format!("{}@{}", file.name, hex::encode(&digest[..16]));
         let rounds = cursors.named(&file.name).map(|cursor| cursor.round).max();

@@ -1,4 +1,4 @@
-//! What a file's name says: the stream it is of, and how it is written.
+//! Finds a file's stream and format by its name.
 
 use std::sync::Arc;
 
@@ -8,24 +8,25 @@ use super::Feed;
 use super::lines::Written;
 use crate::Settings;
 
-/// Which files of a folder are of a stream.
+/// Which files of a folder belong to a stream.
 #[derive(Debug, Clone)]
 pub struct Route {
-    /// The patterns of all streams of the source. `None` takes every file.
+    /// The patterns of all streams of the source. `None` matches every file.
     streams: Arc<[Option<FilePattern>]>,
     pub(super) mine: usize,
 }
 impl Route {
-    /// Every file.
+    /// The route of a single stream with every file.
     pub fn all() -> Self {
         Self { streams: [None].into(), mine: 0 }
     }
-    /// One of each stream of a source.
+    /// The routes of all streams of a source.
     pub fn of(streams: Vec<Option<FilePattern>>) -> Vec<Self> {
         let streams: Arc<[_]> = streams.into();
         (0..streams.len()).map(|mine| Self { streams: streams.clone(), mine }).collect()
     }
-    /// Whether a file is of this stream. An error is one that no stream can have; it is told to the first.
+    /// Whether a file belongs to this stream. An error means that no stream takes it; only the first stream
+    /// reports why.
     pub(super) fn takes(&self, name: &str) -> Result<bool, Option<String>> {
         let matching = (0..self.streams.len())
             .filter(|at| self.streams[*at].as_ref().is_none_or(|pattern| pattern.matches(name)));
@@ -45,7 +46,7 @@ impl Route {
     }
 }
 
-/// How a file is written: what the source says, else its name. `None`: neither says what it holds.
+/// The format of a file, from the source's settings, else from its name. `None`: neither tells.
 pub(super) fn written(settings: &Settings, feed: &Feed, name: &str) -> Option<(Written, bool)> {
     let files = &feed.files;
     let lower = name.to_ascii_lowercase();
@@ -57,7 +58,7 @@ pub(super) fn written(settings: &Settings, feed: &Feed, name: &str) -> Option<(W
         Some("csv") => Some(FileFormat::Csv),
         Some("tsv" | "tab") => Some(FileFormat::Tsv),
         Some("jsonl" | "ndjson" | "json") => Some(FileFormat::JsonLines),
-        // Text of any kind: how its fields are set apart says that it has some.
+        // Any text: if a delimiter is set, it is CSV.
         _ => files.csv.delimiter.map(|_| FileFormat::Csv),
     };
     let format = files.format.or(by_name)?;

@@ -1,14 +1,14 @@
-//! How a file's text is encoded: code units, which CSV and lines are split by, and their characters.
+//! Encodings of text files: code units, by which CSV and lines are split, and characters.
 //!
-//! Splitting looks at code units and never at decoded text, so that the bytes of each record are known.
-//! Delimiters, quotes and line ends are ASCII, which is one unit in every encoding here and part of no
+//! Splitting looks at code units and never at decoded text, so the bytes of each record are known.
+//! Delimiters, quotes and line ends are ASCII; in every encoding here they are one unit and not part of any
 //! other character.
 
 use std::borrow::Cow;
 
 use catalog::Encoding;
 
-/// An encoding that says the order of its bytes.
+/// An encoding with a known byte order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Charset {
     Utf8,
@@ -17,16 +17,15 @@ pub(crate) enum Charset {
     Utf16 { big: bool },
 }
 
-/// What stands before the first character, and what it says.
+/// The start of a file: its encoding and byte order mark.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Begin {
     pub charset: Charset,
-    /// Bytes of the byte order mark.
+    /// Length of the byte order mark in bytes.
     pub mark: usize,
 }
 
-/// Looks at a file's first bytes, at least four where there are as many. `None`: UTF-16 in an order that
-/// nothing says.
+/// Examines a file's first bytes, at least four if it has as many. `None`: UTF-16 with unknown byte order.
 pub(crate) fn begin(encoding: Encoding, head: &[u8]) -> Option<Begin> {
     let (charset, mark): (Charset, &[u8]) = match encoding {
         Encoding::Utf8 => (Charset::Utf8, b"\xef\xbb\xbf"),
@@ -42,11 +41,11 @@ pub(crate) fn begin(encoding: Encoding, head: &[u8]) -> Option<Begin> {
 }
 
 impl Charset {
-    /// Bytes of a code unit.
+    /// Bytes per code unit.
     pub fn width(self) -> usize {
         if matches!(self, Self::Utf16 { .. }) { 2 } else { 1 }
     }
-    /// The unit that begins at `at`, which must be whole.
+    /// The unit at `at`, which must be complete.
     pub fn unit(self, bytes: &[u8], at: usize) -> u16 {
         match self {
             Self::Utf16 { big: true } => u16::from_be_bytes([bytes[at], bytes[at + 1]]),
@@ -54,7 +53,7 @@ impl Charset {
             _ => u16::from(bytes[at]),
         }
     }
-    /// Bytes up to and with the next line feed.
+    /// Number of bytes up to and including the next line feed.
     pub fn line(self, bytes: &[u8]) -> Option<usize> {
         if self.width() == 1 {
             return bytes.iter().position(|byte| *byte == b'\n').map(|at| at + 1);
@@ -68,13 +67,13 @@ impl Charset {
         }
         None
     }
-    /// How many lines end in these bytes.
+    /// The number of line ends in these bytes.
     pub fn line_ends(self, bytes: &[u8]) -> u64 {
         let whole = bytes.chunks_exact(self.width());
         whole.filter(|unit| self.unit(unit, 0) == u16::from(b'\n')).count() as u64
     }
-    /// Bytes of the line end (`\n` or `\r\n`) that these bytes end with. A carriage return that is the
-    /// very last byte of a file counts as one that was cut.
+    /// Length of the line end (`\n` or `\r\n`) at the end of these bytes. A carriage return that is the last
+    /// byte of the file counts as a line end that was cut.
     pub fn line_end(self, bytes: &[u8], is_last: bool) -> usize {
         let width = self.width();
         let unit_before = |end: usize| {
@@ -88,7 +87,7 @@ impl Charset {
         }
         if is_last && unit_before(bytes.len()) == cr { width } else { 0 }
     }
-    /// The characters. `None`: these bytes are none in this encoding.
+    /// The characters. `None`: the bytes are invalid in this encoding.
     pub fn decode(self, bytes: &[u8]) -> Option<Cow<'_, str>> {
         match self {
             Self::Utf8 => str::from_utf8(bytes).ok().map(Cow::Borrowed),
@@ -104,7 +103,7 @@ impl Charset {
             }
         }
     }
-    /// As a person calls it.
+    /// Its usual name.
     pub fn name(self) -> &'static str {
         match self {
             Self::Utf8 => "UTF-8",

@@ -1,26 +1,26 @@
-//! Decides what the messages of a replication stream say: events of the tables that are read, each with
-//! its place in its transaction. No I/O, no clock.
+//! Turns the messages of a replication stream into events of the tables that are read, each with its place in
+//! its transaction. No I/O, no clock.
 //!
-//! Every change of a transaction is counted, those of tables that are not read too: so a change has the
-//! same number each time it is read, whatever the source's settings were in between.
+//! It counts every change of a transaction, even of tables that are not read. So a change gets the same
+//! number each time it is read, whatever the source's settings are.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::encode::{Change, Event, Form, Origin, Place};
+use super::encode::{ChangeEvent, Form, Operation, Origin, Place};
 use super::pgoutput::{Cell, Message, Old, Tuple};
 
-/// The transaction whose changes come.
+/// The transaction of the following changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Transaction {
     pub xid: u32,
-    /// Where it committed.
+    /// Position of its commit.
     pub lsn: u64,
-    /// When, milliseconds.
+    /// Time of its commit in milliseconds.
     pub at_ms: i64,
 }
 
-/// What has been said of tables and of the open transaction.
+/// The known tables and the open transaction.
 #[derive(Debug)]
 pub struct Changes {
     epoch: i64,
@@ -36,23 +36,23 @@ struct Open {
     of_table: HashMap<u32, i64>,
 }
 
-/// A stream that says what it must not.
+/// A stream with messages in an invalid order.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Disorder {
     /// A change between two transactions.
     #[error("the replication stream holds a change outside of any transaction")]
     NoTransaction,
-    /// A change of a table that was never described.
+    /// A change of a table that was not described before.
     #[error("the replication stream holds a change of table {0}, which it has not described")]
     NoRelation(u32),
 }
 
 impl Changes {
-    /// Changes of one incarnation of the database.
+    /// Reads changes of one epoch of the database.
     pub fn new(epoch: i64) -> Self {
         Self { epoch, forms: HashMap::new(), open: None }
     }
-    /// What the rows of a table look like from here on; nothing for one that is not read.
+    /// Sets the form of a table's rows from here on. `None`: the table is not read.
     pub fn describe(&mut self, relation: u32, form: Option<Arc<Form>>) {
         self.forms.insert(relation, form);
     }
@@ -60,7 +60,7 @@ impl Changes {
     pub fn begin(&mut self, transaction: Transaction) {
         self.open = Some(Open { transaction, total: 0, of_table: HashMap::new() });
     }
-    /// Ends it.
+    /// Ends the transaction.
     pub fn commit(&mut self) {
         self.open = None;
     }
@@ -68,23 +68,23 @@ impl Changes {
     pub fn is_open(&self) -> bool {
         self.open.is_some()
     }
-    /// Reads a message that describes no table.
-    pub fn read(&mut self, message: Message) -> Result<Vec<Event>, Disorder> {
+    /// Reads a message that does not describe a table.
+    pub fn read(&mut self, message: Message) -> Result<Vec<ChangeEvent>, Disorder> {
         let changes = match message {
             Message::Relation(_) | Message::Other => return Ok(Vec::new()),
             Message::Insert { relation, new } => {
-                vec![(relation, Change::Insert { new, moved_from: None })]
+                vec![(relation, Operation::Insert { new, moved_from: None })]
             }
             Message::Update { relation, old, new } => match old {
                 Some(old) if self.moved(relation, &old, &new) => vec![
-                    (relation, Change::Delete { old: old.clone(), moved_to: Some(new.clone()) }),
-                    (relation, Change::Insert { new, moved_from: Some(old) }),
+                    (relation, Operation::Delete { old: old.clone(), moved_to: Some(new.clone()) }),
+                    (relation, Operation::Insert { new, moved_from: Some(old) }),
                 ],
-                old => vec![(relation, Change::Update { old, new })],
+                old => vec![(relation, Operation::Update { old, new })],
             },
-            Message::Delete { relation, old } => vec![(relation, Change::Delete { old, moved_to: None })],
+            Message::Delete { relation, old } => vec![(relation, Operation::Delete { old, moved_to: None })],
             Message::Truncate { relations } => {
-                relations.into_iter().map(|relation| (relation, Change::Truncate)).collect()
+                relations.into_iter().map(|relation| (relation, Operation::Truncate)).collect()
             }
         };
         let mut events = Vec::with_capacity(changes.len());
@@ -94,9 +94,9 @@ impl Changes {
         Ok(events)
     }
 
-    /// Whether an update changes the key: then it is a delete and an insert, two changes. Without the
-    /// whole row before, PostgreSQL sends the old key just then; so that tells it too for a table that is
-    /// not read.
+    /// Whether an update changes the key: then it counts as two changes, a delete and an insert. Unless it
+    /// sends whole old rows, PostgreSQL sends the old key only in this case, so this also works for a table
+    /// that is not read.
     fn moved(&self, relation: u32, old: &Old, new: &Tuple) -> bool {
         match (old, self.forms.get(&relation)) {
             (Old::Key(_), Some(None) | None) => true,
@@ -110,7 +110,7 @@ impl Changes {
         }
     }
 
-    fn count(&mut self, relation: u32, change: Change) -> Result<Option<Event>, Disorder> {
+    fn count(&mut self, relation: u32, change: Operation) -> Result<Option<ChangeEvent>, Disorder> {
         let open = self.open.as_mut().ok_or(Disorder::NoTransaction)?;
         let form = self.forms.get(&relation).ok_or(Disorder::NoRelation(relation))?;
         open.total += 1;
@@ -119,7 +119,7 @@ impl Changes {
         let Transaction { xid, lsn, at_ms } = open.transaction;
         let origin = Origin::Transaction { xid, total: open.total, of_table: *of_table };
         let place = Place { epoch: self.epoch, lsn, at_ms, origin };
-        Ok(form.as_ref().map(|form| Event { form: form.clone(), change, place }))
+        Ok(form.as_ref().map(|form| ChangeEvent { form: form.clone(), change, place }))
     }
 }
 
@@ -158,8 +158,8 @@ mod tests {
         changes.begin(Transaction { xid: 77, lsn: 900, at_ms: 5 });
         changes
     }
-    fn places(events: &[Event]) -> Vec<(i64, i64)> {
-        let place = |event: &Event| match event.place.origin {
+    fn places(events: &[ChangeEvent]) -> Vec<(i64, i64)> {
+        let place = |event: &ChangeEvent| match event.place.origin {
             Origin::Transaction { total, of_table, .. } => (total, of_table),
             Origin::Snapshot(_) => (0, 0),
         };
@@ -183,8 +183,8 @@ mod tests {
             let message = Message::Update { relation: ORDERS, old: Some(old.clone()), new: new.clone() };
             let events = changes().read(message).expect("in a transaction");
             assert_eq!(places(&events), [(1, 1), (2, 2)]);
-            assert_eq!(events[0].change, Change::Delete { old: old.clone(), moved_to: Some(new.clone()) });
-            assert_eq!(events[1].change, Change::Insert { new, moved_from: Some(old) });
+            assert_eq!(events[0].change, Operation::Delete { old: old.clone(), moved_to: Some(new.clone()) });
+            assert_eq!(events[1].change, Operation::Insert { new, moved_from: Some(old) });
         }
     }
 
@@ -193,7 +193,7 @@ mod tests {
         let old = Some(Old::Full(tuple(&["1", "a"])));
         let message = Message::Update { relation: ORDERS, old, new: tuple(&["1", "b"]) };
         let events = changes().read(message).expect("in a transaction");
-        assert!(matches!(events[..], [Event { change: Change::Update { .. }, .. }]));
+        assert!(matches!(events[..], [ChangeEvent { change: Operation::Update { .. }, .. }]));
     }
 
     #[test]

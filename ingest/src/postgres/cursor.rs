@@ -1,4 +1,4 @@
-//! How far a database was read: one record on the cursors topic, in the transaction of what was read.
+//! How far a database was read: one record on the cursors topic, in the same transaction as what was read.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,31 +11,31 @@ use crate::Error;
 /// Version of the cursor's JSON.
 const VERSION: u32 = 1;
 
-/// Which database it is. Another one under the same name has another history.
+/// Identifies a database. Another database of the same name has another history.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Incarnation {
     /// The cluster's system identifier.
     pub system: String,
-    /// Its timeline, which changes when a copy takes over.
+    /// Its timeline, which changes when a standby takes over.
     pub timeline: u32,
     /// Name of the database.
     pub database: String,
 }
 
-/// How far a source is.
+/// How far a source was read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DatabaseCursor {
     /// Version of this format.
     version: u32,
     /// The database that was read.
     pub incarnation: Incarnation,
-    /// Which incarnation that is, in header `lp.epoch` of every record.
+    /// The number of that incarnation, in header `lp.epoch` of every record.
     pub epoch: i64,
     /// Every transaction that committed before this position is on the topics.
     pub lsn: u64,
-    /// Tables whose rows as of some moment at or before `lsn` are on the topics.
+    /// Tables whose rows as of some position at or before `lsn` are on the topics.
     pub tables: BTreeSet<String>,
-    /// Which topics these are, by table: a topic that was made again has none of the rows.
+    /// Ids of the topics by table: a topic that was created again has none of the rows.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub topics: BTreeMap<String, String>,
 }
@@ -51,7 +51,7 @@ impl DatabaseCursor {
             topics: BTreeMap::new(),
         }
     }
-    /// The source's own among all records of the cursors topic.
+    /// The source's cursor among all records of the cursors topic.
     pub fn find(source: &str, records: &BTreeMap<Vec<u8>, Vec<u8>>) -> Result<Option<Self>, Error> {
         let key = key(source);
         let Some(value) = records.get(key.as_bytes()) else { return Ok(None) };
@@ -62,12 +62,12 @@ impl DatabaseCursor {
         }
         Ok(Some(cursor))
     }
-    /// As its record's value.
+    /// The value of its record.
     pub fn value(&self) -> Vec<u8> {
         serde_json::to_vec(self).expect("texts and numbers are JSON")
     }
-    /// Forgets the tables whose topics are others than they were, and says which those are. A table whose
-    /// topic no cursor names, as before this was kept, is taken to be on the topic that there is.
+    /// Forgets the tables whose topic was created again, and returns them. Older cursors have no topic ids;
+    /// then the current topic is assumed.
     pub fn hold_against(&mut self, topics: &BTreeMap<String, TopicId>) -> Vec<String> {
         let mut gone = Vec::new();
         for (table, id) in topics {
@@ -78,7 +78,7 @@ impl DatabaseCursor {
         }
         gone
     }
-    /// Where reading goes on.
+    /// The position at which to continue.
     pub fn lsn(&self) -> Lsn {
         Lsn(self.lsn)
     }

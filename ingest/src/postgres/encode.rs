@@ -1,12 +1,12 @@
-//! One change as the record of its topic: Debezium's envelope in Avro.
+//! Encodes a change as the record of its topic: Debezium's envelope in Avro.
 //!
-//! `source.lsn` is where the transaction committed, not where the change stands in the log. Changes of
-//! transactions that run side by side lie in the log in any order; PostgreSQL sends them in the order of
-//! commits, and a snapshot holds exactly what committed before its own position. So (lsn, total_order) is
-//! the order of changes, of snapshot rows too.
+//! `source.lsn` is the position of the transaction's commit, not of the change. Changes of concurrent
+//! transactions are interleaved in the log, but PostgreSQL sends them in the order of commits, and a snapshot
+//! contains exactly what committed before its position. So (lsn, total_order) orders all changes and snapshot
+//! rows.
 //!
-//! A change that its schema cannot hold is no reason to stop, and none to leave it out or round it: it is
-//! sent as JSON with the reason beside it, which bronze keeps as a row it cannot decode.
+//! A change that its schema cannot hold must neither stop the source nor be dropped or rounded: it is sent as
+//! JSON with the reason, and bronze stores it as an undecodable row.
 
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ pub struct Written {
     pub shape: Shape,
 }
 impl Written {
-    /// What a message begins with.
+    /// The bytes at the beginning of a message.
     fn begin(&self) -> Vec<u8> {
         let mut out = Vec::new();
         Frame::begin(self.id).encode(&mut out);
@@ -35,7 +35,7 @@ impl Written {
     }
 }
 
-/// How the rows of one table become records, as of some place in the log.
+/// How the rows of one table become records, from some position in the log on.
 #[derive(Debug)]
 pub struct Form {
     pub topic: TopicName,
@@ -46,9 +46,9 @@ pub struct Form {
     pub schema: String,
     pub table: String,
     pub columns: Vec<(String, Kind)>,
-    /// Key columns, in the key's order. Empty: the table has none.
+    /// Indices of the key columns, in the key's order. Empty: the table has no key.
     pub key: Vec<usize>,
-    /// Columns that choose the partition, where those are not the key's.
+    /// Columns that choose the partition, if they are not the key's.
     pub partition_by: Vec<usize>,
     pub key_form: Option<Written>,
     pub value_form: Written,
@@ -56,8 +56,8 @@ pub struct Form {
 
 /// What happened to a row.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Change {
-    /// `c`, or `r` out of a snapshot; with the key it had before, where that changed.
+pub enum Operation {
+    /// `c`, or `r` from a snapshot; with the row's previous key, if that changed.
     Insert {
         new: Tuple,
         moved_from: Option<Old>,
@@ -66,7 +66,7 @@ pub enum Change {
         old: Option<Old>,
         new: Tuple,
     },
-    /// `d`, then a tombstone; with the key the row has from now on, where that changed.
+    /// `d`, then a tombstone; with the row's new key, if that changed.
     Delete {
         old: Old,
         moved_to: Option<Tuple>,
@@ -74,58 +74,58 @@ pub enum Change {
     Truncate,
 }
 
-/// Where a change stands.
+/// The place of a change in the order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
     pub epoch: i64,
     pub lsn: u64,
-    /// When it was committed, or the snapshot taken; milliseconds.
+    /// Time of the commit or the snapshot, in milliseconds.
     pub at_ms: i64,
     pub origin: Origin,
 }
 
-/// What a change is part of.
+/// What a change belongs to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {
-    /// The `total`th change of a transaction, the `of_table`th of its table.
+    /// The `total`th change of a transaction, and the `of_table`th of its table.
     Transaction { xid: u32, total: i64, of_table: i64 },
     /// A snapshot, with Debezium's word for the row's place in it.
     Snapshot(&'static str),
 }
 
-/// A change of a table.
+/// A change of a table, with its place.
 #[derive(Debug)]
-pub struct Event {
+pub struct ChangeEvent {
     pub form: Arc<Form>,
-    pub change: Change,
+    pub change: Operation,
     pub place: Place,
 }
 
 /// A record to be sent.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Record {
+pub struct EncodedRecord {
     pub key: Option<Vec<u8>>,
     pub value: Option<Vec<u8>>,
     pub partition: Option<i32>,
     pub headers: Vec<(&'static str, Vec<u8>)>,
-    /// The schema could not hold it.
+    /// Whether the schema could not hold it.
     pub is_bad: bool,
 }
 
-/// The records of a change: itself, and the tombstone behind a delete.
-pub fn records(event: &Event, now_ms: i64) -> Vec<Record> {
+/// The records of a change: the change itself and, after a delete, a tombstone.
+pub fn records(event: &ChangeEvent, now_ms: i64) -> Vec<EncodedRecord> {
     let (form, epoch) = (&*event.form, event.place.epoch.to_string().into_bytes());
     let mut headers = vec![("lp.epoch", epoch)];
     let identity: Option<&Tuple> = match &event.change {
-        Change::Insert { new, .. } | Change::Update { new, .. } => Some(new),
-        Change::Delete { old: Old::Key(old) | Old::Full(old), .. } => Some(old),
-        Change::Truncate => None,
+        Operation::Insert { new, .. } | Operation::Update { new, .. } => Some(new),
+        Operation::Delete { old: Old::Key(old) | Old::Full(old), .. } => Some(old),
+        Operation::Truncate => None,
     };
     match &event.change {
-        Change::Insert { moved_from: Some(Old::Key(old) | Old::Full(old)), .. } => {
+        Operation::Insert { moved_from: Some(Old::Key(old) | Old::Full(old)), .. } => {
             headers.push(("__debezium.oldkey", form.key_json(old).into_bytes()));
         }
-        Change::Delete { moved_to: Some(new), .. } => {
+        Operation::Delete { moved_to: Some(new), .. } => {
             headers.push(("__debezium.newkey", form.key_json(new).into_bytes()));
         }
         _ => {}
@@ -142,22 +142,24 @@ pub fn records(event: &Event, now_ms: i64) -> Vec<Record> {
     let is_bad = reason.is_some();
     headers.extend(reason.map(|reason| ("lp.error", reason.into_bytes())));
     let partition = match identity {
-        // A truncate has no row; where it stands in the log orders it.
+        // A truncate has no row; its position in the log orders it.
         None => Some(0),
         Some(row) => form.partition(row, key.as_deref().map(|framed| &framed[Frame::LEN..])),
     };
-    let tombstone = matches!(event.change, Change::Delete { .. }) && key.is_some();
-    let behind = tombstone.then(|| Record {
+    let tombstone = matches!(event.change, Operation::Delete { .. }) && key.is_some();
+    let behind = tombstone.then(|| EncodedRecord {
         key: key.clone(),
         value: None,
         partition,
         headers: headers[..1].to_vec(),
         is_bad: false,
     });
-    std::iter::once(Record { key, value: Some(value), partition, headers, is_bad }).chain(behind).collect()
+    std::iter::once(EncodedRecord { key, value: Some(value), partition, headers, is_bad })
+        .chain(behind)
+        .collect()
 }
 
-/// A column and what was wrong with it.
+/// A column and what is wrong with it.
 type Bad = String;
 
 impl Form {
@@ -168,7 +170,7 @@ impl Form {
         if written.shape.is_record() {
             self.row(root, row, None, false, &mut out)?;
         } else {
-            // A bare key is its one column.
+            // An unframed key is the text of its only column.
             let at = self.key.first().copied().ok_or("the table has no key")?;
             let text = row.get(at).and_then(Cell::text).ok_or("the key is null")?;
             self.columns[at].1.write(root, text, &mut out)?;
@@ -176,7 +178,7 @@ impl Form {
         Ok(Some(out))
     }
 
-    /// By the key without its frame, so that a new version of its schema moves no key.
+    /// By the key without its frame, so a new version of its schema does not change the partition.
     fn partition(&self, row: &Tuple, key: Option<&[u8]>) -> Option<i32> {
         if self.partition_by.is_empty() {
             return key.map(|key| partition_of(key, self.partitions));
@@ -185,7 +187,7 @@ impl Form {
         Some(partition_of(texts.collect::<Vec<_>>().join("\0").as_bytes(), self.partitions))
     }
 
-    /// The key as JSON, numbers as numbers.
+    /// The key as JSON with numbers as numbers.
     fn key_json(&self, row: &Tuple) -> String {
         let entry = |at: &usize| {
             let (name, kind) = &self.columns[*at];
@@ -197,7 +199,7 @@ impl Form {
     }
 
     /// The framed value.
-    fn value(&self, event: &Event, now_ms: i64) -> Result<Vec<u8>, Bad> {
+    fn value(&self, event: &ChangeEvent, now_ms: i64) -> Result<Vec<u8>, Bad> {
         let written = &self.value_form;
         if !written.shape.is_record() {
             return Err("its schema is no record".to_owned());
@@ -209,19 +211,19 @@ impl Form {
         Ok(out)
     }
 
-    /// A field of the envelope.
-    fn part(&self, field: Field<'_>, event: &Event, now_ms: i64, out: &mut Vec<u8>) -> Result<(), Bad> {
+    /// Appends a field of the envelope.
+    fn part(&self, field: Field<'_>, event: &ChangeEvent, now_ms: i64, out: &mut Vec<u8>) -> Result<(), Bad> {
         match field.name() {
             "before" => match &event.change {
-                Change::Update { old: Some(Old::Full(old)), .. }
-                | Change::Delete { old: Old::Full(old), .. } => {
+                Operation::Update { old: Some(Old::Full(old)), .. }
+                | Operation::Delete { old: Old::Full(old), .. } => {
                     self.row(image(field, out)?, old, None, true, out)
                 }
-                Change::Delete { old: Old::Key(old), .. } => self.key_row(image(field, out)?, old, out),
+                Operation::Delete { old: Old::Key(old), .. } => self.key_row(image(field, out)?, old, out),
                 _ => absent(field, out),
             },
             "after" => match &event.change {
-                Change::Insert { new, moved_from: old } | Change::Update { old, new } => {
+                Operation::Insert { new, moved_from: old } | Operation::Update { old, new } => {
                     let held = match old {
                         Some(Old::Full(old)) => Some(old),
                         Some(Old::Key(_)) | None => None,
@@ -252,7 +254,7 @@ impl Form {
         }
     }
 
-    /// A field of `source`. `false`: nothing is said of it.
+    /// Appends a field of `source`. `false`: it has no value.
     fn source(&self, field: Field<'_>, place: &Place, out: &mut Vec<u8>) -> bool {
         let of = field.kind();
         match (field.name(), &place.origin) {
@@ -273,7 +275,7 @@ impl Form {
         }
     }
 
-    /// A row; `held` has the values that the log left out as unchanged.
+    /// Appends a row; `held` has the values that the log left out as unchanged.
     fn row(
         &self,
         record: Type<'_>,
@@ -298,7 +300,8 @@ impl Form {
         Ok(())
     }
 
-    /// What the log holds of a deleted row: its key. The rest is null, or made up where there is no null.
+    /// Appends a deleted row, of which the log has only the key. The rest is null, or a filler if null is not
+    /// allowed.
     fn key_row(&self, record: Type<'_>, row: &Tuple, out: &mut Vec<u8>) -> Result<(), Bad> {
         for field in record.fields() {
             match self.column(field, row) {
@@ -310,7 +313,7 @@ impl Form {
         Ok(())
     }
 
-    /// The column of a field, by its name, and its value.
+    /// The column of a field, found by name, and its value.
     fn column<'r>(&self, field: Field<'_>, row: &'r Tuple) -> Option<(usize, &'r Cell)> {
         let at = self.columns.iter().position(|(name, _)| name == field.name())?;
         Some((at, row.get(at)?))
@@ -337,17 +340,17 @@ impl Form {
     }
 }
 
-impl Event {
+impl ChangeEvent {
     fn op(&self) -> &'static str {
         match (&self.change, &self.place.origin) {
-            (Change::Insert { .. }, Origin::Snapshot(_)) => "r",
-            (Change::Insert { .. }, Origin::Transaction { .. }) => "c",
-            (Change::Update { .. }, _) => "u",
-            (Change::Delete { .. }, _) => "d",
-            (Change::Truncate, _) => "t",
+            (Operation::Insert { .. }, Origin::Snapshot(_)) => "r",
+            (Operation::Insert { .. }, Origin::Transaction { .. }) => "c",
+            (Operation::Update { .. }, _) => "u",
+            (Operation::Delete { .. }, _) => "d",
+            (Operation::Truncate, _) => "t",
         }
     }
-    /// The change as text, for one that its schema cannot hold.
+    /// The change as text, if its schema cannot hold it.
     fn json(&self) -> String {
         let row = |row: &Tuple| {
             let cell = |(at, (name, _)): (usize, &(String, Kind))| {
@@ -361,12 +364,12 @@ impl Event {
             Json::Object(self.form.columns.iter().enumerate().map(cell).collect())
         };
         let (before, after) = match &self.change {
-            Change::Insert { new, .. } => (None, Some(row(new))),
-            Change::Update { old, new } => {
+            Operation::Insert { new, .. } => (None, Some(row(new))),
+            Operation::Update { old, new } => {
                 (old.as_ref().map(|(Old::Key(old) | Old::Full(old))| row(old)), Some(row(new)))
             }
-            Change::Delete { old: Old::Key(old) | Old::Full(old), .. } => (Some(row(old)), None),
-            Change::Truncate => (None, None),
+            Operation::Delete { old: Old::Key(old) | Old::Full(old), .. } => (Some(row(old)), None),
+            Operation::Truncate => (None, None),
         };
         let total = match self.place.origin {
             Origin::Transaction { total, .. } => Some(total),
@@ -380,12 +383,12 @@ impl Event {
     }
 }
 
-/// The record that `before` or `after` is, through null.
+/// The record type of `before` or `after`, without its null branch.
 fn image<'a>(field: Field<'a>, out: &mut Vec<u8>) -> Result<Type<'a>, Bad> {
     field.kind().record(out).ok_or_else(|| format!("`{}` is no record", field.name()))
 }
 
-/// A record below a field, through null; what `of` does not know is absent.
+/// Appends a record below a field; fields for which `of` has no value are absent.
 fn nested(
     field: Field<'_>,
     out: &mut Vec<u8>,
@@ -399,7 +402,7 @@ fn nested(
     Ok(())
 }
 
-/// Null, or the default, for a field that nothing is said of.
+/// Appends null or the default for a field without a value.
 fn absent(field: Field<'_>, out: &mut Vec<u8>) -> Result<(), Bad> {
     if !field.kind().null(out) {
         let default = field.absent().ok_or_else(|| format!("nothing is known of `{}`", field.name()))?;
@@ -412,7 +415,7 @@ fn known(is_written: bool, why: &str) -> Result<(), Bad> {
     if is_written { Ok(()) } else { Err(why.to_owned()) }
 }
 
-/// Appends a text. `false`: it is no value of the type.
+/// Appends a text. `false`: it is not a value of the type.
 fn text(of: Type<'_>, text: &str, out: &mut Vec<u8>) -> bool {
     let start = out.len();
     let written = Kind::Text(None).write(of, text, out);
@@ -422,7 +425,7 @@ fn text(of: Type<'_>, text: &str, out: &mut Vec<u8>) -> bool {
     written.is_ok()
 }
 
-/// Appends a number. `false`: it is no value of the type.
+/// Appends a number. `false`: it is not a value of the type.
 fn long(of: Type<'_>, number: i64, out: &mut Vec<u8>) -> bool {
     match of.kind() {
         Avro::Long | Avro::Instant(Unit::Millis) => wire::long(number, out),

@@ -1,4 +1,5 @@
-//! What of a database is published next: the cursor that begins its history, rows, and then every change.
+//! Decides what of a database is published next: the first cursor of its history, then rows, then every
+//! change.
 
 mod open;
 
@@ -14,55 +15,55 @@ use source::{CursorRecord, Reader, Sent, Step, Wait};
 use super::Postgres;
 use super::changes::{Changes, Transaction};
 use super::cursor::{self, DatabaseCursor};
-use super::encode::Event;
+use super::encode::ChangeEvent;
 use super::pgoutput::{self, Message};
 use super::preflight;
 use super::publish::Pending;
 use super::session::{self, Address, Session};
-use super::snapshot::Snapshot;
+use super::snapshot::SnapshotReader;
 use super::tables::Tables;
 use crate::Error;
 
-/// Records of one Kafka transaction, unless a transaction of the database has more.
+/// The most records of one Kafka transaction, unless a single transaction of the database has more.
 const RECORDS: usize = 5_000;
-/// Rows of one Kafka transaction.
+/// The most rows of one Kafka transaction.
 const ROWS: usize = 20_000;
-/// How long a change may wait for others to be committed with.
+/// How long a change may wait to be committed together with others.
 const LINGER: Duration = Duration::from_millis(100);
-/// From 1970 to 2000, where PostgreSQL's time begins, in microseconds.
+/// Microseconds from 1970 to 2000, where PostgreSQL's time begins.
 const ERA: i64 = 946_684_800_000_000;
 
-/// Reads a database, from one error to the next.
-pub struct Follower<'a> {
+/// Reads a database until an error.
+pub struct DatabaseReader<'a> {
     postgres: &'a mut Postgres,
     meter: Meter,
     address: Address,
-    /// Asks the catalogue.
+    /// For queries of the catalogue.
     session: Session,
     tables: Tables,
-    /// How far the database is read.
+    /// How far the database was read.
     cursor: DatabaseCursor,
-    /// What the cursors topic says of that.
+    /// The cursor on the cursors topic.
     on_topic: Option<DatabaseCursor>,
-    /// What the loop was given to commit.
+    /// The cursor that the loop is committing.
     given: Option<DatabaseCursor>,
     pending: Pending,
     /// Since when the open Kafka transaction is being ended.
     ending: Option<Instant>,
-    /// Where the log ended when this began.
+    /// The end of the log at the start.
     target: u64,
     phase: Phase,
 }
 
-/// Each comes once, in this order.
+/// The phases, in this order; each comes once.
 enum Phase {
-    /// The cursor is put on its topic, and the slot made.
+    /// Writes the cursor to its topic, and creates the slot.
     Begin { has_slot: bool },
-    /// Tables are read that were never read, or are to be read again.
-    Rows(Box<Snapshot>),
+    /// Reads the tables that were never read or must be read again.
+    Rows(Box<SnapshotReader>),
     /// All rows are on the topics.
     Connect,
-    /// Changes are read as they come.
+    /// Reads changes as they come.
     Follow(Box<Changing>),
 }
 
@@ -70,15 +71,15 @@ enum Phase {
 struct Changing {
     client: ReplicationClient,
     changes: Changes,
-    /// Behind the last transaction that was read, or that the server says there was none.
+    /// The position after the last transaction, or up to which the server reports none.
     reached: u64,
-    /// When what is held is committed.
+    /// When the pending events are committed.
     due: Instant,
-    /// When the cursor is moved though nothing came.
+    /// When the cursor advances even without changes.
     heartbeat: Instant,
 }
 
-impl Follower<'_> {
+impl DatabaseReader<'_> {
     async fn step(&mut self) -> Result<Step, Error> {
         loop {
             if let Some(batch) = self.pending.chunk(self.postgres.context.clock.now().0) {
@@ -86,7 +87,7 @@ impl Follower<'_> {
             }
             match std::mem::replace(&mut self.phase, Phase::Connect) {
                 Phase::Begin { has_slot } => {
-                    // Said before there is anything of it, so that no other history is ever taken for this one.
+                    // The cursor comes before any record, so no other history is ever mistaken for this one.
                     if self.on_topic.as_ref() != Some(&self.cursor) {
                         self.phase = Phase::Begin { has_slot };
                         return Ok(self.commit(self.cursor.clone()));
@@ -121,7 +122,7 @@ impl Follower<'_> {
         Step::Commit(vec![record])
     }
 
-    /// Begins to read the tables that were never read, and those asked for.
+    /// Begins to read the tables that were never read, and the requested ones.
     async fn begin_rows(&mut self) -> Result<(), Error> {
         let names = self.unread();
         if names.is_empty() {
@@ -129,7 +130,8 @@ impl Follower<'_> {
         }
         let Postgres { context, feed, .. } = &*self.postgres;
         let (source, now_ms) = (&feed.source, context.clock.now().0);
-        let snapshot = Snapshot::begin(&self.address, source, self.cursor.epoch, now_ms, &names).await?;
+        let snapshot =
+            SnapshotReader::begin(&self.address, source, self.cursor.epoch, now_ms, &names).await?;
         self.phase = Phase::Rows(Box::new(snapshot));
         Ok(())
     }
@@ -141,12 +143,12 @@ impl Follower<'_> {
         unread.chain(&asked.snapshot).cloned().collect()
     }
 
-    /// Goes on with the rows. The last of them are committed with the cursor.
-    async fn rows(&mut self, mut snapshot: Box<Snapshot>) -> Result<Option<Step>, Error> {
+    /// Continues with the rows. The cursor is committed together with the last of them.
+    async fn rows(&mut self, mut snapshot: Box<SnapshotReader>) -> Result<Option<Step>, Error> {
         let now_ms = self.postgres.context.clock.now().0;
         if self.pending.held().is_some_and(|held| held >= ROWS) {
             self.phase = Phase::Rows(snapshot);
-            // Without a word on how far the source is: the snapshot is not whole.
+            // Without a cursor, because the snapshot is not complete.
             return Ok(Some(self.pending.rest(now_ms).map_or(Step::Commit(Vec::new()), Step::Send)));
         }
         if let Some(events) = snapshot.next(&mut self.tables, &mut self.session).await? {
@@ -162,7 +164,7 @@ impl Follower<'_> {
         let mut cursor = self.cursor.clone();
         cursor.tables.extend(self.unread());
         if cursor.lsn == 0 {
-            // Everything that committed before is in the rows.
+            // The rows contain everything that committed before.
             cursor.lsn = snapshot.lsn;
         }
         Ok(Some(self.commit(cursor)))
@@ -181,7 +183,7 @@ impl Follower<'_> {
         })
     }
 
-    /// Goes on with the changes.
+    /// Continues with the changes.
     async fn follow(&mut self, mut changing: Box<Changing>) -> Result<Step, Error> {
         let once = self.postgres.context.once;
         loop {
@@ -249,7 +251,7 @@ impl Follower<'_> {
         }
     }
 
-    async fn read(&mut self, changes: &mut Changes, data: &bytes::Bytes) -> Result<Vec<Event>, Error> {
+    async fn read(&mut self, changes: &mut Changes, data: &bytes::Bytes) -> Result<Vec<ChangeEvent>, Error> {
         let name = &self.postgres.feed.source;
         let broken = |source: Box<dyn std::error::Error + Send + Sync>| Error::BadStream {
             name: name.clone(),
@@ -262,12 +264,12 @@ impl Follower<'_> {
             return Ok(Vec::new());
         }
         let mut events = changes.read(message).map_err(|error| broken(Box::new(error)))?;
-        // The server passes these over; were it another's word, they would be sent twice.
+        // The server normally skips these. If it does not, they would be published twice.
         events.retain(|event| event.place.lsn >= self.cursor.lsn);
         Ok(events)
     }
 
-    /// How far behind the source is, and how much log its slot holds back.
+    /// Measures the lag of the source, and how much log its slot retains.
     async fn gauge(&mut self, end: u64) -> Result<(), Error> {
         self.meter.source_lag(end.saturating_sub(self.cursor.lsn));
         let sql = format!(
@@ -282,7 +284,7 @@ impl Follower<'_> {
 }
 
 #[async_trait]
-impl Reader for Follower<'_> {
+impl Reader for DatabaseReader<'_> {
     async fn next(&mut self) -> Result<Step, source::Error> {
         Ok(self.step().await?)
     }

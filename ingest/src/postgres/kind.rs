@@ -1,8 +1,8 @@
-//! Types of PostgreSQL: which Avro type stands for each, and how a value's text becomes one.
+//! Types of PostgreSQL: the Avro type for each, and the conversion of a value's text.
 //!
-//! The mapping is Debezium's, except where that loses a value: a `numeric` without precision is text
-//! (NaN, infinity and every digit stay), an interval is PostgreSQL's own text (a month is no number of
-//! microseconds). `infinity` is the far end of a date's or timestamp's range, as it is inside PostgreSQL.
+//! The mapping is Debezium's, unless that would lose a value: a `numeric` without precision is text (with
+//! NaN, infinity and every digit), an interval is PostgreSQL's text (a month is not a number of
+//! microseconds). `infinity` is the end of a date's or timestamp's range, as inside PostgreSQL.
 
 use std::collections::HashMap;
 
@@ -11,10 +11,10 @@ use avro::wire;
 use model::text;
 use serde_json::{Value as Json, json};
 
-/// What stands for a TOASTed value that did not change, as Debezium has it.
+/// Debezium's placeholder for a TOASTed value that did not change.
 pub const UNAVAILABLE: &str = "__debezium_unavailable_value";
 
-/// What the values of a column are.
+/// The kind of a column's values.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Kind {
     Bool,
@@ -26,7 +26,7 @@ pub enum Kind {
         precision: u32,
         scale: u32,
     },
-    /// Text, with the name by which Debezium tells apart what is in it.
+    /// Text, with Debezium's name for its content.
     Text(Option<&'static str>),
     Bytes,
     Date,
@@ -42,9 +42,9 @@ pub enum Kind {
 pub struct PgType {
     /// `b` base, `d` domain, `e` enum, and so on.
     pub kind: char,
-    /// Element type of an array, 0 for what is none.
+    /// Element type of an array; 0 if it is not an array.
     pub element: u32,
-    /// Type below a domain, and its modifier.
+    /// Base type of a domain, and its modifier.
     pub base: (u32, i32),
 }
 
@@ -82,7 +82,7 @@ impl Kind {
         }
     }
 
-    /// The Avro type of a column that no schema names yet.
+    /// The Avro type of a column for a new schema.
     pub fn avro(&self) -> Json {
         let named = |kind: &str, name: &str| json!({ "type": kind, "connect.name": name });
         match self {
@@ -113,8 +113,8 @@ impl Kind {
         }
     }
 
-    /// Appends the value that `text` is, as a value of the type; or says what the type wants instead. What was
-    /// appended before that is worth nothing.
+    /// Appends `text` as a value of the type, or returns what the type needs instead. After an error the
+    /// appended bytes are invalid.
     pub fn write(&self, of: Type<'_>, text: &str, out: &mut Vec<u8>) -> Result<(), String> {
         match (of.kind(), self) {
             (Avro::Union, _) => return self.in_union(of, text, out),
@@ -169,7 +169,7 @@ impl Kind {
         Ok(())
     }
 
-    /// The first branch that takes the text.
+    /// Appends with the first branch that accepts the text.
     fn in_union(&self, of: Type<'_>, text: &str, out: &mut Vec<u8>) -> Result<(), String> {
         let (start, mut refused) = (out.len(), "null".to_owned());
         for (at, branch) in of.branches() {
@@ -184,7 +184,7 @@ impl Kind {
     }
 }
 
-/// What stands for a value that the log does not hold. `false`: the type has no room for it.
+/// Appends the placeholder for a value that the log does not contain. `false`: the type cannot hold it.
 pub fn unavailable(of: Type<'_>, out: &mut Vec<u8>) -> bool {
     let start = out.len();
     match of.kind() {
@@ -213,7 +213,7 @@ pub fn unavailable(of: Type<'_>, out: &mut Vec<u8>) -> bool {
     true
 }
 
-/// What Debezium makes up where a delete holds nothing and the schema has no null. `false`: nothing.
+/// Appends Debezium's filler for a missing value of a delete if null is not allowed. `false`: there is none.
 pub fn filler(of: Type<'_>, out: &mut Vec<u8>) -> bool {
     let text = match of.kind() {
         _ if of.null(out) => return true,
@@ -236,12 +236,12 @@ pub fn filler(of: Type<'_>, out: &mut Vec<u8>) -> bool {
     written.is_ok()
 }
 
-/// A text as the strict reader of cells has it.
+/// Appends a text with the strict parser of CSV cells.
 fn plain(of: Type<'_>, text: &str, out: &mut Vec<u8>) -> Result<(), String> {
     of.cell(text, out).map_err(|unfit| wanted(of.kind(), unfit))
 }
 
-/// What the type wants, in words.
+/// What the type needs, in words.
 fn wanted(kind: Avro<'_>, unfit: Unfit) -> String {
     let is_too_fine = unfit == Unfit::Misfit(Reason::FinerTime);
     let words = match kind {
@@ -271,11 +271,11 @@ fn wanted(kind: Avro<'_>, unfit: Unfit) -> String {
     words.to_owned()
 }
 
-/// `numeric(p, s)`; without one, of a negative scale or too long for a table: text.
+/// `numeric(p, s)`. Text if it has no precision, a negative scale, or too many digits for a table.
 fn numeric(modifier: i32) -> Kind {
     let packed = modifier.wrapping_sub(4).cast_unsigned();
     let (precision, scale) = (packed >> 16, packed & 0x7ff);
-    // The scale is a signed number of 11 bits.
+    // The scale is a signed 11-bit number.
     if modifier < 4 || scale >= 0x400 || precision > 38 || scale > precision {
         return Kind::Text(None);
     }
@@ -290,7 +290,7 @@ fn infinite(text: &str) -> Option<bool> {
     }
 }
 
-/// A timestamp of a session whose zone is UTC, without the zone.
+/// A timestamp without its zone, which is always UTC in our sessions.
 fn utc(text: &str) -> &str {
     text.strip_suffix("+00").unwrap_or(text)
 }
@@ -303,9 +303,9 @@ fn iso(text: &str) -> String {
     }
 }
 
-/// The elements of an array's text; nothing for one of several dimensions.
+/// The elements of an array's text. `None`: it has several dimensions.
 fn elements(text: &str) -> Option<Vec<Option<String>>> {
-    // Bounds that are not the usual ones stand before it.
+    // Unusual bounds precede the array.
     let text = if text.starts_with('[') { text.split_once('=')?.1 } else { text };
     let mut rest = text.strip_prefix('{')?.strip_suffix('}')?.chars().peekable();
     let mut found = Vec::new();
@@ -348,7 +348,7 @@ mod tests {
     fn shape(json: &Json) -> Shape {
         Shape::lenient(&json.to_string()).expect("an Avro type")
     }
-    /// The value of a type that a text is, as the other library reads it.
+    /// Encodes a text and decodes it with another library.
     fn read_as(kind: &Kind, declared: &Json, text: &str) -> Result<Value, String> {
         let mut datum = Vec::new();
         kind.write(shape(declared).root(), text, &mut datum)?;
@@ -442,7 +442,7 @@ mod tests {
     }
 
     proptest! {
-        /// The text of a value of PostgreSQL is the same value in a cell.
+        /// A text of PostgreSQL has the same value as in a CSV cell.
         #[test]
         fn a_text_means_the_same_in_a_cell_and_from_a_database(
             unscaled in -(10_i128.pow(38) - 1)..10_i128.pow(38), scale in 0_i8..=38, double: f64, float: f32,
@@ -463,7 +463,7 @@ mod tests {
                 let record = json!({ "type": "record", "name": "R", "fields": [{ "name": "f", "type": kind }] });
                 let shape = crate::shape::Shape::with(&record.to_string(), avro::text::Encodings::TEXT);
                 let cells = serde_json::Map::from_iter([("f".to_owned(), json!(text))]);
-                let encoded = shape.expect("a schema").encode(crate::shape::Row::Cells(&cells));
+                let encoded = shape.expect("a schema").encode(crate::shape::RawRow::Cells(&cells));
                 prop_assert_eq!(encoded, Ok(body), "{}", text);
             }
         }

@@ -1,6 +1,7 @@
-//! The messages of PostgreSQL's `pgoutput` plugin, protocol version 1, out of their bytes.
+//! Parses the messages of PostgreSQL's `pgoutput` plugin, protocol version 1.
 //!
-//! Where a transaction begins and ends is told by the replication client; here is what lies between.
+//! The replication client parses the begin and end of a transaction; this module parses the messages in
+//! between.
 
 use bytes::Bytes;
 
@@ -9,20 +10,20 @@ use bytes::Bytes;
 #[error("the replication stream holds a message that is no pgoutput: {0}")]
 pub struct BadMessage(String);
 
-/// What a message says.
+/// A parsed message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Message {
-    /// What the rows of a table look like from here on.
+    /// The columns of a table's rows from here on.
     Relation(Relation),
     /// A new row.
     Insert { relation: u32, new: Tuple },
-    /// A changed row; what it was before, as far as the replica identity tells.
+    /// A changed row, with as much of the old row as the replica identity contains.
     Update { relation: u32, old: Option<Old>, new: Tuple },
-    /// A row that is gone.
+    /// A deleted row.
     Delete { relation: u32, old: Old },
-    /// All rows of these tables are gone.
+    /// All rows of these tables were deleted.
     Truncate { relations: Vec<u32> },
-    /// What says nothing of rows.
+    /// A message that does not concern rows.
     Other,
 }
 
@@ -34,7 +35,7 @@ pub type Tuple = Vec<Cell>;
 pub enum Cell {
     /// Null.
     Null,
-    /// TOASTed and not changed: the log does not hold it.
+    /// TOASTed and not changed, so the log does not contain it.
     Unchanged,
     /// PostgreSQL's own text.
     Text(Bytes),
@@ -49,16 +50,16 @@ impl Cell {
     }
 }
 
-/// What a row was before.
+/// The old values of a row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Old {
-    /// Its replica identity only; the other columns are null here.
+    /// Only its replica identity; the other columns are null here.
     Key(Tuple),
-    /// All of it.
+    /// All columns.
     Full(Tuple),
 }
 
-/// A table as of some place in the log.
+/// A table as of some position in the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Relation {
     pub id: u32,
@@ -74,11 +75,11 @@ pub struct Column {
     /// Part of the replica identity.
     pub is_identity: bool,
     pub type_oid: u32,
-    /// Type modifier, as precision and scale of `numeric`; -1 is none.
+    /// Type modifier, such as precision and scale of `numeric`; -1: none.
     pub modifier: i32,
 }
 
-/// Reads one message.
+/// Parses one message.
 pub fn parse(data: &Bytes) -> Result<Message, BadMessage> {
     let mut body = Body { data: data.clone(), at: 0 };
     Ok(match body.u8()? {
@@ -111,7 +112,7 @@ pub fn parse(data: &Bytes) -> Result<Message, BadMessage> {
             let relations = (0..count).map(|_| body.u32()).collect::<Result<_, _>>()?;
             Message::Truncate { relations }
         }
-        // Origin and type: the catalogue is asked for types.
+        // Origin and type messages. Types are looked up in the catalogue instead.
         _ => Message::Other,
     })
 }

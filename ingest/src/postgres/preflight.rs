@@ -1,4 +1,4 @@
-//! What must be true of a database before it can be read, each with what to do where it is not.
+//! What a database needs before it can be read, with advice if something is missing.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,7 +6,7 @@ use super::cursor::{DatabaseCursor, Incarnation};
 use super::session::{Session, literal, quoted};
 use crate::Error;
 
-/// What the database is, and where its log ends.
+/// The identity of the database, and the end of its log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Server {
     pub incarnation: Incarnation,
@@ -16,12 +16,12 @@ pub struct Server {
     pub version: u32,
 }
 
-/// The replication slot, as the server has it.
+/// The state of the replication slot on the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Slot {
     pub plugin: String,
     pub database: String,
-    /// Everything before it was acknowledged.
+    /// Everything before this position was acknowledged.
     pub confirmed: u64,
     /// `lost`: the log it needs is gone.
     pub wal_status: String,
@@ -29,7 +29,7 @@ pub struct Slot {
     pub active_pid: Option<String>,
 }
 
-/// Asks who the server is.
+/// Queries and checks the server.
 pub async fn server(session: &mut Session, source: &str) -> Result<Server, Error> {
     let level = session.text("SHOW wal_level").await?.unwrap_or_default();
     if level != "logical" {
@@ -46,9 +46,9 @@ pub async fn server(session: &mut Session, source: &str) -> Result<Server, Error
     Ok(Server { incarnation, end: identity.xlogpos.as_u64(), version: version.parse().unwrap_or(0) })
 }
 
-/// Asks for the slot. `None`: there is none of that name.
+/// Queries the slot. `None`: it does not exist.
 pub async fn slot(session: &mut Session, name: &str, version: u32) -> Result<Option<Slot>, Error> {
-    // `wal_status` came with version 13.
+    // `wal_status` exists since version 13.
     let status = if version >= 130_000 { "wal_status" } else { "NULL" };
     let sql = format!(
         "SELECT plugin, database, coalesce(confirmed_flush_lsn, '0/0') - '0/0'::pg_lsn, {status}, active_pid \
@@ -62,7 +62,7 @@ pub async fn slot(session: &mut Session, name: &str, version: u32) -> Result<Opt
     Ok(Some(Slot { plugin, database, confirmed, wal_status, active_pid }))
 }
 
-/// Makes the slot, so that the server keeps its log from now on.
+/// Creates the slot, so that the server keeps its log from now on.
 pub async fn create_slot(session: &mut Session, source: &str, name: &str) -> Result<(), Error> {
     let sql = format!("CREATE_REPLICATION_SLOT {} LOGICAL pgoutput NOEXPORT_SNAPSHOT", quoted(name));
     session.rows(&sql).await?;
@@ -70,7 +70,7 @@ pub async fn create_slot(session: &mut Session, source: &str, name: &str) -> Res
     Ok(())
 }
 
-/// What stands between a cursor and going on from it: another history. Pure.
+/// Returns why the database cannot continue the cursor's history. Pure.
 pub fn history(cursor: &DatabaseCursor, server: &Server, slot: Option<&Slot>) -> Result<(), String> {
     let (was, is) = (&cursor.incarnation, &server.incarnation);
     if was.system != is.system {
@@ -96,7 +96,7 @@ pub fn history(cursor: &DatabaseCursor, server: &Server, slot: Option<&Slot>) ->
         ));
     }
     if cursor.lsn == 0 {
-        // Nothing was read yet: a slot that is not there is made.
+        // Nothing was read yet: a missing slot will be created.
         return Ok(());
     }
     match slot {
@@ -114,7 +114,7 @@ pub fn history(cursor: &DatabaseCursor, server: &Server, slot: Option<&Slot>) ->
     }
 }
 
-/// What keeps a slot from being read at all. Pure.
+/// Returns why a slot cannot be read at all. Pure.
 pub fn usable(slot: &Slot, server: &Server) -> Result<(), String> {
     if slot.plugin != "pgoutput" {
         return Err(format!("its replication slot is of plugin `{}`, not `pgoutput`", slot.plugin));
@@ -125,7 +125,7 @@ pub fn usable(slot: &Slot, server: &Server) -> Result<(), String> {
     Ok(())
 }
 
-/// Checks that the publication has every table that is read, and that its rows may be read.
+/// Checks that the publication contains every table that is read, and that we may read their rows.
 pub async fn tables(
     session: &mut Session,
     source: &str,
@@ -212,7 +212,7 @@ pub async fn tables(
     Ok(())
 }
 
-/// Primary keys by table: its columns in the key's order.
+/// Primary keys by table, with the columns in the key's order.
 pub async fn primary_keys(session: &mut Session) -> Result<BTreeMap<String, Vec<String>>, Error> {
     let sql = "SELECT n.nspname || '.' || c.relname, a.attname FROM pg_index i \
          JOIN pg_class c ON c.oid = i.indrelid JOIN pg_namespace n ON n.oid = c.relnamespace \
@@ -227,13 +227,13 @@ pub async fn primary_keys(session: &mut Session) -> Result<BTreeMap<String, Vec<
     Ok(keys)
 }
 
-/// `schema.table` as SQL has it.
+/// `schema.table` quoted for SQL.
 pub fn quoted_table(name: &str) -> String {
     let (schema, table) = name.split_once('.').unwrap_or(("public", name));
     format!("{}.{}", quoted(schema), quoted(table))
 }
 
-/// A position as PostgreSQL writes it.
+/// A position in PostgreSQL's notation.
 pub fn lsn(position: u64) -> String {
     format!("{:X}/{:X}", position >> 32, position & 0xffff_ffff)
 }
@@ -242,7 +242,7 @@ fn first(rows: Vec<Vec<String>>) -> impl Iterator<Item = String> {
     rows.into_iter().filter_map(|row| row.into_iter().next())
 }
 
-/// A database that cannot be read as it is.
+/// An error about a database that cannot be read in its current state.
 pub fn refused(source: &str, why: String, help: &str) -> Error {
     Error::Refused { name: source.to_owned(), why, help: help.to_owned() }
 }
@@ -274,7 +274,7 @@ mod tests {
         assert_eq!(history(&cursor(900), &server(), Some(&slot(900))), Ok(()));
         // Acknowledged late, as after a kill between the transaction and its acknowledgement.
         assert_eq!(history(&cursor(900), &server(), Some(&slot(800))), Ok(()));
-        // Nothing was read yet, and the slot not made.
+        // Nothing was read yet, and the slot does not exist.
         assert_eq!(history(&cursor(0), &server(), None), Ok(()));
     }
 

@@ -1,47 +1,47 @@
 //! Events that wait for the end of their Kafka transaction.
 //!
-//! A Kafka transaction holds whole transactions of the database, and last of all the cursor that says
-//! so. The slot moves on only behind its commit. Stop before the commit: nothing is on the topics, and
-//! the slot gives everything again. Stop between the commit and the word to the slot: the slot gives again what
-//! lies before the cursor, and it is passed over.
+//! A Kafka transaction contains whole transactions of the database, and at its end the cursor. The slot
+//! advances only after its commit. Stop before the commit: nothing is on the topics, and the slot sends
+//! everything again. Stop between the commit and the acknowledgement to the slot: the slot sends again what
+//! lies before the cursor, and it is skipped.
 
 use source::{Batch, Outbox, Sent};
 use stream::Outgoing;
 
-use super::encode::{Event, records};
+use super::encode::{ChangeEvent, records};
 use crate::Error;
 
-/// Events encoded at once.
+/// Events that are encoded at once.
 const CHUNK: usize = 1_000;
 
 /// Events of the open Kafka transaction.
 #[derive(Default)]
 pub struct Pending {
-    waiting: Vec<Event>,
-    /// Records of it that were sent. `None`: there is no event in it.
+    waiting: Vec<ChangeEvent>,
+    /// Number of its records that were sent. `None`: it has no events.
     sent: Option<usize>,
 }
 
 impl Pending {
-    /// Records of the open Kafka transaction; nothing when none is open.
+    /// Number of records in the open Kafka transaction. `None`: no transaction is open.
     pub fn held(&self) -> Option<usize> {
         self.sent.map(|sent| sent + self.waiting.len())
     }
 
-    /// Takes events.
-    pub fn take(&mut self, events: Vec<Event>) {
+    /// Adds events.
+    pub fn take(&mut self, events: Vec<ChangeEvent>) {
         if !events.is_empty() {
             self.sent.get_or_insert(0);
             self.waiting.extend(events);
         }
     }
 
-    /// Events to be sent now, as there are enough of them.
+    /// The events to send now. `None`: there are too few.
     pub fn chunk(&mut self, now_ms: i64) -> Option<Batch> {
         if self.waiting.len() < CHUNK { None } else { self.rest(now_ms) }
     }
 
-    /// All events that were not sent yet.
+    /// All events that have not been sent. `None`: there are none.
     pub fn rest(&mut self, now_ms: i64) -> Option<Batch> {
         if self.waiting.is_empty() {
             return None;
@@ -50,7 +50,7 @@ impl Pending {
         Some(Batch::new(move |outbox| Ok(send(outbox, &events, now_ms)?)))
     }
 
-    /// So many were sent.
+    /// Counts records that were sent.
     pub fn sent(&mut self, sent: Sent) {
         *self.sent.get_or_insert(0) += usize::try_from(sent.records).unwrap_or(usize::MAX);
     }
@@ -61,7 +61,7 @@ impl Pending {
     }
 }
 
-fn send(outbox: &mut Outbox<'_>, events: &[Event], now_ms: i64) -> Result<(), Error> {
+fn send(outbox: &mut Outbox<'_>, events: &[ChangeEvent], now_ms: i64) -> Result<(), Error> {
     for event in events {
         let topic = &event.form.topic;
         for record in records(event, now_ms) {

@@ -1,4 +1,4 @@
-//! Messages of a stream without a database: what would be sent to topics.
+//! Replays messages of a stream without a database, up to the records for the topics.
 
 use std::sync::Arc;
 
@@ -11,8 +11,9 @@ use super::kind::{Kind, Types};
 use super::pgoutput::{self, Message, Relation};
 use super::schema::{self, Column};
 
-/// Reads the messages of one transaction. Tables are what their relations say, with the replica identity as their
-/// key, and every table is read. Gives how many records would be sent, or why the stream would halt.
+/// Reads the messages of one transaction. Takes tables from their relation messages, with the replica
+/// identity as key, and reads every table. Returns how many records would be sent, or why the stream would
+/// halt.
 pub fn replay(messages: impl IntoIterator<Item = Bytes>) -> Result<usize, String> {
     let mut changes = Changes::new(1);
     changes.begin(Transaction { xid: 1, lsn: 1, at_ms: 1_700_000_000_000 });
@@ -30,7 +31,7 @@ pub fn replay(messages: impl IntoIterator<Item = Bytes>) -> Result<usize, String
     Ok(sent)
 }
 
-/// The form of a table whose topic nobody has declared. `None`: no schema can hold it.
+/// The form of a table without a declared topic. `None`: no schema can hold it.
 fn form(relation: &Relation) -> Option<Arc<Form>> {
     let column = |column: &pgoutput::Column| Column {
         name: column.name.clone(),

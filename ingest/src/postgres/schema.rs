@@ -1,17 +1,17 @@
-//! Avro schemas of a table's topic: made from the table, or those at hand with what they lack.
+//! Avro schemas of a table's topic: created from the table, or existing ones extended by missing columns.
 //!
-//! A column that is gone from the table stays in the schema and is null from then on.
+//! A column that was dropped from the table stays in the schema and is null from then on.
 
 use serde_json::{Value as Json, json};
 
 use super::kind::Kind;
 
-/// A column as the schema needs it.
+/// A column as input for a schema.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Column {
     pub name: String,
     pub kind: Kind,
-    /// May be null, now.
+    /// Whether it may be null at present.
     pub nullable: bool,
 }
 
@@ -22,8 +22,8 @@ pub fn key(server: &str, table: &str, columns: &[&Column]) -> Json {
     json!({ "type": "record", "name": "Key", "namespace": namespace(server, table), "fields": fields })
 }
 
-/// The schema of a topic's values, Debezium's envelope. Columns outside of the key have null, so that
-/// a delete need not make up what the log does not hold.
+/// The schema of a topic's values, Debezium's envelope. Columns outside of the key allow null, so that a
+/// delete needs no fillers for values that the log does not contain.
 pub fn value(server: &str, table: &str, columns: &[Column], key: &[String]) -> Json {
     let fields: Vec<Json> = columns
         .iter()
@@ -60,14 +60,14 @@ pub fn value(server: &str, table: &str, columns: &[Column], key: &[String]) -> J
     })
 }
 
-/// Brings the schema of a value up to what the table is now. Says whether it changed; an error, where it
-/// has no record of rows at all.
+/// Extends the schema of a value to the table's current columns. Returns whether it changed, or an error if
+/// it has no record of rows.
 pub fn follow(value: &mut Json, columns: &[Column]) -> Result<bool, String> {
     let grown = avro::grow_rows(value, &avro_columns(columns));
     grown.ok_or_else(|| "its `before` and `after` hold no record".to_owned())
 }
 
-/// Widens the columns of a key's schema to what the table's are now. Says whether it changed.
+/// Widens the columns of a key's schema to the table's current types. Returns whether it changed.
 pub fn follow_key(key: &mut Json, columns: &[Column]) -> bool {
     avro::grow_key(key, &avro_columns(columns))
 }

@@ -1,7 +1,7 @@
-//! A connection to the database: SQL and replication commands, as text.
+//! A connection to the database for SQL and replication commands, with values as text.
 //!
-//! Everything goes over the replication protocol, whose sessions take plain SQL too. So there is one
-//! client, one way to log in, and a snapshot's rows are the same text as the stream's.
+//! Everything uses the replication protocol, whose sessions also accept plain SQL. So there is one client and
+//! one way to log in, and a snapshot's rows have the same text form as the stream's.
 
 use std::fmt;
 use std::time::Duration;
@@ -10,18 +10,18 @@ use pgwire_replication::{Lsn, PgWireError, ReplicationClient, ReplicationConfig,
 
 use crate::Error;
 
-/// What makes values come as the same text whatever the server's and the role's own settings are.
+/// Makes the text form of values independent of the server's and the role's settings.
 const OPTIONS: &str = "-c datestyle=ISO,YMD -c intervalstyle=postgres -c timezone=UTC \
     -c extra_float_digits=3 -c bytea_output=hex -c standard_conforming_strings=on -c statement_timeout=0 -c lock_timeout=0 \
     -c idle_in_transaction_session_timeout=0";
-/// Changes read ahead; the server waits when it is full.
+/// Messages that are read ahead; the server waits when the buffer is full.
 const BUFFER: usize = 2_048;
-/// How soon the server hears how far we are.
+/// How often the server is told our position.
 const FEEDBACK: Duration = Duration::from_secs(1);
-/// How often an idle stream says that it is alive.
+/// How often an idle stream sends a sign of life.
 const WAKEUP: Duration = Duration::from_secs(5);
 
-/// Where the database is and who asks. Shows no password.
+/// Address and login. Its `Debug` shows no password.
 #[derive(Clone)]
 #[allow(missing_docs, reason = "the parts of an address")]
 pub struct Address {
@@ -42,7 +42,7 @@ impl fmt::Display for Address {
     }
 }
 impl Address {
-    /// Reads `postgres://user:password@host:port/database`. The error never quotes the text.
+    /// Parses `postgres://user:password@host:port/database`. The error never quotes the text.
     pub fn parse(text: &str) -> Result<Self, String> {
         let url = url::Url::parse(text).map_err(|error| format!("its address is no URL: {error}"))?;
         if !matches!(url.scheme(), "postgres" | "postgresql") {
@@ -75,7 +75,7 @@ impl Address {
         Ok(Self { host: host.to_owned(), port: url.port().unwrap_or(5432), database, user, password })
     }
 
-    /// Host, port, user, password and database, for whoever logs in by other means.
+    /// Host, port, user, password and database, for another client.
     pub fn login(self) -> (String, u16, String, String, String) {
         (self.host, self.port, self.user, self.password, self.database)
     }
@@ -93,10 +93,10 @@ impl Address {
     }
 }
 
-/// A row of texts.
-pub type Row = Vec<Option<bytes::Bytes>>;
+/// A row of texts, in the order of the columns. `None`: null.
+pub type TextRow = Vec<Option<bytes::Bytes>>;
 
-/// A session that takes SQL.
+/// A session for SQL.
 pub struct Session {
     client: ReplicationClient,
     source: String,
@@ -109,7 +109,7 @@ impl Session {
         let client = client.map_err(|error| failed(source, error))?;
         let mut session = Self { client, source: source.to_owned() };
         match session.rows("SELECT 1").await {
-            // Insufficient privilege, at the login: the role lacks the attribute.
+            // The login fails with "insufficient privilege": the role lacks the attribute.
             Err(Error::Postgres { source: error, .. }) if error.to_string().contains("SQLSTATE 42501") => {
                 Err(Error::Refused {
                     name: source.to_owned(),
@@ -120,11 +120,11 @@ impl Session {
             answer => answer.map(|_| session),
         }
     }
-    /// Runs one statement; its rows.
-    pub async fn rows(&mut self, sql: &str) -> Result<Vec<Row>, Error> {
+    /// Runs one statement and returns its rows.
+    pub async fn rows(&mut self, sql: &str) -> Result<Vec<TextRow>, Error> {
         self.client.simple_query(sql).await.map_err(|error| failed(&self.source, error))
     }
-    /// Runs one statement; its rows as text, null as empty.
+    /// Runs one statement and returns its rows as text, with null as empty text.
     pub async fn texts(&mut self, sql: &str) -> Result<Vec<Vec<String>>, Error> {
         let text = |cell: Option<bytes::Bytes>| {
             cell.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
@@ -132,17 +132,17 @@ impl Session {
         let rows = self.rows(sql).await?;
         Ok(rows.into_iter().map(|row| row.into_iter().map(text).collect()).collect())
     }
-    /// The first column of the first row.
+    /// Runs one statement and returns the first column of the first row.
     pub async fn text(&mut self, sql: &str) -> Result<Option<String>, Error> {
         Ok(self.texts(sql).await?.into_iter().next().and_then(|row| row.into_iter().next()))
     }
-    /// System identifier, timeline, and where the log ends.
+    /// System identifier, timeline, and the end of the log.
     pub async fn identify(&mut self) -> Result<pgwire_replication::IdentifySystem, Error> {
         self.client.identify_system().await.map_err(|error| failed(&self.source, error))
     }
 }
 
-/// The stream of changes from `from` on. Returns once the slot is ours.
+/// The stream of changes from `from` on. Returns once we have acquired the slot.
 pub async fn stream(
     address: &Address,
     source: &str,
@@ -157,17 +157,17 @@ pub async fn stream(
     Ok(client)
 }
 
-/// What the client says, as an error of ours.
+/// Converts an error of the client.
 pub fn failed(source: &str, error: PgWireError) -> Error {
     Error::Postgres { name: source.to_owned(), source: Box::new(error) }
 }
 
-/// A name as SQL has it.
+/// A name quoted for SQL.
 pub fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-/// A text as SQL has it.
+/// A text quoted for SQL.
 pub fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }

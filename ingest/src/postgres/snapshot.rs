@@ -1,48 +1,49 @@
-//! The rows of tables as of one position of the log.
+//! Reads the rows of tables as of one position of the log.
 //!
-//! A temporary replication slot begins at some position, and its transaction sees exactly what was
-//! committed before it. Its rows go to the topics as `r`, all at that position; the last of a table says
-//! so, and stands for a truncate at that position: rows that went while nobody read are gone from silver
-//! too. A table without rows is a truncate itself. Cut short, a snapshot is begun again: what it has sent
-//! is true, of its own position.
+//! A temporary replication slot begins at some position, and its transaction sees exactly what committed
+//! before that. The rows go to the topics as `r`, all at that position. The last row of a table is marked and
+//! acts as a truncate at that position: silver then also loses rows that were deleted while nobody read. A
+//! table without rows is sent as a truncate. An interrupted snapshot is started again: the rows already sent
+//! are correct at their own position.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use super::encode::{Change, Event, Form, Origin, Place};
+use super::encode::{ChangeEvent, Form, Operation, Origin, Place};
 use super::pgoutput::{Cell, Tuple};
 use super::preflight::{quoted_table, refused};
 use super::session::{Address, Session, quoted};
 use super::tables::Tables;
 use crate::Error;
 
-/// Rows fetched at once.
+/// Rows per fetch.
 const FETCH: usize = 2_000;
 
-/// The rows of tables, being read.
-pub struct Snapshot {
+/// A snapshot that is being read.
+pub struct SnapshotReader {
     source: String,
     epoch: i64,
     at_ms: i64,
     /// Sees the database as of `lsn`.
     session: Session,
-    /// The position that all rows are of.
+    /// The position of all rows.
     pub lsn: u64,
     left: VecDeque<String>,
-    table: Option<Table>,
+    table: Option<OpenTable>,
 }
 
 /// The table that is being read.
-struct Table {
+struct OpenTable {
     name: String,
     form: Arc<Form>,
-    /// The last row says that it is the last: the newest one is kept back until there is another.
+    /// The newest row, which is held back until there is another one, because the last row is marked as the
+    /// last.
     newest: Option<Tuple>,
     rows: u64,
 }
 
-impl Snapshot {
-    /// Begins to read the tables `names`, at `at_ms`.
+impl SnapshotReader {
+    /// Begins to read the tables `names`, at time `at_ms`.
     pub async fn begin(
         address: &Address,
         source: &str,
@@ -65,12 +66,12 @@ impl Snapshot {
         Ok(Self { source: source.to_owned(), epoch, at_ms, session, lsn, left, table: None })
     }
 
-    /// The next rows. `None`: all tables are read.
+    /// The next rows. `None`: all tables have been read.
     pub async fn next(
         &mut self,
         tables: &mut Tables,
         catalogue: &mut Session,
-    ) -> Result<Option<Vec<Event>>, Error> {
+    ) -> Result<Option<Vec<ChangeEvent>>, Error> {
         loop {
             let Some(mut table) = self.table.take() else {
                 let Some(name) = self.left.pop_front() else { return Ok(None) };
@@ -86,7 +87,7 @@ impl Snapshot {
                 let row: Tuple = row.into_iter().map(|cell| cell.map_or(Cell::Null, Cell::Text)).collect();
                 if let Some(new) = table.newest.replace(row) {
                     let word = if table.rows == 0 { "first_in_data_collection" } else { "true" };
-                    events.push(self.event(&table.form, Change::Insert { new, moved_from: None }, word));
+                    events.push(self.event(&table.form, Operation::Insert { new, moved_from: None }, word));
                     table.rows += 1;
                 }
             }
@@ -101,7 +102,7 @@ impl Snapshot {
         name: String,
         tables: &mut Tables,
         catalogue: &mut Session,
-    ) -> Result<Option<Table>, Error> {
+    ) -> Result<Option<OpenTable>, Error> {
         let relation = tables.relation(&mut self.session, &name).await?;
         let Some(form) = tables.form(catalogue, &relation).await? else { return Ok(None) };
         let columns =
@@ -109,27 +110,27 @@ impl Snapshot {
         let table = quoted_table(&format!("{}.{}", relation.schema, relation.table));
         let declare = format!("DECLARE snapshot NO SCROLL CURSOR FOR SELECT {columns} FROM {table}");
         self.session.rows(&declare).await?;
-        Ok(Some(Table { name, form, newest: None, rows: 0 }))
+        Ok(Some(OpenTable { name, form, newest: None, rows: 0 }))
     }
 
     /// The last event of a table.
-    async fn end_table(&mut self, table: Table) -> Result<Event, Error> {
-        let Table { name, form, newest, mut rows } = table;
+    async fn end_table(&mut self, table: OpenTable) -> Result<ChangeEvent, Error> {
+        let OpenTable { name, form, newest, mut rows } = table;
         let change = match newest {
             Some(new) => {
                 rows += 1;
-                Change::Insert { new, moved_from: None }
+                Operation::Insert { new, moved_from: None }
             }
-            None => Change::Truncate,
+            None => Operation::Truncate,
         };
         self.session.rows("CLOSE snapshot").await?;
         tracing::info!(source = self.source, table = name, rows, lsn = self.lsn, "table read");
         Ok(self.event(&form, change, "last_in_data_collection"))
     }
 
-    fn event(&self, form: &Arc<Form>, change: Change, word: &'static str) -> Event {
+    fn event(&self, form: &Arc<Form>, change: Operation, word: &'static str) -> ChangeEvent {
         let (epoch, lsn, at_ms) = (self.epoch, self.lsn, self.at_ms);
-        Event {
+        ChangeEvent {
             form: form.clone(),
             change,
             place: Place { epoch, lsn, at_ms, origin: Origin::Snapshot(word) },

@@ -1,7 +1,7 @@
-//! From a relation of the stream to the form of its records: its key, its schemas, its topic.
+//! From a relation of the stream to the form of its records: key, schemas and topic.
 //!
-//! The schema at hand is the registry's newest, else the declared one, else one made from the table; what
-//! the table has and it lacks is added and registered before the first record that needs it.
+//! The existing schema is the registry's newest, else the declared one, else one created from the table.
+//! Missing columns are added and registered before the first record that needs them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,19 +20,19 @@ use super::schema::{self, Column};
 use super::session::{Session, literal};
 use crate::Error;
 
-/// Makes forms.
+/// Creates forms.
 pub struct Tables {
     pub source: String,
     pub database: String,
     pub registry: Registry,
     pub kafka: Kafka,
-    /// Tables that are read, and their topics.
+    /// Topics of the tables that are read.
     pub topics: BTreeMap<String, Topic>,
     types: Types,
 }
 
 impl Tables {
-    /// Tables of a database; asks nothing yet.
+    /// Tables of a database; queries nothing yet.
     pub fn new(
         source: String,
         database: String,
@@ -43,7 +43,7 @@ impl Tables {
         Self { source, database, registry, kafka, topics, types: Types::new() }
     }
 
-    /// Which topic each table goes to, by its id. One that does not exist has none.
+    /// Topic ids by table, without topics that do not exist.
     pub async fn topic_ids(&self) -> Result<BTreeMap<String, TopicId>, Error> {
         let mut ids = BTreeMap::new();
         for (table, topic) in &self.topics {
@@ -56,7 +56,7 @@ impl Tables {
         Ok(ids)
     }
 
-    /// The form of a relation's records; nothing for a table that is not read.
+    /// The form of a relation's records. `None`: the table is not read.
     pub async fn form(
         &mut self,
         session: &mut Session,
@@ -127,7 +127,7 @@ impl Tables {
         Ok(Relation { id, schema: schema.to_owned(), table: table.to_owned(), columns })
     }
 
-    /// Asks for types that are not known yet. Built-in ones never change; others may have been made since.
+    /// Queries unknown types. Built-in types never change; others may have been created since.
     async fn learn_types(&mut self, session: &mut Session, relation: &Relation) -> Result<(), Error> {
         if relation.columns.iter().all(|column| self.types.contains_key(&column.type_oid)) {
             return Ok(());
@@ -199,7 +199,7 @@ impl Tables {
         self.written(topic, &subject, held).await
     }
 
-    /// The schema at hand.
+    /// Looks up the existing schema.
     async fn held(
         &self,
         topic: &Topic,
@@ -232,7 +232,7 @@ impl Tables {
     }
 }
 
-/// A schema, and its id where it is registered as it stands.
+/// A schema, with its id if it is registered in this form.
 struct Held {
     json: Json,
     text: String,
@@ -244,7 +244,7 @@ impl Held {
     }
 }
 
-/// The key's columns: the declared ones, else the primary key's, else those of the replica identity.
+/// The key columns: the declared ones, else the primary key's, else those of the replica identity.
 fn key_of(topic: &Topic, relation: &Relation, primary: Vec<String>) -> Result<Vec<String>, String> {
     let has = |name: &String| relation.columns.iter().any(|column| column.name == *name);
     let whole = relation.columns.iter().all(|column| column.is_identity);

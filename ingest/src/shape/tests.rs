@@ -23,12 +23,12 @@ fn read_back(kind: &str, body: &[u8]) -> Value {
 fn cell(kind: &str, text: &str) -> Result<Value, BadRow> {
     let shape = Shape::with(&one(kind), Encodings::TEXT).expect("a schema");
     let cells = Map::from_iter([("f".to_owned(), json!(text))]);
-    Ok(read_back(kind, &shape.encode(Row::Cells(&cells))?))
+    Ok(read_back(kind, &shape.encode(RawRow::Cells(&cells))?))
 }
 /// A value in a line of JSON.
 fn line(kind: &str, json: &str) -> Result<Value, BadRow> {
     let shape = Shape::with(&one(kind), Encodings::TEXT).expect("a schema");
-    Ok(read_back(kind, &shape.encode(Row::Json(&format!(r#"{{"f":{json}}}"#)))?))
+    Ok(read_back(kind, &shape.encode(RawRow::Json(&format!(r#"{{"f":{json}}}"#)))?))
 }
 
 const MONEY: &str = r#"{"type":"bytes","logicalType":"decimal","precision":5,"scale":2}"#;
@@ -101,13 +101,13 @@ fn columns_are_neither_dropped_nor_made_up() {
         {"name":"d","type":["null",{"type":"record","name":"D","fields":[{"name":"e","type":"int"}]}]}]}"#;
     let shape = Shape::with(schema, Encodings::TEXT).expect("a schema");
     let unknown = |name: &str| Err(BadRow::UnknownColumn(name.to_owned()));
-    assert!(shape.encode(Row::Json(r#"{"a":1}"#)).is_ok());
-    assert_eq!(shape.encode(Row::Json(r#"{"c":1}"#)), Err(BadRow::MissingColumn("a".to_owned())));
-    assert_eq!(shape.encode(Row::Json(r#"{"a":1,"z":1}"#)), unknown("z"));
-    assert_eq!(shape.encode(Row::Json(r#"{"a":1,"d":{"e":1,"z":2}}"#)), unknown("d.z"));
-    assert_eq!(shape.encode(Row::Json(r#"{"a":1,"a":1}"#)), Err(BadRow::Twice("a".to_owned())));
-    assert!(shape.encode_part(Row::Json(r#"{"a":1,"z":1}"#)).is_ok());
+    assert!(shape.encode(RawRow::Json(r#"{"a":1}"#)).is_ok());
+    assert_eq!(shape.encode(RawRow::Json(r#"{"c":1}"#)), Err(BadRow::MissingColumn("a".to_owned())));
+    assert_eq!(shape.encode(RawRow::Json(r#"{"a":1,"z":1}"#)), unknown("z"));
+    assert_eq!(shape.encode(RawRow::Json(r#"{"a":1,"d":{"e":1,"z":2}}"#)), unknown("d.z"));
+    assert_eq!(shape.encode(RawRow::Json(r#"{"a":1,"a":1}"#)), Err(BadRow::Twice("a".to_owned())));
+    assert!(shape.encode_part(RawRow::Json(r#"{"a":1,"z":1}"#)).is_ok());
     let cells = Map::from_iter([("a".to_owned(), json!("1")), ("z".to_owned(), json!("1"))]);
-    assert_eq!(shape.encode(Row::Cells(&cells)), unknown("z"));
-    assert!(shape.encode_part(Row::Cells(&cells)).is_ok());
+    assert_eq!(shape.encode(RawRow::Cells(&cells)), unknown("z"));
+    assert!(shape.encode_part(RawRow::Cells(&cells)).is_ok());
 }

@@ -1,4 +1,4 @@
-//! Asks the brokers.
+//! Checks of the brokers.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use super::{Check, SETTINGS};
 
 const REACH: &str = "check that it runs, and `kafka` of the target";
 
-/// Reachable, what it is, what it does, and the settings of every topic.
+/// Checks that the cluster is reachable, its version, its behaviour, and the settings of every topic.
 pub async fn checks(project: &Project, kafka: &Kafka, clock: &dyn Clock, embedded: bool) -> Vec<Check> {
     let cluster = match trial::cluster(kafka).await {
         Ok(cluster) => cluster,
@@ -36,7 +36,7 @@ pub async fn checks(project: &Project, kafka: &Kafka, clock: &dyn Clock, embedde
     checks
 }
 
-/// What transactions and groups really do, and the brokers' clock.
+/// Checks of transactions and consumer groups by trying them, and of the brokers' clock.
 async fn tried(project: &Project, kafka: &Kafka, clock: &dyn Clock) -> Vec<Check> {
     let allow = "allow creating and deleting `_lakepulse.*` topics; `apply` and `doctor` need it";
     let replication = project.target.topics.replication.unwrap_or(1);
@@ -114,7 +114,7 @@ async fn topics(
     Ok(checks)
 }
 
-/// Every topic of the project, and what it is to it.
+/// Every topic of the project with its role.
 fn roles(project: &Project) -> BTreeMap<TopicName, Role> {
     let input = |envelope| if envelope == Envelope::None { Role::Records } else { Role::Changes };
     let catalog = &project.catalog;
@@ -128,8 +128,7 @@ fn roles(project: &Project) -> BTreeMap<TopicName, Role> {
     inputs.chain(gold).chain(own).collect()
 }
 
-/// Whether what a Debezium wrote says which transaction a change belongs to. Topics without a record are
-/// passed over.
+/// Whether Debezium's records say which transaction a change belongs to. Skips topics without records.
 pub async fn debezium(project: &Project, kafka: &Kafka, registry: &Registry) -> Vec<Check> {
     let mut checks = Vec::new();
     for topic in project.catalog.topics.values().filter(|topic| topic.envelope == Envelope::Debezium) {
@@ -144,7 +143,7 @@ pub async fn debezium(project: &Project, kafka: &Kafka, registry: &Registry) -> 
         };
         checks.push(seen);
     }
-    // One line where every topic is as it should be.
+    // One line if every topic is fine.
     if checks.len() > 1 && checks.iter().all(|check| check.todo.is_none()) {
         let seen =
             format!("records of {} topics carry their transaction and their order in it", checks.len());
@@ -153,7 +152,7 @@ pub async fn debezium(project: &Project, kafka: &Kafka, registry: &Registry) -> 
     checks
 }
 
-/// Whether the newest record of a partition has a transaction. `None`: there is no record, or no topic.
+/// Whether the newest record of a topic has a transaction. `None`: no such topic, or no record on it.
 async fn has_transaction(
     topic: &TopicName,
     value: ValueFormat,
@@ -164,7 +163,7 @@ async fn has_transaction(
         Err(stream::Error::NoTopic { .. }) => return Ok(None),
         tails => tails?,
     };
-    // Of any partition: one connector writes them all.
+    // Any partition will do: one connector writes them all.
     let Some(newest) = tails.values().find_map(|tail| tail.value.as_deref()) else { return Ok(None) };
     match value {
         ValueFormat::Bytes => Ok(None),
@@ -177,7 +176,7 @@ async fn has_transaction(
         ValueFormat::Avro => {
             let frame = Frame::decode(newest).context("the newest record is not framed")?;
             let mut decoder = match Decoder::try_new(frame.id, registry.schema(frame.id).await?) {
-                // No envelope.
+                // No envelope, so no transaction to look for.
                 Err(BadSchema::Shape(_)) => return Ok(None),
                 decoder => decoder?,
             };

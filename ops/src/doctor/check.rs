@@ -6,48 +6,48 @@ use serde::Serialize;
 
 use crate::mask::masked;
 
-/// What a check comes to, mildest first.
+/// The result of a check, mildest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
-    /// As it should be.
+    /// Fine.
     Ok,
-    /// Nothing is lost by it, but someone should know.
+    /// Nothing is lost, but an operator should know.
     Warn,
     /// Records can be lost, or nothing works.
     Fail,
 }
 
-/// What was looked at, what was seen, and what to do about it.
+/// One check: its subject, what was found, and what to do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Check {
     /// `service.subject`; the same words in every report.
     pub check: &'static str,
-    /// Which topic, subject or folder, where there are many.
+    /// The topic, subject or folder, if there are several.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub of: Option<String>,
-    /// What it comes to.
+    /// The result.
     pub verdict: Verdict,
-    /// What was seen.
+    /// What was found.
     pub seen: String,
-    /// What to do. Only of what is not ok.
+    /// What to do, unless the verdict is ok.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub todo: Option<String>,
 }
 impl Check {
-    /// As it should be.
+    /// A check that passed.
     pub fn ok(check: &'static str, seen: impl Into<String>) -> Self {
         Self { check, of: None, verdict: Verdict::Ok, seen: masked(&seen.into()), todo: None }
     }
-    /// Worth knowing.
+    /// A check with something worth knowing.
     pub fn warn(check: &'static str, seen: impl Into<String>, todo: impl Into<String>) -> Self {
         Self { verdict: Verdict::Warn, todo: Some(todo.into()), ..Self::ok(check, seen) }
     }
-    /// Not to be run like this.
+    /// A check that failed: do not run like this.
     pub fn fail(check: &'static str, seen: impl Into<String>, todo: impl Into<String>) -> Self {
         Self { verdict: Verdict::Fail, ..Self::warn(check, seen, todo) }
     }
-    /// The same, of one of many.
+    /// The same check, for one of several subjects.
     pub fn of(mut self, of: impl Into<String>) -> Self {
         self.of = Some(of.into());
         self

@@ -1,4 +1,4 @@
-//! From what was seen to a verdict. Asks nobody.
+//! Turns what was seen into verdicts, without any I/O.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -16,7 +16,7 @@ mod topic;
 
 pub use topic::{Role, topic};
 
-/// Requests of Kafka's protocol, by number, whose versions tell releases apart.
+/// Requests of Kafka's protocol, by number, whose supported versions tell releases apart.
 mod request {
     pub const FETCH: i16 = 1;
     pub const METADATA: i16 = 3;
@@ -24,15 +24,14 @@ mod request {
     pub const DESCRIBE_TRANSACTIONS: i16 = 65;
 }
 
-/// Kafka says what it understands, never its version; a release is known by what it begins and ends to
-/// understand.
+/// Checks the Kafka release. Brokers never report it; the supported request versions identify it.
 pub fn version(cluster: &Cluster) -> Check {
     let versions = |request| cluster.requests.get(&request).copied();
     let Some((_, metadata)) = versions(request::METADATA) else {
         let todo = "LakePulse is tried on Kafka 2.8 and later";
         return Check::warn("kafka.version", "the broker does not say what it understands", todo);
     };
-    // Topic ids came with Metadata 10: a topic that was made again is told from the old one by its id.
+    // Topic ids came with Metadata 10. They tell a topic that was deleted and created again from the old one.
     if metadata < 10 {
         let todo = "use Kafka 2.8 or later";
         return Check::fail("kafka.version", "older than 2.8: topics have no ids", todo);
@@ -51,7 +50,7 @@ pub fn version(cluster: &Cluster) -> Check {
     Check::ok("kafka.version", format!("what Kafka {release} and later understand"))
 }
 
-/// How many brokers there are.
+/// Checks the number of brokers.
 pub fn brokers(cluster: &Cluster, bootstrap: &str, embedded: bool) -> Check {
     match cluster.brokers.as_slice() {
         [one] if embedded => {
@@ -66,7 +65,7 @@ pub fn brokers(cluster: &Cluster, bootstrap: &str, embedded: bool) -> Check {
     }
 }
 
-/// Transactions as the cluster really does them.
+/// Checks the observed behaviour of transactions.
 pub fn transactions(seen: &Transactions) -> Vec<Check> {
     let mut checks = Vec::new();
     checks.push(if seen.committed_seen {
@@ -90,15 +89,16 @@ pub fn transactions(seen: &Transactions) -> Vec<Check> {
     checks
 }
 
-/// Two clocks may differ by this much before someone should know.
+/// Warn if two clocks differ by more than this.
 const APART: i64 = 5_000;
-/// S3 refuses requests that are signed this far from its own time.
+/// S3 refuses requests signed this far from its own time.
 const FAR_APART: i64 = 15 * 60_000;
 
-/// Another clock beside ours. `resolution`: how coarse it tells the time, in milliseconds.
+/// Compares another clock with ours. `resolution`: the unit that the other clock truncates to, in
+/// milliseconds.
 pub fn clock(check: &'static str, stamped: Stamped, resolution: i64) -> Check {
     let Stamped { before: ClockMs(before), at: ClockMs(at), after: ClockMs(after) } = stamped;
-    // Cut to its resolution, a time is that much earlier at the most.
+    // Truncation makes a time earlier by less than `resolution`.
     let ahead = (at - after).max(0) - (before - (at + resolution - 1)).max(0);
     if ahead == 0 {
         return Check::ok(check, "agrees with this machine");
@@ -113,7 +113,7 @@ pub fn clock(check: &'static str, stamped: Stamped, resolution: i64) -> Check {
     }
 }
 
-/// A store that honours creates, by what else it did.
+/// Checks the other behaviour of a store that passed the race of conditional creates.
 pub fn store(tried: &Tried) -> Vec<Check> {
     let Tried { rounds, racers, written, unlisted, .. } = *tried;
     let raced = format!("{rounds} races of {racers} creates had one winner each, latecomers refused");
@@ -126,7 +126,7 @@ pub fn store(tried: &Tried) -> Vec<Check> {
     vec![Check::ok("lake.conditional_put", raced), listing]
 }
 
-/// Whether the registry takes schemas.
+/// Checks that the registry accepts schemas.
 pub fn mode(mode: Option<&str>) -> Check {
     match mode {
         None => Check::ok("registry.mode", "the registry has no modes"),
@@ -138,7 +138,7 @@ pub fn mode(mode: Option<&str>) -> Check {
     }
 }
 
-/// How much a level asks for, by the schemas it compares with and in which direction.
+/// How strict a compatibility level is: how many versions it compares, and in which directions.
 fn strength(level: &str) -> u8 {
     match level {
         "NONE" => 0,
@@ -147,8 +147,8 @@ fn strength(level: &str) -> u8 {
     }
 }
 
-/// Compatibility levels as declared and as they are, by subject; a subject without one follows the
-/// registry's own.
+/// Compares declared and actual compatibility levels by subject. A subject without a level uses the
+/// registry's.
 pub fn levels(
     subjects: &BTreeMap<String, (String, Option<String>)>,
     default: Option<&str>,
@@ -177,10 +177,10 @@ pub fn levels(
     checks
 }
 
-/// The least number of files a process must be allowed to hold open, and what it should be.
+/// Limit of open files: the least allowed, and the recommended one.
 const FILES: (u64, u64) = (512, 4_096);
 
-/// How many files may be open. `None`: not known, or as many as it likes.
+/// Checks the limit of open files. `None`: unknown or unlimited.
 pub fn files(limit: Option<u64>) -> Check {
     let todo = "raise it: `ulimit -n 65536`, or `LimitNOFILE=` of the service";
     match limit {
@@ -193,7 +193,7 @@ pub fn files(limit: Option<u64>) -> Check {
 
 const GIB: u64 = 1 << 30;
 
-/// Room on the disk of a folder.
+/// Checks the free space on the disk of a folder.
 pub fn disk(folder: &str, free: u64, total: u64) -> Check {
     let gib = |bytes: u64| bytes as f64 / GIB as f64;
     let seen = format!("{:.1} GiB of {:.1} GiB free", gib(free), gib(total));
@@ -206,8 +206,8 @@ pub fn disk(folder: &str, free: u64, total: u64) -> Check {
     check.of(folder)
 }
 
-/// What a Debezium topic lacks when its connector sends no transaction metadata. `has`: whether the newest
-/// record has it.
+/// Checks whether a connector sends transaction metadata. `has`: whether the newest record of the topic has
+/// it.
 pub fn transaction_metadata(topic: &str, has: bool) -> Check {
     if has {
         return Check::ok("debezium.transaction", "records carry their transaction and their order in it")

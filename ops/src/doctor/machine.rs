@@ -1,4 +1,4 @@
-//! Looks at this machine.
+//! Checks of this machine.
 
 use std::path::{Path, PathBuf};
 
@@ -6,7 +6,7 @@ use catalog::Project;
 
 use super::{Check, judge};
 
-/// Open files, and room where the process writes.
+/// Checks the limit of open files, and the free space where the process writes.
 pub fn checks(project: &Project) -> Vec<Check> {
     let mut checks = vec![judge::files(open_files())];
     let lake = project.lake().ok().and_then(|(url, _)| url.to_file_path().ok());
@@ -15,7 +15,7 @@ pub fn checks(project: &Project) -> Vec<Check> {
         let Some(there) = existing(&folder) else { continue };
         let Ok(stat) = rustix::fs::statvfs(&there) else { continue };
         let (free, total) = (stat.f_bavail * stat.f_frsize, stat.f_blocks * stat.f_frsize);
-        // One line a disk.
+        // One line per disk.
         if !seen.contains(&stat.f_fsid) {
             seen.push(stat.f_fsid);
             checks.push(judge::disk(&there.display().to_string(), free, total));
@@ -24,13 +24,13 @@ pub fn checks(project: &Project) -> Vec<Check> {
     checks
 }
 
-/// The folder, or the nearest above it that is there.
+/// The folder, or its nearest parent that exists.
 fn existing(folder: &Path) -> Option<PathBuf> {
     let folder = std::path::absolute(folder).ok()?;
     folder.ancestors().find(|folder| folder.is_dir()).map(Path::to_owned)
 }
 
-/// The soft limit, as Linux tells it.
+/// The soft limit from Linux's `/proc`.
 fn open_files() -> Option<u64> {
     let limits = std::fs::read_to_string("/proc/self/limits").ok()?;
     let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;

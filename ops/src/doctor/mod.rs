@@ -1,13 +1,13 @@
-//! Tries every service of a target for what the pipeline depends on.
+//! Checks every service of a target for what the pipeline depends on.
 //!
 //! | module | subject |
 //! | --- | --- |
-//! | [`check`] | one line of the report: what was looked at, what was seen, what to do |
-//! | [`judge`] | from what was seen to a verdict; asks nobody |
+//! | [`check`] | one line of the report: subject, finding, advice |
+//! | [`judge`] | turns what was seen into verdicts, without I/O |
 //! | `broker`, `registry`, `store`, `machine` | ask, each within its own deadlines |
 //!
-//! What cannot be reached is one failed check, and what would have been asked of it is passed over: a
-//! report never hangs and never ends early.
+//! An unreachable service gives one failed check, and its other checks are skipped. So a report never hangs
+//! and is never cut short.
 
 mod broker;
 pub mod check;
@@ -25,7 +25,7 @@ pub use check::{Check, Verdict};
 use crate::host::Host;
 use crate::wiring;
 
-/// Every check, in order. `say` hears of each as soon as it is known.
+/// Runs every check in order. Calls `say` with each result as soon as it is known.
 pub async fn examine(project: &Project, mut say: impl FnMut(&Check)) -> Vec<Check> {
     let mut report = Vec::new();
     let mut add = |checks: Vec<Check>| {
@@ -54,10 +54,10 @@ pub async fn examine(project: &Project, mut say: impl FnMut(&Check)) -> Vec<Chec
     report
 }
 
-/// What to do about a reference that leads nowhere; the error says which.
+/// What to do about a setting that cannot be resolved; the error names it.
 const SETTINGS: &str = "set what the target in lakepulse.yaml refers to";
 
-/// Broker and registry, the project's own where the target names none.
+/// Broker and registry: the target's, or embedded ones if it names none.
 struct Services {
     kafka: KafkaSettings,
     registry: RegistrySettings,

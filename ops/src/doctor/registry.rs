@@ -1,4 +1,4 @@
-//! Asks the schema registry.
+//! Checks of the schema registry.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use stream::{Registry, registry::Error};
 
 use super::{Check, judge};
 
-/// Reachable, whether it takes schemas, and compatibility levels as declared.
+/// Checks that the registry is reachable and accepts schemas, and compares compatibility levels.
 pub async fn checks(project: &Project, registry: &Registry) -> Vec<Check> {
     let mut checks = Vec::new();
     match registry.subjects().await {

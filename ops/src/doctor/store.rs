@@ -1,4 +1,4 @@
-//! Asks the lake's store.
+//! Checks of the lake's store.
 
 use std::time::Duration;
 
@@ -10,10 +10,10 @@ use stream::trial::Stamped;
 use super::{Check, SETTINGS, judge};
 use crate::wiring;
 
-/// How long a store may take for all of it.
+/// Time limit for all requests to a store.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Reachable, creates raced, listings, and its clock.
+/// Checks that the store is reachable, its conditional creates in a race, its listings, and its clock.
 pub async fn checks(project: &Project, clock: &dyn Clock) -> Vec<Check> {
     let settings = match wiring::lake_settings(project) {
         Ok(settings) => settings,
@@ -21,7 +21,7 @@ pub async fn checks(project: &Project, clock: &dyn Clock) -> Vec<Check> {
     };
     let url = &settings.url;
     let todo = "check that it runs, and `lake` of the target: bucket, endpoint, keys";
-    // The client asks again for minutes before it gives up.
+    // The client itself retries for minutes.
     let Ok(tried) = runtime::time::timeout(PATIENCE, probe::try_out(&settings, clock)).await else {
         let seen = format!("no answer from `{url}` within {PATIENCE:?}");
         return vec![Check::fail("lake.reach", seen, todo)];
@@ -31,7 +31,7 @@ pub async fn checks(project: &Project, clock: &dyn Clock) -> Vec<Check> {
             let mut checks = vec![Check::ok("lake.reach", settings.url.as_str())];
             checks.extend(judge::store(&tried));
             let (before, at, after) = tried.stamped;
-            // S3 tells whole seconds.
+            // S3 reports whole seconds.
             checks.push(judge::clock("lake.clock", Stamped { before, at, after }, 1_000));
             checks
         }

@@ -1,4 +1,4 @@
-//! Alerts on pipelines. Each has its line in docs/runbook.md and its case in compose/prometheus/tests/.
+//! Alerts on pipelines. Each has a line in docs/runbook.md and a case in compose/prometheus/tests/.
 
 use super::Severity::{Critical, Warning};
 use super::declared::{AT_LEAST, AT_MOST, EXPECTED, FRESHNESS, RETENTION};
@@ -14,8 +14,8 @@ fn alert(
     Rule { kind: Kind::Alert { name, hold, severity, summary }, expr: expr.into(), labels: Vec::new() }
 }
 
-/// Rows counted in the last ten minutes. A series with a label of its own begins to exist with its first
-/// row, which `increase` does not see: hence the second half.
+/// Rows counted in the last ten minutes. `increase` ignores the first sample of a series, and a series with
+/// its own label only begins with its first row. The second half adds those rows.
 fn counted(by: &str, series: &str) -> String {
     format!(
         "sum by ({by}) (increase({series}[10m])) > 0\n  \
@@ -23,7 +23,7 @@ fn counted(by: &str, series: &str) -> String {
     )
 }
 
-/// Those that have something to compare with in `declared`.
+/// All alerts whose limits are among the recorded series in `declared`.
 pub fn rules(declared: &[Rule]) -> Vec<Rule> {
     let has = |name| declared.iter().any(|rule| matches!(rule.kind, Kind::Record(n) if n == name));
     let mut rules = running();
@@ -40,7 +40,7 @@ pub fn rules(declared: &[Rule]) -> Vec<Rule> {
             "{{ $labels.table }} shows records of {{ $value | humanizeDuration }} ago: longer than its `freshness`",
         ));
     }
-    // The gauge is set by a commit and keeps its value: it counts only while versions come.
+    // A commit sets the gauge, which then keeps its value. So it counts only while new versions arrive.
     let behind = "max by (stage, table) (lakepulse_freshness_seconds) > 300\n  \
                   and stage_table:lakepulse_table_version:changes5m > 0";
     rules.push(alert(
@@ -116,7 +116,7 @@ fn running() -> Vec<Rule> {
     ]
 }
 
-/// Whether it moves.
+/// Whether data moves.
 fn moving() -> Vec<Rule> {
     vec![
         alert(
@@ -126,7 +126,7 @@ fn moving() -> Vec<Rule> {
             "stage_table:lakepulse_consumer_lag_records:sum > 100000",
             "{{ $labels.stage }} of {{ $labels.table }} is {{ $value | humanize }} records behind",
         ),
-        // Something waits, and no version has come. (A freshness that nobody sets any more cannot tell.)
+        // Input waits and no version came. (A freshness that is no longer updated would not show it.)
         alert(
             "LakePulseStalled",
             Critical,
@@ -135,7 +135,7 @@ fn moving() -> Vec<Rule> {
              unless stage_table:lakepulse_table_version:changes5m > 0",
             "{{ $labels.stage }} of {{ $labels.table }} has not moved though records wait",
         ),
-        // Every record that bronze reads is a row, once.
+        // Bronze turns every record that it reads into one row.
         alert(
             "LakePulseNothingLands",
             Critical,
@@ -168,7 +168,7 @@ fn moving() -> Vec<Rule> {
     ]
 }
 
-/// Whether what moves is good.
+/// Whether the data is good.
 fn quality() -> Vec<Rule> {
     let failed = "lakepulse_expectation_records_total{outcome=\"failed\"}";
     vec![

@@ -1,4 +1,4 @@
-//! What the project's files say, as series: a line a table, a bound, a retention.
+//! The declarations of the project's files as series: one line per table, bound and retention.
 
 use catalog::Catalog;
 

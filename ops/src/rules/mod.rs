@@ -1,9 +1,9 @@
-//! Prometheus rules of a project: what its files say of freshness, bounds and retention, and the alerts
-//! on any pipeline.
+//! Prometheus rules of a project: its declared freshness, bounds and retention, and the alerts on any
+//! pipeline.
 //!
-//! What the project says becomes series of their own (`lakepulse:freshness_objective_seconds{table=…}`), and
-//! an alert compares a metric with them. So an alert is one rule whatever the project, and a dashboard
-//! shows the same limits as the alert uses. `lakepulse validate --rules FILE` writes the file.
+//! Declared values become series of their own (`lakepulse:freshness_objective_seconds{table=…}`), and an
+//! alert compares a metric with them. So each alert is the same rule in every project, and a dashboard shows
+//! the limits that the alert uses. `lakepulse validate --rules FILE` writes the file.
 
 mod alerts;
 mod declared;
@@ -17,9 +17,9 @@ use catalog::Project;
 /// How soon a person has to look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Severity {
-    /// Nothing goes on until someone does.
+    /// Something stands still until a person acts.
     Critical,
-    /// In working hours.
+    /// During working hours.
     Warning,
 }
 
@@ -35,7 +35,7 @@ enum Kind {
     Record(&'static str),
     Alert {
         name: &'static str,
-        /// How long it has to hold.
+        /// How long the condition has to hold.
         hold: Option<&'static str>,
         severity: Severity,
         summary: &'static str,
@@ -51,7 +51,7 @@ impl Rule {
     }
 }
 
-/// The rules of a project as Prometheus reads them.
+/// The rules of a project in Prometheus' format.
 pub fn text(project: &Project) -> String {
     let mut out = String::from(HEAD);
     let catalog = &project.catalog;
@@ -118,7 +118,7 @@ fn write(out: &mut String, group: &str, rules: &[Rule]) {
     }
 }
 
-/// A text of YAML: JSON's are.
+/// Quotes a text for YAML, as JSON does.
 fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }

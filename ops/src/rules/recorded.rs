@@ -1,12 +1,12 @@
-//! What several alerts and panels ask for, computed once. Names are level:metric:operation, as Prometheus'
-//! own documents write them.
+//! Expressions that several alerts and panels use, computed once. Names follow Prometheus' convention,
+//! `level:metric:operation`.
 
 use super::Rule;
 
-/// The same for every project.
+/// The rules; they are the same for every project.
 pub fn rules() -> Vec<Rule> {
     vec![
-        // Bronze instances share the partitions of a topic: together they have its lag.
+        // Bronze instances share the partitions of a topic, so the topic's lag is their sum.
         Rule::record(
             "stage_table:lakepulse_consumer_lag_records:sum",
             "sum by (stage, table) (lakepulse_consumer_lag_records)",

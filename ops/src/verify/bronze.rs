@@ -1,14 +1,12 @@
 //! Bronze: every offset range complete and once.
 //!
-//! A commit states for each partition it read: from, to, rows and digest. The ranges of a partition
-//! must follow each other without hole or overlap up to the table's position, and the rows that are
-//! in the table now must give each range's row count and digest. The digest is an order-free sum of
-//! row hashes over all stored columns (`lake::digest`), so compaction does not change it, and a
-//! changed value does.
+//! A commit states for each partition that it read: from, to, rows and digest. The ranges of a partition must
+//! follow each other without hole or overlap up to the table's position, and the rows in the table must give
+//! each range's row count and digest. The digest is an order-free sum of row hashes over all stored columns
+//! (`lake::digest`), so compaction does not change it, and a changed value does.
 //!
-//! A commit can only state what its reader was given, and offsets have holes by nature. So the topics
-//! are read as well, as far back as they are kept: every committed record below the table's position
-//! has its row.
+//! A commit can only state what its reader received, and offsets may have gaps. So the topics are read as
+//! well, as far back as they still go: every committed record below the table's position must have its row.
 
 use std::collections::BTreeMap;
 
@@ -29,39 +27,39 @@ use stream::{Admin, Kafka};
 use super::decoded::Sample;
 use super::{Finding, Scope, follow};
 
-/// How many offsets are named for a range that does not hold.
+/// How many offsets are named for a faulty range.
 const NAMED: usize = 5;
 
-/// What a commit says it read of one partition: `from` inclusive, `to` exclusive.
+/// The offsets of one partition that a commit claims: `from` inclusive, `to` exclusive.
 #[derive(Debug, Clone)]
-struct Range {
+struct CommitRange {
     said: info::Range,
     version: u64,
 }
-impl std::ops::Deref for Range {
+impl std::ops::Deref for CommitRange {
     type Target = info::Range;
     fn deref(&self) -> &Self::Target {
         &self.said
     }
 }
 
-/// What is there of a range.
+/// The rows found in a range.
 #[derive(Debug, Default, Clone)]
 struct Found {
     rows: u64,
     sum: Sum,
 }
 
-/// Rows of one partition that are in the table.
+/// The rows of one partition that are in the table.
 #[derive(Debug, Default)]
 struct Held {
     offsets: RoaringTreemap,
     doubled: Vec<i64>,
-    /// Of each range, in order.
+    /// One per range, in order.
     found: Vec<Found>,
 }
 
-/// Topic id and number.
+/// Topic id and partition number.
 type Partition = (String, i32);
 
 /// Checks the bronze table of a topic.
@@ -109,7 +107,7 @@ pub async fn check(scope: &Scope<'_>, topic: &Topic) -> Result<Finding> {
     Ok(finding)
 }
 
-/// A topic that holds records has a table.
+/// The finding about a missing table: a fault if its topic has records.
 async fn missing(kafka: &Kafka, topic: &Topic) -> Result<Finding> {
     let mut finding = Finding::new(&topic.table);
     let asked = || format!("topic `{}`", topic.name);
@@ -130,10 +128,10 @@ async fn missing(kafka: &Kafka, topic: &Topic) -> Result<Finding> {
     Ok(finding)
 }
 
-/// All stated ranges by partition, in offset order, and how many losses were accepted; commits that are not
-/// ours are faults.
-fn ranges(log: &[LogEntry], finding: &mut Finding) -> (BTreeMap<Partition, Vec<Range>>, usize) {
-    let mut all: BTreeMap<Partition, Vec<Range>> = BTreeMap::new();
+/// All stated ranges by partition, in offset order, and the number of accepted losses. Commits of other
+/// writers are faults.
+fn ranges(log: &[LogEntry], finding: &mut Finding) -> (BTreeMap<Partition, Vec<CommitRange>>, usize) {
+    let mut all: BTreeMap<Partition, Vec<CommitRange>> = BTreeMap::new();
     let mut accepted = 0;
     for entry in log {
         let info = match CommitInfo::parse(entry) {
@@ -150,7 +148,7 @@ fn ranges(log: &[LogEntry], finding: &mut Finding) -> (BTreeMap<Partition, Vec<R
         accepted += info.accepted.len();
         for said in info.ranges {
             let partition = (said.topic_id.clone(), said.partition);
-            all.entry(partition).or_default().push(Range { said, version: entry.version.0 });
+            all.entry(partition).or_default().push(CommitRange { said, version: entry.version.0 });
         }
     }
     for ranges in all.values_mut() {
@@ -159,9 +157,9 @@ fn ranges(log: &[LogEntry], finding: &mut Finding) -> (BTreeMap<Partition, Vec<R
     (all, accepted)
 }
 
-/// Ranges follow each other, and the last ends at the table's position. Of a partition that was silent
-/// since the log was cleaned, no range is left.
-fn chain(table: &Table, all: &BTreeMap<Partition, Vec<Range>>, cleaned: bool, finding: &mut Finding) {
+/// Checks that ranges follow each other and that the last one ends at the table's position. A partition
+/// without new records since the log was cleaned has no range left.
+fn chain(table: &Table, all: &BTreeMap<Partition, Vec<CommitRange>>, cleaned: bool, finding: &mut Finding) {
     for ((topic, partition), ranges) in all {
         for pair in ranges.windows(2) {
             let (before, after) = (&pair[0], &pair[1]);
@@ -200,11 +198,11 @@ fn chain(table: &Table, all: &BTreeMap<Partition, Vec<Range>>, cleaned: bool, fi
     }
 }
 
-/// Rows and digest of each range, from the rows that are in the table now; and how many rows are older
-/// than the log, which was `cleaned`.
+/// Row count and digest of each range, from the current rows of the table. Also returns how many rows are
+/// older than the log, if it was `cleaned`.
 async fn recount(
     table: &Table,
-    all: &BTreeMap<Partition, Vec<Range>>,
+    all: &BTreeMap<Partition, Vec<CommitRange>>,
     cleaned: bool,
     mut sample: Option<(&str, &mut Sample)>,
     finding: &mut Finding,
@@ -220,7 +218,7 @@ async fn recount(
             sample.take_rows(&batch, topic)?;
         }
         let redriven = batch.column_by_name("_redrive");
-        // A file holds the rows of a partition together.
+        // The rows of a partition lie together in a file.
         for rows in at.runs() {
             let partition = at.partition(rows.start);
             let ranges = all.get(&partition).map_or(&[][..], Vec::as_slice);
@@ -229,7 +227,7 @@ async fn recount(
             held.found.resize_with(ranges.len(), Found::default);
             for row in rows {
                 let offset = at.offset.value(row);
-                // What a redrive appended stands beside the row that it repairs.
+                // A redrive's row exists beside the row that it repairs.
                 if redriven.is_none_or(|column| column.is_null(row))
                     && !held.offsets.insert(offset.max(0).cast_unsigned())
                 {
@@ -254,13 +252,13 @@ async fn recount(
     Ok((held, older))
 }
 
-/// The rows of the table, batch by batch: a bronze table may be larger than memory.
+/// The rows of the table as a stream, because a bronze table may be larger than memory.
 async fn stream(table: &Table) -> Result<SendableRecordBatchStream> {
     Ok(query::session().read_table(table.provider()?)?.execute_stream().await?)
 }
 
-/// Says what is wrong with a range, down to offsets where they can be told.
-fn unlike(partition: i32, range: &Range, found: &Found, held: &Held) -> String {
+/// Describes a faulty range, with offsets if they can be found.
+fn unlike(partition: i32, range: &CommitRange, found: &Found, held: &Held) -> String {
     let within = range.from..range.to;
     let doubled: Vec<i64> =
         held.doubled.iter().copied().filter(|offset| within.contains(offset)).take(NAMED).collect();
@@ -282,8 +280,8 @@ fn unlike(partition: i32, range: &Range, found: &Found, held: &Held) -> String {
     what
 }
 
-/// Every committed record that the topic still has below the table's positions has its row. Says how
-/// many there were.
+/// Checks that every committed record on the topic below the table's positions has its row. Returns a text
+/// with their number.
 async fn read_topic(
     kafka: &Kafka,
     topic: &TopicName,
@@ -360,7 +358,7 @@ impl Coordinates {
             column("_topic_id")?.as_string_opt::<i32>().cloned().context("`_topic_id` is no STRING")?;
         Ok(Self { topic, partition: whole("_partition")?, offset: whole("_offset")? })
     }
-    /// Rows that follow each other and are of one partition.
+    /// Runs of consecutive rows of one partition.
     fn runs(&self) -> impl Iterator<Item = std::ops::Range<usize>> + '_ {
         let (mut from, len) = (0, self.offset.len());
         std::iter::from_fn(move || {

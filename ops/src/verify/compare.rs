@@ -1,7 +1,7 @@
-//! Two sets of rows by key: what is missing, what is too much, what differs.
+//! Compares two sets of rows by key: missing, surplus and changed rows.
 //!
-//! Everything must be equal exactly, a DOUBLE bit for bit: no model may add doubles up, and all else that SQL
-//! does to them gives the same bits in every plan of one engine. Two values that are no number (NaN) are equal.
+//! Values must be exactly equal, a DOUBLE bit for bit: no model may sum doubles, and every other operation of
+//! SQL gives the same bits in every plan of one engine. Two NaN values are equal.
 
 use ahash::AHashMap;
 use anyhow::{Context as _, Result};
@@ -14,30 +14,30 @@ use arrow::util::display::{ArrayFormatter, FormatOptions};
 /// How many offending keys are named; all are counted.
 const NAMED: usize = 5;
 
-/// What differs between what a table must hold and what it holds.
+/// The difference between the rows that a table must hold and the rows that it holds.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Difference {
-    /// Rows that must be there.
+    /// Number of expected rows.
     pub expected: usize,
-    /// Rows that are there.
+    /// Number of actual rows.
     pub actual: usize,
-    /// Rows that are not there.
+    /// Expected rows that are not there.
     pub missing: usize,
-    /// Rows that must not be there, doubled ones included.
+    /// Rows that were not expected, duplicates included.
     pub extra: usize,
-    /// Rows with the right key and another value.
+    /// Rows with the right key but other values.
     pub changed: usize,
-    /// Numbers that differ in their last digits only, where that is allowed.
+    /// Numbers that differ only in their last digits, if that is allowed.
     pub rounded: usize,
-    /// The first offending keys, each with what is wrong.
+    /// The first offending keys, each with its fault.
     pub named: Vec<String>,
 }
 impl Difference {
-    /// Whether both sides are the same rows.
+    /// Whether both sides have the same rows.
     pub fn is_empty(&self) -> bool {
         self.missing + self.extra + self.changed == 0
     }
-    /// Adds what differs elsewhere.
+    /// Adds another difference to this one.
     pub fn add(&mut self, other: Self) {
         self.expected += other.expected;
         self.actual += other.actual;
@@ -55,7 +55,8 @@ impl Difference {
     }
 }
 
-/// Compares by `keys`, over the columns of `columns`; rows may come in any order and any batches.
+/// Compares two sets of rows by `keys`, over the columns of `columns`. Rows and batches may come in any
+/// order.
 pub fn compare(
     columns: &SchemaRef,
     keys: &[String],
@@ -65,8 +66,8 @@ pub fn compare(
     sides(columns, keys, expected, actual, false)
 }
 
-/// The same for rows of another engine, which may round where we do not: a number may differ in its last
-/// digits, which is counted.
+/// Like [`compare`], for rows of another engine that rounds differently: numbers may differ in their last
+/// digits, and these are counted.
 pub fn compare_rounded(
     columns: &SchemaRef,
     keys: &[String],
@@ -123,7 +124,7 @@ fn sides(
     Ok(difference)
 }
 
-/// One side, as one batch with its keys in a comparable form.
+/// One side as one batch, with its keys in a comparable form.
 struct Side {
     batch: RecordBatch,
     key_columns: Vec<usize>,
@@ -153,7 +154,7 @@ impl Side {
     }
 }
 
-/// The columns of `schema` in its order and types.
+/// The columns of `schema`, in its order and types.
 fn conform(schema: &SchemaRef, batch: &RecordBatch) -> Result<RecordBatch> {
     let column = |field: &arrow::datatypes::FieldRef| -> Result<ArrayRef> {
         let found =
@@ -165,13 +166,13 @@ fn conform(schema: &SchemaRef, batch: &RecordBatch) -> Result<RecordBatch> {
     Ok(RecordBatch::try_new(schema.clone(), columns)?)
 }
 
-/// Brings batches to the columns of `schema` and puts them together.
+/// Brings batches to the columns of `schema` and concatenates them.
 pub fn conform_all(schema: &SchemaRef, batches: &[RecordBatch]) -> Result<RecordBatch> {
     let conformed = batches.iter().map(|batch| conform(schema, batch)).collect::<Result<Vec<_>>>()?;
     Ok(concat_batches(schema, &conformed)?)
 }
 
-/// The first column that differs, and how many numbers before it differ by rounding alone.
+/// The first column that differs, and how many numbers before it differ only by rounding.
 fn first_unequal(left: &Side, l: usize, right: &Side, r: usize, rounded: bool) -> (Option<usize>, usize) {
     let mut near = 0;
     for column in 0..left.batch.num_columns() {
@@ -187,7 +188,7 @@ fn first_unequal(left: &Side, l: usize, right: &Side, r: usize, rounded: bool) -
     (None, near)
 }
 
-/// Whether two numbers differ by what rounding in other places makes of them.
+/// Whether two numbers differ by no more than rounding explains.
 fn is_rounded(a: &ArrayRef, l: usize, b: &ArrayRef, r: usize) -> bool {
     if a.is_null(l) || b.is_null(r) {
         return false;
@@ -220,14 +221,14 @@ pub fn same(a: &ArrayRef, l: usize, b: &ArrayRef, r: usize) -> bool {
     a.slice(l, 1).to_data() == b.slice(r, 1).to_data()
 }
 
-/// Values of a batch as text.
+/// Prints values of a batch as text.
 pub struct Columns<'a>(&'a RecordBatch);
 impl<'a> Columns<'a> {
-    /// Of these rows.
+    /// For the rows of a batch.
     pub fn new(batch: &'a RecordBatch) -> Self {
         Self(batch)
     }
-    /// `a=1 b=2` of these columns.
+    /// These columns of a row as `a=1 b=2`.
     pub fn row(&self, columns: &[String], row: usize) -> String {
         let part = |name: &String| {
             let text = self.0.column_by_name(name).map_or_else(|| "?".to_owned(), |c| text(c, row));

@@ -1,9 +1,9 @@
-//! A sample of the records of a topic, decoded by libraries that bronze does not decode with.
+//! Decodes a sample of a topic's records with libraries that bronze does not use.
 //!
-//! Which records are in the sample is a function of partition and offset, so that it is the same at every
-//! run. Every error row is in it: its bytes are kept, and what it was refused for is tried again. Compared are
-//! the record's key, time, headers and schema id as they are, and each column of the value and of the key by
-//! its type. What there is no rule for is counted, by reason.
+//! Partition and offset decide which records are in the sample, so every run takes the same ones. It contains
+//! every error row (up to a limit): the row must keep the record's bytes, and the bytes must fail again for
+//! the same reason. Of the others it compares key, time, headers and schema id directly, and each column by
+//! its type. Types without a rule for comparing are counted, by reason.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -23,12 +23,12 @@ use super::value::{Agrees, Writer};
 
 /// About how many records of a table are decoded again.
 pub const SAMPLE: u64 = 20_000;
-/// Error rows that are held at most; what is beyond them is said.
+/// The most error rows that are held; the report gives the number of the rest.
 const MOST_ERRORS: usize = 100_000;
-/// How many records are named.
+/// How many faulty records are named.
 const NAMED: usize = 5;
 
-/// Reasons that are about the bytes alone, so that another library must refuse them too.
+/// Error reasons that depend on the bytes alone, so another library must refuse them too.
 const OF_BYTES: [&str; 6] = [
     "truncated",
     "trailing_bytes",
@@ -38,22 +38,22 @@ const OF_BYTES: [&str; 6] = [
     "refused_by_decoder",
 ];
 
-/// Rows of the table that are looked at again, and their records.
+/// Rows of the table to check again, and their records.
 #[derive(Default)]
 pub struct Sample {
-    /// One record of this many is in it.
+    /// One of this many records is in the sample.
     step: u64,
     batches: Vec<RecordBatch>,
-    /// Batch and row by partition and offset.
+    /// Batch and row number, by partition and offset.
     places: HashMap<(i32, i64), (usize, usize)>,
     errors: usize,
     beyond: u64,
     repaired: u64,
-    records: Vec<Record>,
+    records: Vec<SampledRecord>,
 }
 
 /// A record as it is on the topic.
-struct Record {
+struct SampledRecord {
     partition: i32,
     offset: i64,
     timestamp: i64,
@@ -63,7 +63,7 @@ struct Record {
 }
 
 impl Sample {
-    /// Of a table with so many rows.
+    /// A sample for a table with this many rows. `deep`: of all of them.
     pub fn new(rows: u64, deep: bool) -> Self {
         Self { step: if deep { 1 } else { rows / SAMPLE + 1 }, ..Self::default() }
     }
@@ -74,7 +74,7 @@ impl Sample {
         (mixed >> 24).is_multiple_of(self.step)
     }
 
-    /// Takes rows of the table that are of the topic as it is now.
+    /// Adds rows of the table that belong to the topic's current incarnation.
     pub fn take_rows(&mut self, batch: &RecordBatch, topic_id: &str) -> Result<()> {
         let number =
             |name: &str| batch.column_by_name(name).and_then(|c| c.as_primitive_opt::<Int64Type>()).cloned();
@@ -114,14 +114,14 @@ impl Sample {
         Ok(())
     }
 
-    /// Takes the records among these that are in it.
+    /// Adds those of these records that are in the sample.
     pub fn take_records(&mut self, records: &Records) {
         for row in 0..records.len() {
             let place = (records.partition, records.offset(row).0);
             if !self.places.contains_key(&place) {
                 continue;
             }
-            self.records.push(Record {
+            self.records.push(SampledRecord {
                 partition: place.0,
                 offset: place.1,
                 timestamp: records.timestamp(row),
@@ -132,7 +132,7 @@ impl Sample {
         }
     }
 
-    /// Decodes the records and compares them with their rows. Says how many there were.
+    /// Decodes the records and compares them with their rows. Returns a text with their number.
     pub async fn check(self, topic: &Topic, registry: &Registry, finding: &mut Finding) -> Result<String> {
         let (mut wrong, mut named) = (0_u64, 0);
         let (mut unknown, mut errors): (BTreeMap<String, u64>, BTreeMap<String, u64>) = Default::default();
@@ -188,13 +188,13 @@ impl Sample {
     }
 }
 
-/// Schemas of the registry, as another library reads them.
+/// Schemas of the registry, parsed by the other library.
 struct Writers<'a> {
     registry: &'a Registry,
     known: HashMap<u32, Option<Arc<Writer>>>,
 }
 impl Writers<'_> {
-    /// `None`: the registry knows no such schema, or the library cannot read it.
+    /// `None`: the registry has no such schema, or the library cannot parse it.
     async fn of(&mut self, id: u32) -> Result<Option<Arc<Writer>>> {
         if let Some(known) = self.known.get(&id) {
             return Ok(known.clone());
@@ -209,8 +209,8 @@ impl Writers<'_> {
     }
 }
 
-/// What a record says without its value: key, time, headers.
-fn envelope(record: &Record, rows: &RecordBatch, row: usize) -> Agrees {
+/// Compares everything except the value: key, time, headers.
+fn envelope(record: &SampledRecord, rows: &RecordBatch, row: usize) -> Agrees {
     let bytes = |name: &str| bytes(rows, name, row);
     if bytes("_key") != record.key {
         return Agrees::No("`_key` is not the record's key".to_owned());
@@ -227,9 +227,9 @@ fn envelope(record: &Record, rows: &RecordBatch, row: usize) -> Agrees {
     }
 }
 
-/// A record with a row that says it was decoded.
+/// Checks a record whose row was decoded.
 async fn accepted(
-    record: &Record,
+    record: &SampledRecord,
     topic: &Topic,
     writers: &mut Writers<'_>,
     rows: &RecordBatch,
@@ -275,8 +275,13 @@ async fn accepted(
     Ok(of_key.and(|| of_value))
 }
 
-/// The columns of a key that is Avro behind the registry's frame. Other keys are compared as bytes only.
-async fn key(record: &Record, writers: &mut Writers<'_>, rows: &RecordBatch, row: usize) -> Result<Agrees> {
+/// Compares the columns of a framed Avro key. Other keys are compared only as bytes.
+async fn key(
+    record: &SampledRecord,
+    writers: &mut Writers<'_>,
+    rows: &RecordBatch,
+    row: usize,
+) -> Result<Agrees> {
     let Some(column) = rows.column_by_name("_keys").filter(|column| column.is_valid(row)) else {
         return Ok(Agrees::Yes);
     };
@@ -296,9 +301,9 @@ async fn key(record: &Record, writers: &mut Writers<'_>, rows: &RecordBatch, row
     })
 }
 
-/// A record with a row that says it could not be decoded: its bytes are kept, and the reason holds.
+/// Checks a record whose row is an error row: it keeps the bytes, and they fail for the stated reason.
 async fn refused(
-    record: &Record,
+    record: &SampledRecord,
     label: &str,
     topic: &Topic,
     writers: &mut Writers<'_>,
@@ -322,7 +327,7 @@ async fn refused(
             },
             Err(_) => false,
         },
-        // Of what does not fit the table's types, the table alone can tell.
+        // Whether a value fits the table's types depends on the table alone.
         _ => true,
     };
     Ok(if holds { Agrees::Yes } else { Agrees::No(format!("it was refused as `{label}`, and it is not")) })

@@ -1,11 +1,11 @@
-//! Gold evaluated by another engine: DuckDB, on request.
+//! Evaluates gold with another engine on request: DuckDB.
 //!
-//! The pinned inputs are written as Parquet files into a folder of their own, the model's SQL is run over
-//! them, and what comes out is compared with the table. SQL that DuckDB cannot run is said to be not checked,
-//! with its message: nothing is taken for right because nobody could look.
+//! The pinned inputs are written as Parquet files into a temporary folder, DuckDB runs the model's SQL over
+//! them, and the result is compared with the table. SQL that DuckDB cannot run is reported as not checked,
+//! with DuckDB's message: nothing counts as right just because it could not be checked.
 //!
-//! Where the two engines compute with other types, the last digits may differ: DuckDB divides decimals and
-//! averages them as doubles. A number that differs by no more than that is counted as rounded, and said.
+//! The engines use other types in places, so the last digits may differ: DuckDB divides and averages decimals
+//! as doubles. A number that differs by no more than that is counted and reported as rounded.
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -26,23 +26,23 @@ use runtime::{Ids as _, RandomIds};
 
 use super::{Finding, compare};
 
-/// How the engine is started.
+/// How to start DuckDB.
 #[derive(Debug, Clone)]
 pub struct DuckDb {
     program: PathBuf,
     arguments: Vec<String>,
 }
 
-/// What makes DuckDB mean by SQL what we mean: whole numbers divided are whole, NULL sorts as in PostgreSQL.
+/// Gives SQL our meaning in DuckDB: integers divide to integers, NULL sorts as in PostgreSQL.
 const SETTINGS: &str = "SET integer_division = true;\n\
     SET default_null_order = 'nulls_last_on_asc_first_on_desc';\n\
     CREATE MACRO nvl(a, b) AS coalesce(a, b);\n";
 
-/// Runs what it is given on standard input.
+/// Executes the SQL on standard input.
 const PYTHON: &str = "import sys, duckdb; duckdb.connect().execute(sys.stdin.read())";
 
 impl DuckDb {
-    /// Finds the program, or the module of Python.
+    /// Finds the program, or Python's module.
     pub fn find() -> Result<Self> {
         let candidates = [
             ("duckdb", vec!["-batch", "-bail", ":memory:"], "SELECT 1;"),
@@ -74,7 +74,7 @@ impl DuckDb {
         child.wait_with_output()
     }
 
-    /// Evaluates a model over these versions of its inputs, and compares the table with the result.
+    /// Evaluates a model over these versions of its inputs and compares the result with the table.
     pub async fn check(
         &self,
         catalog: &Catalog,
@@ -91,7 +91,7 @@ impl DuckDb {
         if !output.status.success() {
             let said = String::from_utf8_lossy(&output.stderr);
             let said = said.lines().find(|line| line.contains("Error")).unwrap_or("it failed");
-            // What does not fit its type must not have a value with us either.
+            // A value that overflows its type must not have a value in our table either.
             if said.contains("Out of Range Error") {
                 finding.fault(format!("DuckDB refuses what the table holds: {}", said.trim()));
             } else {
@@ -130,7 +130,7 @@ impl DuckDb {
     }
 }
 
-/// A folder that goes when it is no longer used.
+/// A folder that is deleted on drop.
 struct Folder(PathBuf);
 impl Folder {
     fn new() -> Result<Self> {
@@ -145,7 +145,7 @@ impl Drop for Folder {
     }
 }
 
-/// Writes the inputs, and says what is to be run over them.
+/// Writes the inputs and returns the SQL to run over them.
 async fn script(
     catalog: &Catalog,
     model: &Model,
@@ -171,7 +171,7 @@ async fn script(
     Ok(script)
 }
 
-/// A column of the result in the type of the table: a sum of whole numbers would come as a double.
+/// Casts a column of the result to the table's type: DuckDB would write a sum of integers as a double.
 fn column(field: &Field) -> String {
     let name = format!("\"{}\"", field.name());
     let kind = match field.data_type() {
@@ -203,7 +203,7 @@ fn quoted(path: &Path) -> String {
     format!("'{}'", path.to_string_lossy().replace('\'', "''"))
 }
 
-/// The columns that models see, times without their zone: all of them are UTC.
+/// Writes the columns that models see. Timestamps lose their zone, because all of them are UTC.
 async fn write(catalog: &Catalog, name: &TableName, table: &Table, path: &Path) -> Result<()> {
     let schema = catalog.schema_of(name).with_context(|| format!("columns of `{name}`"))?;
     let column = |field: &Arc<Field>| -> Expr {

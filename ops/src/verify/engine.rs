@@ -1,10 +1,10 @@
-//! The engine without the rules that make it fast.
+//! The engine without its optimiser.
 //!
-//! The stages run their queries through the optimiser. A rule of it that is wrong makes a table wrong, and a
-//! second evaluation through the same rules agrees. So this session has none of the logical rewrites: only
-//! those without which a plan cannot run at all (a subquery becomes a join, a DISTINCT an aggregate), and it
-//! runs on one partition. Joins stay what they are: every pair of rows is looked at. Where that would take
-//! too long, equal keys are found by hash, and [`Effort`] says so.
+//! The stages run their queries through the optimiser. A wrong rule there makes a table wrong, and a second
+//! evaluation with the same rules would agree. So this session has only the logical rewrites without which a
+//! plan cannot run at all (a subquery becomes a join, a DISTINCT an aggregate), and one partition. Joins
+//! compare every pair of rows. If that would take too long, equal keys are found by hash; [`Effort`] reports
+//! it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -37,21 +37,21 @@ use datafusion::physical_optimizer::sanity_checker::SanityCheckPlan;
 use datafusion::prelude::SessionContext;
 use model::TableName;
 
-/// Pairs of rows up to which joins compare each with each.
+/// The most pairs of rows for which joins compare each with each.
 const PAIRS: u128 = 4_000_000;
 
-/// How far a plan was rewritten so that it ends in time.
+/// How far a plan was rewritten to end in reasonable time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Effort {
-    /// Not at all.
+    /// Not rewritten.
     Plain,
-    /// Joins on equal keys by hash.
+    /// Joins on equal keys use hashes.
     Hashed,
-    /// And a WHERE over several tables is taken for their joins.
+    /// In addition, conditions of a WHERE over several tables become join conditions.
     Joined,
 }
 impl Effort {
-    /// For a report.
+    /// The text for a report.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Plain => "no rule of the optimiser",
@@ -61,7 +61,7 @@ impl Effort {
     }
 }
 
-/// A session with the functions and settings of the stages' own, and as few rules as `effort` allows.
+/// A session with the functions and settings of the stages' sessions, and as few rules as `effort` allows.
 pub fn session(effort: Effort) -> SessionContext {
     type Rule = Arc<dyn OptimizerRule + Send + Sync>;
     let mut rules: Vec<Rule> = vec![
@@ -95,8 +95,8 @@ pub fn session(effort: Effort) -> SessionContext {
     SessionContext::new_with_state(state)
 }
 
-/// Rows of a plan whose scans are declared inputs, read from `inputs`: only the declared columns are seen,
-/// found by name.
+/// The rows of a plan whose scans are declared inputs, read from `inputs`. Only the declared columns are
+/// visible, found by name.
 pub async fn run(
     plan: &LogicalPlan,
     inputs: &BTreeMap<TableName, Input>,
@@ -123,17 +123,17 @@ pub async fn run(
     Ok((frame.collect().await.context("run the query")?, effort))
 }
 
-/// One input at one version.
+/// One version of an input.
 #[derive(Debug, Clone)]
 pub struct Input {
     /// Its rows.
     pub provider: Arc<dyn TableProvider>,
-    /// How many there are.
+    /// Their number.
     pub rows: u64,
 }
 
-/// How a plan over many rows is run. Its joins are only taken out of a WHERE where there is one to take
-/// them from, and never where null equals null: the rule for it forgets that.
+/// How to run a plan over many rows. Conditions are taken out of a WHERE only if the plan has a cross join,
+/// and never if null equals null, because that rule forgets it.
 fn joins(plan: &LogicalPlan) -> Result<Effort> {
     let (mut crossed, mut nulls) = (false, false);
     plan.apply_with_subqueries(|node| {
@@ -156,7 +156,7 @@ fn table_of(scan: &TableScan) -> Option<TableName> {
     format!("{}.{}", scan.table_name.schema().unwrap_or_default(), scan.table_name.table()).parse().ok()
 }
 
-/// The scan over another source.
+/// The same scan over another source.
 fn over(scan: &TableScan, provider: &Arc<dyn TableProvider>) -> EngineResult<LogicalPlan> {
     let given: SchemaRef = provider.schema();
     let mut places = Vec::with_capacity(scan.projected_schema.fields().len());
@@ -175,7 +175,8 @@ fn over(scan: &TableScan, provider: &Arc<dyn TableProvider>) -> EngineResult<Log
         .map(LogicalPlan::TableScan)
 }
 
-/// `NOT IN` is the one join whose operator looks at pairs by hash only: by any other it forgets its nulls.
+/// The only implementation of `NOT IN` that respects nulls is the hash join, so it always needs its equal
+/// keys.
 #[derive(Debug)]
 struct NullAware(ExtractEquijoinPredicate);
 impl OptimizerRule for NullAware {
@@ -200,7 +201,7 @@ impl OptimizerRule for NullAware {
     }
 }
 
-/// Functions that exist only as what they stand for: the engine has no code that runs them.
+/// Replaces functions that the engine can only expand, by their expansion: it has no code to run them.
 #[derive(Debug)]
 struct Macros;
 impl Macros {
@@ -251,7 +252,7 @@ impl OptimizerRule for Macros {
             .with_schema(Arc::new(schema))
             .with_config_options(config.options())
             .build();
-        // A column keeps the name that others know it by.
+        // A column keeps the name by which other expressions refer to it.
         let names = NamePreserver::new(&plan);
         plan.map_expressions(|expr| {
             let name = names.save(&expr);

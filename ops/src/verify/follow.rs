@@ -1,7 +1,7 @@
-//! Whether a table is there when its input holds rows, and whether it goes on with it.
+//! Whether a table exists if its input has rows, and whether it keeps up with the input.
 //!
-//! To be behind is no fault: a stage may be at work, or stopped for the night. It is one when what the table
-//! waits for was committed long ago, or when the next step cannot be computed, which [`super::gold`] tries.
+//! Being behind is no fault: a stage may be at work, or stopped for the night. It is a fault if the input's
+//! next version is old, or if the next step cannot be computed, which [`super::gold`] tries.
 
 use anyhow::Result;
 use lake::Table;
@@ -9,10 +9,11 @@ use model::{ClockMs, TableName, Version};
 
 use super::Finding;
 
-/// A stage that runs needs seconds. Who has not moved for this long has halted, or is not running.
+/// A running stage needs seconds. A table that has not moved for this long has halted, or its stage does not
+/// run.
 const LONG_MS: i64 = 10 * 60 * 1000;
 
-/// How many rows a table holds.
+/// The number of rows in a table.
 pub async fn rows(table: &Table) -> Result<u64> {
     match table.rows() {
         Some(rows) => Ok(rows),
@@ -20,29 +21,29 @@ pub async fn rows(table: &Table) -> Result<u64> {
     }
 }
 
-/// Rows of a table, counted one by one.
+/// Counts the rows of a table one by one.
 pub async fn count(table: &Table) -> Result<u64> {
     let frame = query::session().read_table(table.provider()?)?;
     Ok(frame.count().await? as u64)
 }
 
-/// Where one table is in the versions of another.
+/// How far one table has read another.
 #[derive(Debug)]
 pub enum Standing {
     /// It has read everything.
     UpToDate,
-    /// These versions of the input changed rows and were not read.
+    /// These versions of the input changed rows and have not been read.
     Behind {
-        /// How many.
+        /// Their number.
         versions: usize,
-        /// When the first of them was committed, milliseconds.
+        /// When the first of them was committed, in milliseconds.
         since: i64,
     },
-    /// The versions it would read next are gone from the log.
+    /// The log no longer has the versions to read next; the first missing one.
     Lost(u64),
 }
 impl Standing {
-    /// Where a follower at version `at` of `input` is.
+    /// The state of a follower at version `at` of `input`.
     pub async fn of(input: &Table, at: Option<Version>) -> Result<Self> {
         match input.changes(at, input.version()).await {
             Ok(changes) => Ok(match changes.first() {
@@ -54,7 +55,7 @@ impl Standing {
         }
     }
 
-    /// Says so. True when the table has work to do.
+    /// Reports the state. Returns `true` if the table has work to do.
     pub fn say(&self, input: &TableName, at: Option<Version>, now: ClockMs, finding: &mut Finding) -> bool {
         let place = at.map_or_else(|| "nothing".to_owned(), |at| format!("version {at}"));
         match self {
@@ -72,7 +73,7 @@ impl Standing {
                     finding.leave_out(format!("{text} yet: those are not checked"));
                 }
             }
-            // Whoever has read nothing reads the newest version instead.
+            // A table that has read nothing will read the newest version instead.
             Self::Lost(_) if at.is_none() => {
                 finding.leave_out(format!("it has read nothing of `{input}` yet"));
             }
@@ -84,7 +85,7 @@ impl Standing {
     }
 }
 
-/// The finding about a table that does not exist: a fault when its input holds rows.
+/// The finding about a table that does not exist: a fault if its input has rows.
 pub fn missing(name: &TableName, inputs: &[(TableName, u64)]) -> Finding {
     let mut finding = Finding::new(name);
     let full: Vec<String> = inputs

@@ -1,5 +1,5 @@
-//! Gold: the table equals its SQL over the versions it pins, evaluated a second time without the rules of the
-//! optimiser ([`super::engine`]), and nothing stands in the way of its next refresh.
+//! Gold: the table equals its SQL over the versions it pins, evaluated again without the optimiser
+//! ([`super::engine`]), and its next refresh can succeed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -82,7 +82,7 @@ pub async fn check(scope: &Scope<'_>, model: &Model) -> Result<Finding> {
     Ok(finding)
 }
 
-/// The inputs of a model as they are now, and whether one of them does not exist.
+/// The current inputs of a model, and whether one of them does not exist.
 struct Open(BTreeMap<TableName, Table>, bool);
 impl Open {
     async fn inputs(scope: &Scope<'_>, model: &Model) -> Result<Self> {
@@ -97,8 +97,8 @@ impl Open {
     }
 }
 
-/// A table that is behind must be able to go on: its SQL has a value over the newest versions, no key is
-/// there twice, and no expectation halts it.
+/// Checks that a table that is behind can continue: its SQL can be computed over the newest versions, keys
+/// are unique, and no expectation halts it.
 async fn next_step(scope: &Scope<'_>, model: &Model, inputs: &Open, finding: &mut Finding) {
     if inputs.1 {
         return;
@@ -158,7 +158,7 @@ pub async fn evaluate(
     engine::run(&planned.plan, &given).await
 }
 
-/// The model's SQL over declared inputs. Columns that silver hides are not seen.
+/// The model's SQL over declared inputs, without the columns that silver hides.
 pub fn plan(catalog: &Catalog, model: &Model, as_of: ClockMs) -> Result<Planned> {
     let planner = Planner::new(as_of);
     for input in catalog.stored_inputs(&model.name) {
@@ -171,7 +171,7 @@ pub fn plan(catalog: &Catalog, model: &Model, as_of: ClockMs) -> Result<Planned>
     Ok(planner.plan(&query::sql::parse(&model.sql)?)?)
 }
 
-/// Columns of a table whose values no two rows share: SQL may group by them and select the others.
+/// Columns of a table with unique values: SQL may group by them and select the others.
 fn unique(catalog: &Catalog, table: &TableName) -> Vec<String> {
     let Some(model) = catalog.models.get(table) else { return Vec::new() };
     match model.kind {

@@ -1,4 +1,4 @@
-//! Whether a JSON value is the one that a table stores, read by `serde_json` and one value at a time.
+//! Compares a JSON value, parsed by `serde_json`, with the stored one, one value at a time.
 
 use arrow::array::{Array, ArrayRef, AsArray as _, RecordBatch};
 use arrow::datatypes::{DataType, Float64Type, Int64Type, TimestampMicrosecondType};
@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::value::Agrees;
 
-/// The value, without the envelope that Kafka Connect's converter puts around it.
+/// Parses a value and removes the envelope of Kafka Connect's converter.
 pub fn parse(bytes: &[u8]) -> Option<Value> {
     let value: Value = serde_json::from_slice(bytes).ok()?;
     match value {
@@ -21,8 +21,8 @@ fn is_connect(object: &Map<String, Value>) -> bool {
     object.len() == 2 && object.contains_key("schema") && object.contains_key("payload")
 }
 
-/// Compares a value with the columns of a row. `whole`: the table keeps its text in one column. `plain`:
-/// without an envelope a decimal is a number or its digits as text.
+/// Compares a value with the columns of a row. `whole`: the table stores the text in one column. `plain`: the
+/// record has no Connect envelope, so a decimal is a number or its digits as text.
 pub fn agrees(bytes: &[u8], whole: bool, plain: bool, rows: &RecordBatch, row: usize) -> Agrees {
     let Some(value) = parse(bytes) else {
         return Agrees::No("its value is no JSON, and yet it was decoded".to_owned());
@@ -51,7 +51,7 @@ fn one(value: &Value, plain: bool, column: &ArrayRef, row: usize) -> Agrees {
     let yes = |same: bool| if same { Agrees::Yes } else { Agrees::No(unlike()) };
     let unknown = || Agrees::Unknown(format!("a {} written as {}", column.data_type(), kind(value)));
     if value.is_null() || column.is_null(row) {
-        // A default may stand for a null.
+        // A default may replace a null.
         let both = value.is_null() == column.is_null(row);
         return if both {
             Agrees::Yes
@@ -68,7 +68,7 @@ fn one(value: &Value, plain: bool, column: &ArrayRef, row: usize) -> Agrees {
             None => unknown(),
         },
         (DataType::Float64, Value::Number(n)) => match n.as_f64() {
-            // The last bit is the parser's.
+            // The parsers may differ in the last bit.
             Some(d) => yes(is_near(column.as_primitive::<Float64Type>().value(row), d)),
             None => unknown(),
         },
@@ -76,7 +76,7 @@ fn one(value: &Value, plain: bool, column: &ArrayRef, row: usize) -> Agrees {
         (DataType::Decimal128(_, _), Value::Number(n)) if n.is_i64() || n.is_u64() => {
             yes(same_digits(&text(), &n.to_string()))
         }
-        // This parser keeps any other number as the nearest double, so the stored digits are compared as one.
+        // This parser rounds every other number to a double, so the stored digits are compared as a double.
         (DataType::Decimal128(_, _), Value::Number(n)) => match (text().parse(), n.as_f64()) {
             (Ok(stored), Some(right)) => yes(is_near(stored, right)),
             _ => unknown(),
@@ -133,7 +133,7 @@ fn is_number(text: &str) -> bool {
         && digits.matches('.').count() < 2
 }
 
-/// Whether two plain decimal numbers are one.
+/// Whether two plain decimal texts are the same number.
 fn same_digits(a: &str, b: &str) -> bool {
     let trimmed = |text: &str| {
         let text = text.strip_prefix('+').unwrap_or(text);

@@ -1,20 +1,20 @@
 //! Proves from the data alone that nothing was lost, doubled or falsified.
 //!
-//! Nothing is read from the stages' own counters: offsets, rows, hashes, folds and query results are
-//! computed again from what is stored, and compared. Where the stages have code of their own (decoding,
-//! folding, the engine's optimiser), another is used here. One finding a table or topic; each fault names the
-//! offsets, keys or versions that break the claim. Nothing here prints.
+//! It uses none of the stages' own counters: it computes offsets, rows, hashes, folds and query results again
+//! from the stored data, and compares. Where the stages have their own code (decoding, folding, the engine's
+//! optimiser), it uses other code. There is one finding per table or topic; each fault names the offsets,
+//! keys or versions that break the claim. Nothing here prints.
 //!
 //! | module | claim |
 //! | --- | --- |
-//! | [`bronze`] | every offset range is there, once, with the rows and the digest its commit stated; a sample of the records, decoded by another library, has the values that are stored |
+//! | [`bronze`] | every offset range is there, once, with the rows and the digest its commit stated; a sample of the records, decoded by another library, has the stored values |
 //! | [`silver`], [`refold`], [`siblings`] | every bronze row is accounted for, and the table and its siblings are the fold of bronze |
-//! | [`gold`], [`engine`] | the table equals its SQL over the versions it pins, evaluated without the optimiser's rules |
-//! | [`duckdb`] | and evaluated by another engine, on request |
+//! | [`gold`], [`engine`] | the table equals its SQL over the versions it pins, evaluated without the optimiser |
+//! | [`duckdb`] | the same, evaluated by another engine on request |
 //! | [`topic`] | the compacted topic equals the table, key by key |
-//! | [`follow`] | a table is there when its input holds rows, and goes on with it |
-//! | [`decoded`], [`value`], [`json`] | records decoded again, and a decoded value beside a stored one |
-//! | [`compare`] | two sets of rows by key |
+//! | [`follow`] | a table exists if its input has rows, and keeps up with it |
+//! | [`decoded`], [`value`], [`json`] | decode records again and compare values with stored ones |
+//! | [`compare`] | compares two sets of rows by key |
 
 pub mod bronze;
 pub mod compare;
@@ -45,27 +45,27 @@ use stream::{Kafka, Registry};
 
 use crate::wiring::Wiring;
 
-/// What is verified, and how thoroughly.
+/// What to verify, and how thoroughly.
 pub struct Scope<'a> {
-    /// Topics and models.
+    /// Declares the topics and models.
     pub project: &'a Project,
-    /// The tables.
+    /// Holds the tables.
     pub lake: &'a Lake,
-    /// The topics.
+    /// Holds the topics.
     pub kafka: &'a Kafka,
-    /// Their schemas.
+    /// Holds the topics' schemas.
     pub registry: &'a Registry,
-    /// What time it is: only to tell how long a table has stood still.
+    /// The current time; used only to tell how long a table has stood still.
     pub now: ClockMs,
-    /// Every record is decoded again, not a sample.
+    /// Decode every record again instead of a sample.
     pub deep: bool,
-    /// Another engine that evaluates gold, too.
+    /// Evaluate gold with this engine, too.
     pub with: Option<&'a duckdb::DuckDb>,
-    /// The tables to look at. Empty: all.
+    /// The tables to check. Empty: all.
     pub select: &'a [TableName],
 }
 impl<'a> Scope<'a> {
-    /// All tables of an open project as they are now, with a sample of the records.
+    /// All tables of an open project, with a sample of the records.
     pub fn of(wiring: &'a Wiring) -> Self {
         Self {
             project: &wiring.project,
@@ -80,24 +80,24 @@ impl<'a> Scope<'a> {
     }
 }
 
-/// What was found about one table or topic.
+/// The result for one table or topic.
 #[derive(Debug, Serialize)]
 pub struct Finding {
-    /// Table or topic.
+    /// Name of the table or topic.
     pub name: String,
     /// What was compared, in one line. Empty: nothing was, and `unchecked` says why.
     pub checked: String,
-    /// What was not, each with the reason.
+    /// What was not compared, each with the reason.
     pub unchecked: Vec<String>,
-    /// What does not hold. Empty: proven, as far as it was checked.
+    /// Claims that do not hold. Empty: proven, as far as it was checked.
     pub faults: Vec<String>,
 }
 impl Finding {
-    /// A finding about `name` with nothing wrong so far.
+    /// A finding about `name` without faults.
     pub fn new(name: impl ToString) -> Self {
         Self { name: name.to_string(), checked: String::new(), unchecked: Vec::new(), faults: Vec::new() }
     }
-    /// A finding that could not even begin because the data cannot be read.
+    /// A finding about data that cannot be read.
     pub fn unreadable(name: impl ToString, error: &anyhow::Error) -> Self {
         let mut finding = Self::new(name);
         finding.fault(format!("cannot be checked: {error:#}"));
@@ -107,18 +107,18 @@ impl Finding {
     pub fn fault(&mut self, fault: impl Into<String>) {
         self.faults.push(fault.into());
     }
-    /// Says what was left out, and why.
+    /// Adds something that was not compared, with the reason.
     pub fn leave_out(&mut self, what: impl Into<String>) {
         self.unchecked.push(what.into());
     }
-    /// Nothing is wrong, and there was nothing to check.
+    /// True if there was nothing to check and nothing is wrong.
     pub fn is_empty(&self) -> bool {
         self.faults.is_empty() && self.checked.is_empty()
     }
 }
 
-/// Checks every table and topic of the project, whatever else is found, and gives each finding to `each`
-/// as it comes. Afterwards they are all returned.
+/// Checks every table and topic of the project, even after faults. Passes each finding to `each` at once, and
+/// returns all of them.
 pub async fn run(scope: &Scope<'_>, mut each: impl FnMut(&Finding)) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut take = |name: &dyn ToString, found: Result<Finding>| {
@@ -153,7 +153,7 @@ pub async fn run(scope: &Scope<'_>, mut each: impl FnMut(&Finding)) -> Vec<Findi
     findings
 }
 
-/// A check that panics is one that could not be made; the others go on.
+/// Runs a check and turns a panic into an error, so that the others go on.
 async fn guarded(check: impl Future<Output = Result<Finding>>) -> Result<Finding> {
     match AssertUnwindSafe(check).catch_unwind().await {
         Ok(found) => found,
@@ -165,7 +165,7 @@ async fn guarded(check: impl Future<Output = Result<Finding>>) -> Result<Finding
     }
 }
 
-/// A fault where a stage stands still at a table: it is at its last version and no newer one comes.
+/// Adds a fault if the stage has halted this table, which then stays at its last version.
 async fn standing(lake: &lake::Lake, stage: &str, table: &model::TableName, found: &mut Result<Finding>) {
     let holds = async {
         let held = lake.table(table).await?;
@@ -181,7 +181,7 @@ async fn standing(lake: &lake::Lake, stage: &str, table: &model::TableName, foun
     }
 }
 
-/// Adds what differs to a finding.
+/// Adds a difference to a finding.
 fn report(difference: &compare::Difference, finding: &mut Finding) {
     if difference.is_empty() {
         return;
@@ -195,8 +195,8 @@ fn report(difference: &compare::Difference, finding: &mut Finding) {
     }
 }
 
-/// Positions of a table rise from version to version, versions have no hole, and every version that changed
-/// rows is a stage's. Returns what the log says.
+/// Checks that positions rise from version to version, that versions have no gap, and that a stage wrote
+/// every version that changed rows. Returns the log's entries.
 async fn never_falls(table: &lake::Table, finding: &mut Finding) -> Result<Vec<lake::LogEntry>> {
     let mut held: Option<(model::Version, model::Positions)> = None;
     let log = table.log(None, table.version()).await?;

@@ -1,9 +1,9 @@
-//! What stands beside a silver table: rows put aside, and what is remembered of keys without a row.
+//! The siblings of a silver table: quarantined rows, and notes about keys without a row.
 //!
-//! `__quarantine` is a function of bronze: row for row, with the reasons. `__deleted` is not: it may hold notes
-//! that newer ones made worthless. So each note must be true, and none may be missing that the stage could
-//! need: the newest absence of a key that has no row, the newest row that was kept out, every truncate, every
-//! change of a key that took values along.
+//! `__quarantine` is a function of bronze: row for row, with the reasons. `__deleted` is not, because it may
+//! hold notes that newer ones supersede. So each note must be true, and every note that the stage may need
+//! must exist: the newest absence of a key without a row, the newest row that was kept out, every truncate,
+//! every key change with values.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -17,12 +17,12 @@ use super::compare::Columns;
 use super::refold::change::{numbers, path, texts};
 use super::refold::fold::Folded;
 use super::refold::place::Place;
-use super::refold::{Aside, Key, Refold, reason, values};
+use super::refold::{Aside, EncodedKey, Refold, reason, values};
 
 /// How many are named.
 const NAMED: usize = 5;
 
-/// A sibling, and whether it has read further than the table: then it may hold more than can be expected.
+/// A sibling, and whether it has read further than the table: then it may hold more than is expected.
 pub struct Sibling {
     name: TableName,
     table: Option<Table>,
@@ -47,7 +47,7 @@ impl Sibling {
     }
 }
 
-/// Rows put aside, compared with those that must have been. Says how many there are.
+/// Compares the quarantined rows with the expected ones. Returns a text with their number.
 pub async fn quarantine(
     sibling: &Sibling,
     refold: &Refold,
@@ -71,7 +71,7 @@ pub async fn quarantine(
     let (mut rows, mut later) = (0_u64, 0_u64);
     for batch in sibling.rows().await? {
         let count = batch.num_rows();
-        // A column that came later is null in rows that were put aside before.
+        // A column that was added later is null in older rows.
         let view = query::session::conform(&batch, &refold.rules.changes)?;
         let number = |name: &str| numbers(batch.column_by_name(name).cloned(), count);
         let text = |name: &str| -> Result<Vec<Option<String>>> {
@@ -121,21 +121,21 @@ pub async fn quarantine(
     Ok(format!("{rows} put aside"))
 }
 
-/// What a table remembers.
+/// What a table remembers of its keys.
 pub struct Notes {
     sibling: Sibling,
-    gone: HashMap<Key, Vec<(Place, Option<String>)>>,
-    skipped: HashMap<Key, Vec<Place>>,
+    gone: HashMap<EncodedKey, Vec<(Place, Option<String>)>>,
+    skipped: HashMap<EncodedKey, Vec<Place>>,
     truncates: Vec<Place>,
     whole: Vec<Place>,
-    moves: HashSet<(Key, Key, String)>,
+    moves: HashSet<(EncodedKey, EncodedKey, String)>,
     /// Keys as text, for a report.
-    names: HashMap<Key, String>,
+    names: HashMap<EncodedKey, String>,
     count: u64,
 }
 
 impl Notes {
-    /// Reads them.
+    /// Reads the notes.
     pub async fn read(
         sibling: Sibling,
         refold: &Refold,
@@ -185,7 +185,8 @@ impl Notes {
                 (Some("skipped"), Some(key), _) => self.skipped.entry(key.clone()).or_default().push(place),
                 (Some("truncated"), _, _) => self.truncates.push(place),
                 (Some("whole"), _, _) => self.whole.push(place),
-                // Where a snapshot began on a partition: of one that never ended nothing is known.
+                // Where a snapshot began on a partition. Bronze may not have its end yet, so it cannot be
+                // checked.
                 (Some("read"), _, _) => {}
                 (Some("moved"), Some(old), Some(new)) => {
                     self.moves.insert((old.clone(), new.clone(), place.text()));
@@ -198,10 +199,10 @@ impl Notes {
         Ok(())
     }
 
-    /// Compares them with what the changes of one part say.
+    /// Compares the notes with the changes of one part.
     pub fn check(&mut self, part: u64, refold: &Refold, folded: &Folded, finding: &mut Finding) {
         let mut wrong: Vec<String> = Vec::new();
-        let name = |key: &Key, names: &HashMap<Key, String>| {
+        let name = |key: &EncodedKey, names: &HashMap<EncodedKey, String>| {
             names.get(key).cloned().unwrap_or_else(|| format!("{key:?}"))
         };
         for (key, memory) in &folded.memory {
@@ -260,10 +261,10 @@ impl Notes {
         wrong.into_iter().take(NAMED).for_each(|what| finding.fault(format!("`{table}`: {what}")));
     }
 
-    /// Notes that no change made.
+    /// Reports notes that no change explains.
     fn untrue(&self, part: u64, refold: &Refold, folded: &Folded, wrong: &mut Vec<String>) {
-        let here = |key: &Key| refold.part_of(key) == part;
-        let name = |key: &Key| self.names.get(key).map_or("?", String::as_str);
+        let here = |key: &EncodedKey| refold.part_of(key) == part;
+        let name = |key: &EncodedKey| self.names.get(key).map_or("?", String::as_str);
         for (key, notes) in self.gone.iter().filter(|(key, _)| here(key)) {
             let known = folded.memory.get(key).map_or(&[][..], |memory| memory.absences.as_slice());
             for (place, _) in notes.iter().filter(|(place, _)| !known.contains(place)) {
@@ -285,14 +286,14 @@ impl Notes {
         }
     }
 
-    /// How many there are.
+    /// The number of notes.
     pub fn count(&self) -> u64 {
         self.count
     }
 }
 
 /// The other key of each note.
-fn others(batch: &RecordBatch, refold: &Refold, keys: &[String]) -> Result<Vec<Option<Key>>> {
+fn others(batch: &RecordBatch, refold: &Refold, keys: &[String]) -> Result<Vec<Option<EncodedKey>>> {
     let column = |key: &String| path(batch, &format!("_other.{key}"));
     let Some(columns) = keys.iter().map(column).collect::<Option<Vec<_>>>() else {
         return Ok(vec![None; batch.num_rows()]);
@@ -304,7 +305,7 @@ fn others(batch: &RecordBatch, refold: &Refold, keys: &[String]) -> Result<Vec<O
     refold.rules.encode(&RecordBatch::try_new(schema, columns)?)
 }
 
-/// The places that rows of silver name.
+/// The places that rows of silver store.
 fn places(batch: &RecordBatch) -> Result<Vec<Place>> {
     let count = batch.num_rows();
     let number = |name: &str| numbers(batch.column_by_name(name).cloned(), count);

@@ -1,5 +1,5 @@
-//! Silver: every bronze row accounted for, and the table and its siblings are the fold of bronze, folded by
-//! code that is not the stage's ([`super::refold`]).
+//! Silver: every bronze row is accounted for, and the table and its siblings equal the fold of bronze by code
+//! that is independent of the stage ([`super::refold`]).
 
 use anyhow::{Context as _, Result};
 use catalog::{Kind, Model};
@@ -70,7 +70,7 @@ pub async fn check(scope: &Scope<'_>, model: &Model) -> Result<Finding> {
     Ok(finding)
 }
 
-/// Folds bronze again, and compares the table and its siblings with the result.
+/// Folds bronze again, and compares the result with the table and its siblings.
 async fn fold_again(
     scope: &Scope<'_>,
     model: &Model,
@@ -133,8 +133,8 @@ async fn fold_again(
     Ok(())
 }
 
-/// Each commit begins where the one before ended, and its outcomes add up to the bronze rows in between; to
-/// all of them where it replaced the table.
+/// Checks that each commit begins where the previous one ended, and that its outcomes add up to the bronze
+/// rows in between; for a commit that replaced the table, to all rows.
 fn accounts(log: &[LogEntry], input: &AppId, bronze: &[LogEntry], all: u64, finding: &mut Finding) {
     let complete = bronze.first().is_some_and(|entry| entry.version.0 == 0);
     let brought = |entry: &LogEntry| CommitInfo::parse_lossy(entry).map_or(0, |info| info.records());

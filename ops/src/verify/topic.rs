@@ -1,9 +1,9 @@
 //! Gold topics: the compacted topic, folded by key, equals the table at the version its progress names.
 //!
-//! - every record's key is the key in its value;
+//! - every record's key equals the key in its value;
 //! - the versions in the headers never fall along a partition, none is above the progress, and the newest one
 //!   has its last record;
-//! - what the records of the table decode to is compared with the table, by another Avro library on a sample.
+//! - the decoded records equal the table; another Avro library decodes a sample of them.
 
 use std::collections::BTreeMap;
 
@@ -26,7 +26,7 @@ const SAMPLE: usize = 2_000;
 /// How many keys are named.
 const NAMED: usize = 5;
 
-/// Checks the topic of one gold table against the version that the progress record names.
+/// Checks the topic of one gold table against the version in the progress record.
 pub async fn check(scope: &Scope<'_>, model: &Model, topic: &TopicName) -> Result<Finding> {
     let mut finding = Finding::new(format!("{topic} (topic)"));
     let Some(table) = scope.lake.table(&model.name).await? else {
@@ -87,7 +87,7 @@ struct Read {
     keyless: u64,
     /// The newest version in the headers, and whether its last record is there.
     newest: Option<(u64, bool)>,
-    /// Partition, offset and version of records whose version is below that of one before them.
+    /// Partition, offset and version of records with a lower version than an earlier record.
     falling: Vec<(i32, i64, u64)>,
     /// Records of this table.
     own: u64,
@@ -115,7 +115,7 @@ impl Read {
     }
 
     fn mark(&mut self, records: &stream::Records, row: usize, own: &[u8], versions: &mut BTreeMap<i32, u64>) {
-        // A topic may have been another table's before.
+        // The topic may have belonged to another table before.
         if records.header(row, "lp.table_id") != Some(own) {
             return;
         }
@@ -161,8 +161,9 @@ impl Read {
     }
 }
 
-/// The records' values as rows, by the schema each names; a record that is none of the table's is a fault,
-/// and so is one whose key is not the key in its value. Says how many were decoded a second time.
+/// Decodes the records' values by schema. A record with another table's schema is a fault, and so is one
+/// whose key differs from the key in its value. Returns a text with the number of records decoded a second
+/// time.
 async fn decode(
     registry: &Registry,
     records: &BTreeMap<Vec<u8>, Vec<u8>>,

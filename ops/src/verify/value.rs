@@ -1,8 +1,8 @@
-//! Whether a value, decoded by a library that is none of ours, is the one that a table stores.
+//! Compares a value, decoded by a library that bronze does not use, with the stored value.
 //!
-//! Avro is read by `apache-avro`, JSON by `serde_json`. What a table's type does to a value is written down
-//! here a second time, from the documentation and for one value at a time: a whole number of any width is a
-//! BIGINT, a decimal is its digits, an instant is microseconds. Where there is no such rule the answer is
+//! `apache-avro` reads Avro, `serde_json` reads JSON. The effect of a table's type on a value is implemented
+//! a second time here, from the documentation and for one value at a time: an integer of any width is a
+//! BIGINT, a decimal is its digits, an instant is microseconds. Without such a rule the answer is
 //! [`Agrees::Unknown`], which is counted and never taken for a yes.
 
 use std::collections::HashMap;
@@ -18,12 +18,12 @@ use arrow::datatypes::{
 };
 use num_bigint::BigInt;
 
-/// What a comparison says.
+/// The result of a comparison.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Agrees {
     /// The same.
     Yes,
-    /// Another value, and where.
+    /// They differ; the place and both values.
     No(String),
     /// There is no rule for this pair of types.
     Unknown(String),
@@ -32,7 +32,7 @@ impl Agrees {
     fn of(equal: bool, what: impl FnOnce() -> String) -> Self {
         if equal { Self::Yes } else { Self::No(what()) }
     }
-    /// The same of a value that lies below this name.
+    /// The same result for a value below this name.
     pub fn below(self, name: &str) -> Self {
         match self {
             Self::Yes => Self::Yes,
@@ -40,7 +40,7 @@ impl Agrees {
             Self::Unknown(what) => Self::Unknown(join(name, &what)),
         }
     }
-    /// The worse of two.
+    /// The worse of two results.
     pub fn and(self, other: impl FnOnce() -> Self) -> Self {
         match self {
             Self::No(_) => self,
@@ -60,13 +60,13 @@ fn join(name: &str, what: &str) -> String {
     }
 }
 
-/// A writer's schema, with the names that it refers to.
+/// A writer's schema, with its named types.
 pub struct Writer {
     root: Avro,
     named: HashMap<String, Avro>,
 }
 impl Writer {
-    /// Reads a schema; what Kafka Connect says of its types is a logical type here.
+    /// Parses a schema; Kafka Connect's types become logical types.
     pub fn parse(json: &str) -> Result<Self> {
         let root = Avro::parse_str(&avro::in_form(json, avro::Form::Wire))?;
         let mut named = HashMap::new();
@@ -74,15 +74,15 @@ impl Writer {
         Ok(Self { root, named })
     }
 
-    /// One datum, which must be all of the bytes.
+    /// Decodes one datum, which must use all of the bytes.
     pub fn datum(&self, mut bytes: &[u8]) -> Result<Value> {
         let value = GenericDatumReader::builder(&self.root).build()?.read_value(&mut bytes)?;
         ensure!(bytes.is_empty(), "{} bytes are left over", bytes.len());
         Ok(value)
     }
 
-    /// Compares the fields of a record with the columns of one row. A column that the record lacks is left
-    /// alone: it is null, or it is not the value's.
+    /// Compares the fields of a record with the columns of one row. Ignores columns that the record lacks:
+    /// they are null or not part of the value.
     pub fn agrees(&self, value: &Value, rows: &RecordBatch, row: usize) -> Agrees {
         let (value, schema) = self.inner(value, &self.root);
         let (Value::Record(fields), Avro::Record(record)) = (value, schema) else {
@@ -97,7 +97,7 @@ impl Writer {
         })
     }
 
-    /// Compares a value with one stored one.
+    /// Compares a value with a stored one.
     pub fn holds(&self, value: &Value, column: &ArrayRef, row: usize) -> Agrees {
         self.one(value, &self.root, column, row)
     }
@@ -117,7 +117,7 @@ impl Writer {
             pair => pair,
         }
     }
-    /// Compares one value with one stored one.
+    /// Compares one value with a stored one.
     fn one(&self, value: &Value, schema: &Avro, column: &ArrayRef, row: usize) -> Agrees {
         let (value, schema) = self.inner(value, schema);
         if matches!(value, Value::Null) || column.is_null(row) {
@@ -263,7 +263,7 @@ fn collect(schema: &Avro, named: &mut HashMap<String, Avro>) {
     }
 }
 
-/// The kind of a value, without what it holds.
+/// The kind of a value, without its content.
 fn kind(value: &Value) -> String {
     let text = format!("{value:?}");
     text.split(['(', ' ']).next().unwrap_or_default().to_owned()
@@ -304,7 +304,7 @@ fn floating(column: &ArrayRef, row: usize) -> f64 {
     }
 }
 
-/// Microseconds of an instant. `Some(None)`: it has none, so nothing is right.
+/// Microseconds of an instant. `Some(None)`: it has no exact or valid number, so nothing stored can be right.
 fn micros(value: &Value) -> Option<Option<i64>> {
     match value {
         Value::TimestampMillis(at) | Value::LocalTimestampMillis(at) => Some(at.checked_mul(1_000)),
@@ -316,7 +316,7 @@ fn micros(value: &Value) -> Option<Option<i64>> {
     }
 }
 
-/// Whether two numbers of digits and a scale are one number.
+/// Whether two pairs of digits and scale are the same number.
 fn same_number((a, a_scale): (&BigInt, i64), (b, b_scale): (&BigInt, i64)) -> bool {
     let shift = |number: &BigInt, by: i64| match u32::try_from(by) {
         Ok(by) if by < 1_000 => number * BigInt::from(10).pow(by),
@@ -325,7 +325,7 @@ fn same_number((a, a_scale): (&BigInt, i64), (b, b_scale): (&BigInt, i64)) -> bo
     shift(a, b_scale - a_scale.min(b_scale)) == shift(b, a_scale - a_scale.min(b_scale))
 }
 
-/// The digits of a decimal that carries its scale, as PostgreSQL prints them. `None`: it is no such record.
+/// A decimal that carries its scale, as PostgreSQL prints it. `None`: the record is not one.
 fn scaled(fields: &[(String, Value)]) -> Option<String> {
     let [(scale_name, Value::Int(scale)), (value_name, Value::Bytes(raw))] = fields else { return None };
     if scale_name != "scale" || value_name != "value" || scale.unsigned_abs() > 100_000 {

@@ -39,7 +39,7 @@ impl PlannedModels {
     pub fn notices(&self) -> Vec<Fault> {
         let of = |draft: &Draft| {
             let notices = draft.parsed.iter().flat_map(|parsed| parsed.notices.clone());
-            let fault = |notice: query::Fault| {
+            let fault = |notice: query::SqlFault| {
                 let at = draft.sql_at(notice.line);
                 Fault { file: at.file, line: at.line, message: notice.message, help: notice.help }
             };

@@ -403,7 +403,7 @@ fn one_expression(text: &str) -> Result<(), query::Error> {
     use datafusion::sql::sqlparser::tokenizer::Token;
     let fault = |message: String| {
         let help = "write one SQL expression".to_owned();
-        query::Error::Sql(query::Fault { line: 0, column: 0, message, help })
+        query::Error::Sql(query::SqlFault { line: 0, column: 0, message, help })
     };
     let dialect = GenericDialect {};
     let mut parser = Parser::new(&dialect).try_with_sql(text).map_err(|error| fault(error.to_string()))?;

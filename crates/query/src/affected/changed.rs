@@ -1,17 +1,16 @@
-//! The plan for the values that changed rows of a query can hold in some of its columns.
+//! The plan for the values that changed rows of a query can have in some of its columns.
 //!
-//! `of(P, C)` gives a superset of the values in columns `C` of the rows of `P` that are there only
-//! before or only after a change of the inputs. `both(P)` gives a superset of the rows of `P`
-//! before and after. The rules, each a superset by itself:
+//! `of(P, C)` gives a superset of the values in columns `C` of the rows of `P` that exist only before or only
+//! after a change of the inputs. `both(P)` gives a superset of the rows of `P` before and after. Each rule
+//! gives a superset:
 //! - scan: the added and removed rows;
-//! - filter: kept where it costs nothing, else dropped;
-//! - join: the changed rows of one side with `both` of the other, and the other way round. A side
-//!   of which no column is asked for is not read: rows without a partner are touched in vain. A
-//!   column asked of one side that the join equates with an expression of the changed side is
-//!   taken from there. On an outer side every row is also given with nulls in that side's columns:
-//!   a row may gain or lose its partner;
-//! - semi and anti join: the left rows that a changed right row can meet;
-//! - aggregate: the groups of the changed rows; asked for an aggregate's value there is no answer;
+//! - filter: kept if that costs nothing, else dropped;
+//! - join: the changed rows of one side with `both` of the other, and vice versa. A side without needed
+//!   columns is not read; then keys of rows without a partner are affected needlessly. A needed column that
+//!   the join equates with an expression of the changed side is taken from there. For an outer side, every
+//!   row is also given with nulls in that side's columns, because a row may gain or lose its partner;
+//! - semi and anti join: the left rows that a changed right row can match;
+//! - aggregate: the groups of the changed rows; the value of an aggregate cannot be needed;
 //! - window: all rows of the partitions of the changed rows.
 
 use std::collections::BTreeSet;
@@ -35,7 +34,7 @@ pub(super) struct Changes<'a> {
     pub(super) world: &'a World,
 }
 impl Changes<'_> {
-    /// Whether a changed input is below.
+    /// Whether the plan reads a changed input.
     pub(super) fn touches(&self, plan: &LogicalPlan) -> EngineResult<bool> {
         let mut found = false;
         plan.apply(|node| {
@@ -47,8 +46,8 @@ impl Changes<'_> {
         Ok(found)
     }
 
-    /// A plan whose columns are exactly `need`, named as in `plan`. A changed input must be below,
-    /// and `need` not be empty.
+    /// A plan with exactly the columns in `need`, named as in `plan`. The plan must read a changed input, and
+    /// `need` must not be empty.
     pub(super) fn of(&self, plan: &LogicalPlan, need: &Need) -> Result<LogicalPlan, Why> {
         match plan {
             LogicalPlan::TableScan(scan) => match self.world.touched(scan)? {
@@ -122,7 +121,7 @@ impl Changes<'_> {
         }
     }
 
-    /// Expressions over the changed rows of a plan.
+    /// Evaluates expressions over the changed rows of a plan.
     fn computed(&self, input: &LogicalPlan, given: Vec<(Expr, Column)>) -> Result<LogicalPlan, Why> {
         let need = columns(given.iter().map(|(e, _)| e));
         if need.is_empty() {
@@ -222,7 +221,7 @@ impl Changes<'_> {
         Ok(union_all(all)?)
     }
 
-    /// The changed rows of one side with what the other side held before or after.
+    /// The changed rows of one side, joined with the other side's rows before or after.
     fn side(
         &self,
         join: &Join,
@@ -272,7 +271,7 @@ impl Changes<'_> {
         Ok(join_of(changed, self.both(other)?, on, filter, kind, join.null_equality)?)
     }
 
-    /// Every row of a plan before and after; rows that are in both may come twice.
+    /// Every row of a plan before and after; rows in both versions may appear twice.
     fn both(&self, plan: &LogicalPlan) -> Result<LogicalPlan, Why> {
         if !self.touches(plan)? {
             return Ok(self.world.at_now(plan)?);
@@ -281,8 +280,8 @@ impl Changes<'_> {
             let (old, now) = (self.world.at_old(plan)?, self.world.at_now(plan)?);
             return Ok(requalified(union_all(vec![old, now])?, plan.schema())?);
         }
-        // More rows below give no fewer rows here: the old version is covered by the new one and
-        // what it lost, and need not be read.
+        // More input rows give no fewer output rows here. So the new version plus the removed rows covers the
+        // old version, which need not be read.
         let now = self.world.at_now(plan)?;
         let widened = now.transform_up(|node| {
             use datafusion::common::tree_node::Transformed;
@@ -295,12 +294,12 @@ impl Changes<'_> {
     }
 }
 
-/// The side of a join whose changed rows are looked at.
+/// The side of a join whose changed rows are used.
 struct Side<'a> {
     plan: &'a LogicalPlan,
-    /// Columns asked for of this side.
+    /// Needed columns of this side.
     need: &'a Need,
-    /// Whether its rows are in the result without a partner.
+    /// Whether its rows are in the result even without a partner.
     keeps: bool,
 }
 
@@ -330,7 +329,7 @@ fn is_monotone(plan: &LogicalPlan) -> EngineResult<bool> {
     Ok(monotone)
 }
 
-/// Whether the plan is one scan with only projections and filters above it.
+/// Whether the plan is one scan below projections and filters only.
 fn is_chain(plan: &LogicalPlan) -> bool {
     match plan {
         LogicalPlan::TableScan(_) => true,
@@ -349,7 +348,7 @@ fn identity(need: &Need) -> Vec<(Expr, Column)> {
     need.iter().map(|c| (Expr::Column(c.clone()), c.clone())).collect()
 }
 
-/// The column of `input` at the place where `plan` has `column`.
+/// The column of `input` at the position that `column` has in `plan`.
 fn input_column(plan: &LogicalPlan, input: &LogicalPlan, column: &Column) -> EngineResult<Column> {
     let at = plan.schema().index_of_column(column)?;
     Ok(Column::from(input.schema().qualified_field(at)))
@@ -364,7 +363,7 @@ fn pick(plan: LogicalPlan, given: Vec<(Expr, Column)>) -> EngineResult<LogicalPl
     LogicalPlanBuilder::from(plan).project(exprs.collect::<Vec<_>>())?.build()
 }
 
-/// The needed columns, those of one side as nulls.
+/// The needed columns, with nulls in those of one side.
 fn nulled(plan: LogicalPlan, need: &Need, side: &Need) -> EngineResult<LogicalPlan> {
     let schema = Arc::clone(plan.schema());
     let given = need.iter().map(|c| {
@@ -379,7 +378,7 @@ fn nulled(plan: LogicalPlan, need: &Need, side: &Need) -> EngineResult<LogicalPl
     pick(plan, given)
 }
 
-/// All rows of plans that have the same columns, under the names of the first.
+/// All rows of plans with the same columns, under the names of the first.
 fn union_all(plans: Vec<LogicalPlan>) -> EngineResult<LogicalPlan> {
     let mut plans = plans;
     if plans.len() == 1
@@ -390,7 +389,7 @@ fn union_all(plans: Vec<LogicalPlan>) -> EngineResult<LogicalPlan> {
     let Some(schema) = plans.first().map(|p| Arc::clone(p.schema())) else {
         return Err(DataFusionError::Plan("a union of nothing".to_owned()));
     };
-    // A union forgets which table a column is of: columns of one name need others meanwhile.
+    // A union drops the qualifiers of columns, so columns with the same name get temporary names.
     let renamed = plans.into_iter().map(|plan| {
         let from = Arc::clone(plan.schema());
         let given = (0..from.fields().len())
@@ -407,7 +406,7 @@ fn union_all(plans: Vec<LogicalPlan>) -> EngineResult<LogicalPlan> {
     requalified(LogicalPlan::Union(union), &schema)
 }
 
-/// The columns of a plan, by place, under the names of `schema`.
+/// The columns of a plan, by position, under the names of `schema`.
 fn requalified(plan: LogicalPlan, schema: &DFSchema) -> EngineResult<LogicalPlan> {
     let from = Arc::clone(plan.schema());
     let given = (0..schema.fields().len())

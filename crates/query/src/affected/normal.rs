@@ -1,6 +1,5 @@
-//! The form of a plan that the rules know: equalities of joins stand in `on`, comma joins are
-//! joins, subqueries of predicates are semi and anti joins, single-table predicates stand right
-//! above their scans.
+//! The form of a plan that the rules expect: equalities of joins are in `on`, comma joins are joins,
+//! subqueries in predicates are semi and anti joins, and predicates of one table are right above its scan.
 
 use std::sync::Arc;
 

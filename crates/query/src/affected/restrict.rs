@@ -1,12 +1,12 @@
-//! A query restricted to the rows of some keys, with the restriction as far down as it is sound.
+//! Restricts a query to the rows of some keys, as close to the scans as is correct.
 //!
-//! The rows of the keys are kept by a semi join at the top, so the result is right whatever
-//! happens below. Below, the same keys are pushed to the scans for speed: every step keeps all
-//! rows that can take part in an output row of the keys, and may keep more. A group, a window's
-//! partition and the partners of a join are kept whole or not at all.
+//! A semi join at the top keeps only the rows of the keys, so the result is correct whatever happens below
+//! it. For speed, the keys are also pushed to the scans: every step keeps all rows that can contribute to a
+//! row of the keys, and may keep more. Groups, window partitions and the partners of a join are kept whole or
+//! not at all.
 //!
-//! A key column that a join equates with an expression of the other side restricts that side too:
-//! orders joined with customers by the customer, keyed by the customer, read both narrowly.
+//! If a join equates a key column with an expression of the other side, that side is restricted, too: orders
+//! joined with customers, keyed by the customer, read only a part of both.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -26,7 +26,7 @@ use model::TableName;
 
 use super::world::{is_own, table_of};
 
-/// Up to this many keys are written into a scan's predicate one by one; more only as a range.
+/// Up to this many keys are listed in a scan's predicate; more become a range.
 const LISTED: usize = 1000;
 
 /// A restricted plan.
@@ -36,7 +36,7 @@ pub(super) struct Restricted {
     pub(super) narrowed: BTreeSet<TableName>,
 }
 
-/// An expression over a plan, and the key column whose values it must have.
+/// An expression over a plan, and the index of the key column whose values it must have.
 type On = Vec<(Expr, usize)>;
 
 /// The plan's rows whose columns `names` are in `keys` (the same columns, in the same order).
@@ -69,22 +69,22 @@ fn key_columns(plan: &LogicalPlan, names: &[String]) -> EngineResult<On> {
         .collect()
 }
 
-/// The keys as something to join with.
+/// The keys as a table to join with.
 struct Keys {
     source: Arc<dyn TableSource>,
     columns: Vec<Column>,
     types: Vec<DataType>,
-    /// Per column, the predicate that all its values pass, as far as it can be written.
+    /// Per column, a predicate that all its values satisfy, if it can be written.
     bounds: Vec<Option<Bound>>,
-    /// Joining null with null keeps the engine from pruning, so it is done only for keys with one.
+    /// Matching nulls prevents pruning in the engine, so it is used only if a key has a null.
     nulls: NullEquality,
 }
 
-/// What a scan can be asked to skip by.
+/// Values by which a scan can skip rows.
 enum Bound {
-    /// Exactly these values, with null if there is one.
+    /// These values, with null if there is one.
     Listed(Vec<ScalarValue>, bool),
-    /// Everything between, with null if there is one.
+    /// All values in a range, with null if there is one.
     Range(ScalarValue, ScalarValue, bool),
 }
 
@@ -122,7 +122,7 @@ impl Keys {
         Ok(LogicalPlan::Join(join))
     }
 
-    /// A predicate that keeps the rows of the keys, and whether it keeps no others.
+    /// A predicate that accepts all rows of the keys, and whether it accepts no others.
     fn predicate(&self, on: &On, plan: &LogicalPlan) -> EngineResult<(Option<Expr>, bool)> {
         let (mut all, mut exact) = (None::<Expr>, on.len() == 1);
         for (expr, i) in on {
@@ -158,7 +158,7 @@ fn binary(left: Expr, op: Operator, right: Expr) -> Expr {
     Expr::BinaryExpr(BinaryExpr::new(Box::new(left), op, Box::new(right)))
 }
 
-/// Only types whose statistics are exact and whose order is that of their values.
+/// Only for types whose statistics are exact and ordered like their values.
 fn bound(column: &Arc<dyn Array>) -> EngineResult<Option<Bound>> {
     use arrow::array::AsArray;
     use arrow::datatypes::{Date32Type, Int8Type, Int16Type, Int32Type, Int64Type};
@@ -213,8 +213,8 @@ struct Push {
     scans: BTreeMap<TableName, bool>,
 }
 impl Push {
-    /// A plan that has every row of `plan` whose expressions have the values of a key, whole groups
-    /// and partitions of them, and maybe more.
+    /// A plan that has at least the rows of `plan` whose expressions have the values of a key, with their
+    /// whole groups and partitions.
     fn down(&mut self, plan: &LogicalPlan, on: On) -> EngineResult<LogicalPlan> {
         match plan {
             LogicalPlan::TableScan(scan) if is_own(scan) => Ok(plan.clone()),
@@ -306,7 +306,7 @@ impl Push {
             on.iter().filter(|(e, _)| ok && within(side, e)).cloned().collect()
         };
         let (mut left, mut right) = (side(to_left, &join.left), side(to_right, &join.right));
-        // A mark or a null-aware join looks at more of the other side than the partners.
+        // A mark or null-aware join depends on more rows of the other side than the partners.
         let partners = !join.null_aware && !matches!(join.join_type, JoinType::LeftMark);
         if partners && join.null_equality == NullEquality::NullEqualsNothing {
             let (own_left, own_right) = (left.clone(), right.clone());
@@ -326,7 +326,7 @@ impl Push {
     }
 }
 
-/// Each key column at most once by each expression.
+/// Keeps each pair of expression and key column once.
 fn distinct(on: On) -> On {
     let mut kept: On = Vec::with_capacity(on.len());
     for one in on {
@@ -337,8 +337,8 @@ fn distinct(on: On) -> On {
     kept
 }
 
-/// The expressions in terms of what is below, where `below` knows the column at a place; those it
-/// does not know, and constants, are left out.
+/// The expressions in terms of the input's columns, which `below` finds by position. Leaves out constants and
+/// expressions with other columns.
 fn rewritten(plan: &LogicalPlan, on: &On, below: impl Fn(usize) -> Option<Expr>) -> EngineResult<On> {
     let mut all = Vec::with_capacity(on.len());
     for (expr, i) in on {

@@ -1,4 +1,4 @@
-//! Incremental equals full, for every query here, over random tables and random changes.
+//! An incremental refresh equals a full one, for every query here, over random tables and changes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,8 +16,8 @@ use crate::sql::parse;
 
 mod cases;
 
-/// Both tables of the tests have the same columns: a key, something to join by, something to group
-/// by, a number. Values are few, so that rows meet; all but the key may be null.
+/// Both tables have the same columns: a key, one to join by, one to group by, a number. There are few values,
+/// so that rows match; all but the key may be null.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Row {
     id: i64,
@@ -109,7 +109,7 @@ fn by_key(batches: &[RecordBatch], keys: &[&str]) -> BTreeMap<Vec<String>, Strin
     rows
 }
 
-/// Refreshes through every step by affected keys alone and compares with a full computation.
+/// Refreshes step by step by affected keys alone, and compares with a full computation.
 async fn check(sql: &str, keys: &[&str], start: &[Row], steps: &[Vec<Edit>]) {
     let maintenance = maintenance(sql, keys);
     let names = names();
@@ -125,7 +125,7 @@ async fn check(sql: &str, keys: &[&str], start: &[Row], steps: &[Vec<Edit>]) {
     let mut held = by_key(&first, keys);
     for edits in steps {
         let old = tables.clone();
-        // Every image an edit passes through, as a log gives them: a superset of the net change.
+        // Every image that an edit passes through, as in a log: a superset of the net change.
         let mut images: [(Vec<Row>, Vec<Row>); 2] = Default::default();
         for edit in edits {
             let (t, before, after) = match edit {
@@ -143,7 +143,7 @@ async fn check(sql: &str, keys: &[&str], start: &[Row], steps: &[Vec<Edit>]) {
             if added.is_empty() && removed.is_empty() {
                 continue;
             }
-            let change = Change {
+            let change = InputChange {
                 old: old_needed.then(|| provider(&old[i])),
                 added: vec![batch(added)],
                 removed: vec![batch(removed)],

@@ -1,5 +1,5 @@
-//! The versions of the inputs a plan is put over: a plan is made once over declared inputs, and
-//! each of its scans then reads the new version, the old one, or the rows between the two.
+//! Versions of the inputs: a plan is made once over declared inputs, and each of its scans then reads the new
+//! version, the old one, or the rows between them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -17,41 +17,41 @@ use model::TableName;
 use super::{Inputs, Why};
 use crate::error::{Doing, Error};
 
-/// What one input can be read as.
+/// The sources for one input.
 pub(super) struct Sources {
     now: Arc<dyn TableSource>,
     between: Option<Between>,
 }
 
-/// What can be read of an input that changed.
+/// The sources for an input that changed.
 struct Between {
     old: Option<Arc<dyn TableSource>>,
-    /// Rows on either side of the change.
+    /// Rows that only one of the two versions has.
     touched: Arc<dyn TableSource>,
-    /// Rows only the old version has.
+    /// Rows that only the old version has.
     removed: Arc<dyn TableSource>,
 }
 
 /// All inputs.
 pub(super) struct World {
     inputs: BTreeMap<TableName, Sources>,
-    /// Whether an old version was asked for.
+    /// Whether an old version was used.
     asked_old: AtomicBool,
 }
 
-/// The table a scan reads.
+/// The table that a scan reads.
 pub(super) fn table_of(reference: &TableReference) -> EngineResult<TableName> {
     let name = format!("{}.{}", reference.schema().unwrap_or_default(), reference.table());
     name.parse().map_err(|e: model::BadName| DataFusionError::Plan(e.to_string()))
 }
 
-/// Whether a scan reads what the query itself computes, such as the rows of a recursive WITH so far:
-/// inputs have a schema in their name.
+/// Whether a scan reads the query's own rows, such as those of a recursive WITH. Names of inputs have a
+/// schema.
 pub(super) fn is_own(scan: &TableScan) -> bool {
     scan.table_name.schema().is_none()
 }
 
-/// The tables a plan reads, also in subqueries.
+/// The tables that a plan reads, also in subqueries.
 pub(super) fn tables(plan: &LogicalPlan) -> Result<BTreeSet<TableName>, Error> {
     let mut tables = BTreeSet::new();
     plan.apply_with_subqueries(|node| {
@@ -94,8 +94,8 @@ impl World {
         Ok(Self { inputs: world, asked_old: AtomicBool::new(false) })
     }
 
-    /// The declared inputs of a plan as they are, some of them taken to have changed: for deciding
-    /// before there are rows.
+    /// The declared inputs of a plan, some of them assumed to have changed. Used to decide before there are
+    /// rows.
     pub(super) fn declared(plan: &LogicalPlan, changed: &BTreeSet<TableName>) -> Result<Self, Error> {
         let mut world = BTreeMap::new();
         plan.apply_with_subqueries(|node| {
@@ -129,7 +129,7 @@ impl World {
         Ok(!is_own(scan) && self.sources(scan)?.between.is_some())
     }
 
-    /// The rows of a changed input on either side of the change; those only the old version has.
+    /// For a changed input: the rows that only one version has, and the rows that only the old version has.
     pub(super) fn touched(&self, scan: &TableScan) -> EngineResult<Option<(LogicalPlan, LogicalPlan)>> {
         if is_own(scan) {
             return Ok(None);
@@ -143,7 +143,7 @@ impl World {
         place(plan, |scan| Ok(Arc::clone(&self.sources(scan)?.now)))
     }
 
-    /// Whether a plan was asked for that reads old versions.
+    /// Whether a plan over old versions was used.
     pub(super) fn asked_old(&self) -> bool {
         self.asked_old.load(Ordering::Relaxed)
     }
@@ -170,8 +170,8 @@ impl World {
     }
 }
 
-/// The scan over another source, of which only the declared columns are read. Columns are found by
-/// name: a stored table may have more of them.
+/// The scan over another source. Reads only the declared columns, found by name: a stored table may have
+/// more.
 pub(super) fn over(scan: &TableScan, source: &Arc<dyn TableSource>) -> EngineResult<LogicalPlan> {
     if scan.fetch.is_some() || !scan.filters.is_empty() {
         return Err(DataFusionError::Plan("a scan of a declared input was optimised".to_owned()));

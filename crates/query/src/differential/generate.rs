@@ -1,8 +1,8 @@
-//! Random queries of the SQL that models are written in, in words that PostgreSQL and DuckDB know.
+//! Random queries in the SQL of models, limited to words that PostgreSQL and DuckDB know.
 
 use super::values::{TYPES, Table, Type};
 
-/// Random numbers that a seed fixes.
+/// Random numbers from a seed.
 #[derive(Debug)]
 pub(super) struct Dice(u64);
 
@@ -27,14 +27,14 @@ impl Dice {
     }
 }
 
-/// A query, and columns of its result that no two of its rows share.
+/// A query, and result columns that are a unique key.
 #[derive(Debug)]
 pub(super) struct Query {
     pub(super) sql: String,
     pub(super) keys: Vec<String>,
 }
 
-/// Columns that an expression may name.
+/// Columns that an expression may use.
 #[derive(Debug, Clone, Default)]
 struct Scope(Vec<(String, Type)>);
 
@@ -51,7 +51,7 @@ impl Query {
         };
         Self { sql, keys: Vec::new() }
     }
-    /// A query whose rows have a key.
+    /// A query whose result has a key.
     pub(super) fn random_keyed(dice: &mut Dice, tables: &[Table]) -> Self {
         let mut writer = Writer { dice, tables, names: 0 };
         if writer.dice.one_in(2) {
@@ -84,7 +84,7 @@ impl Writer<'_> {
         format!("a{}", self.names)
     }
 
-    /// One of the tables under an alias of its own.
+    /// One of the tables under its own alias.
     fn table(&mut self) -> (String, Scope) {
         let at = self.dice.below(self.tables.len());
         let alias = self.alias();
@@ -93,7 +93,7 @@ impl Writer<'_> {
         (format!("silver.t{at} {alias}"), Scope(columns))
     }
 
-    /// One to three tables, joined in every way.
+    /// One to three tables in all kinds of joins.
     fn from(&mut self) -> (String, Scope) {
         let (mut text, mut scope) = self.table();
         for _ in 0..self.dice.below(3) {
@@ -103,9 +103,9 @@ impl Writer<'_> {
             let both = Scope(scope.0.iter().chain(&theirs.0).cloned().collect());
             text = match how {
                 "CROSS JOIN" => format!("{text} CROSS JOIN {more}"),
-                // A comma would bind looser than the joins before it and hide their tables.
+                // A comma would bind less tightly than the joins before it and hide their tables.
                 "," => format!("{text} JOIN {more} ON true"),
-                // PostgreSQL joins in full by equality only.
+                // PostgreSQL supports FULL JOIN only with equalities.
                 "FULL JOIN" => {
                     let on = self.equal(&scope, &theirs, "=");
                     format!("{text} FULL JOIN {more} ON {on}")
@@ -222,7 +222,7 @@ impl Writer<'_> {
         if self.dice.one_in(2) {
             return set;
         }
-        // A set below a join.
+        // A set operation below a join.
         let (table, scope) = self.table();
         let mine = Scope(kinds.iter().enumerate().map(|(at, kind)| (format!("u.c{at}"), *kind)).collect());
         let op = self.dice.of(&["=", "IS NOT DISTINCT FROM"]);
@@ -284,7 +284,7 @@ impl Writer<'_> {
         }
     }
 
-    /// A column of this type, or a literal where there is none.
+    /// A column of this type, or a literal if there is none.
     fn column(&mut self, kind: Type, scope: &Scope) -> String {
         let fitting: Vec<&String> =
             scope.0.iter().filter(|(_, k)| *k == kind).map(|(name, _)| name).collect();

@@ -1,4 +1,4 @@
-//! Random tables: few values, so that rows meet, and those at the edges of their types.
+//! Random tables with few values, so that rows match, and with the extreme values of each type.
 
 use std::sync::Arc;
 
@@ -105,10 +105,10 @@ pub(super) struct Table {
 }
 
 impl Table {
-    /// `id`, which no two rows share, and some columns more.
+    /// A table with `id`, which is unique, and some more columns.
     pub(super) fn random(dice: &mut Dice) -> Self {
         let mut columns = vec![("id".to_owned(), Type::Integer)];
-        // One column that every table has, so that there is always something to join by.
+        // A column in every table, so that a join is always possible.
         columns.push(("k".to_owned(), Type::Integer));
         for at in 0..3 + dice.below(3) {
             let kind = dice.of(&TYPES);
@@ -132,7 +132,7 @@ impl Table {
         self.columns.iter().enumerate().map(value).collect()
     }
 
-    /// Some rows come, go or change: those that went, and those that came.
+    /// Adds, deletes and changes some rows. Returns the removed and the added rows.
     pub(super) fn change(&mut self, dice: &mut Dice) -> (RecordBatch, RecordBatch) {
         let (mut removed, mut added) = (Vec::new(), Vec::new());
         for _ in 0..1 + dice.below(3) {

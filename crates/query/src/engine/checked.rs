@@ -1,8 +1,8 @@
-//! Arithmetic of integers and decimals whose overflow is an error that names the operation.
+//! Arithmetic of integers and decimals that returns an error with the operation's name on overflow.
 //!
 //! The engine wraps integers (apache/datafusion#17539, no session setting reaches the flag of its
-//! expressions) and does not look whether a decimal still has no more digits than its type
-//! (apache/datafusion#16406). Floats follow IEEE 754 and stay with the engine, as do times.
+//! expressions) and does not check whether a decimal exceeds its type's precision (apache/datafusion#16406).
+//! Floats follow IEEE 754 and stay with the engine, as do times.
 
 use std::sync::{Arc, LazyLock};
 
@@ -18,7 +18,7 @@ use datafusion::logical_expr::{
 };
 use datafusion::physical_expr_common::datum::apply;
 
-/// What the functions are called; in models they are written as operators.
+/// Names of the functions; models write operators instead.
 pub(crate) const NAMES: [&str; 6] = [
     "checked_add",
     "checked_subtract",
@@ -28,7 +28,7 @@ pub(crate) const NAMES: [&str; 6] = [
     "checked_negate",
 ];
 
-/// The function that computes the operator over these types, where the engine's own is not exact.
+/// The function for the operator over these types, if the engine's own is not exact.
 pub(super) fn binary(op: Operator, left: &DataType, right: &DataType) -> Option<Arc<ScalarUDF>> {
     if !is_exact(left) || !is_exact(right) {
         return None;
@@ -49,12 +49,12 @@ fn is_exact(given: &DataType) -> bool {
     given.is_integer() || given.is_decimal()
 }
 
-/// The function that negates a value of this type, where the engine's own is not exact.
+/// The function that negates a value of this type, if the engine's own is not exact.
 pub(super) fn negation(given: &DataType) -> Option<Arc<ScalarUDF>> {
     given.is_signed_integer().then(|| Arc::clone(&NEGATION))
 }
 
-/// All of them, for a session to know by name.
+/// All functions, to be registered by name in a session.
 pub(super) fn functions() -> Vec<ScalarUDF> {
     BINARY.iter().chain([&*NEGATION]).map(|f| f.as_ref().clone()).collect()
 }
@@ -96,7 +96,7 @@ impl ScalarUDFImpl for Binary {
         let [left, right] = given else {
             return Err(DataFusionError::Plan(format!("`{}` takes two numbers", self.name)));
         };
-        // Called by its name, it may be given times, whose results the engine types otherwise.
+        // A call by name may have time arguments, whose result type differs from what the function declares.
         if !is_exact(left) || !is_exact(right) {
             return Err(DataFusionError::Plan(format!("`{}` takes integers and decimals", self.name)));
         }
@@ -156,7 +156,7 @@ impl ScalarUDFImpl for Negation {
     }
 }
 
-/// The array, if each of its decimals has no more digits than its type says.
+/// The array, if none of its decimals exceeds the precision of its type.
 pub(super) fn fits(array: ArrayRef) -> Result<ArrayRef, ArrowError> {
     match array.data_type() {
         DataType::Decimal128(precision, _) => {
@@ -170,7 +170,7 @@ pub(super) fn fits(array: ArrayRef) -> Result<ArrayRef, ArrowError> {
     Ok(array)
 }
 
-/// The engine's error with the operation in front, for one that a person can act on.
+/// The engine's error prefixed with the operation, if a person can act on it.
 fn overflow(error: DataFusionError, operation: &dyn Fn() -> String) -> DataFusionError {
     let DataFusionError::ArrowError(cause, _) = &error else { return error };
     match cause.as_ref() {

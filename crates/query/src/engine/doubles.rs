@@ -1,10 +1,10 @@
 //! A DOUBLE beside a decimal is computed as a double, as in PostgreSQL and DuckDB.
 //!
-//! The session reads `0.5` as a decimal, so that decimals stay exact. Beside a double the engine
-//! would then turn the *double* into DECIMAL(30, 15) (apache/datafusion#14272): small values become
-//! zero, large ones, infinities and NaN errors, and `coalesce(f, 0.0)` a decimal column. So before
-//! the engine settles types, decimals that meet a double become doubles: literals by their digits,
-//! correctly rounded, everything else by a cast.
+//! The session reads `0.5` as a decimal, so that decimals stay exact. Beside a double, the engine would turn
+//! the *double* into DECIMAL(30, 15) (apache/datafusion#14272): small values become zero; large values,
+//! infinities and NaN become errors; `coalesce(f, 0.0)` becomes a decimal column. So before the engine
+//! settles types, decimals that meet a double become doubles: literals by parsing their digits, correctly
+//! rounded, everything else by a cast.
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ use datafusion::optimizer::AnalyzerRule;
 use super::exact::values_schema;
 use super::rewrite_plan;
 
-/// Functions that bring their arguments to one type.
+/// Functions that convert their arguments to a common type.
 const UNIFYING: &[&str] = &[
     "coalesce",
     "nvl",
@@ -35,7 +35,7 @@ const UNIFYING: &[&str] = &[
     "generate_series",
 ];
 
-/// The rule; stands before the engine settles types.
+/// The rule; runs before the engine settles types.
 #[derive(Debug)]
 pub(super) struct Doubles;
 
@@ -48,7 +48,7 @@ impl AnalyzerRule for Doubles {
     }
 }
 
-/// One expression, whose children are done.
+/// Rewrites one expression whose children are done.
 pub(crate) fn unify(expr: Expr, schema: &DFSchema) -> EngineResult<Transformed<Expr>> {
     let kind = |e: &Expr| Kind::of(e, schema);
     Ok(match expr {
@@ -105,7 +105,7 @@ pub(crate) fn unify(expr: Expr, schema: &DFSchema) -> EngineResult<Transformed<E
     })
 }
 
-/// The columns of a union, and the keys of a join, whose sides have types of their own.
+/// Converts the columns of a union and the keys of a join, whose sides have their own types.
 fn unify_inputs(plan: LogicalPlan) -> EngineResult<LogicalPlan> {
     match plan {
         LogicalPlan::Union(mut union) => {
@@ -117,7 +117,7 @@ fn unify_inputs(plan: LogicalPlan) -> EngineResult<LogicalPlan> {
                 for input in &mut union.inputs {
                     *input = Arc::new(cast_columns(input, &mixed)?);
                 }
-                // What the engine settles begins with the type that the union has so far.
+                // The engine starts from the type that the union has so far.
                 let fields = union.schema.iter().zip(&mixed).map(|((qualifier, field), mixed)| {
                     let field = if *mixed {
                         Arc::new(Field::clone(field).with_data_type(DataType::Float64))
@@ -131,7 +131,7 @@ fn unify_inputs(plan: LogicalPlan) -> EngineResult<LogicalPlan> {
             }
             Ok(LogicalPlan::Union(union))
         }
-        // The planner has already brought its columns to one type.
+        // The planner has already converted the columns to one type.
         LogicalPlan::Values(Values { schema, mut values }) => {
             let none = DFSchema::empty();
             for at in 0..schema.fields().len() {
@@ -185,7 +185,7 @@ fn unify_inputs(plan: LogicalPlan) -> EngineResult<LogicalPlan> {
     }
 }
 
-/// The plan with these of its columns as doubles where they are decimals.
+/// The plan with these columns cast to double if they are decimals.
 fn cast_columns(plan: &Arc<LogicalPlan>, which: &[bool]) -> EngineResult<LogicalPlan> {
     let schema = plan.schema();
     let columns = (0..schema.fields().len()).map(|at| {
@@ -200,7 +200,7 @@ fn cast_columns(plan: &Arc<LogicalPlan>, which: &[bool]) -> EngineResult<Logical
     LogicalPlanBuilder::from(Arc::clone(plan)).project(columns.collect::<Vec<_>>())?.build()
 }
 
-/// Operators whose operands the engine brings to one type.
+/// Operators whose operands the engine converts to a common type.
 fn meets(op: Operator) -> bool {
     use Operator as O;
     matches!(
@@ -229,7 +229,7 @@ enum Kind {
 }
 impl Kind {
     fn of(expr: &Expr, schema: &DFSchema) -> Self {
-        // What has no type yet has operands that do not go together; the engine says so.
+        // An expression without a type has incompatible operands; the engine reports that.
         expr.get_type(schema).map_or(Self::Other, |t| Self::of_type(&t))
     }
     fn of_type(given: &DataType) -> Self {
@@ -259,8 +259,8 @@ fn to_double_if(mixed: bool, expr: Expr, schema: &DFSchema) -> Expr {
     if mixed && Kind::of(&expr, schema) == Kind::Decimal { double(expr) } else { expr }
 }
 
-/// The expression as a double. The digits of a literal are read anew: dividing its unscaled value
-/// by a power of ten rounds twice.
+/// The expression as a double. Parses the digits of a literal, because dividing its unscaled value by a power
+/// of ten would round twice.
 fn double(expr: Expr) -> Expr {
     match &expr {
         Expr::Literal(value, metadata) if value.data_type().is_decimal() => {

@@ -1,10 +1,9 @@
-//! What the engine computes without saying that the result is not right: arithmetic that does not
-//! fit its type becomes an error ([`super::checked`]), and times are microseconds, as tables store
-//! them.
+//! Fixes what the engine computes wrongly without an error: arithmetic that does not fit its type becomes an
+//! error ([`super::checked`]), and times are microseconds, as in tables.
 //!
-//! The engine plans TIMESTAMP literals, `CAST(… AS TIMESTAMP)`, AT TIME ZONE and comparisons of
-//! dates with times in nanoseconds, which end in 2262 and begin in 1677 (apache/datafusion#8336).
-//! No table holds a finer time than a microsecond, so nothing is lost by never planning one.
+//! The engine plans TIMESTAMP literals, `CAST(… AS TIMESTAMP)`, AT TIME ZONE and comparisons of dates with
+//! times in nanoseconds, which cover only the years 1677 to 2262 (apache/datafusion#8336). No table stores
+//! finer times than microseconds, so using those loses nothing.
 
 use std::sync::Arc;
 
@@ -17,7 +16,7 @@ use datafusion::optimizer::AnalyzerRule;
 
 use super::{checked, rewrite_plan};
 
-/// The rule; stands after the engine settled types.
+/// The rule; runs after the engine settled types.
 #[derive(Debug)]
 pub(super) struct Exact;
 
@@ -30,7 +29,7 @@ impl AnalyzerRule for Exact {
     }
 }
 
-/// One expression, whose children are done and whose operands have their types.
+/// Rewrites one expression whose children are done and whose operands have their types.
 pub(crate) fn rewrite(expr: Expr, schema: &DFSchema) -> EngineResult<Transformed<Expr>> {
     Ok(match expr {
         Expr::BinaryExpr(BinaryExpr { left, op, right }) => {
@@ -82,7 +81,7 @@ fn is_nanoseconds(given: &DataType) -> bool {
     matches!(given, DataType::Timestamp(TimeUnit::Nanosecond, _))
 }
 
-/// With such decimals the engine computes wrongly, or panics.
+/// The engine computes wrongly or panics with such decimals.
 fn has_negative_scale(given: &DataType) -> bool {
     match given {
         DataType::Decimal32(_, scale)
@@ -99,8 +98,7 @@ fn in_microseconds(field: &FieldRef) -> FieldRef {
     Arc::new(field.as_ref().clone().with_data_type(micros))
 }
 
-/// A union and a list of values keep the types they were made with: they take those of what they
-/// are made of.
+/// Gives a union or a list of values the types of its rewritten inputs; otherwise it would keep its old ones.
 fn own_types(plan: LogicalPlan) -> EngineResult<LogicalPlan> {
     if let LogicalPlan::Values(Values { schema, values }) = plan {
         let schema = values_schema(&schema, &values)?;

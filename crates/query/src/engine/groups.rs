@@ -1,8 +1,8 @@
-//! `GROUP BY a, CAST(a AS DECIMAL(24, 4))` can be planned.
+//! Makes `GROUP BY a, CAST(a AS DECIMAL(24, 4))` plannable.
 //!
-//! The engine's rule `eliminate_group_by_constant` leaves out of a GROUP BY what follows from its other
-//! columns, and puts it into a projection above. There a column and a cast of it have the same name, and
-//! the rule fails (no upstream report found). Where it does, the plan is right without it.
+//! The engine's rule `eliminate_group_by_constant` removes from a GROUP BY the expressions that depend on its
+//! other columns, and puts them into a projection above. There a column and a cast of it have the same name,
+//! so the rule fails (no upstream report found). In that case the plan is kept, which is correct.
 
 use std::sync::Arc;
 
@@ -12,10 +12,10 @@ use datafusion::logical_expr::LogicalPlan;
 use datafusion::optimizer::optimizer::ApplyOrder;
 use datafusion::optimizer::{OptimizerConfig, OptimizerRule};
 
-/// The rule that this one stands for.
+/// The rule that this one replaces.
 pub(super) const REPLACED: &str = "eliminate_group_by_constant";
 
-/// The engine's rule, where it can be applied.
+/// The engine's rule, applied only if it succeeds.
 #[derive(Debug)]
 pub(super) struct EliminateGroups(pub(super) Arc<dyn OptimizerRule + Send + Sync>);
 

@@ -1,5 +1,5 @@
-//! Functions that the engine does not run but rewrites into others, for a session whose optimiser
-//! does not rewrite anything else.
+//! Expands functions that the engine cannot run but only rewrite, for a session whose optimiser rewrites
+//! nothing else.
 
 use std::sync::Arc;
 

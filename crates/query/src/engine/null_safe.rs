@@ -1,10 +1,9 @@
-//! Joins by null-safe equality (`IS NOT DISTINCT FROM`, INTERSECT, EXCEPT) stay null-safe.
+//! Keeps joins by null-safe equality (`IS NOT DISTINCT FROM`, INTERSECT, EXCEPT) null-safe.
 //!
-//! The engine's rule `eliminate_cross_join` takes chains of inner joins apart and puts them
-//! together again, all under the null equality of the topmost one (apache/datafusion#16356 mended
-//! it for a single join only).
-//! A null-safe join is hidden from the rule in a node that it does not look into, so that it keeps
-//! its place, its keys and its meaning; what lies above and below it is still rewritten.
+//! The engine's rule `eliminate_cross_join` takes chains of inner joins apart and rebuilds them, all with the
+//! null equality of the topmost join (apache/datafusion#16356 fixed this for a single join only). So
+//! null-safe joins are hidden from the rule in a node that it does not look into. They keep their place, keys
+//! and meaning; everything above and below is still rewritten.
 
 use std::fmt;
 use std::sync::Arc;
@@ -67,7 +66,7 @@ fn has_null_safe(plan: &LogicalPlan) -> EngineResult<bool> {
     Ok(found)
 }
 
-/// A join as a node of which a rule knows only the inputs.
+/// A join as a node of which a rule sees only the inputs.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd)]
 struct Hidden(Join);
 

@@ -1,8 +1,8 @@
-//! The conditions of a WHERE above inner joins as conditions of these joins, so that a session
-//! without an optimiser does not multiply tables that are joined by a WHERE.
+//! Moves the conditions of a WHERE into the inner joins below it, so that a session without an optimiser does
+//! not multiply tables that a WHERE joins.
 //!
-//! Written apart from the engine's rules on purpose: what `verify` evaluates with it is a second
-//! opinion on them.
+//! It is deliberately independent of the engine's rules, because `verify` uses it for a second opinion on
+//! them.
 
 use std::sync::Arc;
 
@@ -39,7 +39,7 @@ fn takes(join: &Join) -> bool {
     join.join_type == JoinType::Inner && join.null_equality == NullEquality::NullEqualsNothing
 }
 
-/// The join with each condition where its columns are: on one side, or between the two.
+/// The join with each condition where its columns are: on one side, or between both.
 fn push(join: Join, conditions: Vec<Expr>) -> EngineResult<LogicalPlan> {
     let (mut left, mut right, mut between, mut above) = (vec![], vec![], vec![], vec![]);
     for condition in conditions {

@@ -1,12 +1,12 @@
-//! Sums, averages and variances of integers and decimals that are exact whatever the order of rows.
+//! Sums, averages and variances of integers and decimals that are exact in any order of rows.
 //!
-//! The engine's `sum` wraps (apache/datafusion#17539, #21318), and so would any accumulator as wide
-//! as the result whose partial sums pass its limits while the total does not. Here values are added
-//! up in a type that no number of rows fills, and only the total is brought to the result's type,
-//! which is an error where it does not fit. Averages and variances of integers are computed of
-//! these sums, not of floats that are added up: the same rows give the same last bit.
+//! The engine's `sum` wraps (apache/datafusion#17539, #21318). So would any accumulator of the result's
+//! width, if a partial sum exceeds its limits although the total does not. Here values are summed in a type
+//! that no number of rows overflows, and only the total is converted to the result's type, with an error if
+//! it does not fit. Averages and variances of integers are computed from these sums instead of sums of
+//! floats, so the same rows give the same last bit.
 //!
-//! Floats, intervals and durations stay with the engine; models may not add floats up.
+//! Floats, intervals and durations stay with the engine; models may not sum floats.
 
 use std::sync::Arc;
 
@@ -52,19 +52,19 @@ pub(super) fn aggregates() -> Vec<AggregateUDF> {
         .collect()
 }
 
-/// What is made of the sums.
+/// What is computed from the sums.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Of {
     Sum,
     Average,
-    /// Variance, or its square root; of a sample or of all there is.
+    /// Variance, or its square root; of a sample or of the whole population.
     Spread {
         sample: bool,
         root: bool,
     },
 }
 
-/// An exact aggregate, and the engine's own of the same name for types that it is right for.
+/// An exact aggregate, and the engine's own of the same name for types for which that is correct.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Exact {
     of: Of,
@@ -73,13 +73,13 @@ struct Exact {
 }
 
 impl Exact {
-    /// The type that values of `given` are added up in; `None`: the engine adds them up.
+    /// The type in which values of `given` are summed. `None`: the engine sums them.
     fn wide(&self, given: &DataType) -> Option<DataType> {
         use DataType as T;
         match (given, self.of) {
             (T::Int64 | T::UInt64, Of::Sum | Of::Average) => Some(T::Decimal128(38, 0)),
             (T::Int64 | T::UInt64, Of::Spread { .. }) => Some(T::Decimal256(76, 0)),
-            // Eleven digits hold the sum of 10^11 of the largest values.
+            // Eleven more digits hold the sum of 10^11 of the largest values.
             (T::Decimal128(p, s), Of::Sum) if *p <= 27 => Some(T::Decimal128(38, *s)),
             (T::Decimal128(_, s), Of::Sum | Of::Spread { .. }) => Some(T::Decimal256(76, *s)),
             // The engine's average of decimals checks its sums.
@@ -100,7 +100,7 @@ impl Exact {
         }
     }
 
-    /// The sums it is made of: of what, and by which of the engine's aggregates.
+    /// The sums it needs: of what, and with which of the engine's aggregates.
     fn parts(&self, wide: &DataType) -> Vec<(Part, Arc<AggregateUDF>, DataType)> {
         let sum = (Part::Values, sum_udaf(), wide.clone());
         let count = (Part::Values, count_udaf(), DataType::Int64);
@@ -114,7 +114,7 @@ impl Exact {
     }
 }
 
-/// What of the values is added up.
+/// What is summed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Part {
     Values,
@@ -259,14 +259,14 @@ impl AggregateUDFImpl for Exact {
     }
 }
 
-/// How values come in and the result goes out.
+/// Conversion of the values and the result.
 #[derive(Debug)]
 struct Work {
     of: Of,
     wide: DataType,
     /// The type of the result.
     given: DataType,
-    /// The call, for a message.
+    /// The call, for error messages.
     name: String,
 }
 
@@ -287,7 +287,7 @@ impl Work {
             .collect()
     }
 
-    /// The result of the parts' results, each an array with a value a group.
+    /// The final result from the parts' results, each an array with one value per group.
     fn result(&self, parts: &[ArrayRef]) -> EngineResult<ArrayRef> {
         let options = CastOptions { safe: false, ..CastOptions::default() };
         match (self.of, parts) {
@@ -351,7 +351,7 @@ impl Work {
     }
 }
 
-/// Over one group.
+/// Accumulates one group.
 #[derive(Debug)]
 struct One {
     work: Work,
@@ -397,7 +397,7 @@ impl Accumulator for One {
     }
 }
 
-/// Over many groups at once.
+/// Accumulates many groups at once.
 struct Grouped {
     work: Work,
     parts: Vec<(Part, Box<dyn GroupsAccumulator>)>,

@@ -1,5 +1,5 @@
-//! What SQL means, over rows that tell it from what the engine would compute by itself. Every
-//! statement runs with and without the optimiser's rules.
+//! Rows for which SQL's meaning differs from the engine's own result. Every statement runs with and without
+//! the optimiser's rules.
 
 use arrow::array::RecordBatch;
 use arrow::util::display::{ArrayFormatter, FormatOptions};

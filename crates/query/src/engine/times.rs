@@ -1,12 +1,11 @@
-//! Functions of time for every time that a table can store: microseconds, not only the years 1677
-//! to 2262 of the engine's nanoseconds. `9999-12-31` as "for ever" is a time like any other.
+//! Functions of time for every time that a table can store: microseconds, not only the years 1677 to 2262 of
+//! the engine's nanoseconds. `9999-12-31` as "for ever" is a time like any other.
 //!
-//! - `date_trunc`, `date_bin`: the engine computes in nanoseconds (apache/datafusion#25432). Arrays
-//!   within its reach are given to it, others are computed here.
+//! - `date_trunc`, `date_bin`: the engine computes in nanoseconds (apache/datafusion#25432). It still
+//!   computes arrays within its range; others are computed here.
 //! - `to_char`: the engine's own accepts microseconds but asks for nanoseconds first.
-//! - `to_timestamp` and its kin: the engine plans a zone and returns none
-//!   (apache/datafusion#24632), and parses in nanoseconds (apache/datafusion#8336). Here they give
-//!   UTC microseconds.
+//! - `to_timestamp` and its variants: the engine plans a zone and returns none (apache/datafusion#24632), and
+//!   parses in nanoseconds (apache/datafusion#8336). Here they return UTC microseconds.
 
 use std::sync::Arc;
 
@@ -59,10 +58,10 @@ fn of(what: What, engine: Arc<ScalarUDF>) -> ScalarUDF {
     ScalarUDF::new_from_impl(OfTime { what, engine, signature })
 }
 
-/// What a number stands for.
+/// The unit of a number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Unit {
-    /// Seconds, with a fraction where the number has one.
+    /// Seconds, with a fraction if the number has one.
     Given,
     Seconds,
     Millis,
@@ -94,7 +93,7 @@ fn utc() -> DataType {
     DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
 }
 
-/// A time as the functions take it: timestamps in microseconds, dates and texts as timestamps.
+/// The argument type of the functions: timestamps in microseconds; dates and texts become timestamps.
 fn as_time(given: &DataType) -> DataType {
     use DataType as T;
     match given {
@@ -232,7 +231,7 @@ impl ScalarUDFImpl for OfTime {
 }
 
 impl OfTime {
-    /// The engine's answer where all times are within its reach, else `compute`'s.
+    /// The engine's result if all times are in its range, else the result of `compute`.
     fn over_times(
         &self,
         mut args: ScalarFunctionArgs,
@@ -256,7 +255,7 @@ impl OfTime {
         if given.data_type() == planned { Ok(given) } else { given.cast_to(&planned, None) }
     }
 
-    /// The engine counts seconds of a difference in 32 bits, and gives NULL where they do not hold it.
+    /// The engine counts the seconds of a difference in 32 bits and returns NULL if they overflow.
     fn part(&self, args: ScalarFunctionArgs) -> EngineResult<ColumnarValue> {
         let ColumnarValue::Scalar(ScalarValue::Utf8(Some(part))) = &args.args[0] else {
             return self.engine.invoke_with_args(args);
@@ -311,7 +310,7 @@ impl OfTime {
     }
 }
 
-/// `compute` of every time, in the zone of the column.
+/// Applies `compute` to every time, in the zone of the column.
 fn here(
     args: &ScalarFunctionArgs,
     compute: impl Fn(i64, Option<&Tz>) -> EngineResult<i64>,
@@ -370,7 +369,7 @@ fn year_of(at: i64) -> i32 {
     DateTime::from_timestamp_micros(at).map_or(i32::MAX, |t| t.year())
 }
 
-/// The beginning of the unit that a time lies in, in the calendar of its zone.
+/// The beginning of the unit that contains a time, in the calendar of its zone.
 fn trunc(unit: &str, at: i64, zone: Option<&Tz>) -> EngineResult<i64> {
     let fixed = match unit {
         "microsecond" => Some(1),
@@ -411,8 +410,8 @@ fn trunc(unit: &str, at: i64, zone: Option<&Tz>) -> EngineResult<i64> {
     Ok(instant.timestamp_micros())
 }
 
-/// The instant of a local time: of two, the one with the offset of the time it was cut from; of
-/// none, as the engine does, by the offset of three hours before.
+/// The instant of a local time. If there are two, the one with the offset of the original time; if there is
+/// none, the one with the offset three hours earlier, as in the engine.
 fn local_to_utc(local: NaiveDateTime, zone: &Tz, offset: i32) -> Option<DateTime<Utc>> {
     use chrono::LocalResult as L;
     match zone.from_local_datetime(&local) {
@@ -430,7 +429,7 @@ fn local_to_utc(local: NaiveDateTime, zone: &Tz, offset: i32) -> Option<DateTime
     }
 }
 
-/// The beginning of the stride that a time lies in, counted from the origin.
+/// The beginning of the stride that contains a time, counted from the origin.
 fn bin(stride: IntervalMonthDayNano, at: i64, origin: i64) -> EngineResult<i64> {
     let nanos = i128::from(stride.days) * 86_400_000_000_000 + i128::from(stride.nanoseconds);
     if stride.months != 0 {
@@ -463,8 +462,8 @@ fn bin_months(stride: i64, at: i64, origin: i64) -> EngineResult<i64> {
     begin.map(|t| t.timestamp_micros()).ok_or_else(|| out_of_range(at))
 }
 
-/// A column of texts, each read by the first format that fits it. The engine forgets the hour of a
-/// format without minutes.
+/// A column of texts, each parsed by the first format that fits. The engine ignores the hour of a format
+/// without minutes.
 fn by_formats(columns: &[ArrayRef]) -> EngineResult<ArrayRef> {
     let texts: Vec<&StringArray> = columns.iter().map(|c| c.as_string::<i32>()).collect();
     let Some((values, formats)) = texts.split_first() else {
@@ -489,7 +488,7 @@ fn by_format(text: &str, format: &str) -> Option<i64> {
     let mut parsed = Parsed::new();
     parse(&mut parsed, text, StrftimeItems::new(format)).ok()?;
     if parsed.timestamp().is_none() {
-        // Units that the format leaves out begin with the smallest that it names.
+        // Units that the format leaves out start at their minimum.
         if parsed.hour_mod_12().is_none() && parsed.hour_div_12().is_none() {
             parsed.set_hour(0).ok()?;
         }
@@ -534,7 +533,7 @@ fn to_micros(array: &ArrayRef, unit: Unit) -> EngineResult<ArrayRef> {
                 Unit::Nanos => 1e-3,
             };
             let of = |v: f64| {
-                // All but the first of these units are whole numbers of it.
+                // All units but the first are whole numbers.
                 let v = if unit == Unit::Given { v } else { v.trunc() };
                 let at = (v * scale).round();
                 (at.abs() < 9.2e18).then_some(at as i64).ok_or_else(|| beyond(&v))
@@ -562,7 +561,7 @@ fn to_micros(array: &ArrayRef, unit: Unit) -> EngineResult<ArrayRef> {
             Ok(of_numbers(convert::<arrow::datatypes::Decimal128Type>(array, of)?))
         }
         DataType::Utf8 => {
-            // A text without a zone is a time in UTC, as everywhere in a session.
+            // A text without a zone is UTC, as everywhere in a session.
             Ok(cast_with_options(array, &utc(), &options)?)
         }
         DataType::Timestamp(_, None) => {

@@ -49,7 +49,7 @@ fn what_is_not_listed_is_refused() {
     assert!(aggregate_refusal("corr").is_some_and(|why| why.contains("adds floats")));
 }
 
-/// Arguments to try: columns of every type, and the texts that units, formats and patterns are.
+/// Arguments to try: columns of every type, and texts that are units, formats and patterns.
 const ARGUMENTS: &[&str] = &[
     "i",
     "d",
@@ -124,7 +124,7 @@ fn every_scalar_function_gives_the_type_it_was_planned_with() {
         let three =
             few.iter().flat_map(|a| few.iter().flat_map(move |b| few.iter().map(|c| vec![*a, *b, *c])));
         for args in std::iter::once(vec![]).chain(one).chain(two).chain(three) {
-            // Enough of one number of arguments that any others would show.
+            // Enough runs with one number of arguments to show any difference.
             if runs > 12 {
                 break;
             }

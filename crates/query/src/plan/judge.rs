@@ -1,7 +1,7 @@
 //! What a plan may not do, judged on the analysed plan, with reasons for the author.
 //!
-//! *Row-wise*: each output row comes of one input row. *A function of its pins*: the same input
-//! versions and the same pinned time give the same rows, however the engine splits the work.
+//! *Row-wise*: each output row comes from one input row. *A function of its pins*: the same input versions
+//! and the same pinned time give the same rows, however the engine splits the work.
 
 use arrow::datatypes::DataType;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
@@ -12,7 +12,7 @@ use datafusion::logical_expr::{Distinct, Expr, ExprSchemable, LogicalPlan, SortE
 use super::Refusal;
 use crate::functions;
 
-/// Whether each output row comes of one input row: one projection with an optional WHERE over one
+/// Checks that each output row comes from one input row: one projection with an optional WHERE over one
 /// table.
 pub fn row_wise(plan: &LogicalPlan) -> Result<(), Refusal> {
     let mut reasons = Vec::new();
@@ -40,7 +40,7 @@ pub fn row_wise(plan: &LogicalPlan) -> Result<(), Refusal> {
     finish(reasons)
 }
 
-/// Whether the same versions of the inputs and the same pinned time give the same rows.
+/// Checks that the same versions of the inputs and the same pinned time give the same rows.
 pub fn function_of_pins(plan: &LogicalPlan) -> Result<(), Refusal> {
     let mut reasons = Vec::new();
     check_expressions(plan, &mut reasons);
@@ -81,7 +81,7 @@ fn name_of(plan: &LogicalPlan) -> &'static str {
     }
 }
 
-/// Functions that are not known to depend on their arguments alone, anywhere.
+/// Finds functions anywhere that are not known to depend only on their arguments.
 fn check_expressions(plan: &LogicalPlan, reasons: &mut Vec<String>) {
     let walk = plan.apply_with_subqueries(|node| {
         node.apply_expressions(|expr| {
@@ -94,7 +94,7 @@ fn check_expressions(plan: &LogicalPlan, reasons: &mut Vec<String>) {
     }
 }
 
-/// Why the scalar functions of an expression are no functions of their arguments.
+/// Why scalar functions of an expression do not depend only on their arguments.
 pub(crate) fn unrepeatable(expr: &Expr) -> EngineResult<Vec<String>> {
     let mut reasons = Vec::new();
     expr.apply(|e| {
@@ -155,7 +155,7 @@ fn check_node(node: &LogicalPlan, reasons: &mut Vec<String>) {
         LogicalPlan::Limit(limit) => {
             let ordered = match limit.input.as_ref() {
                 LogicalPlan::Sort(sort) => orders_totally(sort.input.schema(), &sort.expr, &[]),
-                // The planner puts a projection between the two when it sorts by what is not selected.
+                // The planner puts a projection between the two if the sort key is not selected.
                 LogicalPlan::Projection(projection) => match projection.input.as_ref() {
                     LogicalPlan::Sort(sort) => orders_totally(sort.input.schema(), &sort.expr, &[]),
                     _ => false,
@@ -231,8 +231,8 @@ fn check_window(call: &WindowFunction, input: &DFSchema, reasons: &mut Vec<Strin
     }
 }
 
-/// Whether rows of `input` that are equal in the partition and sort expressions are equal in every
-/// column: those expressions hold a key of the input, or all of its columns.
+/// Whether rows of `input` with equal partition and sort expressions are equal in every column: the
+/// expressions contain a key of the input, or all of its columns.
 fn orders_totally(input: &DFSchema, sort: &[SortExpr], partition: &[Expr]) -> bool {
     let fixed: Vec<usize> = sort
         .iter()

@@ -59,7 +59,7 @@ fn columns_of_changes_may_be_qualified_by_the_bronze_table() {
     assert_eq!(planned.schema.field(0).name(), "id");
 }
 
-/// Why `changes` is no table function of the engine.
+/// Why `changes` is not a table function of the engine.
 #[tokio::test]
 async fn a_table_function_of_the_engine_gives_no_table_to_qualify_columns_by() {
     use datafusion::catalog::{TableFunctionArgs, TableFunctionImpl, TableProvider};

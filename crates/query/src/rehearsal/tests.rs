@@ -22,7 +22,7 @@ fn planned(sql: &str) -> Planned {
     planner.plan(&parse(sql).expect("parses")).unwrap_or_else(|e| panic!("{sql}: {e}"))
 }
 
-fn faults(sql: &str) -> Vec<Fault> {
+fn faults(sql: &str) -> Vec<SqlFault> {
     rehearse(&planned(sql), &["id".to_owned()])
 }
 

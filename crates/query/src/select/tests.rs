@@ -86,7 +86,8 @@ fn a_common_table_of_the_same_name_stays_itself() {
     assert_eq!(reads(sql), [("gold.t".to_owned(), At::Latest), version(3), version(4)]);
 }
 
-/// Why the clause is not read as a part of the query. Fails when sqlparser can: then it should.
+/// Why the clause is not parsed as part of the query. If this fails, sqlparser can do it, and we should use
+/// it.
 #[test]
 fn no_dialect_of_sqlparser_reads_our_queries_with_the_clause() {
     use datafusion::sql::sqlparser::dialect::{DatabricksDialect, Dialect, GenericDialect};

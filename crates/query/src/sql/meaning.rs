@@ -1,16 +1,15 @@
-//! Where the engine reads a text otherwise than SQL does: mended in the text, or refused with what
-//! to write instead.
+//! Constructs that the engine reads differently from SQL: fixed in the text, or refused with what to write
+//! instead.
 //!
 //! - `a IS [NOT] DISTINCT FROM b AND c`: the parser takes `b AND c` as the right side
-//!   (apache/datafusion#23692, apache/datafusion-sqlparser-rs#2436). The comparison is put into
-//!   parentheses.
+//!   (apache/datafusion#23692, apache/datafusion-sqlparser-rs#2436). The comparison is put into parentheses.
 //! - EXCEPT ALL and INTERSECT ALL do not count rows (apache/datafusion#12955, #12956). Refused.
-//! - USING and NATURAL on a RIGHT or FULL join give the left side's column, which is null where
-//!   only the right side has a row (apache/datafusion#22881). Refused.
-//! - `1e300` is a double in SQL; the engine reads every number as a decimal and has none that large.
-//!   It is cast from its text.
-//! - `1e3` becomes a decimal of scale -3, with which the engine rounds, adds up and compares wrongly,
-//!   or panics. It is written out.
+//! - USING and NATURAL on a RIGHT or FULL join give the left side's column, which is null if only the right
+//!   side has a row (apache/datafusion#22881). Refused.
+//! - `1e300` is a double in SQL; the engine reads every number as a decimal, and none is that large. It is
+//!   cast from its text.
+//! - `1e3` becomes a decimal of scale -3, with which the engine rounds, sums and compares wrongly, or panics.
+//!   It is written out.
 
 use std::ops::ControlFlow;
 
@@ -24,14 +23,14 @@ use datafusion::sql::sqlparser::parser::Parser;
 use datafusion::sql::sqlparser::tokenizer::{Span, Token, TokenWithSpan};
 
 use super::{at_span, is_keyword};
-use crate::error::Fault;
+use crate::error::SqlFault;
 
-/// The tokens with each `a IS [NOT] DISTINCT FROM b` in parentheses. What cannot be parsed is left as
-/// it is: the parser says what is wrong with it.
+/// The tokens with each `a IS [NOT] DISTINCT FROM b` in parentheses. Leaves unparsable tokens as they are,
+/// because the parser then reports what is wrong.
 pub(super) fn parenthesise(mut tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
     let dialect = GenericDialect {};
     let binds = dialect.prec_value(Precedence::Is);
-    // From the last to the first: a right side may hold others, which then are in parentheses.
+    // From the last to the first: a right side may contain others, which must already be in parentheses.
     let mut end = tokens.len();
     while let Some((place, begin)) = last_distinct_from(&tokens[..end]) {
         end = place;
@@ -49,8 +48,8 @@ pub(super) fn parenthesise(mut tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan>
     tokens
 }
 
-/// Where the expression that ends with these tokens begins: after the last word or sign that binds
-/// looser than IS.
+/// The start of the expression that ends with these tokens: after the last word or sign that binds less
+/// tightly than IS.
 fn left_side(tokens: &[TokenWithSpan]) -> usize {
     const LOOSER: &[Keyword] = &[
         Keyword::AND,
@@ -80,7 +79,7 @@ fn left_side(tokens: &[TokenWithSpan]) -> usize {
             Token::Comma | Token::SemiColon if depth == 0 => return at + 1,
             _ if is_keyword(token, Keyword::END) => depth += 1,
             _ if is_keyword(token, Keyword::CASE) && depth > 0 => depth -= 1,
-            // The AND of a BETWEEN belongs to what stands before it.
+            // The AND of a BETWEEN belongs to the expression before it.
             _ if depth == 0 && is_keyword(token, Keyword::AND) && closes_between(&tokens[..at]) => {
                 between = true
             }
@@ -92,7 +91,7 @@ fn left_side(tokens: &[TokenWithSpan]) -> usize {
     0
 }
 
-/// Whether the last BETWEEN of these tokens still waits for its AND.
+/// Whether the last BETWEEN of these tokens still needs its AND.
 fn closes_between(tokens: &[TokenWithSpan]) -> bool {
     let mut depth = 0_usize;
     for token in tokens.iter().rev() {
@@ -115,7 +114,7 @@ fn closes_between(tokens: &[TokenWithSpan]) -> bool {
     false
 }
 
-/// Where the last IS [NOT] DISTINCT FROM begins, and the token after it.
+/// The start of the last IS [NOT] DISTINCT FROM, and the token after it.
 fn last_distinct_from(tokens: &[TokenWithSpan]) -> Option<(usize, usize)> {
     let solid: Vec<usize> =
         (0..tokens.len()).filter(|&at| !matches!(tokens[at].token, Token::Whitespace(_))).collect();
@@ -130,10 +129,10 @@ fn last_distinct_from(tokens: &[TokenWithSpan]) -> Option<(usize, usize)> {
     })
 }
 
-/// Finds what the engine would compute otherwise than SQL.
+/// Finds constructs that the engine would compute differently from SQL.
 #[derive(Default)]
 pub(super) struct Meaning {
-    pub(super) faults: Vec<Fault>,
+    pub(super) faults: Vec<SqlFault>,
 }
 
 impl Meaning {
@@ -215,12 +214,12 @@ impl VisitorMut for Meaning {
     }
 }
 
-/// How a number is given to the engine.
+/// How a number is passed to the engine.
 enum Number {
     AsWritten,
-    /// Without its exponent. The point at its end makes it a decimal, not an integer.
+    /// Without its exponent. A point at its end makes it a decimal instead of an integer.
     Whole(String),
-    /// No decimal holds it.
+    /// No decimal can hold it.
     Double,
 }
 
@@ -242,7 +241,7 @@ fn read(digits: &str) -> Number {
         _ => Number::Double,
     }
 }
-/// Digits of the widest decimal that a table stores.
+/// Precision of the widest decimal that a table stores.
 const MOST_DIGITS: usize = 38;
-/// Zeros of the largest power of ten that has no more digits.
+/// Zeros of the largest power of ten within that precision.
 const MOST_ZEROS: i64 = 37;

@@ -3,7 +3,7 @@ use rstest::rstest;
 
 use super::*;
 
-fn fault(sql: &str) -> Fault {
+fn fault(sql: &str) -> SqlFault {
     match parse(sql) {
         Err(Error::Sql(fault)) => fault,
         other => panic!("`{sql}` gave {other:?}"),
@@ -57,7 +57,7 @@ fn the_normalised_text_ignores_layout_comments_and_case_but_not_literals_or_quot
     assert_ne!(plain, text("select \"A\", 'X' from silver.t where a>1"));
 }
 
-/// Tables store a fingerprint that is made of this text: one that changes halts every table.
+/// Tables store a fingerprint of this text, so a different text halts every table.
 #[test]
 fn the_normalised_text_never_changes() {
     let sql = "/* lakepulse */ WITH Late AS (\n  SELECT c.Id, c.\"Name\", _op FROM Changes(bronze.cdc_X) AS c WHERE _op <> 'D' -- why

@@ -8,7 +8,7 @@ fn written(format: FileFormat) -> Written {
     let (encoding, quote) = (Encoding::Utf8, Some(b'"'));
     Written { format, encoding, delimiter: b',', quote, columns: None, longest: 60 }
 }
-/// A reader that gives a few bytes at a time, as a decompressor may.
+/// A reader that returns a few bytes at a time, like a decompressor.
 struct Slow<'a>(&'a [u8], usize);
 impl Read for Slow<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
@@ -29,7 +29,7 @@ fn rows(written: &Written, text: &[u8]) -> Vec<(u64, Result<Value, BadLine>)> {
     let row = |line: Line| (line.number, line.row.map(|row| Value::Object(row.columns)));
     lines(written, text).into_iter().map(row).collect()
 }
-/// Numbers of the good lines, and number and bytes of the bad ones.
+/// Numbers of the good lines; numbers and bytes of the bad ones.
 fn split(written: &Written, text: &[u8]) -> (Vec<u64>, Vec<(u64, String)>) {
     let (mut good, mut bad) = (Vec::new(), Vec::new());
     for line in lines(written, text) {
@@ -178,7 +178,7 @@ fn what_is_wrong_in_an_array_is_bad_to_the_end_of_its_line(#[case] text: &str, #
     assert_eq!((read, bad.len()), (good.to_vec(), 1), "{bad:?}");
 }
 
-/// Bytes that the bounds of records depend on, most of the time.
+/// Mostly bytes that influence the bounds of records.
 fn contents() -> impl Strategy<Value = Vec<u8>> {
     let special = prop::sample::select(b"a1,\"\r\n{}[]: \\\0\xff\xfe".to_vec());
     let bytes = prop_oneof![9 => special, 1 => any::<u8>()];
@@ -241,7 +241,7 @@ proptest! {
             }
         }
         prop_assert_eq!(at, content.len());
-        // What stands between rows and bad lines says nothing.
+        // Pieces between rows and bad lines do not matter.
         if written.format == FileFormat::JsonLines && written.encoding == Encoding::Latin1 {
             let blank = |piece: &&Piece| piece.line.is_none();
             prop_assert!(pieces.iter().filter(blank).all(|piece| piece.bytes.iter().all(u8::is_ascii_whitespace)));

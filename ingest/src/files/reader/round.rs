@@ -1,4 +1,4 @@
-//! One look at the folder: which of its files are ready, and which of these are published.
+//! One look at the folder: which of its files are ready, and which of these to publish.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
@@ -18,25 +18,25 @@ use crate::files::lines::Written;
 use crate::files::resolve::{self, Why};
 use crate::files::route::{is_json_by_name, written};
 
-/// How long a file whose last line has no end must not have changed.
+/// How long a file whose last line has no end must be unchanged.
 const OPEN_END: Duration = Duration::from_secs(3);
-/// How often the topic is asked whether it is still the same.
+/// How often to check that the topic has not been created again.
 const SAME_TOPIC: Duration = Duration::from_secs(5);
-/// Files that are looked through before the first of them is published: more need fewer transactions.
+/// Files that are identified before the first of them is published: a larger group needs fewer transactions.
 const TOGETHER: usize = 64;
 
-/// What became of one look.
+/// The state of one look.
 pub(super) struct Round {
     pub(super) aside: BTreeSet<Aside>,
-    /// Something has to be looked at again.
+    /// Some files must be looked at again.
     pub(super) waiting: bool,
-    /// Files that have been the same for long enough.
+    /// Files that have been unchanged for long enough.
     pub(super) ready: VecDeque<(Found, Written, bool)>,
-    /// Files that are published now.
+    /// Files to publish now.
     pub(super) taken: VecDeque<Taken>,
 }
 
-/// A file that is to be published.
+/// A file to publish.
 pub(super) struct Taken {
     pub(super) file: Found,
     pub(super) written: Written,
@@ -85,8 +85,7 @@ impl FolderReader<'_> {
         Ok(Round { aside, waiting, ready, taken: VecDeque::new() })
     }
 
-    /// Takes some of the files that are ready. The new among them get their cursors before a line of any of them is
-    /// published.
+    /// Takes some of the ready files. New ones get their cursors before any line is published.
     pub(super) async fn take(&mut self, round: &mut Round) -> Option<Step> {
         let some = round.ready.len().min(TOGETHER);
         for (file, written, gzip) in round.ready.drain(..some) {
@@ -99,7 +98,7 @@ impl FolderReader<'_> {
             let Some((_, content)) = self.contents.get(&file.name) else { continue };
             let is_young = file.still_for < Some(OPEN_END);
             match content {
-                // A file that is still written may be half of one that can be read.
+                // A file that is still being written may become readable.
                 Err(_) if is_young => round.waiting = true,
                 Err(why) => drop(round.aside.insert(Aside { name: file.name, why: why.clone() })),
                 Ok(content) => {
@@ -131,13 +130,13 @@ impl FolderReader<'_> {
         matches!(self.resolve(file, content), resolve::Step::Nothing | resolve::Step::Remember(_))
     }
 
-    /// The cursors of the new files.
+    /// The first cursors of new files.
     fn begun(&self, taken: &VecDeque<Taken>) -> Vec<FileCursor> {
         let mut begun: Vec<FileCursor> = Vec::new();
         for Taken { file, content, .. } in taken {
             if let resolve::Step::Publish(cursor, why) = self.resolve(file, content)
                 && why.is_begun()
-                // Of two files with the same content one is published, and the other is its copy.
+                // If two files have the same content, one is published, and the other is its copy.
                 && !(self.feed().files.identity == FileIdentity::Content
                     && begun.iter().any(|other| other.aim == cursor.aim))
             {
@@ -165,7 +164,7 @@ impl FolderReader<'_> {
     }
 }
 
-/// Reads a file once: what it is known by, and whether it can be read at all.
+/// Reads a file once to identify it and to check that it can be read at all.
 async fn read(
     lengths: BTreeSet<u64>,
     file: &Found,
@@ -183,7 +182,7 @@ async fn read(
     })
 }
 
-/// An error if the topic was deleted and made again: nothing of the folder is on the new one.
+/// Returns an error if the topic was created again: then nothing of the folder is on the new one.
 async fn same_topic(kafka: &Kafka, form: &Form) -> Result<(), Error> {
     let topic = &form.topic.name;
     let failed = |source| Error::Stream { topic: topic.clone(), source };

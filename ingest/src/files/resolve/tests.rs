@@ -10,8 +10,8 @@ use super::super::lines::{Lines, Written};
 use super::*;
 use catalog::{Encoding, FileFormat};
 
-/// A folder whose files are published as the source does it, and what is on the topic: identity, number
-/// and bytes of each line.
+/// A folder whose files are published as the source does, and the lines on the topic: identity, number and
+/// bytes.
 struct World {
     identity: FileIdentity,
     topic: TopicId,
@@ -36,7 +36,7 @@ impl World {
         let content = content::read(&mut &*bytes, &lengths, 1).expect("memory does not fail");
         (resolve(&self.cursors, self.identity, &self.topic, file, &content), content)
     }
-    /// Looks at a file and publishes `most` transactions of two lines. Returns the lines of them.
+    /// Looks at a file and publishes `most` transactions of two lines each. Returns their lines.
     fn publish(&mut self, name: &str, inode: u64, bytes: &[u8], most: usize) -> Vec<String> {
         let file = Self::found(name, inode);
         let (step, _) = self.look(&file, bytes);
@@ -192,14 +192,14 @@ fn a_file_of_version_1_is_known_by_its_digest(#[case] name: &str, #[case] done: 
     assert_eq!(world.publish(name, 1, b"1\n2\n3\n4\n", 9), ["4"], "and it may grow from then on");
 }
 
-/// What happens to a folder of few files.
+/// An event in a folder of a few files.
 #[derive(Debug, Clone)]
 enum Event {
     Grow(usize, usize),
     Copy(usize, usize),
     Rename(usize, usize),
     Remove(usize),
-    /// The source looks at a file and is stopped after so many transactions.
+    /// The source looks at a file and stops after this many transactions.
     Look(usize, usize),
 }
 fn events() -> impl Strategy<Value = Vec<Event>> {
@@ -217,8 +217,8 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Files grow, are renamed and removed, and the source is stopped anywhere: every line that was looked
-    /// at is on the topic once. A copy may be taken for another file only if it grew before it was seen.
+    /// Files grow, are renamed and removed, and the source stops anywhere: every line that was seen is on the
+    /// topic once. A copy may only be mistaken for another file if it grew before it was seen.
     #[test]
     fn every_line_is_published_once_however_files_grow_and_move(events in events()) {
         let mut world = World::new(FileIdentity::Content);
@@ -238,7 +238,8 @@ proptest! {
                     }
                 }
                 Event::Copy(from, to) if from != to => {
-                    // Only contents that are published whole are copied: of two halves both are files.
+                    // Only fully published contents are copied: two partly published copies count as two
+                    // files.
                     let Some((_, bytes)) = files.get(&from).cloned() else { continue };
                     let from_inode = files[&from].0;
                     world.publish(&from.to_string(), from_inode, &bytes, usize::MAX);

@@ -50,16 +50,16 @@ fn cell(text: &str) -> Cell {
 fn tuple(id: &str, note: &str, total: &str) -> Tuple {
     [id, note, total].map(cell).to_vec()
 }
-fn event(form: &Arc<Form>, change: Change) -> Event {
+fn event(form: &Arc<Form>, change: Operation) -> ChangeEvent {
     let origin = Origin::Transaction { xid: 77, total: 2, of_table: 1 };
-    Event { form: form.clone(), change, place: Place { epoch: 3, lsn: 900, at_ms: 5, origin } }
+    ChangeEvent { form: form.clone(), change, place: Place { epoch: 3, lsn: 900, at_ms: 5, origin } }
 }
 
 /// The value of a record of [`made`] as JSON.
-fn read(record: &Record) -> Json {
+fn read(record: &EncodedRecord) -> Json {
     read_as(&made(), record)
 }
-fn read_as(schema: &Json, record: &Record) -> Json {
+fn read_as(schema: &Json, record: &EncodedRecord) -> Json {
     let value = record.value.as_deref().expect("no tombstone");
     assert_eq!(value[..5], [0, 0, 0, 0, 9], "a registry frame");
     let schema = Schema::parse(schema).expect("an Avro schema");
@@ -69,7 +69,7 @@ fn read_as(schema: &Json, record: &Record) -> Json {
     assert!(rest.is_empty(), "bytes are left over");
     value.try_into().expect("JSON")
 }
-fn header<'a>(record: &'a Record, name: &str) -> Option<&'a str> {
+fn header<'a>(record: &'a EncodedRecord, name: &str) -> Option<&'a str> {
     let found = record.headers.iter().find(|(found, _)| *found == name);
     found.map(|(_, value)| std::str::from_utf8(value).expect("text"))
 }
@@ -77,7 +77,7 @@ fn header<'a>(record: &'a Record, name: &str) -> Option<&'a str> {
 #[test]
 fn an_insert_is_the_envelope_with_its_place() {
     let form = form(None);
-    let sent = records(&event(&form, Change::Insert { new: tuple("1", "a", "~"), moved_from: None }), 11);
+    let sent = records(&event(&form, Operation::Insert { new: tuple("1", "a", "~"), moved_from: None }), 11);
     assert_eq!(sent.len(), 1);
     assert_eq!(sent[0].key.as_deref(), Some(&[0, 0, 0, 0, 7, 2][..]));
     assert_eq!(header(&sent[0], "lp.epoch"), Some("3"));
@@ -97,7 +97,7 @@ fn an_insert_is_the_envelope_with_its_place() {
 #[test]
 fn a_snapshot_row_has_no_transaction() {
     let form = form(None);
-    let mut event = event(&form, Change::Insert { new: tuple("1", "a", "~"), moved_from: None });
+    let mut event = event(&form, Operation::Insert { new: tuple("1", "a", "~"), moved_from: None });
     event.place.origin = Origin::Snapshot("true");
     let json = read(&records(&event, 11)[0]);
     assert_eq!((&json["op"], &json["transaction"]), (&json!("r"), &Json::Null));
@@ -109,7 +109,8 @@ fn what_the_log_left_out_comes_from_the_row_before_or_is_marked() {
     let form = form(None);
     let new = tuple("1", "=", "~");
     let after = |old| {
-        read(&records(&event(&form, Change::Update { old, new: new.clone() }), 0)[0])["after"]["note"].clone()
+        read(&records(&event(&form, Operation::Update { old, new: new.clone() }), 0)[0])["after"]["note"]
+            .clone()
     };
     assert_eq!(after(Some(Old::Full(tuple("1", "long", "~")))), "long");
     assert_eq!(after(None), kind::UNAVAILABLE);
@@ -119,7 +120,7 @@ fn what_the_log_left_out_comes_from_the_row_before_or_is_marked() {
 fn a_delete_is_followed_by_a_tombstone_in_its_partition() {
     let form = form(None);
     let old = Old::Key(tuple("1", "~", "~"));
-    let sent = records(&event(&form, Change::Delete { old, moved_to: None }), 0);
+    let sent = records(&event(&form, Operation::Delete { old, moved_to: None }), 0);
     assert_eq!(sent.len(), 2);
     assert_eq!(
         (sent[1].value.as_ref(), &sent[1].key, sent[1].partition),
@@ -137,7 +138,7 @@ fn a_delete_makes_up_what_a_declared_schema_has_no_null_for() {
     declared["fields"][0]["type"][1]["fields"][1] = json!({ "name": "note", "type": "string" });
     let form = form(Some(declared.clone()));
     let old = Old::Key(tuple("1", "~", "~"));
-    let sent = records(&event(&form, Change::Delete { old, moved_to: None }), 0);
+    let sent = records(&event(&form, Operation::Delete { old, moved_to: None }), 0);
     assert_eq!(read_as(&declared, &sent[0])["before"], json!({ "id": 1, "note": "" }));
 }
 
@@ -145,9 +146,9 @@ fn a_delete_makes_up_what_a_declared_schema_has_no_null_for() {
 fn a_changed_key_names_the_other_one() {
     let form = form(None);
     let (old, new) = (Old::Key(tuple("1", "~", "~")), tuple("2", "=", "~"));
-    let gone = records(&event(&form, Change::Delete { old: old.clone(), moved_to: Some(new.clone()) }), 0);
+    let gone = records(&event(&form, Operation::Delete { old: old.clone(), moved_to: Some(new.clone()) }), 0);
     assert_eq!(header(&gone[0], "__debezium.newkey"), Some(r#"{"id":2}"#));
-    let come = records(&event(&form, Change::Insert { new, moved_from: Some(old) }), 0);
+    let come = records(&event(&form, Operation::Insert { new, moved_from: Some(old) }), 0);
     assert_eq!(header(&come[0], "__debezium.oldkey"), Some(r#"{"id":1}"#));
     assert_eq!(read(&come[0])["after"]["note"], kind::UNAVAILABLE);
 }
@@ -155,7 +156,7 @@ fn a_changed_key_names_the_other_one() {
 #[test]
 fn a_value_that_its_schema_cannot_hold_goes_out_as_it_is_with_the_reason() {
     let form = form(None);
-    let sent = records(&event(&form, Change::Insert { new: tuple("1", "a", "NaN"), moved_from: None }), 0);
+    let sent = records(&event(&form, Operation::Insert { new: tuple("1", "a", "NaN"), moved_from: None }), 0);
     assert!(sent[0].is_bad);
     let reason = header(&sent[0], "lp.error").expect("a reason");
     assert!(reason.contains("`total`: `NaN` is no decimal"), "{reason}");
@@ -171,7 +172,7 @@ fn a_value_that_its_schema_cannot_hold_goes_out_as_it_is_with_the_reason() {
 fn a_new_version_of_the_keys_schema_moves_no_key() {
     let (old, mut new) = (form(None), form(None));
     let sent = |form: &Arc<Form>| {
-        let change = Change::Insert { new: tuple("1", "a", "~"), moved_from: None };
+        let change = Operation::Insert { new: tuple("1", "a", "~"), moved_from: None };
         records(&event(form, change), 0).remove(0)
     };
     Arc::get_mut(&mut new).and_then(|form| form.key_form.as_mut()).expect("alone").id = 8;
@@ -183,7 +184,7 @@ fn a_new_version_of_the_keys_schema_moves_no_key() {
 #[test]
 fn a_truncate_has_no_key_and_no_row() {
     let form = form(None);
-    let sent = records(&event(&form, Change::Truncate), 0);
+    let sent = records(&event(&form, Operation::Truncate), 0);
     assert_eq!((sent.len(), &sent[0].key, sent[0].partition), (1, &None, Some(0)));
     let json = read(&sent[0]);
     assert_eq!((&json["op"], &json["before"], &json["after"]), (&json!("t"), &Json::Null, &Json::Null));

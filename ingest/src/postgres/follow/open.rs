@@ -1,11 +1,11 @@
-//! Begins to read a database: what has to be true of it, who read it before, and where to go on.
+//! Begins to read a database: checks it, shuts out the previous reader, and finds the position to continue.
 
 use std::collections::BTreeSet;
 
 use source::Publisher;
 use stream::internal;
 
-use super::{Follower, Phase};
+use super::{DatabaseReader, Phase};
 use crate::Error;
 use crate::postgres::Postgres;
 use crate::postgres::cursor::DatabaseCursor;
@@ -14,9 +14,9 @@ use crate::postgres::publish::Pending;
 use crate::postgres::session::{self, Address, Session};
 use crate::postgres::tables::Tables;
 
-impl<'a> Follower<'a> {
-    /// Checks that the database can be read, then shuts out whoever read it before, and checks that going on
-    /// from the cursor is right.
+impl<'a> DatabaseReader<'a> {
+    /// Checks that the database can be read, shuts out the previous reader, and checks that it is correct to
+    /// continue at the cursor.
     pub async fn open(postgres: &'a mut Postgres) -> Result<(Publisher, Self), source::Error> {
         let Postgres { context, feed, asked } = &mut *postgres;
         let source = feed.source.as_str();
@@ -35,7 +35,7 @@ impl<'a> Follower<'a> {
         if let Some(slot) = &slot {
             let help = "give the source a slot of its own with `slot:`";
             preflight::usable(slot, &server).map_err(|why| refused(why, help))?;
-            // Asked before anybody is shut out: who reads well is let be.
+            // Check this before shutting anybody out: a healthy reader must not be disturbed.
             if let Some(pid) = slot.active_pid.clone() {
                 return Err(Error::SlotInUse { name: source.to_owned(), slot: feed.slot.clone(), pid }.into());
             }
@@ -75,7 +75,7 @@ impl<'a> Follower<'a> {
         Ok((publisher, this))
     }
 
-    /// Makes sure that what the slot gives goes on where the cursor is.
+    /// Makes sure that the slot continues at the cursor.
     async fn claim(&mut self, server: &Server, slot: Option<Slot>) -> Result<(), Error> {
         let feed = &self.postgres.feed;
         let Err(why) = preflight::history(&self.cursor, server, slot.as_ref()) else { return Ok(()) };

@@ -11,22 +11,22 @@ use crate::doctor::Check;
 /// Kafka's own default for the largest record.
 const USUAL_BYTES: i64 = 1_048_588;
 
-/// What a topic is to the pipeline.
+/// What the pipeline uses a topic for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
     /// Changes of a database: each one counts.
     Changes,
     /// Records that bronze keeps.
     Records,
-    /// A gold table: the newest record of each key counts, for ever.
+    /// A gold table: the newest record of each key must be kept for ever.
     Gold,
-    /// How far sources are read and tables are published; never to be forgotten.
+    /// How far sources are read and tables are published. Must be kept for ever.
     Memory,
-    /// Announcements; whatever they lose is asked for again.
+    /// Announcements. A lost one does no harm, because readers also poll.
     Hints,
 }
 
-/// What is wrong with a topic that exists, nothing if nothing is. `brokers`: how many the cluster has.
+/// Checks the settings of an existing topic; empty if all are fine. `brokers`: the size of the cluster.
 pub fn topic(
     name: &str,
     role: Role,
@@ -77,7 +77,7 @@ pub fn topic(
     checks
 }
 
-/// How records leave the topic.
+/// Checks how records are removed from the topic.
 fn retention(
     role: Role,
     policy: &str,

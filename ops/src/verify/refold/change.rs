@@ -1,7 +1,7 @@
-//! Bronze rows as changes, one row at a time.
+//! Turns bronze rows into changes, one row at a time.
 //!
-//! Written from `docs/debezium.md` and `docs/architecture.md`: what a row is, which columns of it are
-//! believed, and which of its values the source left out because they did not change.
+//! Written from `docs/debezium.md` and `docs/architecture.md`: the kind of a row, which of its columns count,
+//! and which values the source left out because they did not change.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,72 +17,72 @@ use arrow::datatypes::{DataType, Int64Type, Schema, SchemaRef, TimeUnit, Timesta
 use catalog::{Envelope, Snapshots, Topic};
 
 use super::lacking::Lacking;
-use super::marker::{Marker, USUAL};
+use super::marker::{USUAL, UnchangedMarker};
 use super::place::{Name, Place};
 
-/// What a row says.
+/// The kind of a bronze row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Op {
-    /// A row of the source: inserted, updated, or read by a snapshot.
+    /// A row of the source that was inserted, updated, or read by a snapshot; the operation's code.
     Row(char),
-    /// The source deleted it.
+    /// The source deleted the row.
     Delete,
     /// The source deleted all rows.
     Truncate,
-    /// The null behind a delete.
+    /// A tombstone after a delete.
     Tombstone,
-    /// About no row.
+    /// A message, which concerns no row.
     Message,
     /// Bronze could not decode it.
     Error,
-    /// An envelope that says nothing known, and why.
+    /// An envelope without a known meaning, and why.
     Unknown(&'static str),
 }
 
-/// The changes of a batch of bronze rows.
+/// The changes of a batch of bronze rows. Each list has one entry per row.
 pub struct Changes {
     /// The columns of `changes(…)`.
     pub view: RecordBatch,
-    /// One a row.
+    /// The kind.
     pub ops: Vec<Op>,
-    /// One a row.
+    /// The place in the order of changes.
     pub places: Vec<Place>,
-    /// One a row: when it happened, in microseconds.
+    /// The time of the change, in microseconds.
     pub times: Vec<Option<i64>>,
-    /// For each row the columns of the source that were left out.
+    /// Columns of the source whose values were left out.
     pub unchanged: Vec<Vec<usize>>,
-    /// The JSON of the key that a row had before.
+    /// The row's previous key as JSON.
     pub old_keys: Vec<Option<Vec<u8>>>,
-    /// The redrive that appended it.
+    /// The redrive that appended the row.
     pub redrives: Vec<Option<String>>,
-    /// What each is recognised by when a source that is not ours sends it again.
+    /// What identifies an event of a source that is not ours if it is sent again.
     pub names: Vec<Option<Name>>,
-    /// Whether it is a row of a whole snapshot, and whether the last.
+    /// Whether it is a row of a whole snapshot.
     pub reads: Vec<bool>,
-    /// The last.
+    /// Whether it is the last row of a snapshot that replaces the table.
     pub ends: Vec<bool>,
-    /// Deletes without a value of `sequence_by`, and rows without one.
+    /// Deletes and rows without a value in the column of `sequence_by`.
     pub unplaced: Vec<bool>,
     /// Rows that nothing orders.
     pub orderless: Vec<bool>,
 }
 
-/// How the rows of one topic are read.
+/// Reads the rows of one topic.
 pub struct Reader {
     topic: Topic,
     /// The columns of `changes(…)`.
     pub schema: SchemaRef,
-    /// How many of them are the row's own.
+    /// How many of them belong to the row itself.
     width: usize,
     /// Columns of the source's key.
     keys: Vec<String>,
-    marker: Marker,
-    /// What its rows lack.
+    marker: UnchangedMarker,
+    /// Values that its rows lack.
     pub lacking: Lacking,
 }
 
 impl Reader {
-    /// For a bronze table with these columns.
+    /// A reader for a bronze table with these columns.
     pub fn try_new(topic: &Topic, bronze: &Schema) -> Result<Self> {
         let schema = catalog::columns::changes_schema(topic, bronze)?;
         let width = schema.index_of("_op")?;
@@ -95,12 +95,12 @@ impl Reader {
             schema,
             width,
             keys,
-            marker: Marker::new(topic.placeholder.as_deref().unwrap_or(USUAL)),
+            marker: UnchangedMarker::new(topic.placeholder.as_deref().unwrap_or(USUAL)),
             lacking: Lacking::default(),
         })
     }
 
-    /// Bronze columns that are looked at.
+    /// The bronze columns that are read.
     pub fn needs(bronze: &Schema) -> Vec<&str> {
         let aside = ["_raw", "_key", "_ingested_at", "_ingested_date"];
         bronze
@@ -158,7 +158,7 @@ impl Reader {
             Envelope::None => None,
         };
         let snapshot = snapshot.map(|column| texts(&column)).transpose()?;
-        // Only a source of ours is known to read every row; of others the contract says it.
+        // Our own sources always snapshot whole tables; for others the contract says so.
         let whole = self.topic.snapshots == Snapshots::Whole;
         let ends = |row: usize| {
             let says = snapshot.as_ref().and_then(|texts| texts[row].as_deref());
@@ -223,7 +223,7 @@ impl Reader {
         }
     }
 
-    /// One column of the row itself: of a delete only the key is believed.
+    /// One column of the row itself. For a delete only the key columns count.
     fn column(&self, bronze: &RecordBatch, at: usize, ops: &[Op]) -> Result<ArrayRef> {
         let field = self.schema.field(at);
         let (name, kind) = (field.name(), field.data_type());
@@ -242,7 +242,7 @@ impl Reader {
         let options = CastOptions { safe: false, ..CastOptions::default() };
         let typed = |column: ArrayRef| cast_with_options(&column, kind, &options);
         let nothing = new_null_array(kind, 1);
-        // Of what a row is made, and of what a delete is, each in the order in which they are asked.
+        // Sources of the column for a row and for a delete, the preferred one first.
         let for_row = own.clone().or_else(|| of_key.clone()).map(typed).transpose()?;
         let for_delete: Vec<ArrayRef> =
             [flat_key, of_key, before].into_iter().flatten().map(typed).collect::<Result<_, _>>()?;
@@ -262,7 +262,7 @@ impl Reader {
         Ok(interleave(&arrays, &places)?)
     }
 
-    /// The column with null where a marker says that the value did not change.
+    /// Replaces markers of unchanged values by null, and records the column in `unchanged`.
     fn without_markers(&self, at: usize, column: ArrayRef, unchanged: &mut [Vec<usize>]) -> Result<ArrayRef> {
         if self.topic.envelope == Envelope::None {
             return Ok(column);
@@ -295,7 +295,7 @@ impl Reader {
         Arc::new(list.finish())
     }
 
-    /// The time that the contract names, else the source's own, else Kafka's.
+    /// Times from the contract's column, else from the source, else from Kafka.
     fn times(&self, bronze: &RecordBatch) -> Result<Vec<Option<i64>>> {
         let usual = match self.topic.envelope {
             Envelope::Debezium => Some("source.ts_ms"),
@@ -311,7 +311,7 @@ impl Reader {
         Ok((0..bronze.num_rows()).map(|row| value(&own, row).or_else(|| value(&kafka, row))).collect())
     }
 
-    /// The changes of keys alone, given as JSON. What is no such key is a row of nulls.
+    /// The rows of `changes(…)` with only these keys, given as JSON. An unreadable key gives a row of nulls.
     pub fn keys_of(&self, texts: &[&[u8]]) -> Result<RecordBatch> {
         let objects: Vec<serde_json::Value> = texts
             .iter()
@@ -345,7 +345,7 @@ fn code(op: Op) -> Option<&'static str> {
     }
 }
 
-/// What the added fields of a flattened record say.
+/// The added fields of a flattened record.
 struct Flat {
     op: Vec<Option<String>>,
     deleted: Vec<Option<String>>,
@@ -375,7 +375,7 @@ impl Flat {
     }
 }
 
-/// A value by its dotted path, null where anything above it is.
+/// The column at a dotted path. A null parent makes the value null.
 pub fn path(batch: &RecordBatch, dotted: &str) -> Option<ArrayRef> {
     let mut parts = dotted.split('.');
     let mut column = Arc::clone(batch.column_by_name(parts.next()?)?);
@@ -394,7 +394,7 @@ pub fn texts(column: &ArrayRef) -> Result<Vec<Option<String>>> {
     Ok(column.as_string::<i32>().iter().map(|text| text.map(str::to_owned)).collect())
 }
 
-/// A column as whole numbers; null where it holds none.
+/// A column as integers; null if the value is none.
 pub fn numbers(column: Option<ArrayRef>, rows: usize) -> Vec<Option<i64>> {
     let column = column.and_then(|column| arrow::compute::cast(&column, &DataType::Int64).ok());
     match column {
@@ -403,7 +403,7 @@ pub fn numbers(column: Option<ArrayRef>, rows: usize) -> Vec<Option<i64>> {
     }
 }
 
-/// A column as microseconds. A number is in the unit that its name ends with, else in milliseconds.
+/// A column as microseconds. A number is in the unit that ends the column's name, else in milliseconds.
 fn micros(column: &ArrayRef, name: &str) -> Result<Vec<Option<i64>>> {
     if *column.data_type() == DataType::Int64 {
         let scale = |n: i64| match name.rsplit('_').next() {
@@ -418,7 +418,7 @@ fn micros(column: &ArrayRef, name: &str) -> Result<Vec<Option<i64>>> {
     Ok(column.as_primitive::<TimestampMicrosecondType>().iter().collect())
 }
 
-/// What a record's last header of this name holds.
+/// The value of a record's last header of this name.
 pub fn header(bronze: &RecordBatch, row: usize, name: &str) -> Option<Vec<u8>> {
     let column = bronze.column_by_name("_headers")?;
     if column.is_null(row) {
@@ -459,7 +459,7 @@ fn json_column<'a>(
     Ok(cast_with_options(&texts, kind, &safe)?)
 }
 
-/// Rows by their number, each with what it was replaced by: for a redrive, the last of each coordinate.
+/// Adds the last redrive of each coordinate to `into`.
 pub fn last_redrives(bronze: &RecordBatch, into: &mut BTreeMap<(String, i64, i64), String>) -> Result<()> {
     let Some(column) = bronze.column_by_name("_redrive").filter(|c| c.null_count() < c.len()) else {
         return Ok(());

@@ -1,7 +1,7 @@
-//! All changes of a table at once, in their order: what is left in the end.
+//! Folds all changes of a table at once, in their order.
 //!
-//! No short cut is taken. Every change is looked at once, with everything that came before it; a truncate
-//! goes over all keys.
+//! It takes no short cuts: it looks at each change once, together with everything before it, and a truncate
+//! visits all keys.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -20,10 +20,10 @@ use super::place::{Name, Place, Truncate};
 use super::rules::{Judged, Rules, Unchanged, Verdict};
 use crate::verify::compare::same;
 
-/// Where a value is: batch and row. `None`: it was left out and there is nothing before.
+/// Batch and row of a value. `None`: it was left out and has no earlier value.
 type Cell = Option<(usize, usize)>;
 
-/// A row, some of whose values may be from earlier rows.
+/// A row of which some values may come from earlier rows.
 #[derive(Debug, Clone)]
 struct Image {
     base: (usize, usize),
@@ -55,25 +55,25 @@ struct Line {
     end: Option<(Place, Option<i64>)>,
 }
 
-/// What is known of one key.
+/// The state of one key.
 #[derive(Debug, Default)]
 struct State {
-    /// The source's row, and whether the WHERE lets it through.
+    /// The source's current row, and whether the WHERE accepts it.
     image: Option<(Image, bool)>,
     /// The source's row before it was deleted.
     departed: Option<(Image, bool)>,
     lines: Vec<Line>,
-    /// The change whose row stands.
+    /// The change that made the current row.
     standing: Option<usize>,
-    /// The newest change that counted.
+    /// The newest applied change.
     top: Option<Place>,
     gone: Option<Gone>,
     skipped: Option<Place>,
     absences: Vec<Place>,
     skips: Vec<Place>,
-    /// Which truncates it has met.
+    /// Which truncates have been applied.
     met: Vec<bool>,
-    /// The highest position so far, with its epoch, where positions do not order.
+    /// The highest position so far with its epoch, if offsets order the changes.
     high: Option<(Option<i64>, i64)>,
     seen: HashSet<Name>,
     names: HashSet<(i64, i64, i64)>,
@@ -81,7 +81,7 @@ struct State {
     nameless: HashSet<(Arc<str>, i64, i64)>,
 }
 impl State {
-    /// Whether the change was there before; it is now.
+    /// Whether the change was seen before. Remembers it.
     fn is_repeat(&mut self, one: &Judged) -> bool {
         let place = &one.place;
         let record = (Arc::clone(&place.topic), place.partition, place.offset);
@@ -93,7 +93,7 @@ impl State {
         self.records.insert(record);
         repeat
     }
-    /// The place of a change as the table holds it.
+    /// The place of a change as the table stores it.
     fn place(&mut self, one: &Judged) -> Place {
         let mut place = one.place.clone();
         if place.by_offset {
@@ -105,7 +105,7 @@ impl State {
     }
 }
 
-/// The newest change of a key, which left it without a row.
+/// The newest change of a key, if it left the key without a row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Gone {
     /// The change.
@@ -116,7 +116,7 @@ pub struct Gone {
     pub why: &'static str,
 }
 
-/// What became of each change. Empty where nobody asks.
+/// The outcome of each change. Empty if it is not needed.
 struct Ledger(Vec<Option<Outcome>>);
 impl Ledger {
     fn set(&mut self, at: usize, outcome: Option<Outcome>) {
@@ -126,55 +126,55 @@ impl Ledger {
     }
 }
 
-/// What must be remembered of a key.
+/// What the table must remember of a key.
 #[derive(Debug, Clone, Default)]
 pub struct Memory {
-    /// The change that left it without a row, where that is the newest.
+    /// The newest change, if it left the key without a row.
     pub gone: Option<Gone>,
-    /// The newest change that was put aside or left out, where nothing newer counted.
+    /// The newest quarantined or dropped change, if no newer change counted.
     pub skipped: Option<Place>,
-    /// All changes that ever deleted it or filtered it out.
+    /// All changes that ever deleted the key or were filtered out.
     pub absences: Vec<Place>,
-    /// All that were put aside or left out.
+    /// All changes that were quarantined or dropped.
     pub skips: Vec<Place>,
 }
 
-/// The old key, the new one, and the change.
+/// A change of a key: the old key, the new one, and its place.
 pub type Move = (Arc<[u8]>, Arc<[u8]>, Place);
 
-/// What the changes make.
+/// The result of the fold.
 #[derive(Debug)]
 pub struct Folded {
     /// The rows that the table must hold.
     pub rows: RecordBatch,
-    /// What became of the changes.
+    /// How many changes had each outcome.
     pub outcomes: Outcomes,
-    /// By key.
+    /// What must be remembered, by key.
     pub memory: HashMap<Arc<[u8]>, Memory>,
-    /// Every truncate, each once.
+    /// Every truncate, without copies.
     pub truncates: Vec<Truncate>,
-    /// Every truncate there is, copies too.
+    /// Every truncate, including copies.
     pub all_truncates: Vec<Truncate>,
-    /// The last rows of whole snapshots that offsets order.
+    /// The last rows of whole snapshots that are ordered by offset.
     pub whole: Vec<Place>,
-    /// Changes of a key that took values from the old one: old, new.
+    /// Changes of a key that took values from the old key.
     pub moves: Vec<Move>,
 }
 
-/// A change, and where its row is: batch and row.
+/// A change, and the batch and row of its values.
 type Kept = (Judged, (usize, usize));
 
-/// All changes of a table.
+/// All changes of one part of a table.
 #[derive(Default)]
-pub struct Fold {
+pub struct PartFold {
     batches: Vec<RecordBatch>,
     judged: Vec<Kept>,
     outcomes: Outcomes,
 }
 
-impl Fold {
-    /// Takes judged rows that are `here`; of others only what concerns every key. Rows that are not needed
-    /// are not kept.
+impl PartFold {
+    /// Adds the judged rows that are `here`, and of the other parts the changes that concern every key. Keeps
+    /// only the rows that are needed.
     pub fn take(
         &mut self,
         rows: &RecordBatch,
@@ -207,7 +207,7 @@ impl Fold {
         Ok(())
     }
 
-    /// What is left. Truncates are in every part, and counted only by the `first`.
+    /// Folds the changes. Every part has the truncates; only the `first` counts them.
     pub fn run(mut self, rules: &Rules, first: bool) -> Result<Folded> {
         let mut judged = std::mem::take(&mut self.judged);
         place_deletes(rules, &mut judged);
@@ -226,7 +226,7 @@ impl Fold {
         }
     }
 
-    /// Every event once.
+    /// For `append`: every event once.
     fn append(self, rules: &Rules, judged: &[Kept], replaced: &[bool]) -> Result<Folded> {
         let mut outcomes = self.outcomes;
         let (mut names, mut records): (HashSet<(i64, i64, i64)>, HashSet<_>) = Default::default();
@@ -268,7 +268,7 @@ impl Fold {
         Ok(Folded { rows, outcomes, memory, truncates, all_truncates, moves, whole })
     }
 
-    /// The newest row of every key, or all of its versions.
+    /// For keyed tables: the newest row of every key, or all of its versions.
     fn keyed(self, rules: &Rules, judged: &[Kept], replaced: &[bool], first: bool) -> Result<Folded> {
         let mut outcomes = self.outcomes;
         let mut of = Ledger(vec![None; judged.len()]);
@@ -284,7 +284,7 @@ impl Fold {
                     }
                     keys.entry(Arc::clone(key)).or_default().push(at);
                 }
-                // It says nothing of a key that could be found.
+                // Its key cannot be read, so it concerns no key.
                 _ => of.set(at, Some(Outcome::Quarantined)),
             }
         }
@@ -312,7 +312,7 @@ impl Fold {
         Ok(Folded { rows, outcomes, memory, truncates, all_truncates, moves, whole })
     }
 
-    /// Every truncate once, in order; all there are, copies too; and the snapshots that came to their end.
+    /// The truncates in order without copies, all truncates with copies, and the ends of whole snapshots.
     fn truncates(
         &self,
         judged: &[Kept],
@@ -369,17 +369,17 @@ struct Histories<'a> {
     replaced: &'a [bool],
     keys: &'a BTreeMap<Arc<[u8]>, Vec<usize>>,
     truncates: &'a [Truncate],
-    /// For each change that took values from another key, by its number: what that key left to it.
+    /// By number of the change: the row of another key from which it took values.
     left: HashMap<usize, Option<(Image, bool)>>,
 }
 
 impl Histories<'_> {
-    /// A key before its first change.
+    /// The state of a key before its first change.
     fn begin(&self) -> State {
         State { met: vec![false; self.truncates.len()], ..State::default() }
     }
 
-    /// What these further changes of a key make of it. Truncates behind the last one are not met yet.
+    /// Applies more changes of a key to its state. Truncates after the last change are not applied yet.
     fn fold(&self, state: &mut State, events: &[usize], of: &mut Ledger) {
         let history = self.rules.kind == Kind::Scd2;
         for &at in events {
@@ -450,7 +450,7 @@ impl Histories<'_> {
         }
     }
 
-    /// Truncates that a change at `until` comes behind, and that the key has not met; all of them at the end.
+    /// Applies the pending truncates that come before a change at `until`; all of them if it is `None`.
     fn sweep(&self, state: &mut State, until: Option<&Place>, of: &mut Ledger) {
         let history = self.rules.kind == Kind::Scd2;
         for (at, truncate) in self.truncates.iter().enumerate() {
@@ -473,9 +473,9 @@ impl Histories<'_> {
         }
     }
 
-    /// Finds what each change that took values from another key found there. A key is folded as far as it
-    /// is asked for and goes on from there, so a row that changes its key again and again costs no more than
-    /// one that does not.
+    /// Finds the row from which each change of a key took its values. Each key is folded only as far as
+    /// needed and continues from there, so a row that changes its key again and again costs no more than one
+    /// that does not.
     fn follow_keys(&mut self) {
         let moves: Vec<usize> = (0..self.judged.len()).filter(|at| self.old_key(*at).is_some()).collect();
         let mut folded: HashMap<Arc<[u8]>, (usize, State)> = HashMap::new();
@@ -496,7 +496,8 @@ impl Histories<'_> {
                     Some((from, state)) if from <= end => (from, Some(state)),
                     _ => (0, None),
                 };
-                // Keys that took their values from each other in a circle have a history that no database has.
+                // Keys that took their values from each other in a circle: no real database has such a
+                // history.
                 let waits = events[from..end].iter().copied().find(|other| {
                     self.old_key(*other).is_some() && !self.left.contains_key(other) && !open.contains(other)
                 });
@@ -532,9 +533,9 @@ impl Histories<'_> {
         one.moved_from.clone().filter(|old| takes(old) && !self.replaced[at])
     }
 
-    /// How many of a key's changes come before one that was made of it.
+    /// How many of a key's changes come before the change that took values from it.
     fn end(&self, events: &[usize], one: &Judged) -> usize {
-        // Where offsets order, the delete that was written together with the row ties two partitions together.
+        // If offsets order the changes, the delete written together with the row links the two partitions.
         let twin = |at: &usize| match (self.judged[*at].0.name, one.name) {
             (Some(a), Some(b)) => a.4 == "d" && (a.0, a.1) == (b.0, b.1),
             _ => false,
@@ -552,7 +553,7 @@ impl State {
         if !history {
             self.lines.clear();
         } else if let Some(open) = self.lines.last_mut().filter(|line| line.end.is_none()) {
-            // A version that is overtaken by an earlier time lasts for no time at all.
+            // A version that ends at an earlier time than it begins has no duration.
             open.end = Some((place.clone(), later(at, open.start.1)));
         }
     }
@@ -578,7 +579,7 @@ impl State {
         self.lines.push(Line { image, place: place.clone(), carried, start, end: None });
     }
 
-    /// Where only the newest row is kept, the change whose row stood is superseded.
+    /// If only the newest row is kept, the change that made the previous row is superseded.
     fn overtake(&mut self, history: bool, of: &mut Ledger) {
         if let Some(standing) = self.standing.take().filter(|_| !history) {
             of.set(standing, Some(Outcome::Superseded));
@@ -586,12 +587,12 @@ impl State {
     }
 }
 
-/// A time that is no earlier than what comes before it.
+/// The time, but no earlier than `floor`.
 fn later(at: Option<i64>, floor: Option<i64>) -> Option<i64> {
     at.map(|at| floor.map_or(at, |floor| at.max(floor)))
 }
 
-/// Which changes a redrive of the same record replaced.
+/// Which changes were replaced by a redrive of the same record.
 fn replaced(judged: &[Kept]) -> Vec<bool> {
     let counts = |one: &Judged| !matches!(one.verdict, Verdict::Truncate | Verdict::Elsewhere);
     let mut last: HashMap<(&str, i64, i64), &Option<String>> = HashMap::new();
@@ -605,8 +606,8 @@ fn replaced(judged: &[Kept]) -> Vec<bool> {
     judged.iter().map(|(one, _)| counts(one) && newer(one)).collect()
 }
 
-/// A delete without a value of `sequence_by` deletes what its key had before it on its partition: it takes the
-/// highest value there.
+/// Gives a delete without a value of `sequence_by` the highest value that its key has before it on its
+/// partition, so it deletes what came before it.
 fn place_deletes(rules: &Rules, judged: &mut [Kept]) {
     if judged.iter().all(|(one, _)| !one.unplaced) {
         return;

@@ -1,5 +1,5 @@
-//! Values that rows lack because their writers did not know the column yet, as `docs/topics.md` says: rows of a
-//! partition before the first that has the column have what the table's property says the default was.
+//! Defaults for rows whose writers did not know the column yet, as described in `docs/topics.md`: rows of a
+//! partition before the first row with the column get the default from the table's property.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,18 +21,18 @@ struct Lacked {
     from: BTreeMap<String, i64>,
 }
 
-/// What rows lack, by the column's path.
+/// The missing defaults by the column's path.
 #[derive(Default)]
 pub struct Lacking(BTreeMap<String, Lacked>);
 
 impl Lacking {
-    /// Of a bronze table.
+    /// Reads the property of a bronze table.
     pub fn of(bronze: &lake::Table) -> Result<Self> {
         let Some(property) = bronze.property(PROPERTY) else { return Ok(Self::default()) };
         Ok(Self(serde_json::from_str(property).with_context(|| format!("property `{PROPERTY}`"))?))
     }
 
-    /// The rows with it.
+    /// The rows with the defaults filled in.
     pub fn put(&self, bronze: &RecordBatch) -> Result<RecordBatch> {
         if self.0.is_empty() {
             return Ok(bronze.clone());
@@ -56,7 +56,7 @@ impl Lacking {
     }
 }
 
-/// Input and offset of each row that may lack something: one with a value, that was read once and in order.
+/// Input and offset of each row that may lack a column: rows with a value that were read once and in order.
 fn places(bronze: &RecordBatch) -> Vec<Option<(String, i64)>> {
     let number =
         |name: &str| bronze.column_by_name(name).and_then(|column| column.as_primitive_opt::<Int64Type>());

@@ -1,8 +1,8 @@
-//! What a source writes for a TOASTed value that did not change: a marker, in the form of the column's type.
+//! The marker that a source writes for a TOASTed value that did not change, in the form of the column's type.
 //!
-//! From Debezium's documentation: a text is the marker itself, bytes are its bytes (as text their base64 or
-//! hexadecimal digits), a list of texts has it as its only element, a list of UUIDs the one that is named by
-//! it, a list of numbers or times has one element for each of its bytes, a map has it as key and value.
+//! From Debezium's documentation: a text is the marker itself; bytes are its bytes (as text: base64 or
+//! hexadecimal digits); a list of texts contains only the marker; a list of UUIDs only its name-based UUID; a
+//! list of numbers or times has one element per byte; a map has it as key and value.
 
 use std::fmt::Write as _;
 
@@ -12,18 +12,18 @@ use arrow::datatypes::{DataType, Decimal128Type, Float64Type, Int64Type};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
 
-/// Debezium's own marker.
+/// Debezium's default marker.
 pub const USUAL: &str = "__debezium_unavailable_value";
-/// Java's name-based UUID of that.
+/// Java's name-based UUID of the default marker.
 const USUAL_UUID: &str = "b68a35a7-17ad-35b3-af2a-ae46edb4545a";
 
-/// One marker.
-pub struct Marker {
+/// One marker in all its forms.
+pub struct UnchangedMarker {
     text: String,
     texts: Vec<String>,
 }
-impl Marker {
-    /// In every form that a text can have for it.
+impl UnchangedMarker {
+    /// Computes every text form of the marker.
     pub fn new(text: &str) -> Self {
         let bytes = text.as_bytes();
         let hex = bytes.iter().fold(String::new(), |mut hex, byte| {
@@ -78,7 +78,7 @@ impl Marker {
                 return true;
             }
         }
-        // A byte may be counted in any unit: micros where milliseconds came, hundredths of a decimal.
+        // A byte may be in any unit: microseconds converted from milliseconds, or hundredths of a decimal.
         let units = |scale: u32| [1, 1_000, 1_000_000, 10_i128.saturating_pow(scale)];
         let bytes_in = |values: &[i128], unit: i128| {
             values.len() == bytes.len() && values.iter().zip(bytes).all(|(v, b)| *v == i128::from(*b) * unit)
@@ -118,7 +118,7 @@ impl Marker {
     }
 }
 
-/// Whether a text is a byte: in digits, or as the base64 of a decimal's digits.
+/// Whether a text is a byte: as digits, or as the base64 of a decimal's digits.
 fn is_byte(text: &str, byte: u8) -> bool {
     let digits =
         text.split_once('.').filter(|(_, rest)| rest.chars().all(|c| c == '0')).map_or(text, |(d, _)| d);
@@ -135,7 +135,7 @@ mod tests {
 
     #[test]
     fn the_marker_is_known_in_the_form_of_each_type() {
-        let marker = Marker::new(USUAL);
+        let marker = UnchangedMarker::new(USUAL);
         let text = |text: &str| Arc::new(StringArray::from(vec![text])) as ArrayRef;
         for form in marker.texts.clone() {
             assert!(marker.is(&text(&form), 0), "{form}");

@@ -1,19 +1,19 @@
 //! The second fold of a silver table.
 //!
-//! Written once more, from the documentation, by other means: values instead of references, all changes at
-//! once instead of what is at hand, the engine's plans instead of compiled expressions. It shares no code
-//! with the stage, so that a mistake there is not made here.
+//! It is written independently, from the documentation and by other means: values instead of references, all
+//! changes at once instead of batches, the engine's plans instead of compiled expressions. It shares no code
+//! with the stage, so a mistake of the stage is not repeated here.
 //!
 //! | module | subject |
 //! | --- | --- |
-//! | [`change`] | bronze rows as changes |
-//! | [`marker`] | what stands for a value that did not change |
-//! | [`place`] | what orders them, and which two are one |
-//! | [`program`] | expressions over them, run by the engine without its optimiser |
-//! | [`rules`] | the row that each becomes, and whether the table takes it |
-//! | [`fold`] | what is left of all of them |
+//! | [`change`] | turns bronze rows into changes |
+//! | [`marker`] | recognises the marker of unchanged values |
+//! | [`place`] | orders changes and finds copies |
+//! | [`program`] | runs expressions over them, in the engine without its optimiser |
+//! | [`rules`] | computes the row of each change, and whether the table takes it |
+//! | [`fold`] | folds them |
 //!
-//! A table of more rows than fit into memory is folded in parts, by key: bronze is read once for each.
+//! A table with more rows than fit into memory is folded in parts, by key: each part reads bronze once.
 
 pub mod change;
 pub mod fold;
@@ -35,38 +35,38 @@ use futures::TryStreamExt as _;
 use lake::Table;
 
 use change::Reader;
-use fold::{Fold, Folded};
+use fold::{Folded, PartFold};
 use lacking::Lacking;
 use place::Place;
 use rules::{Judged, Rules, Verdict};
 
-/// Bronze rows that are folded at once.
+/// Bronze rows per part.
 const PART: u64 = 4_000_000;
 
-/// A row that must have been put aside.
+/// A row that must be in the quarantine.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Aside {
     /// Topic id, partition, offset.
     pub record: (String, i64, i64),
-    /// Why, as [`reason`] cuts it.
+    /// The reasons, as [`reason`] cuts them.
     pub reasons: Vec<String>,
-    /// Its values.
+    /// Its values as text.
     pub row: String,
 }
 
-/// One silver table, about to be folded again.
+/// One silver table to be folded again.
 pub struct Refold {
-    /// What its model says.
+    /// The rules of its model.
     pub rules: Arc<Rules>,
     bronze: Table,
     /// How many parts it is folded in.
     pub parts: u64,
-    /// Keys that have to be in one part, by their hashes: each points to another of its group.
+    /// Keys that must be in one part, by their hashes: each points to another key of its group.
     joined: HashMap<u64, u64>,
 }
 
 impl Refold {
-    /// Of the bronze table at the version that was consumed, which holds so many rows.
+    /// For a bronze table at the consumed version, with this many rows.
     pub async fn open(model: &Model, topic: &Topic, bronze: Table, rows: u64) -> Result<Self> {
         Self::in_parts(model, topic, bronze, rows / PART + 1).await
     }
@@ -81,8 +81,8 @@ impl Refold {
         Ok(refold)
     }
 
-    /// Finds the keys that belong together: a row that took values from another key, a record that a
-    /// redrive gave another key.
+    /// Finds the keys that must be in one part: a row took values from another key, or a redrive gave a
+    /// record another key.
     async fn join(&mut self) -> Result<()> {
         let mut redriven = BTreeMap::new();
         let mut stream = rows(&self.bronze, &["_topic_id", "_partition", "_offset", "_redrive"]).await?;
@@ -122,7 +122,7 @@ impl Refold {
         }
     }
 
-    /// What puts a change into a part: its key, or what names it where a table keeps every event.
+    /// What assigns a change to a part: its key, or its own name if the table keeps every event.
     fn name(&self, one: &Judged) -> Vec<u8> {
         match (&one.key, self.rules.kind) {
             (_, Kind::Append) => named(&one.place),
@@ -131,18 +131,18 @@ impl Refold {
         }
     }
 
-    /// The part that a key is in.
+    /// The part of a key.
     pub fn part_of(&self, name: &[u8]) -> u64 {
         if self.parts == 1 { 0 } else { self.root(hash(name)) % self.parts }
     }
 
-    /// Folds one part. What must have been put aside comes with it.
+    /// Folds one part. Also returns the rows that must be in the quarantine.
     pub async fn fold(&self, part: u64) -> Result<(Folded, Vec<Aside>)> {
-        let (mut fold, mut aside) = (Fold::default(), Vec::new());
+        let (mut fold, mut aside) = (PartFold::default(), Vec::new());
         let mut stream = rows(&self.bronze, &Reader::needs(self.bronze.schema())).await?;
         while let Some(batch) = stream.try_next().await? {
             let batch = self.rules.judge(&batch).await?;
-            // A truncate concerns every part, and is counted in one.
+            // A truncate concerns every part, but only the first counts it.
             let here = |one: &Judged| self.part_of(&self.name(one)) == part;
             for (row, one) in batch.judged.iter().enumerate() {
                 if one.verdict == Verdict::Aside && here(one) {
@@ -161,7 +161,7 @@ impl Refold {
         Ok((folded, aside))
     }
 
-    /// Rows of the table that are in a part.
+    /// Rows of the table that belong to a part.
     pub fn of_part(&self, rows: &RecordBatch, part: u64) -> Result<RecordBatch> {
         if self.parts == 1 {
             return Ok(rows.clone());
@@ -174,7 +174,7 @@ impl Refold {
             let topic = rows.column_by_name("_topic_id").map(change::texts).transpose()?.unwrap_or_default();
             let name = |row: usize| {
                 let topic = topic.get(row).and_then(Option::as_deref).unwrap_or_default();
-                // What the table says of its order decides too whether positions name it.
+                // The stored order also decides whether positions name the row.
                 let numbers = [epoch[row], lsn[row], order[row]];
                 named(&Place::of_table(numbers, topic, partition[row], offset[row]))
             };
@@ -204,14 +204,13 @@ fn hash(bytes: &[u8]) -> u64 {
     hasher.finish()
 }
 
-/// The parts of a reason; what the engine says in its own words is left out of them, as another plan may say
-/// it otherwise.
+/// The parts of a reason, without the engine's own messages, because another plan may word them differently.
 pub fn reason(text: &str) -> Vec<String> {
     let mut parts: Vec<String> = text
         .split("; ")
         .map(|part| match part.split_once(": ") {
             Some((what, _)) if what == "WHERE" || what.starts_with('`') => what.to_owned(),
-            // Whether there was one is said by the record, not by the row.
+            // Only the record says whether there was a key, not the row.
             _ if part == "the key cannot be read" => "the key is null".to_owned(),
             _ => part.to_owned(),
         })
@@ -227,7 +226,7 @@ pub fn values(rows: &RecordBatch, row: usize) -> String {
     texts.join("\u{1f}")
 }
 
-/// The rows of a table, of which only some columns are read.
+/// The rows of a table with only some columns.
 pub async fn rows(table: &Table, columns: &[&str]) -> Result<SendableRecordBatchStream> {
     let schema = table.schema();
     let there: Vec<&str> = columns.iter().copied().filter(|name| schema.index_of(name).is_ok()).collect();
@@ -235,8 +234,8 @@ pub async fn rows(table: &Table, columns: &[&str]) -> Result<SendableRecordBatch
     Ok(frame.execute_stream().await?)
 }
 
-/// What a table must remember of its keys, by name: a key's bytes are made by [`Rules::encode`].
-pub type Key = Arc<[u8]>;
+/// A key in the encoding of [`Rules::encode`], or the name of an event.
+pub type EncodedKey = Arc<[u8]>;
 
 #[cfg(test)]
 mod tests;

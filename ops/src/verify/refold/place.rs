@@ -1,12 +1,12 @@
-//! Where a change stands: what orders a key's changes, and which two of them are one.
+//! The place of a change: orders the changes of a key, and tells when two changes are the same.
 //!
-//! Design P6. Our own sources carry the position of the commit: the epoch orders, then the position and the
-//! order within its transaction, then the offset; what is absent comes first. Two of their changes are one
-//! when epoch, position and order are all there and equal, else when they are the same record.
+//! Design P6. Our own sources carry the position of the commit. Changes are ordered by epoch, position, order
+//! within the transaction, then offset; absent parts come first. Two changes are the same if epoch, position
+//! and order are all present and equal, or else if they are the same record.
 //!
-//! Any other Debezium carries the position of the row, which says nothing of when its transaction committed.
-//! Its changes are ordered by epoch and offset within a partition; positions only tell a repeat, and on which
-//! side of a truncate a change of another partition lies.
+//! Any other Debezium carries the position of the row, which does not say when its transaction committed. So
+//! changes are ordered by epoch and offset within a partition. Positions only recognise repeats, and decide
+//! on which side of a truncate a change of another partition lies.
 
 use std::cmp::Ordering;
 use std::sync::Arc;
@@ -23,12 +23,12 @@ use super::change::{header, numbers, path, texts};
 pub struct Place {
     /// Incarnation of the source.
     pub epoch: Option<i64>,
-    /// Position in its log, or the value of `sequence_by`. Of a row in the table whose source is not ours, the
-    /// highest position that its key had so far.
+    /// Position in its log, or the value of `sequence_by`. In a stored row of a source that is not ours: the
+    /// highest position of its key so far.
     pub lsn: Option<i64>,
     /// Order within the transaction.
     pub tx_order: Option<i64>,
-    /// Whether epoch and offset order, and the position does not.
+    /// Whether epoch and offset order it, and not the position.
     pub by_offset: bool,
     /// The topic's id.
     pub topic: Arc<str>,
@@ -38,14 +38,14 @@ pub struct Place {
     pub offset: i64,
 }
 
-/// What stands in `_tx_order` of a row that is ordered by its offset.
+/// `_tx_order` of a stored row that is ordered by its offset.
 const BY_OFFSET: i64 = -1;
 
 impl Place {
     fn rank(&self) -> (Option<i64>, Option<i64>, Option<i64>) {
         if self.by_offset { (self.epoch, None, None) } else { (self.epoch, self.lsn, self.tx_order) }
     }
-    /// Which of two changes of a key comes first.
+    /// Orders two changes of a key.
     pub fn order(&self, other: &Self) -> Ordering {
         (self.rank().cmp(&other.rank()))
             .then_with(|| self.offset.cmp(&other.offset))
@@ -55,7 +55,8 @@ impl Place {
     fn shares_partition(&self, other: &Self) -> bool {
         (self.partition, &self.topic) == (other.partition, &other.topic)
     }
-    /// Whether this is behind `other`, where that can be told: not by the offsets of two partitions.
+    /// Whether this comes after `other`. `None`: unknown, because offsets of two partitions cannot be
+    /// compared.
     pub fn is_behind(&self, other: &Self) -> Option<bool> {
         if !(self.by_offset && other.by_offset) || self.shares_partition(other) {
             return Some(self.order(other).is_gt());
@@ -65,34 +66,34 @@ impl Place {
             unequal => Some(unequal.is_gt()),
         }
     }
-    /// What names the change, where the source does and its positions order.
+    /// Identifies the change if its source does and positions order it.
     pub fn name(&self) -> Option<(i64, i64, i64)> {
         if self.by_offset { None } else { Some((self.epoch?, self.lsn?, self.tx_order?)) }
     }
-    /// Which record it is.
+    /// The coordinates of the record.
     pub fn record(&self) -> (&str, i64, i64) {
         (&self.topic, self.partition, self.offset)
     }
-    /// Whether both are one change.
+    /// Whether both are the same change.
     pub fn same(&self, other: &Self) -> bool {
         match (self.name(), other.name()) {
             (Some(a), Some(b)) => a == b,
             _ => self.record() == other.record(),
         }
     }
-    /// The start of a snapshot that ends here: everything older is gone.
+    /// The place of the start of a snapshot that ends here: it deletes everything older.
     pub fn start(&self) -> Self {
         Self { tx_order: None, offset: -1, ..self.clone() }
     }
-    /// As a table holds it.
+    /// The place as a table stores it.
     pub fn stored(&self) -> Self {
         Self { tx_order: self.tx_order.filter(|_| !self.by_offset), ..self.clone() }
     }
-    /// What `_tx_order` of the table holds.
+    /// The value of `_tx_order` in the table.
     pub fn stored_order(&self) -> Option<i64> {
         if self.by_offset { Some(BY_OFFSET) } else { self.tx_order }
     }
-    /// A place as a row of the table has it.
+    /// Reads a place from a row of the table.
     pub fn of_table(
         [epoch, lsn, tx_order]: [Option<i64>; 3],
         topic: &str,
@@ -109,7 +110,7 @@ impl Place {
             offset: offset.unwrap_or_default(),
         }
     }
-    /// As `__START_AT` has it.
+    /// The text in `__START_AT`.
     pub fn text(&self) -> String {
         let (epoch, lsn, tx_order) = self.rank();
         let partition = i32::try_from(self.partition).unwrap_or(i32::MAX);
@@ -119,21 +120,21 @@ impl Place {
     }
 }
 
-/// A point at which keys lose what they have.
+/// A point at which keys lose their rows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Truncate {
-    /// Where it stands.
+    /// Its place in the order.
     pub place: Place,
     /// When it happened.
     pub at: Option<i64>,
-    /// It concerns its own partition alone: a snapshot that offsets order began there.
+    /// It concerns only its own partition: a snapshot that is ordered by offsets began there.
     pub here: bool,
 }
 impl Truncate {
     fn starts_snapshot(&self) -> bool {
         self.here || self.place.offset < 0
     }
-    /// Whether both are one. Starts of snapshots have no records of their own.
+    /// Whether both are the same. Starts of snapshots have no records of their own.
     pub fn same(&self, other: &Self) -> bool {
         if self.starts_snapshot() || other.starts_snapshot() {
             return self.place == other.place && self.here == other.here;
@@ -144,11 +145,11 @@ impl Truncate {
         }
         a.same(b)
     }
-    /// Whether a change at `place` comes behind it, and so keeps its row. What cannot be told is kept.
+    /// Whether a change at `place` comes after this truncate and so keeps its row. Unknown means yes.
     pub fn precedes(&self, place: &Place) -> bool {
         let elsewhere =
             place.by_offset && place.epoch == self.place.epoch && !place.shares_partition(&self.place);
-        // The lock of a truncate keeps every change apart from it: above its position is behind it.
+        // A truncate locks the table, so a change with a higher position comes after it.
         let above = match (place.lsn, self.place.lsn) {
             (Some(row), Some(cut)) => row > cut,
             _ => false,
@@ -160,7 +161,7 @@ impl Truncate {
     }
 }
 
-/// What a change is recognised by when a source that is not ours sends it again.
+/// Identifies an event that a source that is not ours sends again.
 pub type Name = (Option<i64>, i64, Option<i64>, Option<i64>, &'static str);
 
 /// The places of a batch of bronze rows.
@@ -174,7 +175,7 @@ pub fn places(topic: &Topic, bronze: &RecordBatch) -> Result<Vec<Place>> {
             numbers(path(bronze, "source.lsn"), rows),
             numbers(path(bronze, "transaction.total_order"), rows),
         ),
-        // Where a delete is a bare null, nothing can be compared with a position.
+        // If a delete is a bare null, positions cannot be compared.
         Envelope::DebeziumFlat if bronze.column_by_name("__deleted").is_some() => (
             numbers(first(["__lsn", "__source_lsn"]), rows),
             numbers(first(["__total_order", "__transaction_total_order"]), rows),
@@ -183,7 +184,7 @@ pub fn places(topic: &Topic, bronze: &RecordBatch) -> Result<Vec<Place>> {
     };
     let topics =
         bronze.column_by_name("_topic_id").map(texts).transpose()?.unwrap_or_else(|| vec![None; rows]);
-    // Our own sources say the incarnation of their database in a header.
+    // Our own sources send their database's epoch in a header.
     let by_offset: Vec<bool> = match topic.envelope {
         Envelope::None => vec![false; rows],
         Envelope::DebeziumFlat => vec![true; rows],
@@ -208,9 +209,9 @@ pub fn places(topic: &Topic, bronze: &RecordBatch) -> Result<Vec<Place>> {
     Ok((0..rows).map(&mut place).collect())
 }
 
-/// What changes of a source that is not ours are recognised by: where the row stands in the log, in which
-/// transaction, and what was done to it; not its number in the transaction, which a connector that begins again in
-/// the middle of one counts anew. Where deletes are bare nulls nothing is taken for a repeat.
+/// Identifies events of sources that are not ours: position in the log, transaction, time and operation. The
+/// number within the transaction is left out, because a connector that restarts in the middle of one counts
+/// from one again. Without positions of deletes (they are bare nulls) nothing counts as a repeat.
 pub fn names(
     topic: &Topic,
     bronze: &RecordBatch,

@@ -1,8 +1,8 @@
-//! A model's SQL and expectations, run by the engine row by row.
+//! Runs a model's SQL and expectations row by row in the engine.
 //!
-//! The WHERE is taken out of the plan and becomes one more column, so that a row it rejects is still seen:
-//! it deletes its key. Everything else stays as the planner made it, and runs without the optimiser's rules.
-//! Where a row cannot be computed, the rows around it are halved until it stands alone.
+//! The WHERE is taken out of the plan and becomes one more column, because a row that it rejects still
+//! deletes its key. The rest of the plan is unchanged and runs without the optimiser. If a row cannot be
+//! computed, the batch is halved until that row stands alone.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -26,10 +26,10 @@ use parking_lot::Mutex;
 
 use crate::verify::engine::{self, Effort};
 
-/// The column that says whether the WHERE lets a row through.
+/// The column that says whether the WHERE accepts a row.
 const PASSES: &str = "__passes";
 
-/// A table of one batch, which is another one at each run.
+/// A table with one batch, which every run replaces.
 #[derive(Debug)]
 struct Slot {
     schema: SchemaRef,
@@ -46,20 +46,20 @@ impl PartitionStream for Slot {
     }
 }
 
-/// Rows of one shape, over which expressions run.
+/// Compiles expressions over rows with one schema.
 pub struct Bench {
     ctx: SessionContext,
     slot: Arc<Slot>,
-    /// As SQL names it.
+    /// The table's name in SQL.
     from: String,
 }
 impl Bench {
-    /// A table called `name` with these columns.
+    /// For a table called `name` with these columns.
     pub fn new(name: &TableName, schema: &SchemaRef) -> Result<Self> {
         Self::of(name, schema, format!("{}.{}", name.schema(), name.table()))
     }
 
-    /// The changes of a bronze table, with these columns.
+    /// For the changes of a bronze table, with these columns.
     pub fn of_changes(bronze: &TableName, schema: &SchemaRef) -> Result<Self> {
         let from = format!("changes({}.{})", bronze.schema(), bronze.table());
         Self::of(&query::sql::changes_table(bronze), schema, from)
@@ -75,12 +75,12 @@ impl Bench {
         Ok(Self { ctx, slot, from })
     }
 
-    /// A statement over the table.
+    /// Plans a statement over the table.
     pub async fn plan(&self, statement: Statement) -> Result<LogicalPlan> {
         Ok(self.ctx.state().statement_to_plan(statement).await?)
     }
 
-    /// One expression over the table.
+    /// Compiles one expression over the table.
     pub async fn expression(&self, text: &str) -> Result<Program> {
         let sql = format!("SELECT (\n{text}\n) AS value FROM {}", self.from);
         let parsed = query::sql::parse(&sql)?;
@@ -91,7 +91,7 @@ impl Bench {
         Ok(program)
     }
 
-    /// A plan that gives one row for each row of the table.
+    /// Compiles a plan that returns one row for each row of the table.
     pub async fn program(&self, plan: LogicalPlan) -> Result<Program> {
         let state = self.ctx.state();
         let physical = state.create_physical_plan(&plan).await.context("plan an expression")?;
@@ -100,7 +100,7 @@ impl Bench {
     }
 }
 
-/// Something that runs over a batch.
+/// A compiled plan that runs over batches.
 pub struct Program {
     ctx: SessionContext,
     slot: Arc<Slot>,
@@ -109,7 +109,7 @@ pub struct Program {
     pub reads: BTreeSet<usize>,
 }
 impl Program {
-    /// All columns that it makes of a batch, a row for a row.
+    /// All result columns for a batch, one row per row.
     pub async fn run(&self, batch: &RecordBatch) -> Result<Vec<ArrayRef>, String> {
         *self.slot.batch.lock() = batch.clone();
         let ran = collect(Arc::clone(&self.physical), self.ctx.task_ctx()).await.map_err(|e| root(&e))?;
@@ -121,7 +121,7 @@ impl Program {
         Ok(all.columns().to_vec())
     }
 
-    /// Its only column as `kind`; null where it cannot be computed, with the reason.
+    /// The only result column as `kind`. A value that cannot be computed is null, and its reason is returned.
     pub async fn column(&self, batch: &RecordBatch, kind: &DataType) -> Result<(ArrayRef, Failed)> {
         let (mut parts, mut failed): (Vec<ArrayRef>, Failed) = (Vec::new(), Vec::new());
         let mut open = vec![(0, batch.num_rows())];
@@ -148,7 +148,7 @@ impl Program {
         Ok((concat(&parts)?, failed))
     }
 
-    /// Its only column as true or false: null is `unknown`, and so is what cannot be computed.
+    /// The only result column as booleans. Null, and what cannot be computed, becomes `unknown`.
     pub async fn mask(&self, batch: &RecordBatch, unknown: bool) -> Result<(BooleanArray, Failed)> {
         let (column, failed) = self.column(batch, &DataType::Boolean).await?;
         let mask = column.as_boolean();
@@ -173,15 +173,15 @@ fn root(error: &DataFusionError) -> String {
     cause.to_string()
 }
 
-/// The parts of a silver model's plan.
+/// What the parts of a silver model's plan read.
 pub struct Taken {
     /// For each column of the model, the columns of the changes that it reads.
     pub reads: Vec<BTreeSet<usize>>,
-    /// Those that the WHERE reads.
+    /// The columns that the WHERE reads.
     pub filters: BTreeSet<usize>,
 }
 impl Taken {
-    /// What the columns and the WHERE of a plan read.
+    /// Analyses a plan.
     pub fn of(plan: &LogicalPlan) -> Result<Self> {
         Ok(match plan {
             LogicalPlan::TableScan(scan) => {
@@ -213,8 +213,8 @@ impl Taken {
     }
 }
 
-/// The plan with only the columns in `needed`, ascending, for every row; with the WHERE as one more column
-/// behind them, or without it.
+/// The plan with only the columns in `needed` (ascending), without filtering rows. `passes` adds the WHERE as
+/// the last column; otherwise it is left out.
 pub fn take(plan: &LogicalPlan, needed: &BTreeSet<usize>, passes: bool) -> Result<LogicalPlan> {
     let column = |schema: &datafusion::common::DFSchema, at: usize| {
         Expr::Column(Column::from(schema.qualified_field(at)))

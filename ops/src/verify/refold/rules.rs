@@ -1,4 +1,4 @@
-//! What a model says of changes: the row that each becomes, and whether the table takes it.
+//! Applies a model to changes: the row that each becomes, and whether the table takes it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -19,26 +19,26 @@ use super::lacking::Lacking;
 use super::place::{Name, Place};
 use super::program::{Bench, Failed, Program, Taken, take};
 
-/// What becomes of a change.
+/// What happens with a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// The key has this row.
+    /// The key gets this row.
     Row,
-    /// The WHERE rejects it: the key is not in the table.
+    /// The WHERE rejects it: the key has no row.
     Filtered,
-    /// Put aside; the key keeps what it had.
+    /// Quarantined; the key keeps what it had.
     Aside,
-    /// Left out; the key keeps what it had.
+    /// Dropped; the key keeps what it had.
     Dropped,
-    /// The key is gone.
+    /// The key loses its row.
     Delete,
-    /// All keys are gone.
+    /// All keys lose their rows.
     Truncate,
-    /// It says nothing of a key.
+    /// A tombstone, which changes no key.
     Tombstone,
-    /// It is of a kind that says nothing of rows.
+    /// A message, which concerns no row.
     Message,
-    /// Nothing can be understood of it.
+    /// Bronze could not decode it.
     Error,
     /// Its key is in another part of the table.
     Elsewhere,
@@ -49,63 +49,63 @@ pub enum Verdict {
 pub struct Unchanged {
     /// Columns of the model that are taken from the row before.
     pub columns: Vec<bool>,
-    /// The WHERE reads nothing else, so what it said of the row before holds.
+    /// The WHERE reads only left-out values, so its result for the row before still holds.
     pub verdict: bool,
 }
 
-/// One change, judged.
+/// One change with its verdict.
 #[derive(Debug, Clone)]
 pub struct Judged {
-    /// Its key as bytes that are equal when the values are. `None`: part of it is null, or there is no key.
+    /// Its key as bytes; equal keys have equal bytes. `None`: part of it is null, or the table has no key.
     pub key: Option<Arc<[u8]>>,
-    /// Where it stands.
+    /// Its place in the order.
     pub place: Place,
     /// When it happened.
     pub at: Option<i64>,
-    /// What becomes of it.
+    /// Its verdict.
     pub verdict: Verdict,
-    /// Why it is put aside.
+    /// Why it is quarantined.
     pub reasons: Vec<String>,
-    /// What it leaves out.
+    /// The values it leaves out.
     pub unchanged: Option<Arc<Unchanged>>,
-    /// The key it had before.
+    /// The previous key of its row.
     pub moved_from: Option<Arc<[u8]>>,
     /// The redrive that appended it.
     pub redrive: Option<String>,
-    /// What it is recognised by when a source that is not ours sends it again.
+    /// Identifies it if a source that is not ours sends it again.
     pub name: Option<Name>,
-    /// A delete that has no value of `sequence_by`.
+    /// A delete without a value of `sequence_by`.
     pub unplaced: bool,
-    /// Nothing says what it is newer than.
+    /// Nothing orders it.
     pub orderless: bool,
     /// It is a row of a whole snapshot.
     pub reads: bool,
-    /// It ends one.
+    /// It is the last row of a snapshot.
     pub ends: bool,
 }
 
-/// Rows of a batch.
-pub struct Batch {
-    /// As the model makes them.
+/// The rows of a batch with their verdicts.
+pub struct JudgedBatch {
+    /// The model's rows.
     pub rows: RecordBatch,
-    /// As `changes(…)` has them.
+    /// The columns of `changes(…)`.
     pub view: RecordBatch,
-    /// One a row.
+    /// One per row.
     pub judged: Vec<Judged>,
 }
 
-/// What the times of a history are.
+/// Where the times of a history come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Times {
-    /// When the source says that it happened.
+    /// From the event.
     OfEvent,
-    /// The sequence itself: so many microseconds make one of it.
+    /// From the sequence, whose unit is this many microseconds.
     OfSequence(i64),
-    /// There are none: the sequence is no time.
+    /// Unknown, because the sequence is not a time.
     Unknown,
 }
 
-struct Expectation {
+struct ExpectationProgram {
     name: String,
     otherwise: Otherwise,
     program: Program,
@@ -117,9 +117,9 @@ pub struct Rules {
     pub kind: Kind,
     /// Its columns.
     pub schema: SchemaRef,
-    /// Those of its key.
+    /// Indices of its key columns.
     pub keys: Vec<usize>,
-    /// Those whose change opens a version.
+    /// Indices of the columns whose change opens a version.
     pub tracked: Vec<usize>,
     /// The columns of `changes(…)`.
     pub changes: SchemaRef,
@@ -127,11 +127,11 @@ pub struct Rules {
     whole: Program,
     passes: Program,
     columns: Vec<Program>,
-    /// For each column of the model, which of the whole's it is.
+    /// For each column of the model, its index in the result of `whole`.
     order: Vec<usize>,
     made_of: Vec<BTreeSet<usize>>,
     filters: BTreeSet<usize>,
-    expectations: Vec<Expectation>,
+    expectations: Vec<ExpectationProgram>,
     sequence_by: Option<usize>,
     times: Times,
     partitioned: Vec<usize>,
@@ -142,13 +142,13 @@ pub struct Rules {
 }
 
 impl Rules {
-    /// As they are, for a bronze table whose rows lack that.
+    /// The same rules with the defaults of a bronze table.
     pub fn lacking(mut self, lacking: Lacking) -> Self {
         self.reader.lacking = lacking;
         self
     }
 
-    /// Reads what a model says, for a bronze table with these columns.
+    /// Reads a model for a bronze table with these columns.
     pub async fn read(model: &Model, topic: &Topic, bronze: &Schema) -> Result<Self> {
         let reader = Reader::try_new(topic, bronze)?;
         let source = model.source.as_ref().context("the model reads no `changes(…)`")?;
@@ -174,7 +174,11 @@ impl Rules {
         let mut expectations = Vec::new();
         for rule in &model.expectations {
             let program = rows.expression(&rule.predicate).await.with_context(|| rule.name.clone())?;
-            expectations.push(Expectation { name: rule.name.clone(), otherwise: rule.otherwise, program });
+            expectations.push(ExpectationProgram {
+                name: rule.name.clone(),
+                otherwise: rule.otherwise,
+                program,
+            });
         }
         let when = async |text: &Option<String>| match text {
             Some(text) => changes.expression(text).await.map(Some),
@@ -232,7 +236,7 @@ impl Rules {
     }
 
     /// Judges a batch of bronze rows.
-    pub async fn judge(&self, bronze: &RecordBatch) -> Result<Batch> {
+    pub async fn judge(&self, bronze: &RecordBatch) -> Result<JudgedBatch> {
         let mut changes = self.reader.read(bronze)?;
         self.redefine(&mut changes).await?;
         let (rows, passes, mut failed) = self.project(&changes).await?;
@@ -304,10 +308,10 @@ impl Rules {
             };
             judged.push(one);
         }
-        Ok(Batch { rows, view: changes.view, judged })
+        Ok(JudgedBatch { rows, view: changes.view, judged })
     }
 
-    /// When a change happened that the source gives this time and this sequence.
+    /// The time of a change with this event time and this sequence.
     pub fn time(&self, at: Option<i64>, sequence: Option<i64>) -> Option<i64> {
         match self.times {
             Times::OfEvent => at,
@@ -320,14 +324,14 @@ impl Rules {
         self.sequence_by.map_or("", |at| self.changes.field(at).name())
     }
 
-    /// What the header of the model says of order, deletes and truncates.
+    /// Applies the model's header: order, deletes and truncates.
     async fn redefine(&self, changes: &mut Changes) -> Result<()> {
         if let Some(at) = self.sequence_by {
             let numbers = cast(changes.view.column(at), &DataType::Int64)?;
             let numbers: &Int64Array = numbers.as_primitive::<Int64Type>();
             for (row, place) in changes.places.iter_mut().enumerate() {
                 place.lsn = numbers.is_valid(row).then(|| numbers.value(row));
-                // Where every event is kept, none has to have a place among others.
+                // A table that keeps every event needs no order.
                 let missing = self.kind != Kind::Append && place.lsn.is_none();
                 changes.unplaced[row] = missing && changes.ops[row] == Op::Delete;
                 changes.orderless[row] = missing && matches!(changes.ops[row], Op::Row(_));
@@ -349,7 +353,7 @@ impl Rules {
         Ok(())
     }
 
-    /// The model's rows, which the WHERE lets through, and why a row cannot be computed.
+    /// The model's rows, whether the WHERE accepts each, and why a row cannot be computed.
     async fn project(&self, changes: &Changes) -> Result<(RecordBatch, BooleanArray, Vec<Option<String>>)> {
         let view = &changes.view;
         let count = RecordBatchOptions::new().with_row_count(Some(view.num_rows()));
@@ -388,7 +392,7 @@ impl Rules {
         Ok((rows, passes, failed))
     }
 
-    /// Columns of the plan, which come in the order of their places there, in the order of the model.
+    /// Brings columns from the plan's order into the model's.
     fn by_place(&self, columns: &[ArrayRef]) -> Vec<ArrayRef> {
         self.order.iter().filter_map(|&at| columns.get(at)).cloned().collect()
     }
@@ -425,8 +429,8 @@ impl Rules {
         Ok(all)
     }
 
-    /// For each expectation the rows that break it. It is not asked of what is no row, of what the WHERE
-    /// rejects, nor where it reads a value that was left out.
+    /// The rows that break each expectation. Skips deletes and the like, rows that the WHERE rejects, and
+    /// rows where the expectation reads a left-out value.
     async fn broken(
         &self,
         rows: &RecordBatch,
@@ -475,7 +479,7 @@ impl Rules {
         Ok(verdict)
     }
 
-    /// The key of each row; `None` where part of it is null.
+    /// The key of each row; `None` if part of it is null.
     pub fn encode(&self, rows: &RecordBatch) -> Result<Vec<Option<Arc<[u8]>>>> {
         if self.keys.is_empty() {
             return Ok(vec![None; rows.num_rows()]);

@@ -1,4 +1,4 @@
-//! Two folds that share no code, the stage's and this one, agree on histories that nobody wrote by hand.
+//! Two folds without common code, the stage's and this one, agree on random histories.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::verify::compare;
 
-/// Numbers that are the same for the same seed.
+/// Pseudorandom numbers from a seed.
 struct Dice(u64);
 impl Dice {
     fn roll(&mut self, sides: u64) -> u64 {
@@ -95,13 +95,13 @@ fn project(dir: &Path) {
     }
 }
 
-/// What a source does, as bronze keeps it. It need not make sense: what comes of it must be one thing all
-/// the same.
+/// A random history of a source, as bronze stores it. It need not make sense: both folds must still agree on
+/// it.
 fn history(dice: &mut Dice, length: u64) -> Vec<Value> {
     const UNCHANGED: &str = "__debezium_unavailable_value";
     let mut rows: Vec<Value> = Vec::new();
     let (mut lsn, mut offsets) = (100_i64, [0_i64, 0]);
-    // Our own sources say so in a header; those of others are ordered by their offsets.
+    // Our own sources send a header; changes of others are ordered by their offsets.
     let own = dice.roll(2) == 0;
     let mut push = |rows: &mut Vec<Value>, key: u64, mut row: Value, place: (Value, Value, Value)| {
         let partition = usize::try_from(key % 2).expect("small");
@@ -203,14 +203,14 @@ fn history(dice: &mut Dice, length: u64) -> Vec<Value> {
             18 | 19 if !rows.is_empty() => {
                 let mut again = dice.pick(&rows).clone();
                 let partition = again["_partition"].as_u64().unwrap_or_default();
-                // Sent once more: the same event at another offset.
+                // A repeat: the same event at another offset.
                 let lsn = again.pointer("/source/lsn").cloned().unwrap_or(Value::Null);
                 let order = again.pointer("/transaction/total_order").cloned().unwrap_or(Value::Null);
                 again.as_object_mut().expect("an object").remove("_schema_id");
                 push(&mut rows, partition, again, (json!(1), lsn, order));
             }
             20 if !rows.is_empty() => {
-                // Repaired, at its own coordinates.
+                // A redrive of a record, at its own coordinates.
                 let mut again = dice.pick(&rows).clone();
                 again["_redrive"] = format!("01J{:023}", rows.len()).into();
                 if again.pointer("/after/name").is_some() {
@@ -235,7 +235,7 @@ fn history(dice: &mut Dice, length: u64) -> Vec<Value> {
     rows
 }
 
-/// Records without an envelope, which columns of theirs order: some late, some without an order, some null.
+/// Records without an envelope that a column orders: some late, some without an order, some null.
 fn plain(dice: &mut Dice, length: u64) -> Vec<Value> {
     let mut rows: Vec<Value> = Vec::new();
     let mut offsets = [0_i64, 0];
@@ -248,7 +248,7 @@ fn plain(dice: &mut Dice, length: u64) -> Vec<Value> {
         match dice.roll(12) {
             0..=2 => {}
             3 if !rows.is_empty() => {
-                // Repaired, at its own coordinates.
+                // A redrive of a record, at its own coordinates.
                 let mut again = dice.pick(&rows).clone();
                 again["_redrive"] = format!("01J{:023}", rows.len()).into();
                 if again.get("name").is_some() {
@@ -301,7 +301,7 @@ async fn bronze(lake: &Lake, project: &Project, name: &str, rows: &[Value]) -> T
     table
 }
 
-/// Folds one history by both, in one part and in several.
+/// Folds one history with both, in one part and in several.
 async fn agree(seed: u64, length: u64) {
     let dir = std::env::temp_dir().join(format!("lakepulse-twice-{seed}-{}", RandomIds.ulid()));
     project(&dir);
@@ -352,7 +352,7 @@ async fn agree(seed: u64, length: u64) {
     std::fs::remove_dir_all(&dir).expect("removed");
 }
 
-/// `LAKEPULSE_FOLDS` says how many histories, `LAKEPULSE_SEED` where to begin.
+/// `LAKEPULSE_FOLDS`: how many histories. `LAKEPULSE_SEED`: the first seed.
 // Holds P6 (docs/invariants.md).
 #[tokio::test]
 async fn two_folds_without_common_code_agree() {

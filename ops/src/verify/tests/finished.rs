@@ -1,4 +1,4 @@
-//! A small project whose stages have run to their end, made once; every test damages a copy of it.
+//! A small project whose stages have run to their end. It is built once; every test damages a copy.
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -11,7 +11,7 @@ use stream::{Outgoing, Producer};
 use tempfile::TempDir;
 
 use crate::drain::{Drain, Ends};
-use crate::select::Stage;
+use crate::select::StageKind;
 use crate::verify::{self, Finding, Scope};
 use crate::wiring::{Location, Wiring};
 use crate::{apply, stages};
@@ -40,30 +40,30 @@ const FILES: &[(&str, &str)] = &[
     ),
 ];
 
-/// What comes, round by round; every table has a commit a round.
+/// The records of each round; every table commits once per round.
 const ROUNDS: [&[&str]; 3] = [
     &[r#"{"id":1,"seq":1,"name":"a"}"#, r#"{"id":2,"seq":1,"name":"b"}"#, r#"{"id":3,"seq":1,"name":"b"}"#],
     &[r#"{"id":1,"seq":2,"name":"b"}"#, r#"{"id":4,"seq":1}"#, r#"{"id":5,"seq":1,"name":"a"}"#],
     &[r#"{"id":2,"seq":2,"name":"c"}"#, r#"{"id":3,"seq":2,"name":"c"}"#],
 ];
 
-/// Nothing here takes this long unless it hangs.
+/// A longer wait means that a stage hangs.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 static FINISHED: OnceLock<TempDir> = OnceLock::new();
 
-/// Runs to its end on threads of its own.
+/// Runs a future to its end on its own threads.
 pub fn block_on<T>(future: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     runtime.expect("a runtime").block_on(future)
 }
 
-/// A project in a folder of its own.
+/// A project in its own folder.
 pub struct Project {
     dir: TempDir,
 }
 impl Project {
-    /// A copy of the one that is finished.
+    /// A copy of the finished project.
     pub fn copy() -> Self {
         let made = FINISHED.get_or_init(|| {
             let made = Self { dir: tempfile::tempdir().expect("a folder") };
@@ -87,7 +87,7 @@ impl Project {
         let (stop, quit, draining) =
             (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
         let mut running = Vec::new();
-        for stage in Stage::ALL {
+        for stage in StageKind::ALL {
             let started = stages::start(&wiring, stage, &[], &draining, &quit, stop.clone()).await;
             running
                 .push(runtime::tasks::spawn(stage.name(), started.expect("started").expect("nobody quits")));
@@ -105,8 +105,8 @@ impl Project {
             }
             producer.flush().await.expect("flushed");
             let ends = Ends::now(&wiring, &quit).await.expect("asked").expect("nobody quits");
-            let drain = Drain { wiring: &wiring, stop: stop.clone(), select: &[], ours: &Stage::ALL };
-            let drained = tokio::time::timeout(PATIENCE, drain.wait(&ends, Stage::Gold)).await;
+            let drain = Drain { wiring: &wiring, stop: stop.clone(), select: &[], ours: &StageKind::ALL };
+            let drained = tokio::time::timeout(PATIENCE, drain.wait(&ends, StageKind::Gold)).await;
             assert!(drained.expect("it ends").expect("drained").is_whole());
         }
         stop.cancel();
@@ -116,13 +116,13 @@ impl Project {
         wiring.close().await;
     }
 
-    /// Its services and its lake.
+    /// Opens its services and its lake.
     pub async fn open(&self) -> Wiring {
         let at = Location { folder: self.dir.path().to_owned(), target: "embedded".to_owned() };
         Wiring::open(&at).await.expect("opened")
     }
 
-    /// What `verify` finds now, and again with every record decoded.
+    /// The findings of `verify` with every record decoded.
     pub async fn verify(&self) -> Vec<Finding> {
         let wiring = self.open().await;
         let scope = Scope { deep: true, ..Scope::of(&wiring) };
@@ -131,7 +131,7 @@ impl Project {
         findings
     }
 
-    /// Where the files of a table are.
+    /// The folder of a table.
     pub fn table(&self, name: &str) -> PathBuf {
         self.dir.path().join(".lakepulse/lake").join(name.replace('.', "/"))
     }
@@ -140,7 +140,7 @@ impl Project {
         self.table(table).join(format!("_delta_log/{version:020}.json"))
     }
 
-    /// Versions of a table's log.
+    /// The number of versions in a table's log.
     pub fn versions(&self, table: &str) -> usize {
         (0..).take_while(|version| self.entry(table, *version).exists()).count()
     }
@@ -151,13 +151,13 @@ impl Project {
         text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
     }
 
-    /// Writes a version, over what stands there.
+    /// Overwrites a version.
     pub fn write(&self, table: &str, version: usize, actions: &[Value]) {
         let lines: Vec<String> = actions.iter().map(Value::to_string).collect();
         std::fs::write(self.entry(table, version), lines.join("\n") + "\n").expect("written");
     }
 
-    /// Takes the last version away.
+    /// Deletes the last version.
     pub fn pop(&self, table: &str) {
         std::fs::remove_file(self.entry(table, self.versions(table) - 1)).expect("removed");
     }

@@ -1,6 +1,6 @@
-//! Each kind of damage that `verify` claims to find, done to the log of a finished project.
+//! Each kind of damage that `verify` claims to find, applied to the log of a finished project.
 //!
-//! What a faulty stage would have left, in rows and records, are the mutants of `e2e` (docs/verify.md).
+//! The mutants of `e2e` (docs/verify.md) cover the rows and records of a faulty stage.
 
 mod finished;
 
@@ -11,13 +11,13 @@ use serde_json::{Value, json};
 use self::finished::{Project, block_on};
 use super::{Finding, guarded};
 
-/// What a commit says of itself.
+/// Our part of a commit's `commitInfo`.
 fn info(actions: &mut [Value]) -> Option<&mut Value> {
     let info = actions.iter_mut().find_map(|action| action.get_mut("commitInfo"))?;
     info.get_mut("lakepulse").filter(|said| said.is_object())
 }
 
-/// The newest version that states an offset range, with that range.
+/// Changes the newest offset range that a bronze commit states.
 fn stated(project: &Project, change: impl FnOnce(&mut Value)) {
     edit(
         project,
@@ -29,7 +29,7 @@ fn stated(project: &Project, change: impl FnOnce(&mut Value)) {
     );
 }
 
-/// Changes what the newest commit says of itself that is picked.
+/// Changes the `commitInfo` of the newest commit that `pick` accepts.
 fn edit(project: &Project, table: &str, pick: impl Fn(&Value) -> bool, change: impl FnOnce(&mut Value)) {
     for version in (0..project.versions(table)).rev() {
         let mut actions = project.actions(table, version);
@@ -40,7 +40,7 @@ fn edit(project: &Project, table: &str, pick: impl Fn(&Value) -> bool, change: i
     panic!("no commit of {table} is picked");
 }
 
-/// Changes the newest position of a table that is picked by its name; `None` takes all of them away.
+/// Changes a table's newest position with an id that `pick` accepts; `None` removes all such positions.
 fn position(project: &Project, table: &str, pick: impl Fn(&str) -> bool, to: Option<i64>) {
     let is = |action: &Value| action["txn"]["appId"].as_str().is_some_and(&pick);
     for version in (0..project.versions(table)).rev() {
@@ -62,7 +62,7 @@ fn position(project: &Project, table: &str, pick: impl Fn(&str) -> bool, to: Opt
     }
 }
 
-/// Adds a version.
+/// Appends a version.
 fn append(project: &Project, table: &str, actions: &[Value]) {
     let mut all = vec![json!({ "commitInfo": { "timestamp": 0, "operation": "WRITE" } })];
     all.extend_from_slice(actions);
@@ -73,7 +73,7 @@ fn offset(range: &mut Value, field: &str, by: i64) {
     range[field] = (range[field].as_i64().expect("a number") + by).into();
 }
 
-/// Positions of a table's inputs: those of tables and of a topic's partitions.
+/// Whether it is a position of an input: a table, or a topic's partition.
 fn of_an_input(app: &str) -> bool {
     !["lp/plan", "lp/as_of", "lp/compaction"].contains(&app)
 }

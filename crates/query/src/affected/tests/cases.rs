@@ -2,8 +2,8 @@
 
 use super::*;
 
-/// Both sides of the join hold groups, and the key needs both: a pair whose two groups vanish in one
-/// refresh is only found by looking at an old version.
+/// Both sides of the join contain groups, and the key needs both: a pair whose two groups disappear in one
+/// refresh is only found in an old version.
 const PAIRS: &str = "SELECT x.kind, y.kind AS b_kind, count(*) AS n
     FROM (SELECT DISTINCT kind, other FROM silver.a) x JOIN (SELECT DISTINCT kind, other FROM silver.b) y
     ON x.other = y.other GROUP BY x.kind, y.kind";
