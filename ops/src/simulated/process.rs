@@ -8,23 +8,24 @@ use runtime::{CancellationToken, random, time};
 
 use super::effects::Life;
 use super::world::World;
-use crate::select::Stage;
+use crate::select::StageKind;
 use crate::wiring::Wiring;
 use crate::{simulate, stages};
 
 /// Which process it is.
 #[derive(Debug, Clone, Copy)]
 pub struct Role {
-    stage: Stage,
+    stage: StageKind,
     number: u64,
 }
 
 impl Role {
     /// The processes of a run besides the source: one or two of each stage.
     pub fn of(seed: u64) -> Vec<Self> {
-        let twice = |stage: Stage| seed >> (stage as u64) & 1 == 1;
-        let roles = |stage: Stage| (0..1 + u64::from(twice(stage))).map(move |number| Self { stage, number });
-        Stage::ALL.into_iter().flat_map(roles).collect()
+        let twice = |stage: StageKind| seed >> (stage as u64) & 1 == 1;
+        let roles =
+            |stage: StageKind| (0..1 + u64::from(twice(stage))).map(move |number| Self { stage, number });
+        StageKind::ALL.into_iter().flat_map(roles).collect()
     }
     fn name(self) -> String {
         format!("{}-{}", self.stage.name(), self.number + 1)

@@ -24,7 +24,7 @@ use super::effects::Effects;
 use super::process::{self, Role};
 use crate::apply;
 use crate::drain::{Drain, Drained, Ends};
-use crate::select::Stage;
+use crate::select::StageKind;
 use crate::wiring::{Location, Wiring};
 
 const FILES: &[(&str, &str)] = &[
@@ -189,7 +189,7 @@ impl World {
         let ends =
             Ends::now(looks, &quit).await.map_err(|error| format!("{error:#}"))?.expect("nobody quits");
         let drain = Drain { wiring: looks, stop: quit, select: &[], ours: &[] };
-        match drain.wait(&ends, Stage::Gold).await {
+        match drain.wait(&ends, StageKind::Gold).await {
             Ok(drained) if drained.is_whole() => Ok(()),
             Ok(Drained::Done(behind)) => {
                 let behind: Vec<String> = behind.iter().map(ToString::to_string).collect();
