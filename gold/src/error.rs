@@ -192,7 +192,7 @@ pub enum Error {
     },
     /// What runs beside a table waits for a person.
     #[error(transparent)]
-    Beside(stage::Failure),
+    Beside(lake::BoxError),
     /// Some tables stopped for a person; the others went on.
     #[error("halted: {}", tables.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))]
     Halted {

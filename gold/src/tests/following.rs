@@ -5,11 +5,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use catalog::Kind;
-use lake::BoxError;
-use lake::{Elsewhere, Table};
+use lake::{BoxError, Elsewhere, Table};
 use model::{TableName, Version};
 use runtime::CancellationToken;
-use stage::{Alone, Failure, Follower, Followers, Task};
+use stage::{Alone, Follower, Followers, Task};
 use tokio::sync::{Notify, mpsc};
 
 use super::world::*;
@@ -23,7 +22,7 @@ struct Probe {
     halts: bool,
 }
 impl Follower for Probe {
-    fn start(&self, table: &TableName, landed: Arc<Notify>, stop: CancellationToken) -> Vec<Task<Failure>> {
+    fn start(&self, table: &TableName, landed: Arc<Notify>, stop: CancellationToken) -> Vec<Task<BoxError>> {
         if *table != name("gold.t") {
             return Vec::new();
         }
@@ -37,7 +36,7 @@ impl Follower for Probe {
                     () = landed.notified() => tell("woken"),
                 }
                 if halts {
-                    return Err(Failure::from("the sink is full"));
+                    return Err(BoxError::from("the sink is full"));
                 }
             }
             tell("ended");
