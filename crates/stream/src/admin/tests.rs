@@ -1,5 +1,4 @@
 use super::*;
-use crate::Error;
 use crate::tests::{bench, fill, nowhere, soon, topic};
 
 fn spec(name: &str, partitions: i32, config: &[(&str, &str)]) -> TopicSpec {
@@ -30,18 +29,6 @@ async fn watermarks_are_the_ends_of_every_partition() {
     let ends = soon(bench.admin().watermarks(&t)).await.expect("reachable");
     let expected = [(0, 7), (1, 7), (2, 0)].map(|(p, high)| (p, (Offset(0), Offset(high))));
     assert_eq!(ends, BTreeMap::from(expected));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_topic_that_is_not_there_is_none_or_named() {
-    let bench = bench(&[("t", 1)]).await;
-    let (admin, absent) = (bench.admin(), topic("absent"));
-    assert_eq!(soon(admin.describe(&absent)).await.expect("reachable"), None);
-    assert!(
-        matches!(soon(admin.watermarks(&absent)).await, Err(Error::NoTopic { topic }) if topic == absent)
-    );
-    assert!(matches!(soon(admin.config(&absent)).await, Err(Error::NoTopic { topic }) if topic == absent));
-    soon(admin.delete(&absent)).await.expect("nothing to delete is fine");
 }
 
 #[tokio::test(flavor = "multi_thread")]

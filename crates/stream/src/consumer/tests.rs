@@ -1,14 +1,13 @@
-use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::*;
+use crate::Producer;
 use crate::aside;
 use crate::tests::{
     bench, fill, kafka, next, next_records, nowhere, numbers, own_bench, plain, soon, subscribe, topic,
     values,
 };
-use crate::{Outgoing, Producer};
 
 fn from(topic: &TopicName, starts: &[(i32, i64)]) -> Vec<(TopicName, i32, Offset)> {
     starts.iter().map(|(partition, offset)| (topic.clone(), *partition, Offset(*offset))).collect()
@@ -28,44 +27,6 @@ async fn every_record_comes_once_and_in_order() {
     assert_eq!(got[&1], numbers(0..20_000));
     assert_eq!(got[&2], numbers(19_990..20_000));
     consumer.stop().await;
-}
-
-/// Key, value and headers.
-type Sent<'a> = (Option<&'a [u8]>, Option<&'a [u8]>, &'a [(&'a str, &'a [u8])]);
-
-#[tokio::test(flavor = "multi_thread")]
-async fn keys_values_headers_and_timestamps_arrive_as_sent() {
-    let bench = bench(&[("t", 1)]).await;
-    let kafka = bench.kafka.clone();
-    let t = topic("t");
-    let producer = Producer::idempotent(&kafka).await.expect("valid");
-    let headers: &[(&str, &[u8])] = &[("lp.seq", b"7"), ("empty", b""), ("lp.seq", b"8")];
-    let cases: [Sent<'_>; 4] = [
-        (Some(b"k"), Some(b"v"), headers),
-        (None, Some(b""), &[]),
-        (Some(b""), None, &[]),
-        (None, None, headers),
-    ];
-    for (i, (key, value, headers)) in cases.iter().enumerate() {
-        let timestamp = Some(1_000 + i as i64);
-        let record = Outgoing { topic: &t, partition: Some(0), key: *key, value: *value, headers, timestamp };
-        producer.send(record).expect("queued");
-    }
-    soon(producer.flush()).await.expect("delivered");
-
-    let mut consumer = Consumer::assign(&kafka, from(&t, &[(0, 0)]), Limits::default()).expect("valid");
-    let mut records = next_records(&mut consumer).await;
-    while records.len() < cases.len() {
-        records.append(&next_records(&mut consumer).await);
-    }
-    for (i, (key, value, headers)) in cases.iter().enumerate() {
-        assert_eq!((records.key(i), records.value(i)), (*key, *value), "record {i}");
-        assert_eq!(records.timestamp(i), 1_000 + i as i64);
-        let got: Vec<_> = records.headers(i).map(|(name, value)| (name, value.unwrap_or_default())).collect();
-        assert_eq!(got, *headers, "record {i}");
-    }
-    let id = bench.admin().describe(&t).await.expect("reachable").expect("exists").id;
-    assert_eq!(records.topic_id, id);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -90,75 +51,6 @@ async fn a_record_of_ten_mebibytes_comes_whole_between_its_neighbours() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_end_is_told_behind_the_last_record() {
-    let bench = bench(&[("t", 2)]).await;
-    let kafka = bench.kafka.clone();
-    let t = topic("t");
-    fill(&kafka, &t, 1, 10).await;
-    let mut consumer =
-        Consumer::assign(&kafka, from(&t, &[(0, 4), (1, 0)]), Limits::default()).expect("valid");
-    let (mut seen, mut ends) = (0, BTreeSet::new());
-    while ends.len() < 2 {
-        match next(&mut consumer).await {
-            Event::Records(records) => seen += records.len(),
-            Event::End(_, partition, end) => {
-                ends.insert((partition, end.0, if partition == 0 { seen } else { 0 }));
-            }
-            _ => {}
-        }
-    }
-    assert_eq!(ends, BTreeSet::from([(0, 10, 6), (1, 0, 0)]));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn after_a_seek_only_what_lies_behind_it_comes() {
-    let bench = bench(&[("t", 1)]).await;
-    let kafka = bench.kafka.clone();
-    let t = topic("t");
-    fill(&kafka, &t, 1, 5_000).await;
-    let limits = Limits { max_records: 100, ..Limits::default() };
-    let mut consumer = Consumer::assign(&kafka, from(&t, &[(0, 0)]), limits).expect("valid");
-    for target in [4_321, 17, 0] {
-        assert!(!next_records(&mut consumer).await.is_empty());
-        consumer.seek(&t, 0, Offset(target));
-        assert_eq!(
-            next_records(&mut consumer).await.first(),
-            Some(Offset(target)),
-            "the first behind the seek"
-        );
-    }
-    consumer.seek(&t, 0, Offset(4_000));
-    assert_eq!(values(&mut consumer, 1_000).await[&0], numbers(4_000..5_000));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_position_above_the_end_is_lost_and_other_partitions_go_on() {
-    let bench = bench(&[("t", 2)]).await;
-    let kafka = bench.kafka.clone();
-    let t = topic("t");
-    fill(&kafka, &t, 2, 10).await;
-    let mut consumer =
-        Consumer::assign(&kafka, from(&t, &[(0, 11), (1, 0)]), Limits::default()).expect("valid");
-    let (mut lost, mut read) = (None, 0);
-    while lost.is_none() || read < 10 {
-        match next(&mut consumer).await {
-            Event::Lost(loss) => lost = Some(loss),
-            Event::Records(records) => {
-                assert_eq!(records.partition, 1);
-                read += records.len();
-            }
-            _ => {}
-        }
-    }
-    let lost = lost.expect("seen");
-    assert_eq!((lost.partition, lost.position, lost.cause), (0, Some(Offset(11)), Cause::LogEnd(Offset(10))));
-
-    // It rests until someone decides where to go on.
-    consumer.seek(&t, 0, Offset(8));
-    assert_eq!(values(&mut consumer, 2).await[&0], numbers(8..10));
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_position_below_the_start_is_lost() {
     let bench = bench(&[("t", 1)]).await;
     let kafka = bench.kafka.clone();
@@ -176,78 +68,6 @@ async fn a_position_below_the_start_is_lost() {
     // No start given: the log's own.
     let mut consumer = subscribe(&kafka, "g", &t);
     assert_eq!(next_records(&mut consumer).await.first(), Some(low));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_recreated_topic_is_lost_not_read_on() {
-    let bench = bench(&[("t", 1)]).await;
-    let t = topic("t");
-    fill(&bench.kafka, &t, 1, 10).await;
-    let mut consumer = Consumer::assign(&bench.kafka, from(&t, &[(0, 0)]), Limits::default()).expect("valid");
-    let old = next_records(&mut consumer).await.topic_id;
-    let admin = bench.admin();
-    admin.delete(&t).await.expect("deleted");
-    let spec =
-        crate::TopicSpec { name: t.clone(), partitions: 1, replication: 1, config: Default::default() };
-    admin.create(&[spec]).await.expect("created");
-    fill(&bench.kafka, &t, 1, 50).await;
-    let loss = loop {
-        match soon(consumer.next()).await {
-            Some(Event::Lost(loss)) => break loss,
-            Some(Event::Records(records)) => assert_eq!(records.topic_id, old, "read on in another topic"),
-            Some(_) => {}
-            None => panic!("the client ended"),
-        }
-    };
-    let new = admin.describe(&t).await.expect("reachable").expect("exists").id;
-    assert_eq!((loss.topic_id, loss.cause), (old, Cause::Recreated(new)));
-}
-
-/// Reads until `count` records have come to either, which also notes who has what.
-async fn share(
-    consumers: &mut [(Consumer, BTreeSet<i32>)],
-    until: impl Fn(&[(Consumer, BTreeSet<i32>)], usize) -> bool,
-) {
-    let mut read = 0;
-    while !until(consumers, read) {
-        let (first, rest) = consumers.split_first_mut().expect("one at least");
-        let (event, owned) = match rest.first_mut() {
-            Some(second) => tokio::select! {
-                event = next(&mut first.0) => (event, &mut first.1),
-                event = next(&mut second.0) => (event, &mut second.1),
-            },
-            None => (next(&mut first.0).await, &mut first.1),
-        };
-        match event {
-            Event::Assigned(given) => owned.extend(given.into_iter().map(|(_, p)| p)),
-            Event::Revoked(taken) => owned.retain(|mine| !taken.iter().any(|(_, p)| p == mine)),
-            Event::Records(records) => {
-                assert!(owned.contains(&records.partition), "a record of a partition that is another's");
-                read += records.len();
-            }
-            _ => {}
-        }
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn members_of_a_group_share_partitions_and_hand_them_over() {
-    let bench = bench(&[("t", 4)]).await;
-    let kafka = bench.kafka.clone();
-    let t = topic("t");
-    fill(&kafka, &t, 4, 50).await;
-    let mut members = vec![(subscribe(&kafka, "g", &t), BTreeSet::new())];
-    share(&mut members, |members, read| members[0].1.len() == 4 && read == 200).await;
-
-    members.push((subscribe(&kafka, "g", &t), BTreeSet::new()));
-    // The second reads its two from where its output stands: here, the start.
-    share(&mut members, |members, read| members[0].1.len() == 2 && members[1].1.len() == 2 && read >= 100)
-        .await;
-    assert!(members[0].1.is_disjoint(&members[1].1));
-
-    let (leaver, _) = members.remove(0);
-    leaver.stop().await;
-    share(&mut members, |members, read| members[0].1.len() == 4 && read >= 100).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,5 @@
 use rdkafka::mocking::MockCluster;
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
-use rstest::rstest;
 
 use super::client::INIT_PATIENCE;
 use super::*;
@@ -93,12 +92,8 @@ async fn a_transaction_is_committed_or_aborted_and_the_next_one_begins() {
     assert_eq!(tail[&0].value.as_deref(), Some(&b"c"[..]), "the last record, not the marker behind it");
 }
 
-/// The older finds out when it commits, or already when it flushes.
-#[rstest]
-#[case::at_the_commit(false)]
-#[case::at_the_flush(true)]
 #[tokio::test(flavor = "multi_thread")]
-async fn the_older_of_two_producers_of_one_id_is_fenced(#[case] flush: bool) {
+async fn the_older_of_two_producers_of_one_id_is_fenced_already_when_it_flushes() {
     let bench = bench(&[("t", 1)]).await;
     let (kafka, t) = (bench.kafka.clone(), topic("t"));
     let older = soon(Producer::transactional(&kafka, "same")).await.expect("the broker can");
@@ -106,13 +101,8 @@ async fn the_older_of_two_producers_of_one_id_is_fenced(#[case] flush: bool) {
     older.send(plain(&t, 0, b"old")).expect("queued");
     soon(older.flush()).await.expect("delivered");
     let _newer = soon(Producer::transactional(&kafka, "same")).await.expect("the broker can");
-    let outcome = if flush {
-        older.send(plain(&t, 0, b"late")).expect("queued");
-        soon(older.flush()).await
-    } else {
-        soon(older.commit()).await
-    };
-    match outcome {
+    older.send(plain(&t, 0, b"late")).expect("queued");
+    match soon(older.flush()).await {
         Err(error @ Error::Fenced { .. }) => assert_eq!(error.reaction(), model::Reaction::Halt),
         outcome => panic!("{outcome:?}"),
     }
