@@ -67,16 +67,11 @@ pub async fn run(context: Context, input: Input, stop: CancellationToken) -> Res
             opened: Some(opened.clone()),
         };
         let inbox = Inbox::new(receiver, shared.context.settings.batch_records);
-        let (shared, commands, topic, end) = (shared.clone(), commands.clone(), topic.clone(), stop.clone());
-        tasks.spawn(keeper.run(inbox, stop.clone()), move |said| async move {
-            let reason = format!("its task broke off, which is a fault of lakepulse: {said}");
-            stand_still(&shared, &commands, &topic, reason, &end).await;
-        });
+        tasks.spawn("bronze-table", keeper.run(inbox, stop.clone()));
     }
-    tasks
-        .spawn(watch_lag(shared.clone(), admin, topics.clone(), commands.clone(), stop.clone()), |_| async {
-        });
-    tasks.spawn(look_after(&shared, &topics, stop.clone()), |_| async {});
+    let lag = watch_lag(shared.clone(), admin, topics.clone(), commands.clone(), stop.clone());
+    tasks.spawn("bronze-lag", lag);
+    tasks.spawn("bronze-upkeep", look_after(&shared, &topics, stop.clone()));
     drop(opened);
     // The consumer starts from the tables' positions, so it is better if they are known.
     let all_open = async { while opening.recv().await.is_some() {} };
@@ -161,7 +156,7 @@ impl Keeper {
         while !stop.is_cancelled() {
             meter.state(State::Starting);
             let began = runtime::time::Instant::now();
-            let error = match self.open_and_run(&mut inbox, &stop, &mut assigned, &mut retry).await {
+            let error = match self.attempt(&mut inbox, &stop, &mut assigned, &mut retry).await {
                 Ok(()) => return,
                 Err(error) => error,
             };
@@ -181,8 +176,33 @@ impl Keeper {
         }
     }
 
+    /// Opens the table and runs its task. A panic in there is a bug of ours that would come again: it halts this
+    /// table, and the process with its other tables goes on.
+    async fn attempt(
+        &mut self,
+        inbox: &mut Inbox,
+        stop: &CancellationToken,
+        assigned: &mut BTreeMap<i32, Ours>,
+        retry: &mut Retry,
+    ) -> Result<(), Error> {
+        let mut task = None;
+        let running = self.open_and_run(&mut task, inbox, stop, assigned, retry);
+        let running: BoxFuture<'_, _> = Box::pin(AssertUnwindSafe(running).catch_unwind());
+        let panic = match running.await {
+            Ok(ended) => return ended,
+            Err(panic) => panic,
+        };
+        if let Some(task) = &mut task {
+            // A commit on its way would move the table on behind what is noted of it.
+            task.stop().await;
+        }
+        Err(Error::BrokeOff { table: self.topic.table.clone(), said: panic_message(panic.as_ref()) })
+    }
+
+    /// The task is left in `task`.
     async fn open_and_run(
         &mut self,
+        task: &mut Option<Task>,
         inbox: &mut Inbox,
         stop: &CancellationToken,
         assigned: &mut BTreeMap<i32, Ours>,
@@ -203,26 +223,16 @@ impl Keeper {
         if self.opened.take().is_some() {
             unnote(&context.lake, "bronze", &self.topic.table).await;
         }
-        let mut task = Task::new(
+        let task = task.insert(Task::new(
             self.shared.clone(),
             self.commands.clone(),
             self.share.clone(),
             opened,
             std::mem::take(assigned),
-        );
-        let running: BoxFuture<'_, _> = Box::pin(AssertUnwindSafe(task.run(inbox, stop)).catch_unwind());
-        let ended = running.await;
-        match ended {
-            Ok(ended) => {
-                *assigned = task.assigned();
-                ended
-            }
-            Err(panic) => {
-                // A running commit would move the table after its halt was noted.
-                task.stop().await;
-                Err(Error::BrokeOff { table: self.topic.table.clone(), said: panic_message(panic.as_ref()) })
-            }
-        }
+        ));
+        let ended = task.run(inbox, stop).await;
+        *assigned = task.assigned();
+        ended
     }
 }
 
@@ -309,24 +319,14 @@ async fn watch_lag(
 #[derive(Default)]
 struct Tasks(Vec<Owned>);
 impl Tasks {
-    fn spawn<F: Future<Output = ()> + Send>(
-        &mut self,
-        task: impl Future<Output = ()> + Send + 'static,
-        on_panic: impl FnOnce(String) -> F + Send + 'static,
-    ) {
-        self.0.push(Owned(runtime::tasks::spawn("bronze", async move {
-            let mut task = Owned(runtime::tasks::spawn("bronze-table", task));
-            let Err(error) = (&mut task.0).await else { return };
-            if let Ok(panic) = error.try_into_panic() {
-                let said = panic_message(panic.as_ref());
-                tracing::error!(said, "a task of bronze broke off");
-                on_panic(said).await;
-            }
-        })));
+    /// A panic of `task` ends this task only. [`Keeper::attempt`] catches a panic of a table. If the lag or the
+    /// upkeep panics, the tables go on without it until the next start.
+    fn spawn(&mut self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        self.0.push(Owned(runtime::tasks::spawn(name, task)));
     }
     async fn joined(&mut self) {
         for mut task in self.0.drain(..) {
-            // The panic was logged where it happened.
+            // The process's panic hook has logged a panic where it happened.
             drop((&mut task.0).await);
         }
     }

@@ -192,7 +192,7 @@ pub enum Error {
     },
     /// A follower of the table is halted until a person acts.
     #[error(transparent)]
-    Beside(stage::Failure),
+    Beside(lake::BoxError),
     /// Some tables halted; the others went on.
     #[error("halted: {}", tables.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))]
     Halted {

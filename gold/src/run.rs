@@ -15,30 +15,24 @@ use crate::error::{Error, Result};
 use crate::pipeline::{Keeper, keep};
 use crate::upkeep::followers;
 
-/// The context of this stage.
-#[derive(Clone)]
-pub struct Context {
-    /// The context that every stage has.
-    pub stage: stage::Context<Settings>,
-    /// The followers, which take a table's rows elsewhere.
-    pub followers: Followers,
-}
-impl std::ops::Deref for Context {
-    type Target = stage::Context<Settings>;
-    fn deref(&self) -> &Self::Target {
-        &self.stage
-    }
-}
+/// What the stage runs with.
+pub type Context = stage::Context<Settings>;
 
 /// The tables the stage runs, upstream first.
-pub fn tables(ctx: &stage::Context<Settings>) -> Vec<TableName> {
+pub fn tables(ctx: &Context) -> Vec<TableName> {
     ctx.tables(ctx.project.catalog.gold())
 }
 
-/// Runs the tables that this process owns until `stop`. Returns the halted tables as an error at the end, or
-/// at once when all owned tables have halted, unless the process drains.
-pub async fn run(ctx: Context, owners: impl Ownership, stop: CancellationToken) -> Result<()> {
-    let gold = GoldStage { tables: tables(&ctx), ctx: Arc::new(ctx) };
+/// Runs the tables that this process owns until `stop`. The `followers` run beside each table and take its rows
+/// elsewhere. Returns the halted tables as an error at the end, or at once when all owned tables have halted, unless
+/// the process drains.
+pub async fn run(
+    ctx: Context,
+    followers: Followers,
+    owners: impl Ownership,
+    stop: CancellationToken,
+) -> Result<()> {
+    let gold = GoldStage { tables: tables(&ctx), ctx: Arc::new(ctx), followers };
     let halted = stage::run(gold, owners, stop).await;
     let halted = halted.map_err(|source| Error::Owners { source: Box::new(source) })?;
     if halted.is_empty() {
@@ -50,6 +44,7 @@ pub async fn run(ctx: Context, owners: impl Ownership, stop: CancellationToken) 
 /// The stage in one process.
 struct GoldStage {
     ctx: Arc<Context>,
+    followers: Followers,
     tables: Vec<TableName>,
 }
 impl stage::Stage for GoldStage {
@@ -57,7 +52,7 @@ impl stage::Stage for GoldStage {
     type Settings = Settings;
     const NAME: &'static str = "gold";
 
-    fn context(&self) -> &stage::Context<Settings> {
+    fn context(&self) -> &Context {
         &self.ctx
     }
     fn runs(&self, table: &TableName) -> bool {
@@ -67,9 +62,9 @@ impl stage::Stage for GoldStage {
         let ctx = &self.ctx;
         let Some(model) = ctx.project.catalog.models.get(table) else { return Vec::new() };
         let model = Arc::new(model.clone());
-        let (beside, landed) = ctx.followers.start(table, &control.stop);
+        let (beside, landed) = self.followers.start(table, &control.stop);
         let mut tasks: Vec<_> = beside.into_iter().map(|task| task.map_err(Error::Beside)).collect();
-        let followed = vec![(model.name.clone(), followers(&ctx.project.catalog, &model, &ctx.followers))];
+        let followed = vec![(model.name.clone(), followers(&ctx.project.catalog, &model, &self.followers))];
         let kept = ctx.upkeep(followed, ctx.settings.maintain, |_| true, control.stop.clone());
         tasks.push(Task { name: "gold upkeep", run: kept.map(Ok).boxed() });
         let (announce, downstream) = (Arc::clone(&ctx.announce), ctx.project.catalog.followers(table));
@@ -84,7 +79,7 @@ impl stage::Stage for GoldStage {
     }
     fn released(&self, table: &TableName) {
         self.ctx.released(Self::NAME, table);
-        self.ctx.followers.released(table);
+        self.followers.released(table);
     }
     fn ends_when_all_halted(&self) -> bool {
         !self.ctx.draining.is_cancelled()

@@ -54,9 +54,10 @@ pub async fn start(
             let Some(owners) = owners(wiring, stage, select, &gold::tables(&context), quit).await? else {
                 return Ok(None);
             };
-            let context = gold::Context { stage: context, followers: sinks::of(wiring) };
+            let followers = sinks::of(wiring);
             Box::pin(async move {
-                gold::run(context, owners, stop).await.map_err(|error| Error::of(error.reaction(), error))
+                let ended = gold::run(context, followers, owners, stop).await;
+                ended.map_err(|error| Error::of(error.reaction(), error))
             })
         }
     };

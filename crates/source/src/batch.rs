@@ -1,10 +1,9 @@
 //! What a source hands over to be published: records of its topics, and dead letters.
 
 use model::TopicName;
-use stream::Outgoing;
+use stream::{Outgoing, Producer};
 
 use crate::Error;
-use crate::publisher::Log;
 
 /// Bytes of what is no record that its dead letter keeps.
 const KEPT: usize = 512 << 10;
@@ -17,9 +16,9 @@ impl Batch {
     pub fn new(send: impl FnOnce(&mut Outbox<'_>) -> Result<(), Error> + Send + 'static) -> Self {
         Self(Box::new(send))
     }
-    /// Sends the records to `log`; what was sent.
-    pub(crate) fn send(self, log: &dyn Log) -> Result<Sent, Error> {
-        let mut outbox = Outbox { log, sent: Sent::default() };
+    /// Sends the records by `producer`; what was sent.
+    pub(crate) fn send(self, producer: &Producer) -> Result<Sent, Error> {
+        let mut outbox = Outbox { producer, sent: Sent::default() };
         (self.0)(&mut outbox)?;
         Ok(outbox.sent)
     }
@@ -42,13 +41,13 @@ impl Sent {
 
 /// Where a batch goes: into the open transaction.
 pub struct Outbox<'a> {
-    log: &'a dyn Log,
+    producer: &'a Producer,
     sent: Sent,
 }
 impl Outbox<'_> {
     /// Sends a record.
     pub fn send(&mut self, record: Outgoing<'_>) -> stream::Result<()> {
-        self.log.send(record)?;
+        self.producer.send(record)?;
         self.sent.records += 1;
         Ok(())
     }
@@ -69,7 +68,7 @@ impl Outbox<'_> {
         let mut headers = letter.place.to_vec();
         headers.push(("error", reason.as_bytes()));
         headers.push(("source_topic", letter.meant_for.as_str().as_bytes()));
-        self.log.send(Outgoing {
+        self.producer.send(Outgoing {
             topic: letter.topic,
             partition: None,
             key: Some(letter.key),

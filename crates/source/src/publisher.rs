@@ -10,7 +10,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use model::TopicName;
 use stream::{Kafka, Outgoing, Producer, internal};
 
@@ -21,36 +20,12 @@ use crate::{Context, Error};
 /// The newest value of each key of the cursors topic, those of other sources included.
 pub type CursorRecords = BTreeMap<Vec<u8>, Vec<u8>>;
 
-/// A Kafka producer, as far as a source needs one.
-#[async_trait]
-pub(crate) trait Log: Send + Sync {
-    async fn begin(&self) -> stream::Result<()>;
-    fn send(&self, record: Outgoing<'_>) -> stream::Result<()>;
-    async fn flush(&self) -> stream::Result<()>;
-    async fn commit(&self) -> stream::Result<()>;
-}
-#[async_trait]
-impl Log for Producer {
-    async fn begin(&self) -> stream::Result<()> {
-        Producer::begin(self).await
-    }
-    fn send(&self, record: Outgoing<'_>) -> stream::Result<()> {
-        Producer::send(self, record)
-    }
-    async fn flush(&self) -> stream::Result<()> {
-        Producer::flush(self).await
-    }
-    async fn commit(&self) -> stream::Result<()> {
-        Producer::commit(self).await
-    }
-}
-
 /// How a connector says that Kafka failed.
 type Failed = Box<dyn Fn(stream::Error) -> Error + Send + Sync>;
 
 /// Publishes what one source reads.
 pub struct Publisher {
-    log: Arc<dyn Log>,
+    producer: Arc<Producer>,
     cursors: TopicName,
     failed: Failed,
     /// What the open transaction holds. `None`: none is open.
@@ -69,7 +44,7 @@ impl Publisher {
         let producer = Producer::transactional(&context.kafka, &id).await.map_err(&failed)?;
         let cursors = internal::cursors(&context.project);
         let records = stream::latest(&context.kafka, &cursors).await.map_err(&failed)?;
-        Ok((Self::over(Arc::new(producer), cursors, failed), records))
+        Ok((Self::over(producer, cursors, failed), records))
     }
 
     /// For a source whose position is the topics' own ends: each record is visible at once, a commit waits until all
@@ -80,15 +55,15 @@ impl Publisher {
         failed: impl Fn(stream::Error) -> Error + Send + Sync + 'static,
     ) -> Result<Self, Error> {
         let producer = Producer::idempotent(kafka).await.map_err(&failed)?;
-        Ok(Self::over(Arc::new(producer), internal::cursors(&context.project), failed))
+        Ok(Self::over(producer, internal::cursors(&context.project), failed))
     }
 
-    pub(crate) fn over(
-        log: Arc<dyn Log>,
+    fn over(
+        producer: Producer,
         cursors: TopicName,
         failed: impl Fn(stream::Error) -> Error + Send + Sync + 'static,
     ) -> Self {
-        Self { log, cursors, failed: Box::new(failed), open: None }
+        Self { producer: Arc::new(producer), cursors, failed: Box::new(failed), open: None }
     }
 
     /// Whether a transaction is open.
@@ -99,9 +74,9 @@ impl Publisher {
     /// Sends records in the open transaction; begins one if there is none. What was sent.
     pub(crate) async fn send(&mut self, batch: Batch) -> Result<Sent, Error> {
         let so_far = self.begin().await?;
-        let log = self.log.clone();
+        let producer = Arc::clone(&self.producer);
         // Encoding takes its time, and sending blocks while the client's queue is full.
-        let sent = runtime::cpu::run(move || batch.send(&*log)).await?;
+        let sent = runtime::cpu::run(move || batch.send(&producer)).await?;
         self.open = Some(so_far.and(sent));
         Ok(sent)
     }
@@ -109,14 +84,14 @@ impl Publisher {
     /// Ends the transaction with the cursors. What it holds beside them.
     pub(crate) async fn commit(&mut self, cursors: &[CursorRecord]) -> Result<Sent, Error> {
         let sent = self.begin().await?;
-        self.log.flush().await.map_err(&self.failed)?;
+        self.producer.flush().await.map_err(&self.failed)?;
         for CursorRecord { key, value } in cursors {
             let (topic, partition) = (&self.cursors, Some(0));
             let (key, value) = (Some(&key[..]), value.as_deref());
             let record = Outgoing { topic, partition, key, value, headers: &[], timestamp: None };
-            self.log.send(record).map_err(&self.failed)?;
+            self.producer.send(record).map_err(&self.failed)?;
         }
-        self.log.commit().await.map_err(&self.failed)?;
+        self.producer.commit().await.map_err(&self.failed)?;
         self.open = None;
         Ok(sent)
     }
@@ -126,7 +101,7 @@ impl Publisher {
         if let Some(sent) = self.open {
             return Ok(sent);
         }
-        self.log.begin().await.map_err(&self.failed)?;
+        self.producer.begin().await.map_err(&self.failed)?;
         self.open = Some(Sent::default());
         Ok(Sent::default())
     }

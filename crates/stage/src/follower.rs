@@ -6,22 +6,18 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use lake::BoxError;
-use lake::{Elsewhere, Table};
+use lake::{BoxError, Elsewhere, Table};
 use model::{TableName, Version};
 use runtime::CancellationToken;
 use tokio::sync::Notify;
 
 use crate::tables::Task;
 
-/// Why a follower waits for a person.
-pub type Failure = Box<dyn std::error::Error + Send + Sync>;
-
 /// Takes the rows of tables elsewhere. Its position is there; [`Elsewhere`] tells which versions it still needs.
 pub trait Follower: Elsewhere {
     /// The tasks beside a table that this process owns; none where it does not follow the table. They look at the
     /// table when `landed` is notified, and end with `stop` or with the reason why they wait for a person.
-    fn start(&self, table: &TableName, landed: Arc<Notify>, stop: CancellationToken) -> Vec<Task<Failure>>;
+    fn start(&self, table: &TableName, landed: Arc<Notify>, stop: CancellationToken) -> Vec<Task<BoxError>>;
 
     /// The table is no longer ours and none of its tasks runs.
     fn released(&self, table: &TableName);
@@ -38,7 +34,7 @@ impl Followers {
     }
 
     /// Starts all that follow a table.
-    pub fn start(&self, table: &TableName, stop: &CancellationToken) -> (Vec<Task<Failure>>, Wakers) {
+    pub fn start(&self, table: &TableName, stop: &CancellationToken) -> (Vec<Task<BoxError>>, Wakers) {
         let (mut tasks, mut landed) = (Vec::new(), Vec::new());
         for follower in &self.0 {
             // Each has a signal of its own: one that is looked at is gone for the others.

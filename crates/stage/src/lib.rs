@@ -26,7 +26,7 @@ pub use announce::Announce;
 pub use columns::columns_of;
 pub use commit::{commit, staged};
 pub use context::Context;
-pub use follower::{Failure, Follower, Followers, Wakers};
+pub use follower::{Follower, Followers, Wakers};
 pub use info::{CommitInfo, Outcome, Outcomes};
 pub use owners::{Alone, OwnersError, Ownership};
 pub use tables::{Control, Halted, Stage, Task, panic_message, run};

@@ -18,8 +18,7 @@ use crate::{Event, KafkaSettings, Limits, Outgoing, Result, Start, TopicInfo, To
 #[async_trait]
 pub trait Cluster: Send + Sync {
     /// The same cluster, reached by these settings. `None`: it is not reached by settings.
-    fn with(&self, settings: &Arc<KafkaSettings>) -> Option<Arc<dyn Cluster>> {
-        let _ = settings;
+    fn with(&self, _settings: &Arc<KafkaSettings>) -> Option<Arc<dyn Cluster>> {
         None
     }
     /// For [`crate::Admin`].

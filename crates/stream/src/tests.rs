@@ -1,4 +1,7 @@
 //! What the tests of this crate share.
+//!
+//! What every cluster has to do is held by `testkit::contract`, on the embedded broker as on others. The tests of
+//! this crate hold what it does not: the client library's own doings, loads, limits and outages.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

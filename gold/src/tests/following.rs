@@ -5,15 +5,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use catalog::Kind;
-use lake::BoxError;
-use lake::{Elsewhere, Table};
+use lake::{BoxError, Elsewhere, Table};
 use model::{TableName, Version};
 use runtime::CancellationToken;
-use stage::{Alone, Failure, Follower, Followers, Task};
+use stage::{Alone, Follower, Followers, Task};
 use tokio::sync::{Notify, mpsc};
 
 use super::world::*;
-use crate::{Context, Error, followers, run};
+use crate::{Error, followers, run};
 
 const SQL: &str = "SELECT id, amount FROM silver.a";
 
@@ -23,7 +22,7 @@ struct Probe {
     halts: bool,
 }
 impl Follower for Probe {
-    fn start(&self, table: &TableName, landed: Arc<Notify>, stop: CancellationToken) -> Vec<Task<Failure>> {
+    fn start(&self, table: &TableName, landed: Arc<Notify>, stop: CancellationToken) -> Vec<Task<BoxError>> {
         if *table != name("gold.t") {
             return Vec::new();
         }
@@ -37,7 +36,7 @@ impl Follower for Probe {
                     () = landed.notified() => tell("woken"),
                 }
                 if halts {
-                    return Err(Failure::from("the sink is full"));
+                    return Err(BoxError::from("the sink is full"));
                 }
             }
             tell("ended");
@@ -75,10 +74,10 @@ async fn world() -> World {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_follower_starts_with_its_table_is_woken_by_each_version_and_ends_with_it() {
     let (world, (followers, mut heard)) = (world().await, probe(false));
-    let context = Context { followers, ..(*world.context(world.lake.clone())).clone() };
+    let context = (*world.context(world.lake.clone())).clone();
     let stop = CancellationToken::new();
     let owners = Alone::of([name("gold.t"), name("gold.other")]);
-    let stage = runtime::tasks::spawn("gold", run(context, owners, stop.clone()));
+    let stage = runtime::tasks::spawn("gold", run(context, followers, owners, stop.clone()));
     assert_eq!(heard.recv().await, Some("started"));
     assert_eq!(heard.recv().await, Some("woken"), "the fill is a version");
     for id in 1..4 {
@@ -94,8 +93,9 @@ async fn a_follower_starts_with_its_table_is_woken_by_each_version_and_ends_with
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_follower_that_waits_for_a_person_halts_its_table() {
     let (world, (followers, mut heard)) = (world().await, probe(true));
-    let context = Context { followers, ..(*world.context(world.lake.clone())).clone() };
-    let ended = run(context, Alone::of([name("gold.t")]), CancellationToken::new()).await.expect_err("halts");
+    let context = (*world.context(world.lake.clone())).clone();
+    let (owners, stop) = (Alone::of([name("gold.t")]), CancellationToken::new());
+    let ended = run(context, followers, owners, stop).await.expect_err("halts");
     assert!(matches!(&ended, Error::Halted { tables } if *tables == [name("gold.t")]), "{ended}");
     assert_eq!((heard.recv().await, heard.recv().await), (Some("started"), Some("woken")));
 }

@@ -8,7 +8,7 @@ use lake::TableSpec;
 use model::Reaction;
 use rstest::rstest;
 use runtime::CancellationToken;
-use stage::Alone;
+use stage::{Alone, Followers};
 
 use super::world::*;
 use crate::pipeline::Refreshed;
@@ -73,7 +73,7 @@ async fn a_table_that_halts_for_a_row_says_so_in_the_lake_and_goes_on_once_the_r
     let stop = CancellationToken::new();
     let context = (*world.context(world.lake.clone())).clone();
     let owners = Alone::of([name("gold.t"), name("gold.fine")]);
-    let stage = runtime::tasks::spawn("gold", run(context, owners, stop.clone()));
+    let stage = runtime::tasks::spawn("gold", run(context, Followers::default(), owners, stop.clone()));
     let rows = async |table: &str| match world.lake.table(&name(table)).await.expect("looked") {
         Some(table) => table.rows().unwrap_or_default(),
         None => 0,

@@ -16,7 +16,7 @@ use object_store::ObjectStore;
 use object_store::memory::InMemory;
 use proptest::prelude::*;
 use runtime::{CancellationToken, ManualClock, Meters, SeededIds};
-use stage::{CommitInfo, Control, Followers, info};
+use stage::{CommitInfo, Control, info};
 
 use crate::Settings;
 use crate::pipeline::{Keeper, Refreshed};
@@ -206,7 +206,7 @@ impl World {
     }
 
     pub fn context(&self, lake: Lake) -> Arc<Context> {
-        let stage = stage::Context {
+        Arc::new(Context {
             project: Arc::clone(&self.project),
             lake,
             clock: self.clock.clone(),
@@ -217,8 +217,7 @@ impl World {
             create: true,
             select: vec![],
             draining: CancellationToken::new(),
-        };
-        Arc::new(Context { stage, followers: Followers::default() })
+        })
     }
 
     /// A fresh refresher of a table.

@@ -5,11 +5,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use catalog::{Model, Project};
 use futures::FutureExt as _;
-use lake::BoxError;
-use lake::{Elsewhere, Lake, Table};
+use lake::{BoxError, Elsewhere, Lake, Table};
 use model::{TableName, TopicName, Version};
 use runtime::{CancellationToken, Clock, Meters};
-use stage::{Failure, Task};
+use stage::Task;
 use stream::{Kafka, Registry};
 use tokio::sync::Notify;
 
@@ -43,7 +42,7 @@ impl Topics {
 }
 
 impl stage::Follower for Topics {
-    fn start(&self, table: &TableName, landed: Arc<Notify>, stop: CancellationToken) -> Vec<Task<Failure>> {
+    fn start(&self, table: &TableName, landed: Arc<Notify>, stop: CancellationToken) -> Vec<Task<BoxError>> {
         let Some((model, topic)) = self.published(table) else { return Vec::new() };
         let (project, kafka, registry) = (Arc::clone(&self.project), &self.kafka, &self.registry);
         let settings = &self.project.stages.gold;
@@ -56,7 +55,7 @@ impl stage::Follower for Topics {
             clock: Arc::clone(&self.clock),
             meters: self.meters.clone(),
         };
-        let run = follow(with, landed, stop).map(|ended| ended.map_err(Failure::from));
+        let run = follow(with, landed, stop).map(|ended| ended.map_err(BoxError::from));
         vec![Task { name: "gold publisher", run: run.boxed() }]
     }
 

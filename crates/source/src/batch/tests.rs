@@ -1,36 +1,21 @@
-use async_trait::async_trait;
-use parking_lot::Mutex;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use runtime::ManualClock;
+use stream::{Admin, TailRecord, TopicSpec};
+use testkit::memory::Memory;
 
 use super::*;
 
-/// Value and headers of what was sent.
-type Record = (Vec<u8>, Vec<(String, Vec<u8>)>);
-
-#[derive(Default)]
-struct Kept(Mutex<Vec<Record>>);
-#[async_trait]
-impl Log for Kept {
-    async fn begin(&self) -> stream::Result<()> {
-        Ok(())
-    }
-    fn send(&self, record: Outgoing<'_>) -> stream::Result<()> {
-        let headers = record.headers.iter().map(|(name, value)| ((*name).to_owned(), value.to_vec()));
-        self.0.lock().push((record.value.unwrap_or_default().to_vec(), headers.collect()));
-        Ok(())
-    }
-    async fn flush(&self) -> stream::Result<()> {
-        Ok(())
-    }
-    async fn commit(&self) -> stream::Result<()> {
-        Ok(())
-    }
-}
-
-fn letter(raw: Vec<u8>, length: u64) -> (Sent, Record) {
-    let kept = Kept::default();
+/// Sends one dead letter, and reads it from its topic.
+async fn letter(raw: Vec<u8>, length: u64) -> (Sent, TailRecord) {
+    let kafka = Memory::new(Arc::new(ManualClock::default())).kafka();
+    let dead: TopicName = "dead".parse().expect("a name");
+    let spec = TopicSpec { name: dead.clone(), partitions: 1, replication: 1, config: BTreeMap::new() };
+    Admin::try_new(&kafka).expect("a cluster").create(&[spec]).await.expect("created");
+    let topic = dead.clone();
     let batch = Batch::new(move |outbox| {
-        let (topic, meant_for): (TopicName, TopicName) =
-            ("dead".parse().expect("a name"), "rows".parse().expect("a name"));
+        let meant_for: TopicName = "rows".parse().expect("a name");
         let letter = DeadLetter {
             topic: &topic,
             meant_for: &meant_for,
@@ -42,14 +27,16 @@ fn letter(raw: Vec<u8>, length: u64) -> (Sent, Record) {
         };
         outbox.dead_letter(&letter).map_err(|error| Error::new(error.reaction(), error))
     });
-    let sent = batch.send(&kept).expect("kept");
-    (sent, kept.0.into_inner().remove(0))
+    let producer = Producer::idempotent(&kafka).await.expect("a cluster");
+    let sent = batch.send(&producer).expect("sent");
+    let mut last = stream::tail(&kafka, &dead).await.expect("read");
+    (sent, last.remove(&0).expect("the letter"))
 }
 
-#[test]
-fn a_dead_letter_says_where_it_comes_from_and_why_and_counts_as_bad() {
-    let (sent, (value, headers)) = letter(b"1,x".to_vec(), 3);
-    assert_eq!((sent, value.as_slice()), (Sent { records: 0, bad: 1 }, &b"1,x"[..]));
+#[tokio::test]
+async fn a_dead_letter_says_where_it_comes_from_and_why_and_counts_as_bad() {
+    let (sent, TailRecord { value, headers, .. }) = letter(b"1,x".to_vec(), 3).await;
+    assert_eq!((sent, value.as_deref()), (Sent { records: 0, bad: 1 }, Some(&b"1,x"[..])));
     let headers: Vec<(&str, &[u8])> =
         headers.iter().map(|(name, value)| (name.as_str(), value.as_slice())).collect();
     let expected: [(&str, &[u8]); 3] =
@@ -57,10 +44,10 @@ fn a_dead_letter_says_where_it_comes_from_and_why_and_counts_as_bad() {
     assert_eq!(headers, expected);
 }
 
-#[test]
-fn of_a_long_dead_letter_the_first_bytes_are_kept_and_it_says_so() {
-    let (_, (value, headers)) = letter(vec![b'x'; KEPT + 1], 9_999_999);
-    assert_eq!(value.len(), KEPT);
+#[tokio::test]
+async fn of_a_long_dead_letter_the_first_bytes_are_kept_and_it_says_so() {
+    let (_, TailRecord { value, headers, .. }) = letter(vec![b'x'; KEPT + 1], 9_999_999).await;
+    assert_eq!(value.map(|value| value.len()), Some(KEPT));
     let reason = String::from_utf8_lossy(&headers[1].1).into_owned();
     assert_eq!(reason, "no number (the first 524288 of its 9999999 bytes are kept here)");
 }

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use model::{Offset, TopicId, TopicName};
+use parking_lot::Mutex;
 use stream::cluster::Reader;
 use stream::{Cause, Error, Event, Limits, Loss, Record, Records, Start};
 
@@ -79,7 +80,7 @@ impl Client {
     }
 
     fn set(&self, topic: &TopicName, partition: i32, standing: Standing) {
-        let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut places = self.places.lock();
         if let Some(place) = places.get_mut(&(topic.clone(), partition)) {
             *place = standing;
         }
@@ -94,7 +95,7 @@ impl Client {
         }
         let cluster = self.cluster.clone();
         let mut state = cluster.state();
-        let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut places = self.places.lock();
         if let Some((group, member)) = &self.member
             && let Some(told) = state.groups.get_mut(group).and_then(|group| group.told(*member))
         {

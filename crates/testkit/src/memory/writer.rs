@@ -1,11 +1,11 @@
 //! A producer of the model.
 
 use std::collections::BTreeSet;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use parking_lot::Mutex;
 use stream::cluster::Writer;
 use stream::hash::partition_of;
 use stream::{Error, Outgoing, Result};
@@ -90,7 +90,7 @@ impl Client {
             return Err(Error::Indefinite { action, reason: "there is no open transaction".to_owned() });
         }
         let now = self.cluster.shared.clock.now().0;
-        let mut places = self.places.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut places = self.places.lock();
         for (topic, partition) in std::mem::take(&mut *places) {
             let log = state.topics.get_mut(&topic).and_then(|topic| topic.partition_mut(partition));
             if let Some(log) = log {
@@ -137,8 +137,7 @@ impl Writer for Client {
         let Some(log) = topic.partition_mut(partition) else { return refused("there is no such partition") };
         log.append(&record, self.cluster.shared.clock.now().0, transaction_of);
         if transaction_of.is_some() {
-            let mut places = self.places.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            places.insert((record.topic.clone(), partition));
+            self.places.lock().insert((record.topic.clone(), partition));
         }
         drop(state);
         self.cluster.shared.changed.notify_waiters();
