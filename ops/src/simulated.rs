@@ -5,8 +5,8 @@
 //! else is the product. A run ends when everything published has reached the end. Then `verify` must find nothing, and
 //! the tables must hold what the simulator's oracle says. The same seed gives the same effects in the same order.
 //!
-//! `LAKEPULSE_SEEDS=1-20000 cargo test -p ops --release seeds` runs other seeds than CI. A seed that fails is named
-//! with the last effects before it did.
+//! `LAKEPULSE_SEEDS=1-20000` has other seeds than CI run; one alone prints its effects. A seed that fails is named with
+//! the last effects before it did.
 
 mod check;
 mod effects;
@@ -34,6 +34,9 @@ fn run(prepared: &Prepared, seed: u64) -> Result<Vec<String>, String> {
     let effects = world.effects.clone();
     let ran = std::panic::catch_unwind(AssertUnwindSafe(|| simulation.run(world.run())));
     let effects = effects.lines();
+    if asked() == (seed, seed) {
+        println!("{}", effects.join("\n"));
+    }
     match ran {
         Ok(Ok(())) => Ok(effects),
         Ok(Err(fault)) => Err(failed(seed, &fault, &effects)),
@@ -42,7 +45,9 @@ fn run(prepared: &Prepared, seed: u64) -> Result<Vec<String>, String> {
 }
 
 fn failed(seed: u64, why: impl std::fmt::Display, effects: &[String]) -> String {
-    let last = &effects[effects.len().saturating_sub(40)..];
+    let told: Vec<&str> =
+        effects.iter().map(String::as_str).filter(|line| !line.ends_with(effects::READ)).collect();
+    let last = &told[told.len().saturating_sub(40)..];
     format!("seed {seed}: {why}\nits last effects:\n  {}", last.join("\n  "))
 }
 

@@ -80,8 +80,8 @@ async fn lives<T>(
 pub async fn stage(world: &World, role: Role, stop: CancellationToken) -> Result<(), String> {
     let name = role.name();
     let work = async |wiring: Wiring| {
-        let (draining, quit) = (CancellationToken::new(), CancellationToken::new());
-        let begun = stages::start(&wiring, role.stage, &[], &draining, &quit, stop.child_token()).await;
+        let quit = CancellationToken::new();
+        let begun = stages::start(&wiring, role.stage, &[], &world.draining, &quit, stop.child_token()).await;
         let ended = match begun {
             Ok(running) => running.expect("nobody quits").await,
             Err(error) => Err(error),

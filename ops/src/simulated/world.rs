@@ -113,6 +113,8 @@ pub struct World {
     registry: Schemas,
     objects: Objects,
     pub effects: Effects,
+    /// Cancelled once everything is published.
+    pub draining: CancellationToken,
     pub seed: u64,
 }
 
@@ -127,6 +129,7 @@ impl World {
             objects: Objects::new(),
             effects: Effects::new(simulation.clone()),
             simulation,
+            draining: CancellationToken::new(),
             seed,
         }
     }
@@ -170,6 +173,7 @@ impl World {
         let summary = beside(process::source(&self), &mut stages).await?;
         self.effects.note("the source has ended, nothing fails from now on");
         self.effects.calm();
+        self.draining.cancel();
         beside(self.drained(&looks), &mut stages).await?;
         self.effects.note("everything is at its end");
         stop.cancel();
@@ -180,6 +184,7 @@ impl World {
             Ok::<(), String>(())
         };
         time::timeout(PATIENCE, stopped).await.map_err(|_| "a stage does not stop")??;
+        self.effects.note("every process has ended");
         check::all(&looks, &summary).await
     }
 
