@@ -148,6 +148,15 @@ struct Keeper {
     /// Dropped once the table is open or has halted.
     opened: Option<UnboundedSender<()>>,
 }
+impl Drop for Keeper {
+    /// A panic outside of [`Keeper::attempt`] ends the task. Its table must not stand still in silence.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let reason = "its task broke off, which is a fault of lakepulse".to_owned();
+            halt(&self.shared, &self.commands, &self.topic, reason);
+        }
+    }
+}
 impl Keeper {
     async fn run(mut self, mut inbox: Inbox, stop: CancellationToken) {
         let meter = self.shared.context.meters.stage("bronze", &self.topic.table.to_string());
@@ -239,8 +248,7 @@ impl Keeper {
 /// Time limit for a halt note once the process stops.
 const NOTE: Duration = Duration::from_secs(2);
 
-/// Halts a table until a person acts: sets the metrics and the progress, stops reading its topic, and stores
-/// a note in the lake. Waits for the lake, but only [`NOTE`] long after `stop`.
+/// Halts a table until a person acts, and stores a note in the lake. Waits for the lake, but only [`NOTE`] long after `stop`.
 async fn stand_still(
     shared: &Shared,
     commands: &UnboundedSender<Command>,
@@ -249,9 +257,7 @@ async fn stand_still(
     stop: &CancellationToken,
 ) {
     let (context, table) = (&shared.context, &topic.table);
-    context.meters.stage("bronze", &table.to_string()).halt(reason.clone());
-    shared.input.progress.halt(table, &topic.name);
-    drop(commands.send(Command::Halt(topic.name.clone())));
+    halt(shared, commands, topic, reason.clone());
     let late = async {
         stop.cancelled().await;
         runtime::time::sleep(NOTE).await;
@@ -261,6 +267,13 @@ async fn stand_still(
         () = note(&context.lake, "bronze", table, reason, Positions::default()) => {}
         () = late => tracing::warn!(%table, "the lake does not answer: what halted is not noted there"),
     }
+}
+
+/// Sets the metrics and the progress of a table that halts, and stops reading its topic.
+fn halt(shared: &Shared, commands: &UnboundedSender<Command>, topic: &Topic, reason: String) {
+    shared.context.meters.stage("bronze", &topic.table.to_string()).halt(reason);
+    shared.input.progress.halt(&topic.table, &topic.name);
+    drop(commands.send(Command::Halt(topic.name.clone())));
 }
 
 /// Runs upkeep of the tables. Of several processes that write one table, the one with the first partition
@@ -319,8 +332,8 @@ async fn watch_lag(
 #[derive(Default)]
 struct Tasks(Vec<Owned>);
 impl Tasks {
-    /// A panic of `task` ends this task only. [`Keeper::attempt`] catches a panic of a table. If the lag or the
-    /// upkeep panics, the tables go on without it until the next start.
+    /// A panic of `task` ends this task only. [`Keeper`] halts its table then. If the lag or the upkeep panics, the
+    /// tables go on without it until the next start.
     fn spawn(&mut self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
         self.0.push(Owned(runtime::tasks::spawn(name, task)));
     }

@@ -15,6 +15,8 @@
 //! `cargo xtask fuzz TARGET` runs one with libFuzzer; `tests/replay.rs` runs all for some seconds each, on the
 //! corpus and on mutations of it, wherever tests run. What a target finds goes into `corpus/<target>/`.
 
+#![allow(clippy::disallowed_methods, reason = "it bounds how long an input takes")]
+
 pub mod avro;
 pub mod commit_json;
 pub mod csv_line;

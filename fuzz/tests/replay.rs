@@ -4,6 +4,8 @@
 //! `LAKEPULSE_FUZZ_SECONDS` is how long each target runs (default 4); `cargo xtask fuzz TARGET` runs one with
 //! libFuzzer, which sees what an input reaches.
 
+#![allow(clippy::disallowed_methods, reason = "it bounds how long a run takes")]
+
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 

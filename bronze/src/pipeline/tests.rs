@@ -177,7 +177,7 @@ impl Bench {
         let lake = self.lake().await;
         let drained =
             crate::drain::until_drained(&lake, &self.kafka, &self.project, &running.progress, &ends);
-        let ended = tokio::time::timeout(PATIENCE, drained).await;
+        let ended = runtime::time::timeout(PATIENCE, drained).await;
         let state = (running.progress.reached(), running.progress.not_ours(&ends), running.progress.halted());
         ended.unwrap_or_else(|_| panic!("not drained: {state:?}")).expect("reachable");
     }
@@ -185,7 +185,7 @@ impl Bench {
 impl Running {
     async fn end(self) -> Result<(), Error> {
         self.stop.cancel();
-        tokio::time::timeout(PATIENCE, self.task).await.expect("stops").expect("no panic")
+        runtime::time::timeout(PATIENCE, self.task).await.expect("stops").expect("no panic")
     }
     /// Drops the run, as near to `kill -9` as one process can come.
     async fn kill(self) {
@@ -358,7 +358,7 @@ async fn killed_anywhere_nothing_is_lost_and_nothing_doubled() {
         }
         let running = bench.run().await;
         // Spreads the kill over opening, reading, encoding and committing.
-        tokio::time::sleep(Duration::from_millis(40 + round * 57 % 400)).await;
+        runtime::time::sleep(Duration::from_millis(40 + round * 57 % 400)).await;
         running.kill().await;
     }
     bench.drain().await;
@@ -380,7 +380,7 @@ async fn instances_share_partitions_and_one_that_dies_leaves_no_trace() {
         bench.send("orders", partition, &values).await;
     }
     let [dies, lives] = instances;
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    runtime::time::sleep(Duration::from_millis(300)).await;
     dies.kill().await;
     for partition in 0..3 {
         bench.send("orders", partition, &values).await;
@@ -466,10 +466,10 @@ async fn a_table_whose_task_panics_is_named_at_once_and_the_others_go_on() {
             if let Some(halt) = lake.halted("bronze", &broken).await.expect("reachable") {
                 return halt.reason;
             }
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            runtime::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    let reason = tokio::time::timeout(PATIENCE, noted).await.expect("noted");
+    let reason = runtime::time::timeout(PATIENCE, noted).await.expect("noted");
     assert_eq!(
         reason,
         "the task of table `bronze.orders` broke off, which is a fault of lakepulse: broken on purpose"
@@ -581,7 +581,7 @@ async fn an_unknown_schema_holds_its_partition_only_until_it_is_known() {
     bench.send("orders", 0, &[order(later, 1), order(first, 2)]).await;
     bench.send("orders", 1, &[order(first, 3)]).await;
     let ours = BTreeMap::from([((name("orders"), 1), Offset(1))]);
-    tokio::time::timeout(PATIENCE, running.progress.wait_past(&ours))
+    runtime::time::timeout(PATIENCE, running.progress.wait_past(&ours))
         .await
         .expect("the other partition goes on");
     assert_eq!(offsets(&bench.rows("orders").await), BTreeMap::from([(1, vec![(0, 1)])]));

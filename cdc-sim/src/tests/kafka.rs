@@ -65,7 +65,8 @@ impl Services {
             once: false,
         };
         let mut simulator = Simulator::try_new(settings.clone(), context, streams)?;
-        let ran = tokio::time::timeout(PATIENCE, source::run(&mut simulator, &stop)).await.expect("in time");
+        let ran =
+            runtime::time::timeout(PATIENCE, source::run(&mut simulator, &stop)).await.expect("in time");
         match ran {
             Ok(_) => Ok(simulator.take_summary().expect("the log has come to its end")),
             Err(error) => Err(error.downcast().expect("an error of the simulator's own")),
@@ -83,7 +84,8 @@ impl Services {
         let mut consumer = Consumer::assign(&self.kafka, open, Limits::default()).expect("assigned");
         let mut found: BTreeMap<(SourceTable, i32, i64), Sent> = BTreeMap::new();
         while left > 0 {
-            match tokio::time::timeout(PATIENCE, consumer.next()).await.expect("in time").expect("running") {
+            match runtime::time::timeout(PATIENCE, consumer.next()).await.expect("in time").expect("running")
+            {
                 Event::Records(records) => {
                     for i in 0..records.len() {
                         let table = names[&records.topic];

@@ -58,7 +58,7 @@ async fn serve(listener: TcpListener, routes: FrameRouteService<(), TansuError>,
                 // Out of file descriptors: connected clients go on and will free some.
                 Err(error) => {
                     tracing::warn!(%error, "the embedded broker cannot accept a connection");
-                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    runtime::time::sleep(Duration::from_millis(50)).await;
                 }
             },
             Some(_) = connections.join_next() => {}
@@ -72,7 +72,7 @@ async fn maintain(store: Store, stop: CancellationToken) {
     loop {
         let stopping = tokio::select! {
             () = stop.cancelled() => true,
-            () = tokio::time::sleep(MAINTENANCE) => false,
+            () = runtime::time::sleep(MAINTENANCE) => false,
         };
         let store = store.clone();
         let work = move || if stopping { store.sync() } else { store.maintain() };

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rama::{Context, Service};
+use runtime::time::{Instant, sleep, timeout_at};
 use tansu_sans_io::fetch_request::{FetchPartition, FetchTopic};
 use tansu_sans_io::fetch_response::{AbortedTransaction, FetchableTopicResponse, PartitionData};
 use tansu_sans_io::record::deflated::Frame;
 use tansu_sans_io::{ApiKey, ErrorCode, FetchRequest, FetchResponse, NULL_TOPIC_ID};
 use tansu_storage::TopicId;
-use tokio::time::{Instant, sleep, timeout_at};
 use uuid::Uuid;
 
 use super::store::{Refusal, Store, StoredTopic};

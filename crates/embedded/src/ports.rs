@@ -4,8 +4,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
+use runtime::time::{Instant, sleep};
 use tokio::net::TcpListener;
-use tokio::time::{Instant, sleep};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::Error;

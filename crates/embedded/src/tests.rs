@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use runtime::time::Instant;
 
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
@@ -123,7 +125,7 @@ async fn until(what: &str, condition: impl Fn() -> bool) {
     let deadline = Instant::now() + DEADLINE;
     while !condition() {
         assert!(Instant::now() < deadline, "{what} does not happen");
-        tokio::time::sleep(Duration::from_millis(10)).await;
+        runtime::time::sleep(Duration::from_millis(10)).await;
     }
 }
 

@@ -13,6 +13,7 @@ pub trait Ids: Send + Sync {
 #[derive(Debug, Clone, Copy, Default)]
 pub struct RandomIds;
 impl Ids for RandomIds {
+    #[allow(clippy::disallowed_methods, reason = "this is where ids come in")]
     fn ulid(&self) -> String {
         ulid::Ulid::new().to_string()
     }

@@ -103,7 +103,7 @@ pub fn nowhere() -> Kafka {
 }
 
 pub async fn soon<T>(what: impl Future<Output = T>) -> T {
-    tokio::time::timeout(PATIENCE, what).await.expect("within the test's patience")
+    runtime::time::timeout(PATIENCE, what).await.expect("within the test's patience")
 }
 
 /// A record with a value only.

@@ -11,7 +11,7 @@ use model::{ClockMs, Offset, ProjectName, TopicName};
 use rdkafka::admin::AdminClient;
 use rdkafka::config::{FromClientConfigAndContext as _, RDKafkaLogLevel};
 use runtime::Clock;
-use tokio::time::Instant;
+use runtime::time::Instant;
 
 use crate::aside::{self, Parked};
 use crate::ffi::{self, Told};
@@ -133,7 +133,7 @@ impl Bench {
         let spec = TopicSpec { name: topic.clone(), partitions: 1, replication, config: config.into() };
         let admin = Admin::try_new(kafka)?;
         admin.create(&[spec]).await?;
-        let mark = uuid::Uuid::new_v4().to_string();
+        let mark = runtime::random::uuid().to_string();
         Ok(Self { kafka: kafka.clone(), admin, topic, group: format!("{project}.doctor.{mark}"), mark })
     }
 
@@ -191,7 +191,7 @@ impl Bench {
             }
             Err(Error::Broken { reason: "the consumer ended".to_owned() })
         };
-        let came = tokio::time::timeout(GROUP_PATIENCE, came).await;
+        let came = runtime::time::timeout(GROUP_PATIENCE, came).await;
         member.stop().await;
         let action = "give the only member of a group its partition";
         came.unwrap_or(Err(Error::TimedOut { action, waited: GROUP_PATIENCE }))?;

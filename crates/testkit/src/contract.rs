@@ -120,7 +120,7 @@ impl Start for FromTheStart {
 }
 
 async fn soon<T>(what: impl Future<Output = T>) -> T {
-    tokio::time::timeout(PATIENCE, what).await.expect("within the contract's patience")
+    runtime::time::timeout(PATIENCE, what).await.expect("within the contract's patience")
 }
 
 fn plain<'a>(topic: &'a TopicName, partition: i32, value: &'a [u8]) -> Outgoing<'a> {

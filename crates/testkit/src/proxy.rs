@@ -144,7 +144,7 @@ impl Way {
             }
             let fault = self.switch.borrow().clone();
             match fault {
-                Fault::Delay(time) => tokio::time::sleep(time).await,
+                Fault::Delay(time) => runtime::time::sleep(time).await,
                 // A client without pipelining waits for its answer, so a request begins at the start of a read.
                 Fault::LoseAnswers { begins, every }
                     if self.request && buffer[..bytes].starts_with(begins.as_bytes()) =>
@@ -252,7 +252,7 @@ mod tests {
         let (target, _requests) = server();
         let proxy = Proxy::start(0, &target.to_string()).expect("started");
         proxy.switch(Fault::Delay(Duration::from_millis(150)));
-        let begun = std::time::Instant::now();
+        let begun = runtime::time::Instant::now();
         let mut client = TcpStream::connect(proxy.address()).expect("connected");
         assert!(ask(&mut client, GET, LONG).is_some());
         assert!(begun.elapsed() >= Duration::from_millis(300), "once there, once back");

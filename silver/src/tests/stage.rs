@@ -131,7 +131,7 @@ impl World {
             if halted || (standing.is_drained() && standing.available.is_some()) {
                 break;
             }
-            let _ = tokio::time::timeout(Duration::from_millis(20), &mut stage).await;
+            let _ = runtime::time::timeout(Duration::from_millis(20), &mut stage).await;
         }
         stop.cancel();
         stage.await.expect("no panic")
@@ -414,7 +414,7 @@ async fn a_measure_out_of_its_bounds_is_put_right_by_a_row_without_another_start
             if meter.halted().is_some() == halted {
                 return;
             }
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            runtime::time::sleep(Duration::from_millis(20)).await;
         }
         panic!("halted is not {halted} within half a minute");
     };

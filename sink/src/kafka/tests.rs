@@ -212,10 +212,10 @@ async fn beside_a_table_runs_what_publishes_it_and_upkeep_keeps_what_that_needs(
         let table = world.table().await;
         let there = async {
             while needs(&table).await != [Some(table.version())] {
-                tokio::time::sleep(Duration::from_millis(10)).await;
+                runtime::time::sleep(Duration::from_millis(10)).await;
             }
         };
-        tokio::time::timeout(PATIENCE, there).await.expect("it is published");
+        runtime::time::timeout(PATIENCE, there).await.expect("it is published");
         assert_eq!(sink.rows().await, sink.wanted(&table).await);
     }
     assert!(world.table().await.version() > Version(2));

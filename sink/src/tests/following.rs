@@ -49,7 +49,7 @@ async fn until(what: &str, done: impl AsyncFn() -> bool) {
         if done().await {
             return;
         }
-        tokio::time::sleep(Duration::from_millis(10)).await;
+        runtime::time::sleep(Duration::from_millis(10)).await;
     }
     panic!("{what}: not within half a minute");
 }

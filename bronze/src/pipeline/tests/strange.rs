@@ -19,14 +19,14 @@ async fn ids_that_mean_nothing_cost_their_partition_its_patience_once_and_others
     let id = bench.register("orders", FIRST).await;
     let running = bench.run_with(patient(5)).await;
     bench.send("orders", 1, &[order(id, 1)]).await;
-    let began = std::time::Instant::now();
+    let began = runtime::time::Instant::now();
     // Each in its own batch, as if records came one by one.
     for n in 0..15 {
         bench.send("orders", 0, &[order(1_000 + n, 1), order(id, 2)]).await;
     }
     bench.send("orders", 1, &[order(id, 2)]).await;
     let other = BTreeMap::from([((name("orders"), 1), Offset(2))]);
-    let going_on = tokio::time::timeout(Duration::from_secs(4), running.progress.wait_past(&other));
+    let going_on = runtime::time::timeout(Duration::from_secs(4), running.progress.wait_past(&other));
     assert!(
         going_on.await.is_ok() || began.elapsed() > Duration::from_secs(5),
         "the other partition waits too"
@@ -34,7 +34,7 @@ async fn ids_that_mean_nothing_cost_their_partition_its_patience_once_and_others
     bench.drained(&running).await;
     assert!(began.elapsed() < Duration::from_secs(20), "{:?}, and 15 times 5 s is 75", began.elapsed());
     // More such records do not wait again.
-    let again = std::time::Instant::now();
+    let again = runtime::time::Instant::now();
     bench.send("orders", 0, &[order(2_000, 1), order(2_001, 1), order(u32::MAX, 1), order(id, 2)]).await;
     bench.drained(&running).await;
     assert!(again.elapsed() < Duration::from_secs(4), "{:?}", again.elapsed());
@@ -55,14 +55,14 @@ async fn a_schema_that_comes_after_its_records_were_given_up_is_used_from_there(
     bench.send("orders", 0, &[order(first + 1, 1), order(first, 2)]).await;
     bench.drained(&running).await;
     assert_eq!(bench.register("orders", &FIRST.replace("\"Order\"", "\"Order2\"")).await, first + 1);
-    let deadline = std::time::Instant::now() + PATIENCE;
+    let deadline = runtime::time::Instant::now() + PATIENCE;
     for n in 2.. {
         bench.send("orders", 0, &[order(first + 1, n)]).await;
         bench.drained(&running).await;
         if errors(&bench.rows("orders").await).len() < usize::try_from(n).expect("small") {
             break;
         }
-        assert!(std::time::Instant::now() < deadline, "the schema is never asked for again");
+        assert!(runtime::time::Instant::now() < deadline, "the schema is never asked for again");
     }
     running.end().await.expect("no table halted");
     bench.host.stop().await;
@@ -76,7 +76,7 @@ async fn keys_that_only_look_like_frames_are_not_waited_for_where_the_value_has_
     let keys = (0..200).map(|n: i64| n.wrapping_mul(0x9E37_79B9_7F4A) & 0xFF_FFFF_FFFF);
     let records: Vec<_> = keys.enumerate().map(|(n, key)| (long(key), order(id, n as i32))).collect();
     let running = bench.run_with(patient(30)).await;
-    let began = std::time::Instant::now();
+    let began = runtime::time::Instant::now();
     for some in records.chunks(20) {
         bench.send_keyed("orders", 0, some).await;
     }
@@ -147,10 +147,10 @@ async fn records_of_a_topic_made_anew_never_land_at_the_offsets_of_the_old_one()
     bench.admin().delete(&name("orders")).await.expect("deleted");
     bench.create("orders").await;
     bench.send("orders", 0, &(0..50).map(|n| order(id, n)).collect::<Vec<_>>()).await;
-    let deadline = std::time::Instant::now() + PATIENCE;
+    let deadline = runtime::time::Instant::now() + PATIENCE;
     while running.progress.halted().is_empty() {
-        assert!(std::time::Instant::now() < deadline, "nobody notices");
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        assert!(runtime::time::Instant::now() < deadline, "nobody notices");
+        runtime::time::sleep(Duration::from_millis(50)).await;
     }
     assert!(matches!(running.end().await, Err(Error::Halted { .. })));
     assert_eq!(offsets(&bench.rows("orders").await), BTreeMap::from([(0, vec![(0, 2)])]));

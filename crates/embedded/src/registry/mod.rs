@@ -65,7 +65,7 @@ impl Server {
     /// Stops answering.
     pub(super) async fn stop(mut self) {
         self.stop.cancel();
-        if tokio::time::timeout(GRACE, &mut self.task).await.is_err() {
+        if runtime::time::timeout(GRACE, &mut self.task).await.is_err() {
             self.task.abort();
         }
     }

@@ -1,7 +1,7 @@
 //! From the journal's changes to state, and back.
 
+use runtime::time::Instant;
 use std::collections::BTreeMap;
-use std::time::Instant;
 
 use uuid::Uuid;
 

@@ -1,8 +1,8 @@
 //! Periodic work. It may take long, and holds no lock meanwhile.
 
+use runtime::time::Instant;
 use std::fs::File;
 use std::io;
-use std::time::Instant;
 
 use super::{Partition, Store, now};
 

@@ -187,7 +187,7 @@ impl Store {
         if self.topic(name).is_some() {
             return Err(ErrorCode::TopicAlreadyExists.into());
         }
-        let id = Uuid::new_v4();
+        let id = runtime::random::uuid();
         let starts = vec![0; usize::try_from(partitions).map_err(|_| ErrorCode::InvalidPartitions)?];
         let log = self.0.dir.join("log");
         let topic = StoredTopic::open(&log, name.to_owned(), id, replication, config.clone(), &starts)?;

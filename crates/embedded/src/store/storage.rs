@@ -351,7 +351,7 @@ impl Storage for Store {
                 return Err(UpdateError::Outdated { current, version });
             }
         }
-        let version = Version::from(&Uuid::new_v4());
+        let version = Version::from(&runtime::random::uuid());
         // A coordinator whose version is outdated reads the group again, and answers anew.
         let (detail, mended) = mended(detail);
         state.groups.insert(group.to_owned(), (detail.clone(), version.clone()));

@@ -1,8 +1,8 @@
 //! The store below the protocol: what a crash leaves, and what it must not.
 
+use runtime::time::Instant;
 use std::fs::OpenOptions;
 use std::io::Write as _;
-use std::time::Instant;
 
 use bytes::Bytes;
 use tansu_sans_io::record::{Record, deflated, inflated};

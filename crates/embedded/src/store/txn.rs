@@ -7,7 +7,9 @@
 //! pass an open transaction, so all its records appear at once, or never.
 
 use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use runtime::time::Instant;
 
 use tansu_sans_io::ErrorCode;
 

@@ -1,8 +1,8 @@
 //! All operations that change records, producers and offsets.
 
+use runtime::time::Instant;
 use std::collections::BTreeMap;
 use std::io;
-use std::time::Instant;
 
 use tansu_sans_io::ErrorCode;
 use tansu_sans_io::record::deflated;

@@ -145,7 +145,7 @@ impl Run {
         self.orders[table].send(order).expect("the task runs");
     }
     async fn sees(&mut self, wanted: Seen) {
-        let seen = tokio::time::timeout(Duration::from_secs(10), self.seen.recv()).await;
+        let seen = runtime::time::timeout(Duration::from_secs(10), self.seen.recv()).await;
         assert_eq!(seen.expect("in time").expect("it runs"), wanted);
     }
     async fn ends(self) -> Vec<Halted> {
@@ -161,10 +161,10 @@ fn name(text: &str) -> TableName {
 async fn until(what: &str, holds: impl Fn() -> bool) {
     let polled = async {
         while !holds() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
+            runtime::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    assert!(tokio::time::timeout(Duration::from_secs(10), polled).await.is_ok(), "{what}");
+    assert!(runtime::time::timeout(Duration::from_secs(10), polled).await.is_ok(), "{what}");
 }
 
 #[tokio::test]
@@ -191,10 +191,10 @@ async fn a_table_that_breaks_off_is_named_at_once_and_the_others_go_on() {
 async fn until_noted(lake: &Lake, table: &TableName) {
     let polled = async {
         while lake.halted("silver", table).await.expect("readable").is_none() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
+            runtime::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    assert!(tokio::time::timeout(Duration::from_secs(10), polled).await.is_ok(), "it is noted in the lake");
+    assert!(runtime::time::timeout(Duration::from_secs(10), polled).await.is_ok(), "it is noted in the lake");
 }
 
 #[tokio::test]
@@ -254,6 +254,6 @@ async fn a_stage_that_may_ends_when_all_its_tables_have_halted() {
     run.tell(OwnerEvent::Woken(b.clone()));
     run.sees(Seen::Woken(b.clone())).await;
     run.order(&b, Do::Halt);
-    let halted = tokio::time::timeout(Duration::from_secs(10), run.ended).await.expect("by itself");
+    let halted = runtime::time::timeout(Duration::from_secs(10), run.ended).await.expect("by itself");
     assert_eq!(halted.expect("no panic").expect("owners are well").len(), 2);
 }

@@ -39,12 +39,12 @@ impl Client {
     /// A broker that has not heard yet of a new topic would call it unknown.
     async fn until_described(&self, topic: &TopicName) -> Result<()> {
         let mut backoff = backoff();
-        let deadline = tokio::time::Instant::now() + PATIENCE;
+        let deadline = runtime::time::Instant::now() + PATIENCE;
         while self.describe(topic).await?.is_none() {
-            if tokio::time::Instant::now() > deadline {
+            if runtime::time::Instant::now() > deadline {
                 return Err(Error::TimedOut { action: "announce a topic it created", waited: PATIENCE });
             }
-            tokio::time::sleep(backoff.pause()).await;
+            runtime::time::sleep(backoff.pause()).await;
         }
         Ok(())
     }
@@ -154,12 +154,12 @@ impl Topics for Client {
     async fn watermarks(&self, topic: &TopicName) -> Result<Watermarks> {
         let info = self.describe(topic).await?.ok_or_else(|| Error::NoTopic { topic: topic.clone() })?;
         let mut backoff = backoff();
-        let deadline = tokio::time::Instant::now() + PATIENCE;
+        let deadline = runtime::time::Instant::now() + PATIENCE;
         loop {
             match self.ends(topic, info.partitions).await? {
                 Ok(watermarks) => return Ok(watermarks),
-                Err(failure) if failure.is_leaderless() && tokio::time::Instant::now() < deadline => {
-                    tokio::time::sleep(backoff.pause()).await;
+                Err(failure) if failure.is_leaderless() && runtime::time::Instant::now() < deadline => {
+                    runtime::time::sleep(backoff.pause()).await;
                 }
                 Err(failure) => return Err(self.of("list offsets", failure)),
             }

@@ -91,7 +91,7 @@ impl Reader for Client {
         self.shared.stop();
         if let Some(ended) = self.ended.take() {
             // The thread bounds itself; should it hang in the library, we do not hang with it.
-            drop(tokio::time::timeout(LEAVE * 2, ended).await);
+            drop(runtime::time::timeout(LEAVE * 2, ended).await);
         }
     }
 }

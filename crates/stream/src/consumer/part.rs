@@ -1,7 +1,7 @@
 //! The partitions a consumer has, and in what state each is.
 
+use runtime::time::Instant;
 use std::collections::HashMap;
-use std::time::Instant;
 
 use model::{Offset, TopicId, TopicName};
 

@@ -283,7 +283,7 @@ async fn a_broker_that_was_down_meanwhile_loses_nothing() {
 async fn a_broker_that_is_down_at_start_is_an_error_a_second_and_no_hang() {
     let t = topic("t");
     let mut consumer = subscribe(&nowhere(), "g", &t);
-    let begun = std::time::Instant::now();
+    let begun = runtime::time::Instant::now();
     for _ in 0..3 {
         match soon(consumer.next()).await {
             Some(Event::Error(error)) => assert_eq!(error.reaction(), model::Reaction::Retry, "{error}"),
@@ -307,9 +307,9 @@ async fn a_slow_reader_bounds_the_queue_and_misses_nothing() {
     let mut consumer = Consumer(Box::new(client));
     let mut got = values(&mut consumer, 1).await;
     // Left alone with a full queue, the thread gives its fetches up.
-    let deadline = tokio::time::Instant::now() + crate::tests::PATIENCE;
+    let deadline = runtime::time::Instant::now() + crate::tests::PATIENCE;
     while shared.suspensions.load(Ordering::Acquire) == 0 {
-        assert!(tokio::time::Instant::now() < deadline, "a full queue was never noticed");
+        assert!(runtime::time::Instant::now() < deadline, "a full queue was never noticed");
         tokio::task::yield_now().await;
     }
     let read: usize = got.values().map(Vec::len).sum();

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use runtime::time::Instant;
 
 use model::{Offset, TopicId, TopicName};
 use rdkafka::ClientConfig;

@@ -250,7 +250,7 @@ unsafe extern "C" fn on_log(
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
+    use runtime::time::Instant;
 
     use super::*;
     use crate::tests::{PATIENCE, bench, fill, topic};

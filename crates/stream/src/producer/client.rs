@@ -60,11 +60,11 @@ impl Client {
     ) -> Result<()> {
         let client = self.client.clone();
         let outcome = aside::run("kafka-transaction", move || {
-            let deadline = std::time::Instant::now() + patience;
+            let deadline = runtime::time::Instant::now() + patience;
             loop {
                 match call(&client) {
                     Err(KafkaError::Transaction(error))
-                        if error.is_retriable() && std::time::Instant::now() < deadline => {}
+                        if error.is_retriable() && runtime::time::Instant::now() < deadline => {}
                     outcome => return outcome,
                 }
             }
@@ -134,7 +134,7 @@ impl Writer for Client {
                     headers.insert(Header { key, value: Some(*value) })
                 }));
         }
-        let deadline = std::time::Instant::now() + patience;
+        let deadline = runtime::time::Instant::now() + patience;
         loop {
             let reported = self.tally.reported();
             // Counted before it is queued: its report may be back before `send` returns.
@@ -157,7 +157,7 @@ impl Writer for Client {
     }
 
     async fn flush(&self) -> Result<()> {
-        if tokio::time::timeout(FLUSH_PATIENCE, self.tally.settled()).await.is_err() {
+        if runtime::time::timeout(FLUSH_PATIENCE, self.tally.settled()).await.is_err() {
             return Err(Error::Indefinite {
                 action: "flush",
                 reason: format!("{} records are still on their way", self.tally.pending()),

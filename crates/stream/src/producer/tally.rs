@@ -1,8 +1,8 @@
 //! Deliveries, counted.
 
+use runtime::time::Instant;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
 
 use parking_lot::{Condvar, Mutex};
 use rdkafka::ClientContext;

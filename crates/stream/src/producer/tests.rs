@@ -151,7 +151,7 @@ async fn a_commit_whose_outcome_is_unknown_asks_for_a_new_producer() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn transactions_without_a_broker_end_in_an_error() {
-    let outcome = tokio::time::timeout(INIT_PATIENCE * 2, Producer::transactional(&nowhere(), "id")).await;
+    let outcome = runtime::time::timeout(INIT_PATIENCE * 2, Producer::transactional(&nowhere(), "id")).await;
     let error = outcome.expect("it has a deadline").err().expect("nobody answers");
     assert_eq!(error.reaction(), model::Reaction::Retry, "{error}");
 }

@@ -106,7 +106,7 @@ impl Project {
             producer.flush().await.expect("flushed");
             let ends = Ends::now(&wiring, &quit).await.expect("asked").expect("nobody quits");
             let drain = Drain { wiring: &wiring, stop: stop.clone(), select: &[], ours: &StageKind::ALL };
-            let drained = tokio::time::timeout(PATIENCE, drain.wait(&ends, StageKind::Gold)).await;
+            let drained = runtime::time::timeout(PATIENCE, drain.wait(&ends, StageKind::Gold)).await;
             assert!(drained.expect("it ends").expect("drained").is_whole());
         }
         stop.cancel();

@@ -1,7 +1,9 @@
 //! From messages to batches.
 
 use std::collections::{BTreeMap, HashMap};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use runtime::time::Instant;
 
 use model::{Offset, TopicId, TopicName};
 

@@ -1,7 +1,7 @@
 //! Which partitions the library reads, and the bound on what waits for the reader.
 
+use runtime::time::Instant;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
 
 use model::TopicName;
 

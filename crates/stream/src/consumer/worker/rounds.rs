@@ -1,7 +1,7 @@
 //! Rounds of questions before partitions are read: see [`crate::consumer::check`].
 
+use runtime::time::Instant;
 use std::collections::BTreeSet;
-use std::time::Instant;
 
 use model::{TopicId, TopicName};
 
