@@ -248,7 +248,7 @@ impl Outlet {
             std::thread::park_timeout(AGAIN);
         }
         drop(done);
-        let _ = settled.recv_timeout(until.saturating_duration_since(Instant::now()));
+        let _ = settled.recv_timeout(until.duration_since(Instant::now()));
     }
 }
 

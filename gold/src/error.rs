@@ -40,6 +40,16 @@ pub enum Error {
         /// Which commit.
         source: stage::info::Unreadable,
     },
+    /// No commit that is left says what time it is, for a query that uses the time.
+    #[error(
+        "table `{table}` uses the time of events, and no commit that the log of `{input}` still has says one; it goes on with the next event"
+    )]
+    TimeGone {
+        /// The gold table.
+        table: TableName,
+        /// An input whose log was cleaned up.
+        input: TableName,
+    },
     /// Rows cannot be compared or converted.
     #[error("rows of `{table}` cannot be compared")]
     Rows {
@@ -210,7 +220,7 @@ impl Error {
             Self::Lake { source, .. } => source.reaction(),
             Self::Query { source, .. } => source.reaction(),
             Self::Owners { source } => source.reaction(),
-            Self::NoInput { .. } => Reaction::Retry,
+            Self::NoInput { .. } | Self::TimeGone { .. } => Reaction::Retry,
             Self::Rows { .. }
             | Self::InputUnreadable { .. }
             | Self::NoModel { .. }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use arrow::array::RecordBatch;
-use lake::{Lake, LogEntry, Table};
+use lake::{KeptLog, Lake, LogEntry, Table};
 use model::{AppId, ClockMs, Millis, Positions, TableName, Version};
 use query::affected::{Input as Source, InputChange, Inputs as World, Maintenance};
 use runtime::traces::Cause;
@@ -175,49 +175,62 @@ impl Inputs {
         Ok(Between::Rows { changes, arrived, causes })
     }
 
-    /// The newest Kafka timestamp of the commits after `pins`.
+    /// The newest Kafka timestamp of the commits after `pins` that their logs still have. Only metrics use it.
     pub async fn newest_arrival(&self, pins: &Positions) -> Result<Option<Millis>> {
         let mut newest = None;
         for open in self.open.values() {
             let said = |entry: &LogEntry| CommitInfo::parse_lossy(entry)?.newest_arrival_ms();
-            newest = newest.max(self.behind(open, pins).await?.iter().filter_map(said).max());
+            newest = newest.max(self.behind(open, pins).await?.entries.iter().filter_map(said).max());
         }
         Ok(newest)
     }
 
-    /// The newest event time of the commits after `pins`, for a project whose clock follows events. An
-    /// unreadable commit is an error, because its rows may be newer than all others.
-    pub async fn newest_event(&self, pins: &Positions) -> Result<Option<ClockMs>> {
-        let mut newest = None;
+    /// The newest event time of the commits after `pins` that their logs still have, for a project whose clock
+    /// follows events. `None`: no event has come. An unreadable commit is an error, because its rows may be newer
+    /// than all others.
+    ///
+    /// # Errors
+    /// [`Error::TimeGone`]: no commit that is left says a time, and some that did may be gone.
+    async fn newest_event(&self, pins: &Positions) -> Result<Option<ClockMs>> {
+        let (mut newest, mut cleaned) = (None, None);
         for (name, open) in &self.open {
             let unreadable = |source| {
                 let (table, input) = (self.table.clone(), name.clone());
                 Error::InputUnreadable { table, input, source }
             };
-            for entry in self.behind(open, pins).await? {
-                let info = CommitInfo::parse(&entry).map_err(unreadable)?;
+            let log = self.behind(open, pins).await?;
+            for entry in &log.entries {
+                let info = CommitInfo::parse(entry).map_err(unreadable)?;
                 newest = newest.max(info.and_then(|info| info.newest_event_ms()).map(Millis::on_clock));
             }
             // A gold input follows the same clock: its time is already rounded down.
             newest = newest.max(open.positions().get(&AppId::as_of()).map(ClockMs));
+            if !log.is_whole {
+                cleaned.get_or_insert(name);
+            }
         }
-        Ok(newest)
+        match (newest, cleaned) {
+            (None, Some(input)) => Err(Error::TimeGone { table: self.table.clone(), input: input.clone() }),
+            (newest, _) => Ok(newest),
+        }
     }
 
-    /// The log entries of one input after its pin.
-    async fn behind(&self, open: &Table, pins: &Positions) -> Result<Vec<LogEntry>> {
+    /// The project's time by the events of the commits after `pins`; 1970 before the first event.
+    ///
+    /// # Errors
+    /// [`Error::TimeGone`] where the time `is_needed`: the query uses it, and the table has none of its own yet.
+    pub async fn event_time(&self, pins: &Positions, is_needed: bool) -> Result<ClockMs> {
+        match self.newest_event(pins).await {
+            Err(Error::TimeGone { .. }) if !is_needed => Ok(ClockMs(0)),
+            newest => Ok(newest?.unwrap_or(ClockMs(0))),
+        }
+    }
+
+    /// What is left of the log of one input after its pin.
+    async fn behind(&self, open: &Table, pins: &Positions) -> Result<KeptLog> {
         let pin = pins.get(&AppId::table(open.id())).and_then(Version::of_position);
-        let entries = match open.log(pin, open.version()).await {
-            // Older entries were cleaned up; their times are older too.
-            Err(lake::Error::LogGone { .. }) => open.log(Some(last(open)), open.version()).await,
-            other => other,
-        };
-        entries.of(&self.table)
+        open.kept_log(pin, open.version()).await.of(&self.table)
     }
-}
-
-fn last(table: &Table) -> Version {
-    Version(table.version().0.saturating_sub(1))
 }
 
 fn count(batches: &[RecordBatch]) -> usize {

@@ -72,7 +72,8 @@ pub async fn rebuild(
         let time = match project.clock {
             catalog::ClockKind::Wall => clock.now(),
             catalog::ClockKind::Events => {
-                inputs.newest_event(&Positions::default()).await?.unwrap_or(ClockMs(0))
+                let is_needed = first.uses_as_of && held.get(&AppId::as_of()).is_none();
+                inputs.event_time(&Positions::default(), is_needed).await?
             }
         };
         let as_of = held

@@ -3,8 +3,9 @@
 //! It is the project's time: the wall clock's, or with `clock: events` that of the newest event that the
 //! table has seen, rounded down to the model's `tick`.
 
-use catalog::ClockKind;
-use catalog::Model;
+use std::borrow::Cow;
+
+use catalog::{ClockKind, Measure, Model};
 use lake::Table;
 use model::{ClockMs, Millis, Version};
 use stage::CommitInfo;
@@ -14,27 +15,40 @@ use crate::error::{OfTable as _, Result};
 /// How many commits are searched for the newest event. Events are late by minutes, not by this many commits.
 const COMMITS: u64 = 100;
 
-/// The time for the measures of `model` at this version of its table.
-pub async fn as_of(clock: ClockKind, now: ClockMs, model: &Model, table: &Table) -> Result<ClockMs> {
-    let timed = |query: &str| query::sql::parse(query).is_ok_and(|parsed| parsed.uses_as_of);
-    if !model.measures.iter().any(|rule| timed(&rule.query)) {
-        return Ok(ClockMs(0));
+/// The model with the measures that can be taken at this version of its table, and the time for them. While nothing
+/// says what time it is, no measure that uses the time is taken.
+pub async fn timed<'a>(
+    clock: ClockKind,
+    now: ClockMs,
+    model: &'a Model,
+    table: &Table,
+) -> Result<(Cow<'a, Model>, ClockMs)> {
+    if !model.measures.iter().any(uses_time) {
+        return Ok((Cow::Borrowed(model), ClockMs(0)));
     }
     let time = match clock {
-        ClockKind::Wall => now,
-        ClockKind::Events => {
-            let from = table.version().0.checked_sub(COMMITS).map(Version);
-            let entries = match table.log(from, table.version()).await {
-                Err(lake::Error::LogGone { .. }) => Vec::new(),
-                entries => entries.of(&model.name)?,
-            };
-            let said: Vec<CommitInfo> = entries.iter().filter_map(CommitInfo::parse_lossy).collect();
-            let event = said.iter().filter_map(CommitInfo::newest_event_ms).max();
-            // Records without an event time use the time of their arrival.
-            let newest = event.or_else(|| said.iter().filter_map(CommitInfo::newest_arrival_ms).max());
-            newest.map_or(ClockMs(0), Millis::on_clock)
-        }
+        ClockKind::Wall => Some(now),
+        ClockKind::Events => newest(table).await.of(&model.name)?.map(Millis::on_clock),
+    };
+    let Some(time) = time else {
+        let mut model = model.clone();
+        model.measures.retain(|rule| !uses_time(rule));
+        return Ok((Cow::Owned(model), ClockMs(0)));
     };
     let tick = i64::try_from(model.tick.as_millis()).unwrap_or(i64::MAX).max(1);
-    Ok(ClockMs(time.0.div_euclid(tick).saturating_mul(tick)))
+    Ok((Cow::Borrowed(model), ClockMs(time.0.div_euclid(tick).saturating_mul(tick))))
+}
+
+/// The newest event of the last commits that the log still has. `None`: they say none.
+async fn newest(table: &Table) -> lake::Result<Option<Millis>> {
+    let from = table.version().0.checked_sub(COMMITS).map(Version);
+    let log = table.kept_log(from, table.version()).await?;
+    let said: Vec<CommitInfo> = log.entries.iter().filter_map(CommitInfo::parse_lossy).collect();
+    let event = said.iter().filter_map(CommitInfo::newest_event_ms).max();
+    // Records without an event time use the time of their arrival.
+    Ok(event.or_else(|| said.iter().filter_map(CommitInfo::newest_arrival_ms).max()))
+}
+
+fn uses_time(rule: &Measure) -> bool {
+    query::sql::parse(&rule.query).is_ok_and(|parsed| parsed.uses_as_of)
 }

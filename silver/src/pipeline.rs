@@ -373,8 +373,9 @@ impl Pipeline {
             return Ok(());
         }
         let (model, main) = (self.model()?, &open.tables.main);
-        let as_of = measures::as_of(self.ctx.project.clock, self.ctx.clock.now(), model, main).await?;
-        let taken = stage::measures::take(&self.ctx.lake, model, main, as_of, &self.meter).await;
+        let (model, as_of) =
+            measures::timed(self.ctx.project.clock, self.ctx.clock.now(), model, main).await?;
+        let taken = stage::measures::take(&self.ctx.lake, &model, main, as_of, &self.meter).await;
         match taken.of(&self.name) {
             Ok(()) => {
                 self.out = None;
@@ -400,7 +401,8 @@ impl Pipeline {
         if let (false, Some(read)) = (self.seen, Version::of_position(position)) {
             self.seen = open.tables.main.rows() != Some(0)
                 || match open.bronze.changes(None, read).await {
-                    Err(lake::Error::LogGone { .. }) => true,
+                    // Bronze only grows: if the deleted versions had a row, it still has one.
+                    Err(lake::Error::LogGone { .. }) => open.bronze.rows() != Some(0),
                     changes => !changes.of(&self.name)?.is_empty(),
                 };
         }

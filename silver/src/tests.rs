@@ -8,4 +8,5 @@ mod sequenced;
 mod shelf;
 mod stage;
 pub mod support;
+mod timed;
 mod torn;

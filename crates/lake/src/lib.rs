@@ -38,7 +38,7 @@ pub use files::stage::StagedFile;
 pub use log::LogEntry;
 pub use maintain::{Elsewhere, Followers, Maintained, Upkeep, maintain};
 pub use store::settings::LakeSettings;
-pub use table::changes::{Change, ChangedVersion};
+pub use table::changes::{Change, ChangedVersion, KeptLog};
 pub use table::commit::{Commit, DESCRIPTION, Expect, Keys, Landing, Remove};
 pub use table::halts::Halt;
 pub use table::lake::{Lake, TableSpec};

@@ -100,7 +100,7 @@ fn app(source: &str) -> AppId {
 fn step(source: &str, from: Option<i64>, to: i64) -> Commit {
     Commit {
         operation: "WRITE",
-        op: ulid::Ulid::new().to_string(),
+        op: runtime::Ids::ulid(&runtime::RandomIds),
         expect: Expect::These(BTreeMap::from([(app(source), from)])),
         set: Positions::default().with(app(source), to),
         append: Vec::new(),

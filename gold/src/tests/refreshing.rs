@@ -181,6 +181,56 @@ async fn a_clock_that_follows_events_does_not_pass_over_a_commit_that_cannot_be_
     assert_eq!(halted.reaction(), model::Reaction::Halt);
 }
 
+/// A table that may show the project's day, in a project whose clock follows events, over an input whose log has
+/// only its newest entry. The input has read events of day 20, then `last`.
+async fn over_a_cleaned_input(day: &str, last: Option<i64>) -> World {
+    let sql = format!("SELECT id, {day} AS day FROM silver.a");
+    let mut project = project(&[(Kind::Table, "gold.t", &["id"], sql.as_str(), 7)]);
+    project.clock = catalog::ClockKind::Events;
+    let world = World::new(project).await;
+    let event = |day: i64| world.event.store(day, std::sync::atomic::Ordering::Relaxed);
+    event(20 * 86_400_000 + 1);
+    world.edit(&put(0, &[(1, None, "x", 1)])).await;
+    event(last.map_or(0, |day| day * 86_400_000 + 1));
+    world.edit(&put(0, &[(2, None, "x", 1)])).await;
+    world.clean("silver.a").await;
+    world
+}
+
+// Holds P7 (docs/invariants.md).
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_table_that_uses_the_time_waits_while_nothing_says_it() {
+    let world = over_a_cleaned_input("current_date", None).await;
+    let mut keeper = world.keeper("gold.t");
+    let waits = keeper.step().await.expect_err("the commit that said the time is gone");
+    assert!(matches!(&waits, Error::TimeGone { input, .. } if *input == name("silver.a")), "{waits}");
+    assert_eq!(waits.reaction(), model::Reaction::Retry);
+    assert!(matches!(world.rebuild("gold.t").await, Err(Error::TimeGone { .. })));
+    assert_eq!(world.table("gold.t").await.positions().get(&AppId::as_of()), None, "nothing is filled");
+    world.event.store(21 * 86_400_000 + 1, std::sync::atomic::Ordering::Relaxed);
+    world.edit(&put(0, &[(3, None, "x", 1)])).await;
+    settle(&mut keeper).await.expect("filled");
+    let rows = shown(&world.table("gold.t").await.scan(None).await.expect("scanned"));
+    assert_eq!(rows, ["1|1970-01-22", "2|1970-01-22", "3|1970-01-22"]);
+    world.assert_kept("gold.t").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_table_that_does_not_use_the_time_is_filled_all_the_same() {
+    let world = over_a_cleaned_input("DATE '2000-01-01'", None).await;
+    settle(&mut world.keeper("gold.t")).await.expect("filled");
+    let rows = shown(&world.table("gold.t").await.scan(None).await.expect("scanned"));
+    assert_eq!(rows, ["1|2000-01-01", "2|2000-01-01"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_table_has_the_newest_time_that_is_left() {
+    let world = over_a_cleaned_input("current_date", Some(22)).await;
+    settle(&mut world.keeper("gold.t")).await.expect("filled");
+    let rows = shown(&world.table("gold.t").await.scan(None).await.expect("scanned"));
+    assert_eq!(rows, ["1|1970-01-23", "2|1970-01-23"]);
+}
+
 #[tokio::test]
 async fn a_view_is_read_through_and_its_tables_are_pinned() {
     let view = "SELECT other, sum(amount) AS total FROM silver.b GROUP BY other";

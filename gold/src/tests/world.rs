@@ -278,6 +278,14 @@ impl World {
         assert!(matches!(table.commit(&commit).await, Ok(Landing::Landed(_))));
     }
 
+    /// Deletes the log entries of a table before its newest, as maintenance does once they are old.
+    pub async fn clean(&self, table: &str) {
+        let table = self.table(table).await;
+        table.checkpoint().await.expect("written");
+        let gone = table.clean_log(table.version(), i64::MAX, 0).await.expect("cleaned");
+        assert!(gone > 0, "there was something to delete");
+    }
+
     /// Recomputes a table and cuts over, as `apply` does.
     pub async fn rebuild(&self, table: &str) -> Result<crate::Rebuilt> {
         let model = self.project.catalog.models.get(&name(table)).expect("a model");

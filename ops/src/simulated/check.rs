@@ -3,14 +3,14 @@
 use arrow::util::display::array_value_to_string;
 use cdc_sim::Summary;
 use cdc_sim::oracle::{Dialect, checksum_sql, revenue_sql};
-use cdc_sim::tables::Table;
+use cdc_sim::tables::SourceTable;
 
 use crate::query;
 use crate::verify::{self, Scope};
 use crate::wiring::Wiring;
 
 /// The tables that the project keeps.
-const TABLES: [Table; 3] = [Table::Customers, Table::Orders, Table::OrderLines];
+const TABLES: [SourceTable; 3] = [SourceTable::Customers, SourceTable::Orders, SourceTable::OrderLines];
 
 /// Compares the tables with the oracle, and lets `verify` compare them with each other.
 ///

@@ -214,14 +214,12 @@ async fn beside<T>(
     stages: &mut Stages<'_>,
 ) -> Result<T, String> {
     let mut work = pin!(time::timeout(PATIENCE, work));
-    loop {
-        tokio::select! {
-            biased;
-            done = &mut work => return done.map_err(|_| "it stands still for an hour")?,
-            Some(ended) = stages.next() => {
-                ended?;
-                return Err("a stage ended though nobody stopped it".to_owned());
-            }
+    tokio::select! {
+        biased;
+        done = &mut work => done.map_err(|_| "it stands still for an hour")?,
+        Some(ended) = stages.next() => {
+            ended?;
+            Err("a stage ended though nobody stopped it".to_owned())
         }
     }
 }

@@ -43,7 +43,7 @@ pub(super) async fn lake_in(dir: &std::path::Path, ids: &Arc<dyn Ids>) -> Lake {
     Lake::connect(settings, Arc::clone(ids)).await.expect("a lake")
 }
 
-async fn world_with(kind: Kind, change: impl FnOnce(&mut Declared)) -> World {
+pub(super) async fn world_with(kind: Kind, change: impl FnOnce(&mut Declared)) -> World {
     let dir = tempfile::tempdir().expect("a folder");
     let ids: Arc<dyn Ids> = Arc::new(SeededIds::new(1));
     let lake = lake_in(dir.path(), &ids).await;
@@ -166,7 +166,7 @@ pub(super) fn columns(kind: Kind) -> Vec<&'static str> {
     all
 }
 
-fn at(lsn: i64, offset: i64, says: Says) -> Record {
+pub(super) fn at(lsn: i64, offset: i64, says: Says) -> Record {
     Record { epoch: Some(1), lsn: Some(lsn), tx: Some(1), offset, partition: 0, says, redriven: false }
 }
 fn row(key: i64, name: &'static str, notes: Option<Option<&'static str>>) -> Says {
@@ -387,7 +387,7 @@ fn good_ones(model: &mut Declared) {
     });
 }
 
-fn named(lsn: i64, offset: i64, name: &'static str) -> Record {
+pub(super) fn named(lsn: i64, offset: i64, name: &'static str) -> Record {
     at(lsn, offset, Says::Row { op: "c", key: lsn, name, notes: Some(None), had: None, last: false })
 }
 

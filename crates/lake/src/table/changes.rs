@@ -46,6 +46,16 @@ impl ChangedVersion {
     }
 }
 
+/// What is left of the log of a range of versions.
+#[derive(Debug, Clone)]
+pub struct KeptLog {
+    /// The entries without a gap up to the end of the range, oldest first.
+    pub entries: Vec<LogEntry>,
+    /// False if the log was cleaned inside the range: then the entries do not tell what the versions before
+    /// them did.
+    pub is_whole: bool,
+}
+
 /// One path in a version: its state before and after.
 #[derive(Debug, Clone)]
 struct Touched {
@@ -70,6 +80,25 @@ pub(crate) async fn entries(table: &Table, after: Option<Version>, upto: Version
         None => table.log.oldest().await?.and_then(|oldest| oldest.checked_sub(1)).map(Version),
     };
     lines(table, after, upto).map_ok(|(version, lines)| LogEntry::new(version, &lines)).try_collect().await
+}
+
+pub(crate) async fn kept(table: &Table, after: Option<Version>, upto: Version) -> Result<KeptLog> {
+    let mut from = after.map_or(0, |after| after.0 + 1);
+    let mut is_whole = true;
+    loop {
+        let entries: Result<Vec<LogEntry>> = lines(table, from.checked_sub(1).map(Version), upto)
+            .map_ok(|(version, lines)| LogEntry::new(version, &lines))
+            .try_collect()
+            .await;
+        match entries {
+            // Cleanup may be running, and it deletes in any order: the next attempt may find another gap.
+            Err(Error::LogGone { version, .. }) => {
+                is_whole = false;
+                from = table.log.oldest().await?.map_or(version + 1, |oldest| oldest.max(version + 1));
+            }
+            entries => return Ok(KeptLog { entries: entries?, is_whole }),
+        }
+    }
 }
 
 pub(crate) async fn list(

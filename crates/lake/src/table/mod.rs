@@ -27,7 +27,7 @@ use crate::files::stage::StagedFile;
 use crate::log::file::{Bound, DataFile};
 use crate::log::snapshot::Snapshot;
 use crate::log::{LatestSnapshot, Log, LogEntry, checkpoint, schema};
-use crate::table::changes::{Change, ChangedVersion};
+use crate::table::changes::{Change, ChangedVersion, KeptLog};
 use crate::table::commit::{Commit, Keys, Landing, Write};
 use crate::table::finder::{FILES_AT_ONCE, KeySet};
 use crate::table::lake::{PROJECT, Shared};
@@ -208,6 +208,12 @@ impl Table {
     /// version 0 until the log was cleaned.
     pub async fn log(&self, after: Option<Version>, upto: Version) -> Result<Vec<LogEntry>> {
         changes::entries(self, after, upto).await
+    }
+
+    /// As [`Self::log`], for a range that the log may no longer have as a whole: what is left of it, and
+    /// whether that is all. `None`: from version 0.
+    pub async fn kept_log(&self, after: Option<Version>, upto: Version) -> Result<KeptLog> {
+        changes::kept(self, after, upto).await
     }
 
     /// The rows whose key is one of `keys`, with these columns.

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use model::ClockMs;
+use rstest::rstest;
 
 use super::*;
 use crate::store::wall_ms;
@@ -152,6 +153,37 @@ async fn positions_survive_a_checkpoint_and_the_cleanup_of_the_log() {
     assert_eq!(seen.changes(Some(Version(6)), seen.version()).await.expect("lists").len(), 1);
     let log = seen.log(None, seen.version()).await.expect("reads");
     assert_eq!(log.first().map(|entry| entry.version), Some(Version(6)), "what is still there");
+}
+
+#[rstest]
+#[case::across_the_cleanup(Some(20), 60, false)]
+#[case::from_the_beginning(None, 60, false)]
+#[case::from_the_last_version_that_is_gone(Some(59), 60, true)]
+#[case::from_a_version_that_is_left(Some(117), 118, true)]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_left_of_a_log_is_read_with_whether_that_is_all(
+    #[case] after: Option<u64>,
+    #[case] first: u64,
+    #[case] is_whole: bool,
+) {
+    let site = site().await;
+    let mut table = site.create_bronze().await;
+    for n in 0..120 {
+        landed(table.commit(&step("a", (n > 0).then_some(n), n + 1)).await.expect("commits"));
+        if n == 59 {
+            table.checkpoint().await.expect("writes");
+        }
+    }
+    site.lake.settle().await;
+    let whole = table.kept_log(None, table.version()).await.expect("reads");
+    assert_eq!((whole.entries.len(), whole.is_whole), (121, true));
+    table.clean_log(Version(60), wall_ms() + LATER, 0).await.expect("cleans");
+    let kept = table.kept_log(after.map(Version), table.version()).await.expect("reads");
+    let versions: Vec<u64> = kept.entries.iter().map(|entry| entry.version.0).collect();
+    assert_eq!(versions, (first..=120).collect::<Vec<_>>());
+    assert_eq!(kept.is_whole, is_whole);
+    let beyond = table.kept_log(Some(Version(10)), Version(40)).await.expect("reads");
+    assert_eq!((beyond.entries.len(), beyond.is_whole), (0, false), "nothing of it is left");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

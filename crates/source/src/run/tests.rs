@@ -15,8 +15,8 @@ use stream::cluster::{self, Cluster, Topics, Writer};
 use stream::{
     Admin, Kafka, Limits, Outgoing, Producer, Registry, RegistrySettings, Start, TopicSpec, internal,
 };
+use testkit::fate::{self, Fate, Moment, Verdict};
 use testkit::memory::Memory;
-use testkit::memory::fate::{self, Fate, Moment, Verdict};
 
 use super::*;
 use crate::Context;
@@ -72,7 +72,7 @@ impl Faults {
     }
 }
 impl Fate for Faults {
-    fn at(&self, step: fate::Step, moment: Moment) -> Verdict {
+    fn at(&self, step: fate::Step, moment: Moment, _: &str) -> Verdict {
         let fault = match moment {
             // Not counted: after an error the client reads on by itself.
             _ if step == fate::Step::Read => None,
@@ -481,7 +481,7 @@ async fn a_source_that_finishes_says_when_kafka_did_not_acknowledge() {
     /// Never acknowledges.
     struct Silent;
     impl Fate for Silent {
-        fn at(&self, step: fate::Step, _: Moment) -> Verdict {
+        fn at(&self, step: fate::Step, _: Moment, _: &str) -> Verdict {
             if step == fate::Step::Flush { Verdict::Die } else { Verdict::Go }
         }
     }

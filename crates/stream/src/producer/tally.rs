@@ -53,7 +53,8 @@ impl Tally {
     pub fn wait_for_report(&self, seen: u64, deadline: Instant) -> bool {
         let mut door = self.door.lock();
         while self.reported() == seen {
-            if self.room.wait_until(&mut door, deadline).timed_out() {
+            let left = deadline.duration_since(Instant::now());
+            if self.room.wait_for(&mut door, left).timed_out() {
                 return self.reported() != seen;
             }
         }
