@@ -9,16 +9,20 @@ pub(crate) enum Extent {
     More,
     /// After this many bytes.
     Whole(usize),
+    /// At the end of the file, without a bracket or quote that closes it: more of it may follow.
+    ToEnd,
     /// A bracket closes another kind of bracket.
     Broken,
 }
 
+/// Whether a unit may stand between the values of a JSON text.
+pub(crate) fn is_blank(unit: u16) -> bool {
+    [b' ', b'\t', b'\r', b'\n'].map(u16::from).contains(&unit)
+}
+
 /// The number of bytes of blanks at the beginning.
 pub(crate) fn blanks(charset: Charset, bytes: &[u8]) -> usize {
-    let width = charset.width();
-    let blank = |unit: u16| [b' ', b'\t', b'\r', b'\n'].map(u16::from).contains(&unit);
-    let units = bytes.chunks_exact(width).take_while(|unit| blank(charset.unit(unit, 0)));
-    units.count() * width
+    charset.units(bytes).take_while(|unit| is_blank(*unit)).count() * charset.width()
 }
 
 /// The extent of the value at the beginning: up to its closing bracket or, without brackets, up to a comma, a
@@ -54,7 +58,7 @@ pub(crate) fn extent(charset: Charset, bytes: &[u8], is_all: bool) -> Extent {
         }
         at += width;
     }
-    if is_all && open.is_empty() && !in_text { Extent::Whole(bytes.len()) } else { Extent::More }
+    if is_all && open.is_empty() && !in_text { Extent::ToEnd } else { Extent::More }
 }
 
 #[cfg(test)]
@@ -68,7 +72,7 @@ mod tests {
     #[case::escaped_quote(r#"{"a":"\"}"} "#, 11)]
     #[case::text(r#""a,b",1"#, 5)]
     #[case::number("12.5e3]", 6)]
-    #[case::word("null", 4)]
+    #[case::word("null\n", 4)]
     fn a_value_ends_where_its_brackets_do(#[case] text: &str, #[case] bytes: usize) {
         assert_eq!(extent(Charset::Utf8, text.as_bytes(), true), Extent::Whole(bytes));
         let wide: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
@@ -81,6 +85,7 @@ mod tests {
             assert_eq!(extent(Charset::Utf8, text.as_bytes(), true), Extent::More, "{text}");
         }
         assert_eq!(extent(Charset::Utf8, b"12", false), Extent::More);
+        assert_eq!(extent(Charset::Utf8, b"12", true), Extent::ToEnd);
         assert_eq!(extent(Charset::Utf8, b"{\"a\":[1}]", true), Extent::Broken);
     }
 }

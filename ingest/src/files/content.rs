@@ -6,10 +6,12 @@ use std::io::{BufReader, Error, ErrorKind, Read, Result};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
+use catalog::Encoding;
 use flate2::bufread::MultiGzDecoder;
-use sha2::{Digest as _, Sha256};
 
-use super::window::Mark;
+use super::array;
+use super::text::{self, Begin};
+use super::window::{Mark, Window};
 
 /// The first `size` bytes of a file, decompressed if it is compressed. Ignores bytes that were added after
 /// the look at the file.
@@ -45,14 +47,13 @@ impl Read for Sized {
 pub(crate) struct Content {
     /// Length and digest of all of it.
     pub whole: Mark,
-    /// For each requested length: the digest of that many bytes, and whether the bytes after them begin with
-    /// the end of a line.
+    /// For each requested length: the digest of that many bytes, and whether the end of a line follows them.
     pub parts: BTreeMap<u64, (String, bool)>,
     /// Number of line feeds.
     pub line_feeds: u64,
     /// Whether its last line has an end.
     pub ends_line: bool,
-    /// Whether its last byte that is not blank closes a JSON value.
+    /// Whether its last character that is not blank closes a JSON value.
     pub ends_value: bool,
     /// Whether it begins like a JSON array.
     pub is_array: bool,
@@ -70,52 +71,48 @@ impl Content {
     }
 }
 
-/// Reads a content with `width` bytes per character. Computes the digests of its beginnings with these
-/// lengths.
-pub(crate) fn read(reader: &mut dyn Read, lengths: &BTreeSet<u64>, width: u64) -> Result<Content> {
-    let (mut hasher, mut behind) = (Sha256::new(), 0_u64);
-    let mut parts: BTreeMap<u64, (String, bool)> = BTreeMap::new();
-    let mut buffer = vec![0; 1 << 16];
-    // The part whose next bytes are not known yet, the last bytes, and the first byte that is not blank.
-    let (mut open, mut last, mut first) = (None, Vec::new(), None);
-    let (mut last_sign, mut line_feeds) = (0, 0);
+/// Reads a content in this encoding. Computes the digests of its beginnings with these lengths.
+pub(crate) fn read(reader: &mut dyn Read, lengths: &BTreeSet<u64>, encoding: Encoding) -> Result<Content> {
+    let mut window = Window::new(reader);
+    window.fill(text::HEAD)?;
+    let Begin { charset, mark, .. } = text::begin(encoding, window.bytes());
+    let width = charset.width();
+    let is_sign = |unit: &u16| !array::is_blank(*unit);
+    let mut parts = BTreeMap::new();
+    let (mut line_feeds, mut ends_line) = (0, true);
+    // The first and the last unit that is not blank. The last is unknown if half a unit follows.
+    let (mut first, mut last) = (None, None);
     loop {
-        let read = match reader.read(&mut buffer) {
-            Ok(0) => break,
-            Ok(read) => read,
-            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-            Err(error) => return Err(error),
-        };
-        let mut bytes = &buffer[..read];
-        let sign = |byte: &&u8| !byte.is_ascii_whitespace() && **byte != 0;
-        line_feeds += bytes.iter().filter(|byte| **byte == b'\n').count() as u64;
-        // A byte order mark does not count.
-        first = first.or_else(|| bytes.iter().find(|byte| sign(byte) && byte.is_ascii()).copied());
-        last_sign = bytes.iter().rev().find(sign).copied().unwrap_or(last_sign);
-        last.extend_from_slice(&bytes[read.saturating_sub(4)..]);
-        last.drain(..last.len().saturating_sub(4));
-        while !bytes.is_empty() {
-            if let Some(at) = open.take() {
-                // A read may cut a character in two; either of its bytes shows a line end.
-                let ended = bytes.iter().take(width as usize).any(|byte| matches!(byte, b'\r' | b'\n'));
-                parts.entry(at).and_modify(|part: &mut (String, bool)| part.1 = ended);
-            }
-            let next = lengths.range(behind + 1..).next().copied();
-            let step = next.map_or(bytes.len() as u64, |next| (next - behind).min(bytes.len() as u64));
-            let (now, rest) = bytes.split_at(step as usize);
-            hasher.update(now);
-            behind += step;
-            if Some(behind) == next {
-                parts.insert(behind, (Mark::of(behind, &hasher).digest, false));
-                open = Some(behind);
-            }
-            bytes = rest;
+        window.fill(4 * width)?;
+        let (from, bytes) = (window.behind(), window.bytes());
+        if bytes.is_empty() {
+            break;
         }
+        // Whole units, with two more behind them, or the rest of the file.
+        let block = if window.is_all() { bytes.len() } else { (bytes.len() / width - 2) * width };
+        let to = from + block as u64;
+        let within = lengths.range(from + 1..=to);
+        let ends = within.map(|length| (*length, charset.has_line_end_at(bytes, (length - from) as usize)));
+        let ends: Vec<(u64, bool)> = ends.collect();
+        let bytes = &bytes[..block];
+        line_feeds += charset.line_ends(bytes);
+        ends_line = charset.line_end(bytes, false) > 0;
+        let skipped = if from == 0 { mark.min(block) } else { 0 };
+        first = first.or_else(|| charset.units(&bytes[skipped..]).find(is_sign));
+        last = match block.is_multiple_of(width) {
+            true => charset.units(bytes).rev().find(is_sign).or(last),
+            false => None,
+        };
+        for (length, ended) in ends {
+            window.skip((length - window.behind()) as usize);
+            parts.insert(length, (window.mark().digest, ended));
+        }
+        window.skip((to - window.behind()) as usize);
     }
-    let whole = Mark::of(behind, &hasher);
-    let ends_line = behind == 0 || last.iter().rev().take(width as usize).any(|byte| *byte == b'\n');
-    let ends_value = behind == 0 || matches!(last_sign, b']' | b'}');
-    Ok(Content { whole, parts, line_feeds, ends_line, ends_value, is_array: first == Some(b'[') })
+    let is = |unit: Option<u16>, byte: u8| unit == Some(u16::from(byte));
+    let whole = window.mark();
+    let ends_value = whole.bytes == 0 || is(last, b']') || is(last, b'}');
+    Ok(Content { whole, parts, line_feeds, ends_line, ends_value, is_array: is(first, b'[') })
 }
 
 #[cfg(test)]
@@ -126,6 +123,7 @@ mod tests {
     use flate2::write::GzEncoder;
     use proptest::prelude::*;
 
+    use super::super::text::samples::{self, TREACHEROUS};
     use super::*;
 
     fn gzipped(text: &[u8]) -> Vec<u8> {
@@ -177,26 +175,76 @@ mod tests {
         );
     }
 
+    #[test]
+    fn line_ends_are_found_wherever_a_read_ends() {
+        for sample in samples::ALL {
+            let bytes = sample.bytes(&"\u{10d}\u{1040a}\r\n\u{a05}\n".repeat(20_000));
+            let near = |at: u64| at - 20..at + 20;
+            let lengths: BTreeSet<u64> = near(1 << 16).chain(near(1 << 17)).collect();
+            let content = read(&mut &bytes[..], &lengths, sample.encoding).expect("memory does not fail");
+            for length in lengths {
+                let ended = sample.charset.has_line_end_at(&bytes, length as usize);
+                assert_eq!(content.has_line_end_at(length), ended, "{length} in {sample:?}");
+            }
+            assert_eq!((content.line_feeds, content.ends_line), (40_000, true), "{sample:?}");
+        }
+    }
+
+    fn texts() -> impl Strategy<Value = String> {
+        let signs: Vec<char> = TREACHEROUS.chars().chain("\n\r\n\r[]{},\"a ".chars()).collect();
+        prop::collection::vec(prop::sample::select(signs), 0..20)
+            .prop_map(|signs| signs.into_iter().collect())
+    }
+
     proptest! {
+        #[test]
+        fn a_text_has_the_same_properties_in_every_encoding(text in texts()) {
+            let blank = [' ', '\t', '\r', '\n'];
+            for sample in samples::ALL {
+                let bytes = sample.bytes(&text);
+                let lengths = (1..=bytes.len() as u64).collect();
+                let content = read(&mut &bytes[..], &lengths, sample.encoding).expect("memory does not fail");
+                let ends = text.char_indices().filter_map(|(at, _)| {
+                    let (before, behind) = text.split_at(at);
+                    let both = behind.starts_with("\r\n") && !before.ends_with('\r');
+                    (both || behind.starts_with('\n')).then(|| sample.bytes(before).len() as u64)
+                });
+                let ends: BTreeSet<u64> = ends.filter(|length| *length > 0).collect();
+                let found = lengths.iter().copied().filter(|length| content.has_line_end_at(*length));
+                prop_assert_eq!(found.collect::<BTreeSet<_>>(), ends, "{:?}", sample);
+                prop_assert_eq!(content.line_feeds, text.matches('\n').count() as u64, "{:?}", sample);
+                prop_assert_eq!(content.ends_line, bytes.is_empty() || text.ends_with('\n'), "{:?}", sample);
+                let closed = text.trim_end_matches(blank).ends_with([']', '}']);
+                prop_assert_eq!(content.ends_value, bytes.is_empty() || closed, "{:?}", sample);
+                prop_assert_eq!(content.is_array, text.trim_start_matches(blank).starts_with('['), "{:?}", sample);
+                if sample.charset.width() == 2 {
+                    let half = [&bytes[..], b"\n"].concat();
+                    let half = read(&mut &half[..], &BTreeSet::new(), sample.encoding).expect("memory does not fail");
+                    prop_assert!(!half.ends_line && !half.ends_value, "half a unit follows: {:?}", sample);
+                    prop_assert_eq!(half.line_feeds, content.line_feeds);
+                }
+            }
+        }
+
         #[test]
         fn the_digest_of_a_part_is_that_of_a_file_of_these_bytes(
             bytes in prop::collection::vec(any::<u8>(), 0..400), lengths in prop::collection::btree_set(1_u64..400, 0..6),
         ) {
-            let content = read(&mut &bytes[..], &lengths, 1).expect("memory does not fail");
+            let content = read(&mut &bytes[..], &lengths, Encoding::Latin1).expect("memory does not fail");
             prop_assert_eq!(content.whole.bytes, bytes.len() as u64);
             for length in lengths {
                 let Some(part) = bytes.get(..length as usize) else {
                     prop_assert!(!content.parts.contains_key(&length));
                     continue;
                 };
-                let alone = read(&mut &*part, &BTreeSet::new(), 1).expect("memory does not fail").whole;
-                prop_assert!(content.begins_with(&alone));
-                let next = bytes.get(length as usize);
-                prop_assert_eq!(content.has_line_end_at(length), matches!(next, Some(b'\n' | b'\r')));
+                let whole = |mut bytes: &[u8]| {
+                    let content = read(&mut bytes, &BTreeSet::new(), Encoding::Latin1);
+                    content.expect("memory does not fail").whole
+                };
+                prop_assert!(content.begins_with(&whole(part)));
                 let mut other = part.to_vec();
                 other[0] ^= 1;
-                let other = read(&mut &other[..], &BTreeSet::new(), 1).expect("memory does not fail").whole;
-                prop_assert!(!content.begins_with(&other));
+                prop_assert!(!content.begins_with(&whole(&other)));
             }
         }
     }

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use catalog::{Encoding, FileFormat};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use sha2::Digest as _;
 
 use super::array::{self, Extent};
 use super::csv::{self, BadCsv, Dialect, Field, Scan};
@@ -175,8 +176,9 @@ pub(crate) struct Lines<R> {
     last: u64,
     /// The place before the last line, if that has no end.
     before_open: Option<Place>,
-    /// The place after the last value of a JSON text, once something else follows.
-    behind_value: Option<Place>,
+    /// The place where more of the file is read if that is not the end of what was read: after the last value
+    /// of a JSON text, once something else follows, or before a blank line or header without end.
+    goes_on: Option<Place>,
 }
 
 impl<R: Read> Lines<R> {
@@ -192,7 +194,7 @@ impl<R: Read> Lines<R> {
             next: 1,
             last: 0,
             before_open: None,
-            behind_value: None,
+            goes_on: None,
             written,
         }
     }
@@ -201,12 +203,13 @@ impl<R: Read> Lines<R> {
     pub fn place(&self) -> Place {
         Place { mark: self.window.mark(), line: self.last, next: self.next, within: self.within }
     }
-    /// The end of what was read, before the closing bracket of an array, because more values may be added
-    /// there.
+    /// The end of what was read. More may be added before the closing bracket of an array, and to a blank line
+    /// or header without end: then it is the place before them.
     pub fn end(&self) -> Place {
-        self.behind_value.clone().unwrap_or_else(|| self.place())
+        self.goes_on.clone().unwrap_or_else(|| self.place())
     }
-    /// The place before the last line, if it was read and has no end.
+    /// The place before the last line of the file, if it was read and has no end. Of a JSON text: before its
+    /// last bad line.
     pub fn before_open(&self) -> Option<&Place> {
         self.before_open.as_ref()
     }
@@ -219,17 +222,29 @@ impl<R: Read> Lines<R> {
         self.begin()?;
         // Read the start of the file again, because byte order mark and header apply to the rest.
         let csv = self.written.is_csv();
+        let is_known = !self.is_document() || at.within != Within::Start;
         while self.window.behind() < at.mark.bytes
             && self.unusable.is_none()
-            && if csv { self.columns.is_none() } else { self.is_document() && self.within == Within::Start }
+            && if csv { self.columns.is_none() } else { !is_known && self.within == Within::Start }
         {
-            if self.next()?.is_none() {
-                break;
+            let (from, before) = (self.window.behind(), self.window.hasher());
+            let Some(piece) = self.next()? else { break };
+            if self.window.behind() > at.mark.bytes {
+                // The place is in a header that has become longer. A bad header was published without its
+                // end, and the lines of one whose quote was still open as bad lines; they stay published.
+                let known = piece.bytes.get(..(at.mark.bytes - from) as usize);
+                let is_same = known
+                    .is_some_and(|known| Mark::of(at.mark.bytes, &before.chain_update(known)) == at.mark);
+                let is_published = |line: Line| self.unusable.is_some() && line.number <= at.line;
+                let is_behind = piece.line.is_none_or(is_published);
+                (self.next, self.last) = (self.next.max(at.next), at.line);
+                (self.before_open, self.goes_on) = (None, None);
+                return Ok(is_same && is_behind);
             }
         }
         self.window.skip_to(at.mark.bytes)?;
         (self.next, self.last) = (at.next, at.line);
-        (self.before_open, self.behind_value) = (None, None);
+        (self.before_open, self.goes_on) = (None, None);
         if self.is_document() && at.within != Within::Start {
             self.within = at.within;
         }
@@ -270,19 +285,10 @@ impl<R: Read> Lines<R> {
         if std::mem::replace(&mut self.begun, true) {
             return Ok(None);
         }
-        self.window.fill(4)?;
-        let Some(begin) = text::begin(self.written.encoding, self.window.bytes()) else {
-            if !self.window.bytes().is_empty() {
-                let why = "it has no byte order mark; say `encoding: utf-16le` or `utf-16be`";
-                self.unusable = Some(why.to_owned());
-            }
-            return Ok(None);
-        };
+        self.window.fill(text::HEAD)?;
+        let begin = text::begin(self.written.encoding, self.window.bytes());
         self.charset = begin.charset;
-        let wide = [&b"\xff\xfe"[..], b"\xfe\xff"].iter().any(|mark| self.window.bytes().starts_with(mark));
-        if wide && begin.charset == Charset::Utf8 {
-            self.unusable = Some("its byte order mark is that of UTF-16; say `encoding: utf-16`".to_owned());
-        }
+        self.unusable = begin.refused.map(str::to_owned);
         if begin.mark == 0 {
             return Ok(None);
         }
@@ -300,11 +306,22 @@ impl<R: Read> Lines<R> {
         self.next += self.charset.line_ends(&taken);
         taken
     }
+    /// Takes a blank line, or the header. If it has no end, more of it may follow.
+    fn blank(&mut self, bytes: usize) -> Piece {
+        if self.is_open(bytes) {
+            self.goes_on = Some(self.place());
+        }
+        self.nothing(bytes)
+    }
+    /// Whether these bytes extend to the end of the file and have no line end.
+    fn is_open(&self, bytes: usize) -> bool {
+        let all = self.window.bytes();
+        self.window.is_all() && bytes == all.len() && self.charset.line_end(all, false) == 0
+    }
     /// Takes a record or line with this many bytes, including its line end.
     fn record(&mut self, bytes: usize, row: Result<FileRow, BadLine>) -> Piece {
         let is_last = self.window.is_all() && bytes == self.window.bytes().len();
-        let ended = self.charset.line_end(&self.window.bytes()[..bytes], false) > 0;
-        self.before_open = (is_last && !ended && !self.is_document()).then(|| self.place());
+        self.before_open = self.is_open(bytes).then(|| self.place());
         let number = self.next;
         let bytes = self.taken(bytes);
         self.last = number;
@@ -330,7 +347,7 @@ impl<R: Read> Lines<R> {
                     Err(why) => Err(why),
                     Ok(()) => match self.json(&bytes[..whole - end]) {
                         Some(row) => row,
-                        None => return Ok(self.nothing(whole)),
+                        None => return Ok(self.blank(whole)),
                     },
                 };
                 return Ok(self.record(whole, row));
@@ -359,7 +376,7 @@ impl<R: Read> Lines<R> {
             self.window.skip(used);
             if end.is_some() || self.window.is_all() && self.window.bytes().is_empty() {
                 let number = self.next;
-                self.before_open = (end.is_none() && !self.is_document()).then_some(before);
+                self.before_open = end.is_none().then_some(before);
                 (self.next, self.last) = (self.next + u64::from(end.is_some()), number);
                 let row = Err(BadLine::TooLong(longest));
                 let line = Line { number, raw: first.clone(), cut_of: Some(length), row };
@@ -405,13 +422,13 @@ impl<R: Read> Lines<R> {
                         && !only.quoted
                         && only.bytes.is_empty()
                     {
-                        return Ok(self.nothing(length));
+                        return Ok(self.blank(length));
                     }
                     let Some(columns) = self.columns.clone() else {
                         return match header(dialect, bytes, &self.fields) {
                             Ok(columns) => {
                                 self.columns = Some(columns);
-                                Ok(self.nothing(length))
+                                Ok(self.blank(length))
                             }
                             Err(why) => self.bad_record(BadLine::File(why)),
                         };
@@ -440,14 +457,17 @@ impl<R: Read> Lines<R> {
         let (charset, width) = (self.charset, self.charset.width());
         self.window.fill(width)?;
         let blank = array::blanks(charset, self.window.bytes());
-        if self.last > 0 && self.behind_value.is_none() {
-            self.behind_value = Some(self.place());
+        if self.last > 0 && self.goes_on.is_none() {
+            self.goes_on = Some(self.place());
         }
         if blank > 0 {
             return Ok(self.nothing(blank));
         }
         let bytes = self.window.bytes();
-        let first = if bytes.len() < width { 0 } else { charset.unit(bytes, 0) };
+        if bytes.len() < width {
+            return self.counted(BadLine::Text(charset.name()));
+        }
+        let first = charset.unit(bytes, 0);
         let is = |character: u8| first == u16::from(character);
         match self.within {
             Within::Start if is(b'[') => {
@@ -480,9 +500,16 @@ impl<R: Read> Lines<R> {
                         self.within = Within::Comma;
                     }
                     let taken = self.taken(length);
-                    (self.last, self.behind_value) = (self.last + 1, None);
+                    (self.last, self.goes_on) = (self.last + 1, None);
                     let line = Line { number: self.last, raw: taken.clone(), cut_of: None, row };
                     return Ok(Piece { length: taken.len() as u64, bytes: taken, line: Some(line) });
+                }
+                Extent::ToEnd if bytes.len() <= self.written.longest => {
+                    let why = match self.json(bytes) {
+                        Some(Err(why)) => why,
+                        _ => BadLine::Json("it is another value".to_owned()),
+                    };
+                    return self.counted(why);
                 }
                 Extent::More if bytes.len() <= self.written.longest && !self.window.is_all() => {
                     self.window.more()?;
@@ -503,7 +530,7 @@ impl<R: Read> Lines<R> {
     fn counted(&mut self, why: BadLine) -> std::io::Result<Piece> {
         let number = self.last + 1;
         let mut piece = self.physical(Err(why))?;
-        (self.last, self.behind_value) = (number, None);
+        (self.last, self.goes_on) = (number, None);
         if matches!(self.within, Within::Value | Within::Comma) {
             self.within = Within::Lost;
         }

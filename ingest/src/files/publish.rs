@@ -117,15 +117,15 @@ pub(super) fn record(topic: &TopicName, cursor: &FileCursor) -> CursorRecord {
 }
 
 /// The lines of one transaction.
-struct Part {
-    lines: Vec<Line>,
+pub(super) struct Part {
+    pub lines: Vec<Line>,
     /// The place after the last line.
-    end: Place,
-    is_last: bool,
+    pub end: Place,
+    pub is_last: bool,
 }
 
 /// The next lines after number `skipped`.
-fn take<R: Read>(
+pub(super) fn take<R: Read>(
     lines: &mut Lines<R>,
     skipped: u64,
     most_lines: usize,
@@ -143,7 +143,8 @@ fn take<R: Read>(
             }
         }
     }
-    Ok(Part { lines: taken, end: lines.place(), is_last: false })
+    // A line without end is the last. The file may grow before the next transaction, so this one must end it.
+    Ok(Part { lines: taken, end: lines.end(), is_last: lines.before_open().is_some() })
 }
 
 fn send_lines(

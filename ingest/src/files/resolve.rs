@@ -164,9 +164,9 @@ pub(crate) fn resolve(
         let half = (!cursor.done).then(|| (&cursor.end, content.begins_with(&cursor.aim)));
         let published = cursor.published.iter().rev().flat_map(|published| {
             let end = published.end.mark.bytes;
-            let is_open = published.before_open.is_some()
-                && *whole != published.end.mark
-                && !content.has_line_end_at(end);
+            // Line ends do not end the values of a JSON text.
+            let is_whole = published.end.within == Within::Start && content.has_line_end_at(end);
+            let is_open = published.before_open.is_some() && *whole != published.end.mark && !is_whole;
             let is_last = cursor.done && published.end == cursor.end;
             [
                 (!is_open).then_some((&published.end, is_last)),
@@ -188,7 +188,7 @@ pub(crate) fn resolve(
     if let Some(cursor) = unfinished {
         return go_on(cursors, cursor, file, content, Why::Unfinished);
     }
-    let why = if mine().next().is_some() { Why::Rewritten } else { Why::New };
+    let why = if mine().any(|cursor| cursor.end.line > 0) { Why::Rewritten } else { Why::New };
     new.begin(Place::start(), why)
 }
 

@@ -83,6 +83,10 @@ impl<R: Read> Window<R> {
     pub fn mark(&self) -> Mark {
         Mark::of(self.behind, &self.hasher)
     }
+    /// The digest of everything before the window, to be continued.
+    pub fn hasher(&self) -> Sha256 {
+        self.hasher.clone()
+    }
     /// The number of bytes before the window.
     pub fn behind(&self) -> u64 {
         self.behind

@@ -91,8 +91,42 @@ fn under_a_bad_header_every_line_is_bad_and_keeps_its_bytes(#[case] text: &str, 
         let error = line.row.as_ref().expect_err("bad").to_string();
         assert!(matches!(line.row, Err(BadLine::File(_))) && error.contains(why), "{error}");
     }
-    if why != "utf-16" {
-        assert_eq!(lines[1].raw, text.lines().nth(1).expect("a second line").as_bytes());
+    let second = text.lines().nth(1).expect("a second line");
+    let second = match why {
+        "utf-16" => second.encode_utf16().flat_map(u16::to_le_bytes).collect(),
+        _ => second.as_bytes().to_vec(),
+    };
+    assert_eq!(lines[1].raw, second);
+}
+
+#[test]
+fn a_file_in_the_other_byte_order_is_refused_and_keeps_its_bytes() {
+    for format in [FileFormat::Csv, FileFormat::JsonLines, FileFormat::Json] {
+        let text = "\u{feff}a,\u{10d}\n1,\u{a0a}\n";
+        let big: Vec<u8> = text.encode_utf16().flat_map(u16::to_be_bytes).collect();
+        let little: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        for (encoding, bytes) in [(Encoding::Utf16Le, big), (Encoding::Utf16Be, little)] {
+            let lines = lines(&Written { encoding, ..written(format) }, &bytes);
+            assert_eq!(lines.iter().map(|line| line.number).collect::<Vec<_>>(), [1, 2]);
+            assert!(lines.iter().all(|line| matches!(line.row, Err(BadLine::File(_)))), "{lines:?}");
+            assert_eq!((&lines[0].raw[..], &lines[1].raw[..]), (&bytes[..8], &bytes[10..16]));
+        }
+    }
+}
+
+#[test]
+fn the_end_of_a_json_text_may_grow_if_it_is_cut() {
+    let cut = |encoding: Encoding, text: &[u8]| {
+        let mut lines = Lines::new(Written { encoding, ..written(FileFormat::Json) }, text);
+        while lines.next().expect("memory does not fail").is_some() {}
+        lines.before_open().map(|place| (place.mark.bytes, place.line, place.within))
+    };
+    assert_eq!(cut(Encoding::Utf8, b"[{\"a\":1},{\"a\":"), Some((9, 1, Within::Value)));
+    assert_eq!(cut(Encoding::Utf8, b"[{\"a\":1},nul"), Some((9, 1, Within::Value)));
+    assert_eq!(cut(Encoding::Utf16Le, b"[\0{\0}\0,"), Some((6, 1, Within::Comma)), "half a comma");
+    assert_eq!(cut(Encoding::Utf16Be, b"\xfe\xff\0"), Some((2, 0, Within::Start)), "half a bracket");
+    for whole in [&b"[{\"a\":1}"[..], b"[{\"a\":1},", b"[{\"a\":1}]", b"{\"a\":1,\"a\":2}"] {
+        assert_eq!(cut(Encoding::Utf8, whole), None);
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
-use catalog::{Encoding, FileFormat, FileIdentity};
+use catalog::{FileFormat, FileIdentity};
 use runtime::time::Instant;
 use source::Step;
 use stream::{Admin, Kafka};
@@ -171,11 +171,9 @@ async fn read(
     written: &Written,
     gzip: bool,
 ) -> Result<Content, String> {
-    let wide = matches!(written.encoding, Encoding::Utf16 | Encoding::Utf16Le | Encoding::Utf16Be);
-    let (path, size) = (file.path.clone(), file.state.size);
-    let read = runtime::cpu::run(move || {
-        content::read(&mut *content::open(&path, size, gzip)?, &lengths, if wide { 2 } else { 1 })
-    });
+    let (path, size, encoding) = (file.path.clone(), file.state.size, written.encoding);
+    let read =
+        runtime::cpu::run(move || content::read(&mut *content::open(&path, size, gzip)?, &lengths, encoding));
     read.await.map_err(|error| match gzip {
         true => format!("it cannot be read as gzip: {error}"),
         false => format!("it cannot be read: {error}"),
