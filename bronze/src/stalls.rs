@@ -80,8 +80,8 @@ mod tests {
         ("t.a".parse().expect("a name"), partition)
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_log_with_more_than_what_came_is_over_after_its_patience_and_then_after_twice_that() {
+    #[test]
+    fn a_log_with_more_than_what_came_is_over_after_its_patience_and_then_after_twice_that() {
         let (mut stalls, start) = (Stalls::default(), Instant::now());
         stalls.begin(key(0));
         stalls.reached(key(0), Offset(5));
@@ -101,8 +101,8 @@ mod tests {
         assert_eq!(stalls.over(start + 5 * FIRST), Some((key(0), FIRST)), "it moved");
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn what_is_not_wanted_does_not_stall() {
+    #[test]
+    fn what_is_not_wanted_does_not_stall() {
         let (mut stalls, start) = (Stalls::default(), Instant::now());
         stalls.begin(key(0));
         stalls.ends_at(&key(0), Offset(9), true, start);

@@ -203,8 +203,9 @@ impl Inputs {
                 let info = CommitInfo::parse(entry).map_err(unreadable)?;
                 newest = newest.max(info.and_then(|info| info.newest_event_ms()).map(Millis::on_clock));
             }
-            // A gold input follows the same clock: its time is already rounded down.
-            newest = newest.max(open.positions().get(&AppId::as_of()).map(ClockMs));
+            // A gold input follows the same clock: its time is already rounded down. 0 says nothing.
+            let as_of = open.positions().get(&AppId::as_of()).filter(|as_of| *as_of > 0);
+            newest = newest.max(as_of.map(ClockMs));
             if !log.is_whole {
                 cleaned.get_or_insert(name);
             }
@@ -215,13 +216,14 @@ impl Inputs {
         }
     }
 
-    /// The project's time by the events of the commits after `pins`; 1970 before the first event.
+    /// The project's time by the events of the commits after `pins`; 0 where there was none. `held` is the time of
+    /// the table so far.
     ///
     /// # Errors
-    /// [`Error::TimeGone`] where the time `is_needed`: the query uses it, and the table has none of its own yet.
-    pub async fn event_time(&self, pins: &Positions, is_needed: bool) -> Result<ClockMs> {
+    /// [`Error::TimeGone`] where the query `uses` the time and there is none to hold on to.
+    pub async fn event_time(&self, pins: &Positions, uses: bool, held: Option<i64>) -> Result<ClockMs> {
         match self.newest_event(pins).await {
-            Err(Error::TimeGone { .. }) if !is_needed => Ok(ClockMs(0)),
+            Err(Error::TimeGone { .. }) if !uses || held.is_some() => Ok(ClockMs(0)),
             newest => Ok(newest?.unwrap_or(ClockMs(0))),
         }
     }

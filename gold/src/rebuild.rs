@@ -72,8 +72,8 @@ pub async fn rebuild(
         let time = match project.clock {
             catalog::ClockKind::Wall => clock.now(),
             catalog::ClockKind::Events => {
-                let is_needed = first.uses_as_of && held.get(&AppId::as_of()).is_none();
-                inputs.event_time(&Positions::default(), is_needed).await?
+                let before = held.get(&AppId::as_of());
+                inputs.event_time(&Positions::default(), first.uses_as_of, before).await?
             }
         };
         let as_of = held

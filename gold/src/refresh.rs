@@ -32,7 +32,7 @@ pub struct Standing<'a> {
     pub fingerprint: i64,
     /// True if the query uses the time.
     pub uses_as_of: bool,
-    /// The time, rounded down to the model's tick.
+    /// The time, rounded down to the model's tick; 0 where neither the query nor a table over it asks for it.
     pub time: ClockMs,
     /// The inputs.
     pub inputs: &'a [Input],
@@ -52,7 +52,7 @@ pub struct Decision {
 /// The step of a refresh.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
-    /// Everything has to be computed, for this reason.
+    /// The table was never computed.
     Fill,
     /// Compute everything, for this reason.
     Full(&'static str),
@@ -121,7 +121,8 @@ pub fn decide(standing: &Standing<'_>) -> Result<Decision> {
         });
     }
     let step = if moved.is_empty() { Step::Idle } else { Step::Moved(moved) };
-    Ok(Decision { as_of: before, step })
+    // Tables over this one take their time from it.
+    Ok(Decision { as_of: before.max(standing.time), step })
 }
 
 /// The pins of a table that is computed from these inputs.

@@ -64,37 +64,63 @@ fn asked() -> (u64, u64) {
 fn every_seed_ends_at_the_oracle() {
     let prepared = Prepared::new();
     let (first, last) = asked();
-    let (next, faults) = (AtomicU64::new(first), Mutex::new(Vec::new()));
+    let (next, ended) = (AtomicU64::new(first), Mutex::new(Vec::new()));
     let begun = runtime::time::Instant::now();
-    let (deaths, all) = (AtomicU64::new(0), AtomicU64::new(0));
     std::thread::scope(|scope| {
         for _ in 0..std::thread::available_parallelism().map_or(2, usize::from) {
             scope.spawn(|| {
-                while faults.lock().len() < 3 {
+                while ended.lock().iter().filter(|run: &&Result<Told, String>| run.is_err()).count() < 3 {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
                     if seed > last {
                         return;
                     }
-                    match run(&prepared, seed) {
-                        Ok(effects) => {
-                            let died = effects.iter().filter(|line| line.ends_with(effects::DIES)).count();
-                            deaths.fetch_add(died as u64, Ordering::Relaxed);
-                            all.fetch_add(effects.len() as u64, Ordering::Relaxed);
-                        }
-                        Err(fault) => faults.lock().push(fault),
-                    }
+                    let ran = run(&prepared, seed).map(|effects| Told::of(&effects));
+                    ended.lock().push(ran);
                 }
             });
         }
     });
-    let faults = faults.into_inner();
+    let mut told = Told::default();
+    let mut faults = Vec::new();
+    let ended = ended.into_inner();
+    let seeds = ended.len();
+    for ran in ended {
+        match ran {
+            Ok(of) => told.add(of),
+            Err(fault) => faults.push(fault),
+        }
+    }
     assert!(faults.is_empty(), "{}", faults.join("\n\n"));
-    println!(
-        "seeds {first}-{last}: {} effects, {} deaths, {:.1?}",
-        all.into_inner(),
-        deaths.into_inner(),
-        begun.elapsed()
-    );
+    println!("seeds {first}-{last}: {told:?} in {:.1?}", begun.elapsed());
+    assert!(seeds > 0, "no seed was run");
+    let is_varied = told.deaths > 0 && told.failed_before > 0 && told.failed_after > 0;
+    assert!(is_varied || seeds < 20, "nothing goes wrong in these runs: {told:?}");
+}
+
+/// What happened in runs.
+#[derive(Debug, Default)]
+struct Told {
+    effects: usize,
+    deaths: usize,
+    failed_before: usize,
+    failed_after: usize,
+}
+impl Told {
+    fn of(lines: &[String]) -> Self {
+        let count = |is: &dyn Fn(&&String) -> bool| lines.iter().filter(is).count();
+        Self {
+            effects: count(&|line| !line.ends_with(effects::READ)),
+            deaths: count(&|line| line.ends_with(effects::DIES)),
+            failed_before: count(&|line| line.ends_with(effects::FAILS) && line.contains(" Before ")),
+            failed_after: count(&|line| line.ends_with(effects::FAILS) && line.contains(" After ")),
+        }
+    }
+    fn add(&mut self, other: Self) {
+        self.effects += other.effects;
+        self.deaths += other.deaths;
+        self.failed_before += other.failed_before;
+        self.failed_after += other.failed_after;
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use catalog::{ClockKind, Measure, Model};
+use catalog::{ClockKind, Measure, Model, Otherwise};
 use lake::Table;
 use model::{ClockMs, Millis, Version};
 use stage::CommitInfo;
@@ -15,16 +15,22 @@ use crate::error::{OfTable as _, Result};
 /// How many commits are searched for the newest event. Events are late by minutes, not by this many commits.
 const COMMITS: u64 = 100;
 
-/// The model with the measures that can be taken at this version of its table, and the time for them. While nothing
-/// says what time it is, no measure that uses the time is taken.
-pub async fn timed<'a>(
-    clock: ClockKind,
-    now: ClockMs,
-    model: &'a Model,
-    table: &Table,
-) -> Result<(Cow<'a, Model>, ClockMs)> {
+/// What can be measured at a version of a table.
+pub struct Timed<'a> {
+    /// The model with the measures that can be taken.
+    pub model: Cow<'a, Model>,
+    /// The time for them.
+    pub as_of: ClockMs,
+    /// Whether a measure that can halt the table is not among them.
+    pub lacks: bool,
+}
+
+/// What can be measured at this version of the table. While nothing says what time it is, no measure that uses the
+/// time can.
+pub async fn timed<'a>(clock: ClockKind, now: ClockMs, model: &'a Model, table: &Table) -> Result<Timed<'a>> {
+    let all = |as_of| Timed { model: Cow::Borrowed(model), as_of, lacks: false };
     if !model.measures.iter().any(uses_time) {
-        return Ok((Cow::Borrowed(model), ClockMs(0)));
+        return Ok(all(ClockMs(0)));
     }
     let time = match clock {
         ClockKind::Wall => Some(now),
@@ -32,11 +38,12 @@ pub async fn timed<'a>(
     };
     let Some(time) = time else {
         let mut model = model.clone();
+        let lacks = model.measures.iter().any(|rule| uses_time(rule) && rule.otherwise == Otherwise::Fail);
         model.measures.retain(|rule| !uses_time(rule));
-        return Ok((Cow::Owned(model), ClockMs(0)));
+        return Ok(Timed { model: Cow::Owned(model), as_of: ClockMs(0), lacks });
     };
     let tick = i64::try_from(model.tick.as_millis()).unwrap_or(i64::MAX).max(1);
-    Ok((Cow::Borrowed(model), ClockMs(time.0.div_euclid(tick).saturating_mul(tick))))
+    Ok(all(ClockMs(time.0.div_euclid(tick).saturating_mul(tick))))
 }
 
 /// The newest event of the last commits that the log still has. `None`: they say none.

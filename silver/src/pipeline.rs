@@ -53,6 +53,8 @@ pub struct Pipeline {
     retry: Retry,
     /// True if the lake may have a halt note of an earlier process or attempt.
     noted: bool,
+    /// True if a measure that can halt the table could not be taken.
+    lacks: bool,
 }
 
 impl Pipeline {
@@ -78,6 +80,7 @@ impl Pipeline {
             out: None,
             retry: Retry::new(Duration::from_millis(100)),
             noted: true,
+            lacks: false,
             warned: false,
         }
     }
@@ -115,7 +118,7 @@ impl Pipeline {
     /// Resets the retries and deletes the halt note.
     async fn go_on(&mut self) {
         self.retry.reset();
-        if self.out.is_some() || !std::mem::take(&mut self.noted) {
+        if self.out.is_some() || self.lacks || !std::mem::take(&mut self.noted) {
             return;
         }
         unnote(&self.ctx.lake, "silver", &self.name).await;
@@ -373,10 +376,15 @@ impl Pipeline {
             return Ok(());
         }
         let (model, main) = (self.model()?, &open.tables.main);
-        let (model, as_of) =
+        let measures::Timed { model, as_of, lacks } =
             measures::timed(self.ctx.project.clock, self.ctx.clock.now(), model, main).await?;
         let taken = stage::measures::take(&self.ctx.lake, &model, main, as_of, &self.meter).await;
+        self.lacks = lacks;
         match taken.of(&self.name) {
+            // What was out of its bounds may still be: it could not be measured.
+            Ok(()) if lacks => {
+                tracing::warn!(table = %self.name, "measures that use the time are left out: no commit that is left in the log says the time of an event");
+            }
             Ok(()) => {
                 self.out = None;
                 self.control.set_waiting(None);

@@ -5,18 +5,23 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use model::ClockMs;
 
+use crate::simulation::Shared;
+
 /// Tells the time.
 pub trait Clock: Send + Sync {
     /// Milliseconds since the epoch.
     fn now(&self) -> ClockMs;
 }
 
-/// The machine's clock.
+/// The machine's clock; in a simulated run, that of the run.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct WallClock;
 #[allow(clippy::disallowed_methods, reason = "this is where time comes in")]
 impl Clock for WallClock {
     fn now(&self) -> ClockMs {
+        if let Some(run) = Shared::current() {
+            return run.time_of_day();
+        }
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         ClockMs(i64::try_from(since.as_millis()).expect("within 292 million years of 1970"))
     }

@@ -84,10 +84,7 @@ impl Simulation {
 
 impl Clock for Simulation {
     fn now(&self) -> ClockMs {
-        ClockMs(
-            MIDNIGHT
-                + i64::try_from(self.0.now().as_millis()).expect("a run is shorter than 292 million years"),
-        )
+        self.0.time_of_day()
     }
 }
 
@@ -99,6 +96,11 @@ impl Shared {
 
     pub(crate) fn now(&self) -> Duration {
         self.state.lock().now
+    }
+
+    pub(crate) fn time_of_day(&self) -> ClockMs {
+        let passed = i64::try_from(self.now().as_millis()).expect("a run is shorter than 292 million years");
+        ClockMs(MIDNIGHT + passed)
     }
 
     pub(crate) fn random(&self) -> u64 {

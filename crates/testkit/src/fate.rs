@@ -93,6 +93,11 @@ pub(crate) fn failed(step: Step, action: &'static str) -> Error {
     let reason = "the test lets it fail".to_owned();
     match step {
         Step::Ask | Step::Read | Step::Open => Error::Unreachable { action, reason },
-        _ => Error::Indefinite { action, reason },
+        Step::Begin | Step::Send | Step::Flush | Step::Commit | Step::Abort => {
+            Error::Indefinite { action, reason }
+        }
+        Step::Register | Step::Lookup | Step::Put | Step::Create | Step::Delete | Step::Get => {
+            unreachable!("the cluster has no such step")
+        }
     }
 }

@@ -1,21 +1,26 @@
 //! A model of an object store, in memory, as one process sees it.
 //!
 //! The store itself is `object_store`'s own [`InMemory`]; what is added is [`Fate`]: each request is a step that may
-//! fail, with or without effect, or be the last of its process.
+//! fail, with or without effect, or be the last of its process. Objects bear the time of a clock that the test brings.
+//! An upload in several parts is no step: nothing of ours makes one.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::stream::{BoxStream, StreamExt as _};
+use chrono::DateTime;
+use futures::stream::{BoxStream, StreamExt as _, TryStreamExt as _};
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{
     CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
     ObjectStoreExt as _, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
+use parking_lot::Mutex;
+use runtime::Clock;
 
 use crate::fate::{Fate, Moment, Step, Verdict};
 
@@ -23,19 +28,29 @@ use crate::fate::{Fate, Moment, Step, Verdict};
 #[derive(Clone)]
 pub struct Objects {
     objects: Arc<InMemory>,
+    /// When each was written, milliseconds.
+    written: Arc<Mutex<BTreeMap<Path, i64>>>,
+    clock: Arc<dyn Clock>,
     fate: Arc<dyn Fate>,
 }
 
 impl Objects {
     /// An empty store in which every request succeeds.
-    pub fn new() -> Self {
-        Self { objects: Arc::new(InMemory::new()), fate: Arc::new(()) }
+    pub fn new(clock: Arc<dyn Clock>) -> Self {
+        Self { objects: Arc::new(InMemory::new()), written: Arc::default(), clock, fate: Arc::new(()) }
     }
 
     /// The same objects for a process whose requests end as `fate` says.
     #[must_use]
     pub fn with(&self, fate: Arc<dyn Fate>) -> Self {
-        Self { objects: Arc::clone(&self.objects), fate }
+        Self { fate, ..self.clone() }
+    }
+
+    /// What is known of an object, with the time of the test's clock.
+    fn stamped(&self, mut meta: ObjectMeta) -> ObjectMeta {
+        let at = self.written.lock().get(&meta.location).copied();
+        meta.last_modified = at.and_then(DateTime::from_timestamp_millis).unwrap_or(meta.last_modified);
+        meta
     }
 
     async fn pass(&self, step: Step, moment: Moment, path: &Path) -> Result<()> {
@@ -52,12 +67,6 @@ impl Objects {
             Verdict::Go => Ok(()),
             Verdict::Fail | Verdict::Die => Err(failed()),
         }
-    }
-}
-
-impl Default for Objects {
-    fn default() -> Self {
-        Self::new()
     }
 }
 
@@ -83,6 +92,9 @@ impl ObjectStore for Objects {
         let step = if matches!(options.mode, PutMode::Create) { Step::Create } else { Step::Put };
         self.pass(step, Moment::Before, path).await?;
         let put = self.objects.put_opts(path, payload, options).await;
+        if put.is_ok() {
+            self.written.lock().insert(path.clone(), self.clock.now().0);
+        }
         self.pass(step, Moment::After, path).await?;
         put
     }
@@ -95,7 +107,9 @@ impl ObjectStore for Objects {
     }
     async fn get_opts(&self, path: &Path, options: GetOptions) -> Result<GetResult> {
         self.read(Some(path))?;
-        self.objects.get_opts(path, options).await
+        let mut got = self.objects.get_opts(path, options).await?;
+        got.meta = self.stamped(got.meta);
+        Ok(got)
     }
     async fn get_ranges(&self, path: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
         self.read(Some(path))?;
@@ -118,7 +132,10 @@ impl ObjectStore for Objects {
     }
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
         match self.read(prefix) {
-            Ok(()) => self.objects.list(prefix),
+            Ok(()) => {
+                let store = self.clone();
+                self.objects.list(prefix).map_ok(move |meta| store.stamped(meta)).boxed()
+            }
             Err(error) => futures::stream::iter([Err(error)]).boxed(),
         }
     }
@@ -128,17 +145,23 @@ impl ObjectStore for Objects {
         offset: &Path,
     ) -> BoxStream<'static, Result<ObjectMeta>> {
         match self.read(prefix) {
-            Ok(()) => self.objects.list_with_offset(prefix, offset),
+            Ok(()) => {
+                let store = self.clone();
+                self.objects.list_with_offset(prefix, offset).map_ok(move |meta| store.stamped(meta)).boxed()
+            }
             Err(error) => futures::stream::iter([Err(error)]).boxed(),
         }
     }
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
         self.read(prefix)?;
-        self.objects.list_with_delimiter(prefix).await
+        let mut listed = self.objects.list_with_delimiter(prefix).await?;
+        listed.objects = listed.objects.into_iter().map(|meta| self.stamped(meta)).collect();
+        Ok(listed)
     }
     async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
         self.pass(Step::Put, Moment::Before, to).await?;
         self.objects.copy_opts(from, to, options).await?;
+        self.written.lock().insert(to.clone(), self.clock.now().0);
         self.pass(Step::Put, Moment::After, to).await
     }
 }

@@ -81,13 +81,11 @@ impl Keeper {
     /// The project's time, rounded down to the model's tick.
     async fn time(&self, open: &Open) -> Result<ClockMs> {
         let positions = open.table.positions();
-        let is_first = positions.get(&AppId::as_of()).is_none();
+        let held = positions.get(&AppId::as_of());
         let time = match self.ctx.project.clock {
-            ClockKind::Wall => self.ctx.clock.now(),
-            ClockKind::Events if open.query.uses_as_of || is_first => {
-                open.inputs.event_time(positions, open.query.uses_as_of && is_first).await?
-            }
-            ClockKind::Events => ClockMs(0),
+            ClockKind::Events => open.inputs.event_time(positions, open.query.uses_as_of, held).await?,
+            ClockKind::Wall if open.query.uses_as_of || held.is_none() => self.ctx.clock.now(),
+            ClockKind::Wall => ClockMs(0),
         };
         Ok(floor(time, self.model.tick))
     }

@@ -231,6 +231,26 @@ async fn a_new_table_has_the_newest_time_that_is_left() {
     assert_eq!(rows, ["1|1970-01-23", "2|1970-01-23"]);
 }
 
+// Holds P7 (docs/invariants.md).
+#[tokio::test]
+async fn the_time_of_events_goes_on_through_tables_that_do_not_use_it() {
+    let (below, above) = ("SELECT id, amount FROM silver.a", "SELECT id, current_date AS day FROM gold.t");
+    let mut project =
+        project(&[(Kind::Table, "gold.t", &["id"], below, 7), (Kind::Table, "gold.u", &["id"], above, 8)]);
+    project.clock = catalog::ClockKind::Events;
+    let world = World::new(project).await;
+    let (mut below, mut above) = (world.keeper("gold.t"), world.keeper("gold.u"));
+    for (n, day) in [(1, "1970-01-21"), (2, "1970-01-22"), (3, "1970-01-23")] {
+        world.event.store((19 + n) * 86_400_000 + 1, std::sync::atomic::Ordering::Relaxed);
+        world.edit(&put(0, &[(n, None, "x", 1)])).await;
+        settle(&mut below).await.expect("refreshed");
+        settle(&mut above).await.expect("refreshed");
+        let rows = shown(&world.table("gold.u").await.scan(None).await.expect("scanned"));
+        assert_eq!(rows, (1..=n).map(|id| format!("{id}|{day}")).collect::<Vec<_>>());
+    }
+    world.assert_kept("gold.u").await;
+}
+
 #[tokio::test]
 async fn a_view_is_read_through_and_its_tables_are_pinned() {
     let view = "SELECT other, sum(amount) AS total FROM silver.b GROUP BY other";

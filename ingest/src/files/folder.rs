@@ -181,7 +181,7 @@ mod tests {
         look.files.iter().map(|file| file.name.as_str()).collect()
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_file_is_still_from_the_second_look_that_finds_it_the_same() {
         let dir = tempfile::tempdir().expect("a folder");
         write(dir.path(), "a.csv", "x\n1\n");

@@ -12,11 +12,13 @@ use testkit::fate::{Fate, Moment, Step, Verdict};
 
 /// How a line ends at which a process dies.
 pub const DIES: &str = "dies";
+/// How a line ends at which a request fails.
+pub const FAILS: &str = "fails";
 /// How a line ends that changes nothing.
 pub const READ: &str = "is read";
 
 /// One effect in so many fails.
-const FAILS: u64 = 60;
+const OFTEN: u64 = 60;
 /// One reading in so many fails, and one record that is sent. There are many of both.
 const RARELY: u64 = 1_000;
 /// A process dies within so many effects, while it may.
@@ -31,7 +33,7 @@ struct Shared {
     lines: Mutex<Vec<String>>,
     /// Nothing fails and nobody dies any longer.
     is_calm: AtomicBool,
-    /// Other threads only read, and never decide.
+    /// Other threads belong to the Delta kernel, which reads logs and writes checkpoints there. What they do always succeeds.
     home: ThreadId,
 }
 
@@ -95,7 +97,7 @@ impl Life {
                 return Verdict::Die;
             }
         }
-        fails_once_in(if step == Step::Send { RARELY } else { FAILS })
+        fails_once_in(if step == Step::Send { RARELY } else { OFTEN })
     }
 }
 
@@ -103,6 +105,7 @@ fn fails_once_in(times: u64) -> Verdict {
     if runtime::random::below(times) == 0 { Verdict::Fail } else { Verdict::Go }
 }
 
+/// Topics are made before a run begins, so that asking about one changes nothing.
 fn reads(step: Step) -> bool {
     matches!(step, Step::Get | Step::Read | Step::Lookup | Step::Ask)
 }
@@ -121,7 +124,7 @@ impl Fate for Life {
         let ends = match verdict {
             Verdict::Go if reads(step) => READ,
             Verdict::Go => "",
-            Verdict::Fail => "fails",
+            Verdict::Fail => FAILS,
             Verdict::Die => DIES,
         };
         self.effects.note(format_args!("{} {moment:?} {step:?} {of} {ends}", self.name));

@@ -1,10 +1,11 @@
 //! The processes of a run: each dies now and then and is started again, as an orchestrator does it.
 
+use std::cell::OnceCell;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
 use cdc_sim::{Settings, Share, Summary};
-use runtime::{CancellationToken, random, time};
+use runtime::{CancellationToken, Meters, random, time};
 
 use super::effects::Life;
 use super::world::World;
@@ -52,10 +53,14 @@ async fn lives<T>(
     for number in 0.. {
         let life = Life::new(&world.effects, format!("{name}.{number}"), number < deaths);
         let fate = life.clone();
+        let meters = OnceCell::new();
         let lived = async {
             loop {
                 match world.wiring(fate.clone(), id + number).await {
-                    Ok(wiring) => break work(wiring).await,
+                    Ok(wiring) => {
+                        drop(meters.set(wiring.meters.clone()));
+                        break work(wiring).await;
+                    }
                     Err(error) => {
                         world.effects.note(format_args!("{name}.{number} cannot open the lake: {error}"));
                         time::sleep(Duration::from_millis(200)).await;
@@ -63,10 +68,18 @@ async fn lives<T>(
                 }
             }
         };
-        tokio::select! {
+        let ended = tokio::select! {
             biased;
-            () = life.died() => {}
-            ended = lived => return ended,
+            () = life.died() => None,
+            ended = lived => Some(ended),
+        };
+        // Nothing in a run is a reason to wait for a person.
+        let pipelines = meters.get().map(Meters::pipelines).unwrap_or_default();
+        if let Some((meter, why)) = pipelines.iter().find_map(|meter| Some((meter, meter.halted()?))) {
+            return Err(format!("{name}.{number} halted {} of {}: {why}", meter.stage(), meter.table()));
+        }
+        if let Some(ended) = ended {
+            return ended;
         }
         time::sleep(Duration::from_millis(random::below(RESTART))).await;
     }
@@ -76,7 +89,7 @@ async fn lives<T>(
 /// A process of a stage. Ends after `stop`.
 ///
 /// # Errors
-/// It halted.
+/// It halted a table, or ended with an error.
 pub async fn stage(world: &World, role: Role, stop: CancellationToken) -> Result<(), String> {
     let name = role.name();
     let work = async |wiring: Wiring| {
@@ -98,7 +111,7 @@ pub async fn stage(world: &World, role: Role, stop: CancellationToken) -> Result
 pub async fn source(world: &World) -> Result<Summary, String> {
     let settings = Settings {
         seed: world.seed,
-        events: Some(1_300),
+        events: Some(1_200),
         rate: NonZeroU32::new(400),
         disorder: Share::millionths(30_000),
         duplicates: Share::millionths(30_000),

@@ -28,10 +28,7 @@ use crate::select::StageKind;
 use crate::wiring::{Location, Wiring};
 
 const FILES: &[(&str, &str)] = &[
-    (
-        "lakepulse.yaml",
-        "version: 1\nname: simulated\nclock: events\ncommit: { interval: 400ms, max_rows: 100 }\n",
-    ),
+    ("lakepulse.yaml", SETTINGS),
     ("topics.yaml", TOPICS),
     (
         "sources/wwi.yaml",
@@ -49,6 +46,17 @@ const FILES: &[(&str, &str)] = &[
     ("models/silver/order_lines.sql", include_str!("../../../models/silver/order_lines.sql")),
     ("models/gold/customer_sales.sql", SALES),
 ];
+
+/// Small enough that a short run compacts and looks for what to delete.
+const SETTINGS: &str = "\
+version: 1
+name: simulated
+clock: events
+commit: { interval: 400ms, max_rows: 100 }
+bronze: { compact_every: 3, maintain: 2s }
+silver: { compact_every: 3, maintain: 2s, at_once: 2 }
+gold: { compact_every: 2, maintain: 2s }
+";
 
 const TOPICS: &str = "\
 version: 1
@@ -78,6 +86,9 @@ GROUP BY orders.customer_id
 
 /// Longer than any run takes in virtual time unless it stands still.
 const PATIENCE: Duration = Duration::from_secs(3_600);
+
+/// Things may fail for so many milliseconds after the last record was published.
+const RESTLESS: u64 = 4_000;
 
 /// A project that was read once, for all runs.
 pub struct Prepared {
@@ -126,7 +137,7 @@ impl World {
             project: Arc::clone(&prepared.project),
             cluster: Memory::new(simulation.clock()),
             registry: Schemas::new(),
-            objects: Objects::new(),
+            objects: Objects::new(simulation.clock()),
             effects: Effects::new(simulation.clone()),
             simulation,
             draining: CancellationToken::new(),
@@ -171,9 +182,12 @@ impl World {
             .map(|role| process::stage(&self, role, stop.clone()).boxed_local())
             .collect();
         let summary = beside(process::source(&self), &mut stages).await?;
-        self.effects.note("the source has ended, nothing fails from now on");
-        self.effects.calm();
+        self.effects.note("the source has ended");
         self.draining.cancel();
+        let rest = Duration::from_millis(runtime::random::below(RESTLESS));
+        beside(time::sleep(rest).map(Ok), &mut stages).await?;
+        self.effects.note("nothing fails from now on");
+        self.effects.calm();
         beside(self.drained(&looks), &mut stages).await?;
         self.effects.note("everything is at its end");
         stop.cancel();

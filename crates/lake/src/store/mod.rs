@@ -146,10 +146,10 @@ fn missing(path: &Path, source: object_store::Error) -> Error {
     }
 }
 
-#[allow(clippy::disallowed_methods, reason = "no decision rests on it")]
-/// Milliseconds since the epoch, for fields of the log that only people read. Nothing is ordered by it.
+/// Milliseconds since the epoch, for fields of the log that people read. No event is ordered by it; compaction begins
+/// with the files that it says are the oldest.
 pub(crate) fn wall_ms() -> i64 {
-    chrono::Utc::now().timestamp_millis()
+    runtime::Clock::now(&runtime::WallClock).0
 }
 
 /// The client for a checked URL.

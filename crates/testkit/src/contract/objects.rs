@@ -74,14 +74,17 @@ pub async fn hold(store: &dyn ObjectStore, prefix: &str) {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use object_store::local::LocalFileSystem;
+    use runtime::WallClock;
 
     use super::*;
     use crate::objects::Objects;
 
     #[tokio::test]
     async fn the_model_keeps_every_contract() {
-        hold(&Objects::new(), "lake/contract").await;
+        hold(&Objects::new(Arc::new(WallClock)), "lake/contract").await;
     }
 
     #[tokio::test(flavor = "multi_thread")]
