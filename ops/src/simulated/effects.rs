@@ -22,7 +22,7 @@ const OFTEN: u64 = 60;
 /// One reading in so many fails, and one record that is sent. There are many of both.
 const RARELY: u64 = 1_000;
 /// A process dies within so many effects, while it may.
-const LIFE: u64 = 150;
+const LIFE: u64 = 100;
 
 /// The effects of a run, in order. Clones are the same one.
 #[derive(Clone)]

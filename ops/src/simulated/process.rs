@@ -40,7 +40,7 @@ impl Role {
 /// How often a process may die.
 const DEATHS: u64 = 4;
 /// An orchestrator starts a process again within so many milliseconds.
-const RESTART: u64 = 3_000;
+const RESTART: u64 = 2_000;
 
 /// Lives one life after the other until one of them ends by itself.
 async fn lives<T>(
@@ -111,7 +111,7 @@ pub async fn stage(world: &World, role: Role, stop: CancellationToken) -> Result
 pub async fn source(world: &World) -> Result<Summary, String> {
     let settings = Settings {
         seed: world.seed,
-        events: Some(1_200),
+        events: Some(900),
         rate: NonZeroU32::new(400),
         disorder: Share::millionths(30_000),
         duplicates: Share::millionths(30_000),

@@ -28,7 +28,6 @@ use crate::select::StageKind;
 use crate::wiring::{Location, Wiring};
 
 const FILES: &[(&str, &str)] = &[
-    ("lakepulse.yaml", SETTINGS),
     ("topics.yaml", TOPICS),
     (
         "sources/wwi.yaml",
@@ -47,15 +46,25 @@ const FILES: &[(&str, &str)] = &[
     ("models/gold/customer_sales.sql", SALES),
 ];
 
-/// Small enough that a short run compacts and looks for what to delete.
-const SETTINGS: &str = "\
+/// Small enough that a short run compacts and looks for what to delete. That takes time, so it is in one run of four.
+const BUSY: &str = "\
 version: 1
 name: simulated
 clock: events
-commit: { interval: 400ms, max_rows: 100 }
-bronze: { compact_every: 3, maintain: 2s }
-silver: { compact_every: 3, maintain: 2s, at_once: 2 }
-gold: { compact_every: 2, maintain: 2s }
+commit: { interval: 700ms, max_rows: 100 }
+stages:
+  bronze: { compact_every: 3, maintain: 2s }
+  silver: { compact_every: 3, maintain: 2s, at_once: 2 }
+  gold: { compact_every: 2, maintain: 2s }
+";
+
+const PLAIN: &str = "\
+version: 1
+name: simulated
+clock: events
+commit: { interval: 700ms, max_rows: 100 }
+stages:
+  silver: { at_once: 2 }
 ";
 
 const TOPICS: &str = "\
@@ -88,20 +97,32 @@ GROUP BY orders.customer_id
 const PATIENCE: Duration = Duration::from_secs(3_600);
 
 /// Things may fail for so many milliseconds after the last record was published.
-const RESTLESS: u64 = 4_000;
+const RESTLESS: u64 = 2_500;
+
+/// The projects of all runs.
+pub struct Prepared {
+    plain: ReadProject,
+    busy: ReadProject,
+}
+
+impl Prepared {
+    /// Writes and reads them.
+    pub fn new() -> Self {
+        Self { plain: ReadProject::new(PLAIN), busy: ReadProject::new(BUSY) }
+    }
+}
 
 /// A project that was read once, for all runs.
-pub struct Prepared {
+struct ReadProject {
     at: Location,
     project: Arc<Project>,
     _folder: TempDir,
 }
 
-impl Prepared {
-    /// Writes and reads it.
-    pub fn new() -> Self {
+impl ReadProject {
+    fn new(settings: &'static str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        for (path, text) in FILES {
+        for (path, text) in [("lakepulse.yaml", settings)].iter().chain(FILES) {
             let path = folder.path().join(path);
             std::fs::create_dir_all(path.parent().expect("below the folder")).expect("made");
             std::fs::write(path, text).expect("written");
@@ -132,9 +153,10 @@ pub struct World {
 impl World {
     /// Nothing has happened yet.
     pub fn new(prepared: &Prepared, simulation: Simulation, seed: u64) -> Self {
+        let read = if seed.is_multiple_of(4) { &prepared.busy } else { &prepared.plain };
         Self {
-            at: prepared.at.clone(),
-            project: Arc::clone(&prepared.project),
+            at: read.at.clone(),
+            project: Arc::clone(&read.project),
             cluster: Memory::new(simulation.clock()),
             registry: Schemas::new(),
             objects: Objects::new(simulation.clock()),
