@@ -38,7 +38,7 @@ impl Role {
 }
 
 /// How often a process may die.
-const DEATHS: u64 = 4;
+const DEATHS: u64 = 3;
 /// An orchestrator starts a process again within so many milliseconds.
 const RESTART: u64 = 2_000;
 
