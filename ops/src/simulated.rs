@@ -60,6 +60,12 @@ fn asked() -> (u64, u64) {
     (number(first), number(last))
 }
 
+// Holds P1 (docs/invariants.md).
+// Holds P2 (docs/invariants.md).
+// Holds P3 (docs/invariants.md).
+// Holds P4 (docs/invariants.md).
+// Holds P6 (docs/invariants.md).
+// Holds P7 (docs/invariants.md).
 #[test]
 fn every_seed_ends_at_the_oracle() {
     let prepared = Prepared::new();
