@@ -23,7 +23,8 @@ pub struct Role {
 impl Role {
     /// The processes of a run besides the source: one or two of each stage.
     pub fn of(seed: u64) -> Vec<Self> {
-        let twice = |stage: StageKind| seed >> (stage as u64) & 1 == 1;
+        // The lowest two bits decide about the project.
+        let twice = |stage: StageKind| seed >> (2 + stage as u64) & 1 == 1;
         let roles =
             |stage: StageKind| (0..1 + u64::from(twice(stage))).map(move |number| Self { stage, number });
         StageKind::ALL.into_iter().flat_map(roles).collect()
