@@ -32,7 +32,9 @@ pub struct Standing<'a> {
     pub fingerprint: i64,
     /// True if the query uses the time.
     pub uses_as_of: bool,
-    /// The time, rounded down to the model's tick; 0 where neither the query nor a table over it asks for it.
+    /// True if tables over this one take their time from it.
+    pub tells_time: bool,
+    /// The time, rounded down to the model's tick.
     pub time: ClockMs,
     /// The inputs.
     pub inputs: &'a [Input],
@@ -121,8 +123,8 @@ pub fn decide(standing: &Standing<'_>) -> Result<Decision> {
         });
     }
     let step = if moved.is_empty() { Step::Idle } else { Step::Moved(moved) };
-    // Tables over this one take their time from it.
-    Ok(Decision { as_of: before.max(standing.time), step })
+    let as_of = if standing.tells_time { before.max(standing.time) } else { before };
+    Ok(Decision { as_of, step })
 }
 
 /// The pins of a table that is computed from these inputs.
@@ -168,6 +170,17 @@ mod tests {
         time: i64,
         checked: &[(&str, u64)],
     ) -> Result<Decision> {
+        telling(false, positions, inputs, uses_as_of, time, checked)
+    }
+
+    fn telling(
+        tells_time: bool,
+        positions: &Positions,
+        inputs: &[Input],
+        uses_as_of: bool,
+        time: i64,
+        checked: &[(&str, u64)],
+    ) -> Result<Decision> {
         let table: TableName = "gold.t".parse().expect("valid");
         let checked = checked.iter().map(|(n, v)| (n.parse().expect("valid"), Version(*v))).collect();
         let time = ClockMs(time);
@@ -176,6 +189,7 @@ mod tests {
             positions,
             fingerprint: 7,
             uses_as_of,
+            tells_time,
             time,
             inputs,
             checked: &checked,
@@ -229,6 +243,18 @@ mod tests {
         let inputs = [input("silver.a", 3), input("silver.b", 4)];
         let decision = decision(&pinned(3, 4), &inputs, uses, time, &[]).expect("decided");
         assert_eq!(decision, Decision { as_of: ClockMs(as_of), step });
+    }
+
+    #[rstest]
+    #[case::later(200, 200)]
+    #[case::earlier(50, 100)]
+    fn a_table_that_tells_others_the_time_pins_it_and_is_not_computed_for_it(
+        #[case] time: i64,
+        #[case] as_of: i64,
+    ) {
+        let inputs = [input("silver.a", 3), input("silver.b", 4)];
+        let decision = telling(true, &pinned(3, 4), &inputs, false, time, &[]).expect("decided");
+        assert_eq!(decision, Decision { as_of: ClockMs(as_of), step: Step::Idle });
     }
 
     // Holds P4 (docs/invariants.md).

@@ -67,6 +67,7 @@ impl Keeper {
             positions: open.table.positions(),
             fingerprint: self.model.fingerprint,
             uses_as_of: open.query.uses_as_of,
+            tells_time: self.ctx.project.clock == ClockKind::Events,
             time: self.time(open).await?,
             inputs,
             checked: &open.checked,
@@ -84,8 +85,7 @@ impl Keeper {
         let held = positions.get(&AppId::as_of());
         let time = match self.ctx.project.clock {
             ClockKind::Events => open.inputs.event_time(positions, open.query.uses_as_of, held).await?,
-            ClockKind::Wall if open.query.uses_as_of || held.is_none() => self.ctx.clock.now(),
-            ClockKind::Wall => ClockMs(0),
+            ClockKind::Wall => self.ctx.clock.now(),
         };
         Ok(floor(time, self.model.tick))
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use catalog::{ClockKind, Kind, Measure, Model as Declared, Otherwise};
 use lake::{Commit, Expect, Remove, Table};
-use model::Positions;
+use model::{Positions, Version};
 use rstest::rstest;
 
 use super::oracle::{Record, Says};
@@ -59,11 +59,14 @@ async fn pass(world: &World, table: &mut Table) {
     table.commit(&commit).await.expect("landed");
 }
 
-/// Deletes the log entries of a table before its newest `kept`, as maintenance does once they are old.
-async fn clean(world: &World, table: &Table, kept: u64) {
+/// Writes a checkpoint, behind which maintenance may delete the log.
+async fn checkpoint(world: &World, table: &Table) {
     world.ctx.lake.settle().await;
     table.checkpoint().await.expect("written");
-    let first = model::Version(table.version().0 - kept);
+}
+
+/// Deletes the log entries before a version with a checkpoint, as maintenance does once they are old.
+async fn clean(table: &Table, first: Version) {
     assert!(table.clean_log(first, i64::MAX, 0).await.expect("cleaned") > 0, "there was something to delete");
 }
 
@@ -76,11 +79,11 @@ async fn the_time_is_that_of_the_commits_that_the_log_still_has() {
     for _ in 0..20 {
         pass(&world, &mut table).await;
     }
+    checkpoint(&world, &table).await;
     world.land(&[named(10, 1, "a")]).await;
     world.drain().await.expect("the time is that of the event");
-    let table = world.open(&world.model.name).await;
     // The entry with the event is left, and fewer than are searched.
-    clean(&world, &table, 3).await;
+    clean(&world.open(&world.model.name).await, table.version()).await;
     world.land(&[garbage(2)]).await;
     world.drain().await.expect("the time is still that of the event");
 }
@@ -101,7 +104,8 @@ async fn while_nothing_says_the_time_only_measures_without_it_are_taken(#[case] 
     for _ in 0..silent {
         pass(&world, &mut table).await;
     }
-    clean(&world, &table, 1).await;
+    checkpoint(&world, &table).await;
+    clean(&table, table.version()).await;
     world.land(&[garbage(2)]).await;
     world.drain().await.expect("the measure that uses the time is not taken in 1970");
 }
