@@ -165,7 +165,7 @@ impl Registry {
         found(self.api.mode().await)
     }
 
-    /// All subjects.
+    /// The subjects. Of very many, a registry may name some: Apicurio, a thousand.
     pub async fn subjects(&self) -> Result<Vec<String>, Error> {
         self.api.subjects().await
     }

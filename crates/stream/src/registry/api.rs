@@ -40,7 +40,7 @@ pub trait Api: Send + Sync {
     async fn version(&self, subject: &str, version: Option<u32>) -> Result<Stored, Error>;
     /// Numbers of the versions of a subject, in order.
     async fn versions(&self, subject: &str) -> Result<Vec<u32>, Error>;
-    /// Names of all subjects, sorted.
+    /// Names of the subjects. Of very many, a registry may name some: Apicurio, a thousand.
     async fn subjects(&self) -> Result<Vec<String>, Error>;
     /// Whether a schema could be registered.
     async fn compatible(&self, subject: &str, schema: &str) -> Result<Compat, Error>;
