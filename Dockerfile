@@ -24,8 +24,8 @@ WORKDIR /src
 COPY . .
 # The caches outlive a build, so the binary is copied out of them.
 RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,target=/src/target \
-    cargo build --release --locked --package lakepulse \
-    && install -D -s target/release/lakepulse /out/lakepulse
+    cargo build --profile dist --locked --package lakepulse \
+    && install -D target/dist/lakepulse /out/lakepulse
 
 FROM base
 COPY --from=build /out/lakepulse /usr/local/bin/lakepulse

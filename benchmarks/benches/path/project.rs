@@ -1,4 +1,4 @@
-//! A copy of the reference project in a temporary folder, and the release binary run on it.
+//! A copy of the reference project in a temporary folder, and the binary of the same profile run on it.
 //!
 //! On a target that is not embedded it shares services with others, so it gets names of its own there.
 //! What it leaves is under these names.
@@ -31,7 +31,7 @@ pub fn binary() -> Result<PathBuf> {
     match beside {
         Some(path) if path.is_file() => Ok(path),
         _ => bail!(
-            "no binary `lakepulse` two folders above `{}`: run `cargo build --release` first",
+            "no binary `lakepulse` two folders above `{}`: run `cargo build --profile dist` first",
             me.display()
         ),
     }
