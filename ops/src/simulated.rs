@@ -99,7 +99,7 @@ fn every_seed_ends_at_the_oracle() {
     assert!(faults.is_empty(), "{}", faults.join("\n\n"));
     println!("seeds {first}-{last}: {told:?} in {:.1?}", begun.elapsed());
     assert!(seeds > 0, "no seed was run");
-    let is_varied = told.deaths > 0 && told.failed_before > 0 && told.failed_after > 0;
+    let is_varied = told.deaths > 0 && told.failed_before > 0 && told.failed_after > 0 && told.late > 0;
     assert!(is_varied || seeds < 20, "nothing goes wrong in these runs: {told:?}");
 }
 
@@ -110,6 +110,7 @@ struct Told {
     deaths: usize,
     failed_before: usize,
     failed_after: usize,
+    late: usize,
 }
 impl Told {
     fn of(lines: &[String]) -> Self {
@@ -119,6 +120,7 @@ impl Told {
             deaths: count(&|line| line.ends_with(effects::DIES)),
             failed_before: count(&|line| line.ends_with(effects::FAILS) && line.contains(" Before ")),
             failed_after: count(&|line| line.ends_with(effects::FAILS) && line.contains(" After ")),
+            late: count(&|line| line.ends_with(effects::LANDS)),
         }
     }
     fn add(&mut self, other: Self) {
@@ -126,6 +128,7 @@ impl Told {
         self.deaths += other.deaths;
         self.failed_before += other.failed_before;
         self.failed_after += other.failed_after;
+        self.late += other.late;
     }
 }
 

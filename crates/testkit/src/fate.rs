@@ -4,6 +4,8 @@
 //! nothing outside changes, so a crash between any two of them is a crash at one of them, before it took effect or
 //! after.
 
+use std::time::Duration;
+
 use stream::{Error, Result};
 
 /// A step.
@@ -64,6 +66,12 @@ pub trait Fate: Send + Sync {
     /// Asked twice a step; of [`Step::Send`], [`Step::Read`] and [`Step::Get`] some only before. `of` is the topic,
     /// subject or path, as far as it is known.
     fn at(&self, step: Step, moment: Moment, of: &str) -> Verdict;
+
+    /// How much later an object is written although its process died before that, or got an error: the request was on
+    /// its way. `None`: it never is.
+    fn lands_after(&self, _step: Step, _of: &str) -> Option<Duration> {
+        None
+    }
 }
 
 /// Everything goes on.

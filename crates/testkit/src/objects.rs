@@ -61,6 +61,14 @@ impl Objects {
         }
     }
 
+    async fn write(&self, path: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
+        let put = self.objects.put_opts(path, payload, options).await;
+        if put.is_ok() {
+            self.written.lock().insert(path.clone(), self.clock.now().0);
+        }
+        put
+    }
+
     /// Reading changes nothing. A dead process gets an error too: threads that are not its own may wait for this.
     fn read(&self, path: Option<&Path>) -> Result<()> {
         match self.fate.at(Step::Get, Moment::Before, path.map_or("", AsRef::as_ref)) {
@@ -90,11 +98,22 @@ impl fmt::Display for Objects {
 impl ObjectStore for Objects {
     async fn put_opts(&self, path: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
         let step = if matches!(options.mode, PutMode::Create) { Step::Create } else { Step::Put };
-        self.pass(step, Moment::Before, path).await?;
-        let put = self.objects.put_opts(path, payload, options).await;
-        if put.is_ok() {
-            self.written.lock().insert(path.clone(), self.clock.now().0);
+        let verdict = self.fate.at(step, Moment::Before, path.as_ref());
+        if verdict != Verdict::Go {
+            if let Some(wait) = self.fate.lands_after(step, path.as_ref()) {
+                let (store, path) = (self.clone(), path.clone());
+                // Nobody waits for it: whoever sent it is dead, or was told that it failed.
+                drop(runtime::tasks::spawn("late request", async move {
+                    runtime::time::sleep(wait).await;
+                    drop(store.write(&path, payload, options).await);
+                }));
+            }
+            return match verdict {
+                Verdict::Die => std::future::pending().await,
+                _ => Err(failed()),
+            };
         }
+        let put = self.write(path, payload, options).await;
         self.pass(step, Moment::After, path).await?;
         put
     }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::ThreadId;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use runtime::CancellationToken;
@@ -14,6 +15,8 @@ use testkit::fate::{Fate, Moment, Step, Verdict};
 pub const DIES: &str = "dies";
 /// How a line ends at which a request fails.
 pub const FAILS: &str = "fails";
+/// How a line ends of an object that is written later.
+pub const LANDS: &str = "later";
 /// How a line ends that changes nothing.
 pub const READ: &str = "is read";
 
@@ -23,6 +26,10 @@ const OFTEN: u64 = 60;
 const RARELY: u64 = 1_000;
 /// A process dies within so many effects, while it may.
 const LIFE: u64 = 100;
+/// One in so many objects that a process did not write for all it knows is written nevertheless, later.
+const LATE: u64 = 2;
+/// Within so many milliseconds: others have read on by then, or not.
+const LATER: u64 = 3_000;
 
 /// The effects of a run, in order. Clones are the same one.
 #[derive(Clone)]
@@ -132,5 +139,18 @@ impl Fate for Life {
             self.dead.cancel();
         }
         verdict
+    }
+
+    fn lands_after(&self, step: Step, of: &str) -> Option<Duration> {
+        if runtime::random::below(LATE) != 0 {
+            return None;
+        }
+        let wait = Duration::from_millis(runtime::random::below(LATER));
+        self.effects.note(format_args!(
+            "{} {step:?} of {of} lands {} ms {LANDS}",
+            self.name,
+            wait.as_millis()
+        ));
+        Some(wait)
     }
 }
