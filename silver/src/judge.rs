@@ -134,11 +134,12 @@ impl Rules {
     /// Judges a batch of bronze rows. `aside` is their bronze version if quarantined rows are to be kept.
     pub fn judge(&self, bronze: &RecordBatch, desk: &mut Desk, aside: Option<Version>) -> Result<Judged> {
         let mut changes = self.reader.read(bronze).fitting(&self.table, "bronze rows")?;
-        let order = self.redefine(&mut changes)?;
         let mut faults: AHashMap<usize, String> = AHashMap::new();
+        let order = self.redefine(&mut changes, &mut faults)?;
         let matches = |b: &RecordBatch| self.projection.matches(b);
-        let passes =
-            robust::mask(&changes.view, matches, |row, e| drop(faults.insert(row, format!("WHERE: {e}"))));
+        let passes = robust::mask(&changes.view, matches, |row, e| {
+            faults.entry(row).or_insert_with(|| format!("WHERE: {e}"));
+        });
         let passes = passes.fitting(&self.table, "the WHERE of the model")?;
         let projected = self.project(&changes, &passes, &mut faults)?;
         let left_out = self.left_out(&changes)?;
@@ -247,7 +248,9 @@ impl Rules {
     }
 
     /// Applies the model's header to a topic without an envelope: order, deletes and truncates.
-    fn redefine(&self, changes: &mut Changes) -> Result<Ordered> {
+    ///
+    /// A row of which nobody can say whether it is a delete is a fault.
+    fn redefine(&self, changes: &mut Changes, faults: &mut AHashMap<usize, String>) -> Result<Ordered> {
         let mut ordered = Ordered::default();
         let fit = |e| Err(e).fitting(&self.table, "the column of `sequence_by`");
         if let Some(at) = self.sequence_by {
@@ -276,9 +279,22 @@ impl Rules {
                 Err(e) => return fit(e),
             };
         }
-        for (condition, op) in [(&self.deletes_when, Op::Delete), (&self.truncates_when, Op::Truncate)] {
+        let conditions = [
+            ("deletes_when", &self.deletes_when, Op::Delete),
+            ("truncates_when", &self.truncates_when, Op::Truncate),
+        ];
+        for (key, condition, op) in conditions {
             let Some(condition) = condition else { continue };
-            let says = robust::mask(&changes.view, |b| condition.is_true(b), |_, _| {});
+            let ops = &changes.ops;
+            let says = robust::mask(
+                &changes.view,
+                |b| condition.is_true(b),
+                |row, e| {
+                    if ops[row].is_row() {
+                        faults.entry(row).or_insert_with(|| format!("`{key}`: {e}"));
+                    }
+                },
+            );
             let says = says.fitting(&self.table, "deletes and truncates of the model")?;
             for (row, current) in changes.ops.iter_mut().enumerate() {
                 if current.is_row() && says.value(row) {

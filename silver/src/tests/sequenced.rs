@@ -54,13 +54,18 @@ fn row(record: &Record, sequence: impl Fn(i64) -> Value) -> Value {
 }
 
 fn rules(kind: Kind, schema: &SchemaRef) -> Rules {
+    rules_with(kind, schema, None)
+}
+
+fn rules_with(kind: Kind, schema: &SchemaRef, deletes_when: Option<&str>) -> Rules {
     let topic = Topic { envelope: Envelope::None, ..topic(&["id"]) };
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
     let sql = "SELECT id, v FROM changes(bronze.things)";
     let modelling = Modelling::new(kind, &["id"], sql);
     runtime.block_on(async {
         let model = modelling.model(&topic, schema).await;
-        let model = catalog::Model { sequence_by: Some("seq".to_owned()), ..model };
+        let deletes_when = deletes_when.map(str::to_owned);
+        let model = catalog::Model { sequence_by: Some("seq".to_owned()), deletes_when, ..model };
         Rules::compile(&model, &topic, schema).await.expect("compiles")
     })
 }
@@ -230,6 +235,26 @@ fn a_column_orders_events_and_what_has_none_of_it_is_put_aside() {
         Ok(())
     };
     runner().run(&delivery(), check).unwrap_or_else(|failed| panic!("{failed}"));
+}
+
+#[test]
+fn a_row_of_which_nobody_can_say_whether_it_deletes_is_put_aside() {
+    let schema = schema(DataType::Int64);
+    let rules = rules_with(Kind::Scd1, &schema, Some("100 / CAST(v AS BIGINT) > 10"));
+    let record = |offset, key, v| Record { key, partition: 0, offset, says: Some((Some(offset), v)) };
+    let records = [
+        record(1, 1, "50"),
+        record(2, 2, "50"),
+        record(3, 3, "50"),
+        record(4, 1, "5"),
+        record(5, 2, "0"),
+        record(6, 3, "ten"),
+        record(7, 4, ""),
+    ];
+    let rows: Vec<Value> = records.iter().map(|r| row(r, Value::from)).collect();
+    let shelf = folded(&rules, &[bronze(&schema, &rows)]);
+    assert_eq!(shelf.rows(&["id", "v"]), ["2|50", "3|50"]);
+    assert_eq!((shelf.put_aside(), shelf.outcomes.quarantined), (3, 3));
 }
 
 #[test]

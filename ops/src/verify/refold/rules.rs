@@ -238,8 +238,11 @@ impl Rules {
     /// Judges a batch of bronze rows.
     pub async fn judge(&self, bronze: &RecordBatch) -> Result<JudgedBatch> {
         let mut changes = self.reader.read(bronze)?;
-        self.redefine(&mut changes).await?;
+        let undecided = self.redefine(&mut changes).await?;
         let (rows, passes, mut failed) = self.project(&changes).await?;
+        for (row, why) in undecided {
+            failed[row] = Some(why);
+        }
         let left_out = self.left_out(&changes)?;
         let broken = self.broken(&rows, &changes, &passes, &left_out).await?;
         let keys = self.encode(&rows)?;
@@ -324,8 +327,10 @@ impl Rules {
         self.sequence_by.map_or("", |at| self.changes.field(at).name())
     }
 
-    /// Applies the model's header: order, deletes and truncates.
-    async fn redefine(&self, changes: &mut Changes) -> Result<()> {
+    /// Applies the model's header: order, deletes and truncates. Returns the rows of which it cannot be said whether
+    /// they delete, with the first reason of each.
+    async fn redefine(&self, changes: &mut Changes) -> Result<BTreeMap<usize, String>> {
+        let mut undecided = BTreeMap::new();
         if let Some(at) = self.sequence_by {
             let numbers = cast(changes.view.column(at), &DataType::Int64)?;
             let numbers: &Int64Array = numbers.as_primitive::<Int64Type>();
@@ -341,16 +346,25 @@ impl Rules {
             columns[lsn] = Arc::new(numbers.clone());
             changes.view = RecordBatch::try_new(changes.view.schema(), columns)?;
         }
-        for (program, op) in [(&self.deletes_when, Op::Delete), (&self.truncates_when, Op::Truncate)] {
+        let programs = [
+            ("deletes_when", &self.deletes_when, Op::Delete),
+            ("truncates_when", &self.truncates_when, Op::Truncate),
+        ];
+        for (key, program, op) in programs {
             let Some(program) = program else { continue };
-            let (says, _) = program.mask(&changes.view, false).await?;
+            let (says, failed) = program.mask(&changes.view, false).await?;
+            for (row, why) in failed {
+                if matches!(changes.ops[row], Op::Row(_)) {
+                    undecided.entry(row).or_insert_with(|| format!("`{key}`: {why}"));
+                }
+            }
             for (row, current) in changes.ops.iter_mut().enumerate() {
                 if matches!(current, Op::Row(_)) && says.value(row) {
                     *current = op;
                 }
             }
         }
-        Ok(())
+        Ok(undecided)
     }
 
     /// The model's rows, whether the WHERE accepts each, and why a row cannot be computed.

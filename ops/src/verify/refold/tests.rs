@@ -88,6 +88,11 @@ fn project(dir: &Path) {
             "kind: scd2\nkeys: [id]\nsequence_by: count\ntrack_history: [name]\ndeletes_when: \"name = 'b'\"",
             format!("{plain} WHERE name <> 'hidden'"),
         ),
+        (
+            "plain_undecided",
+            "kind: scd1\nkeys: [id]\nsequence_by: count\ndeletes_when: \"12 / count > 5\"",
+            plain.to_owned(),
+        ),
         ("plain_events", "kind: append", plain.to_owned()),
     ] {
         let rules = if name == "failing" { "" } else { rules };
