@@ -328,7 +328,7 @@ fn json_text(payload: &[u8]) -> Result<&str, Refusal> {
     if payload.is_empty() {
         return Err(Refusal::Empty);
     }
-    let text = str::from_utf8(payload).map_err(|_| Refusal::Fault(avro::Fault::Utf8))?;
+    let text = str::from_utf8(payload).map_err(|_| Refusal::Fault(avro::Mismatch::Utf8))?;
     serde_json::from_str::<serde::de::IgnoredAny>(text).map_err(|e| Refusal::Json(e.to_string()))?;
     Ok(text)
 }

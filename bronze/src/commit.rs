@@ -98,7 +98,7 @@ pub enum CommitResult {
     Moved,
     /// The topic was recreated with this id; nothing landed.
     Recreated(TopicId),
-    /// The table halts or must be loaded again.
+    /// The table halts or must be loaded again. After `stop`, it may have landed all the same.
     Failed(lake::Error),
 }
 

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, RecordBatch, new_null_array};
 use arrow::compute::concat;
 use arrow::datatypes::{Fields, SchemaRef};
-use avro::{BadSchema, Fault, repeat};
+use avro::{BadSchema, Mismatch, repeat};
 
 use crate::conform::{Incompatible, Misfit, Reason, conform};
 
@@ -50,7 +50,7 @@ pub enum Refusal {
     },
     /// Bytes that are not a datum of their schema.
     #[error(transparent)]
-    Fault(#[from] Fault),
+    Fault(#[from] Mismatch),
     /// A value that the stored type cannot hold exactly.
     #[error("column `{column}`: {reason}")]
     Misfit {

@@ -28,7 +28,7 @@ pub enum Error {
         /// The topic.
         topic: TopicName,
         /// The cause.
-        source: stream::registry::Error,
+        source: stream::registry::RegistryError,
     },
     /// The registry has no schema yet, and the contract declares none.
     #[error("topic `{topic}` has no schema yet; declare one, or register it")]

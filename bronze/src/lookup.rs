@@ -33,7 +33,7 @@ pub(crate) enum Found {
     Silence,
 }
 
-type Answer = (Asked, Result<Arc<str>, registry::Error>);
+type Answer = (Asked, Result<Arc<str>, registry::RegistryError>);
 
 /// Requests that run or wait.
 pub(crate) struct Lookups {
@@ -76,7 +76,7 @@ impl Lookups {
                 let id = asked.1;
                 let answer = match id {
                     0..=GREATEST => registry.schema(id).await,
-                    _ => Err(registry::Error::UnknownSchema { id }),
+                    _ => Err(registry::RegistryError::UnknownSchema { id }),
                 };
                 (asked, answer)
             }));
@@ -91,8 +91,10 @@ impl Lookups {
         self.start();
         let found = match answer {
             Ok(schema) => Found::Schema(schema),
-            Err(registry::Error::UnknownSchema { .. } | registry::Error::Refused { .. }) => Found::Missing,
-            Err(error @ registry::Error::Answer { .. }) => Found::Unusable(error.to_string()),
+            Err(registry::RegistryError::UnknownSchema { .. } | registry::RegistryError::Refused { .. }) => {
+                Found::Missing
+            }
+            Err(error @ registry::RegistryError::Answer { .. }) => Found::Unusable(error.to_string()),
             Err(error) => {
                 if !std::mem::replace(&mut self.is_silent, true) {
                     tracing::warn!(

@@ -15,7 +15,7 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use lake::Followers;
 use model::{Positions, Reaction, TableName, TopicName};
-use runtime::{CancellationToken, Retry, State};
+use runtime::{CancellationToken, Retry, State, unbroken};
 use stage::halts::{chain, note, unnote};
 use stage::panic_message;
 use stream::{Admin, Consumer, Limits};
@@ -31,7 +31,7 @@ use crate::shared::{Command, Context, Input, Shared};
 use crate::start::Starts;
 use crate::table::{Ours, Task};
 
-/// After running this long, a table counts as recovered.
+/// After running this long, a table or the consumer counts as recovered.
 const STEADY: Duration = Duration::from_secs(60);
 
 /// How long joining the group waits for tables to open.
@@ -69,9 +69,16 @@ pub async fn run(context: Context, input: Input, stop: CancellationToken) -> Res
         let inbox = Inbox::new(receiver, shared.context.settings.batch_records);
         tasks.spawn("bronze-table", keeper.run(inbox, stop.clone()));
     }
-    let lag = watch_lag(shared.clone(), admin, topics.clone(), commands.clone(), stop.clone());
-    tasks.spawn("bronze-lag", lag);
-    tasks.spawn("bronze-upkeep", look_after(&shared, &topics, stop.clone()));
+    let lag = {
+        let (shared, topics, stop) = (shared.clone(), topics.clone(), stop.clone());
+        move || watch_lag(shared.clone(), admin.clone(), topics.clone(), commands.clone(), stop.clone())
+    };
+    tasks.spawn("bronze-lag", unbroken("bronze-lag", stop.clone(), lag));
+    let upkeep = {
+        let (shared, topics, stop) = (shared.clone(), topics.clone(), stop.clone());
+        move || look_after(&shared, &topics, stop.clone())
+    };
+    tasks.spawn("bronze-upkeep", unbroken("bronze-upkeep", stop.clone(), upkeep));
     drop(opened);
     // The consumer starts from the tables' positions, so it is better if they are known.
     let all_open = async { while opening.recv().await.is_some() {} };
@@ -115,12 +122,16 @@ async fn route(
     };
     let mut retry = Retry::new(Duration::from_millis(200));
     while !stop.is_cancelled() {
+        let began = runtime::time::Instant::now();
         let consumer =
             Consumer::subscribe(&shared.input.kafka, &group, &names, shared.starts.clone(), limits);
         let ended = match consumer {
             Ok(consumer) => router.run(consumer, commands, stop).await,
             Err(error) => Err(error),
         };
+        if began.elapsed() >= STEADY {
+            retry.reset();
+        }
         match ended {
             Ok(Some(consumer)) => consumer.stop().await,
             Ok(None) => {
@@ -282,7 +293,7 @@ fn look_after(
     shared: &Shared,
     topics: &[Topic],
     stop: CancellationToken,
-) -> impl Future<Output = ()> + Send + 'static {
+) -> impl Future<Output = ()> + Send + use<> {
     let context = &shared.context;
     let catalog = &context.project.catalog;
     let followed = |topic: &Topic| (topic.table.clone(), Followers::of(catalog.followers(&topic.table)));
@@ -332,8 +343,7 @@ async fn watch_lag(
 #[derive(Default)]
 struct Tasks(Vec<Owned>);
 impl Tasks {
-    /// A panic of `task` ends this task only. [`Keeper`] halts its table then. If the lag or the upkeep panics, the
-    /// tables go on without it until the next start.
+    /// A panic of `task` ends this task only. [`Keeper`] halts its table then; the lag and the upkeep are run again.
     fn spawn(&mut self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
         self.0.push(Owned(runtime::tasks::spawn(name, task)));
     }

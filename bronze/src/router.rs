@@ -17,7 +17,7 @@ use std::time::Duration;
 use model::{Offset, TopicName};
 use runtime::CancellationToken;
 use runtime::time::Instant;
-use stream::{Consumer, Event, Records};
+use stream::{Consumer, ConsumerEvent, Records};
 use tokio::sync::Notify;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 
@@ -90,7 +90,7 @@ impl Router {
                     self.hold(&consumer);
                 }
                 event = consumer.next(), if self.full.is_empty() => match event {
-                    Some(Event::Error(error)) if error.reaction() == model::Reaction::Halt && !is_about_a_topic(&error) => {
+                    Some(ConsumerEvent::Error(error)) if error.reaction() == model::Reaction::Halt && !is_about_a_topic(&error) => {
                         return Err(error);
                     }
                     Some(event) => self.on_event(event),
@@ -103,9 +103,9 @@ impl Router {
         }
     }
 
-    fn on_event(&mut self, event: Event) {
+    fn on_event(&mut self, event: ConsumerEvent) {
         match event {
-            Event::Assigned(partitions) => {
+            ConsumerEvent::Assigned(partitions) => {
                 self.shared.input.progress.assign(&partitions);
                 for (topic, partitions) in by_topic(partitions) {
                     let fresh = |partition: i32| (partition, self.shared.generation());
@@ -119,7 +119,7 @@ impl Router {
                     self.send(&topic, Message::Assigned(partitions));
                 }
             }
-            Event::Revoked(partitions) => {
+            ConsumerEvent::Revoked(partitions) => {
                 self.shared.input.progress.revoke(&partitions);
                 for (topic, partitions) in by_topic(partitions) {
                     for partition in &partitions {
@@ -131,21 +131,21 @@ impl Router {
                     self.send(&topic, Message::Revoked(partitions));
                 }
             }
-            Event::Records(records) => self.on_records(records),
-            Event::End(topic, partition, offset) => {
+            ConsumerEvent::Records(records) => self.on_records(records),
+            ConsumerEvent::End(topic, partition, offset) => {
                 if let Some(generation) = self.generation(&topic, partition) {
                     self.stalls.reached((topic.clone(), partition), offset);
                     self.send(&topic, Message::End { partition, offset, generation });
                 }
             }
-            Event::Lost(loss) => {
+            ConsumerEvent::Lost(loss) => {
                 // The partition rests until a seek.
                 self.stalls.end(&(loss.topic.clone(), loss.partition));
                 if let Some(generation) = self.generation(&loss.topic, loss.partition) {
                     self.send(&loss.topic.clone(), Message::Lost { loss, generation });
                 }
             }
-            Event::Error(error) => tracing::warn!(%error, "consumer goes on after an error"),
+            ConsumerEvent::Error(error) => tracing::warn!(%error, "consumer goes on after an error"),
         }
     }
 

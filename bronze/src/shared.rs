@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use model::{Offset, TopicName};
-use stream::{Admin, Kafka, Loss, Records, Registry};
+use stream::{Admin, Kafka, LostPosition, Records, Registry};
 
 use crate::budget::Permit;
 use crate::start::Starts;
@@ -64,7 +64,7 @@ pub(crate) enum Message {
         generation: u64,
     },
     Lost {
-        loss: Loss,
+        loss: LostPosition,
         generation: u64,
     },
 }

@@ -5,8 +5,8 @@
 //! waits. If the next commit is full while one is running, the whole table waits; its share of memory fills
 //! until the router stops reading it. Other tables are not affected.
 //!
-//! After any failed commit it does the same: drop what is in memory, read the table's positions, go on from
-//! there.
+//! A commit without an answer is repeated until its outcome is known ([`stage::commit`]). If another writer moved
+//! on, or the table changed, the task drops what is in memory, reads the table's positions and goes on from there.
 
 mod answers;
 mod compaction;

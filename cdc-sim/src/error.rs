@@ -30,7 +30,7 @@ pub enum Error {
         /// The subject.
         subject: String,
         /// The registry's error.
-        source: stream::registry::Error,
+        source: stream::registry::RegistryError,
     },
     /// A setting that spoils records, although changes go into a database.
     #[error(

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use runtime::time::{Instant, sleep};
 use runtime::{CancellationToken, Meter};
-use source::{Batch, Outbox};
+use source::{Outbox, SourceBatch};
 use stream::Outgoing;
 
 use crate::block::{Block, LogRecord, What};
@@ -90,7 +90,7 @@ impl Sender {
 
     /// The next records of the block that the partitions lack, at the pace, or at once if stopped. `None`: no
     /// record of it is lacking.
-    pub(crate) async fn next(&mut self, stop: &CancellationToken) -> Option<Batch> {
+    pub(crate) async fn next(&mut self, stop: &CancellationToken) -> Option<SourceBatch> {
         let block = self.block.clone()?;
         while self.sent < self.lacking.len() {
             let (from, to) = (self.sent, self.reached(&block, stop));
@@ -129,12 +129,12 @@ impl Sender {
         to
     }
 
-    fn batch(&mut self, block: Arc<Block>, records: Vec<(u64, usize)>) -> Batch {
+    fn batch(&mut self, block: Arc<Block>, records: Vec<(u64, usize)>) -> SourceBatch {
         let size = |(_, index): &(u64, usize)| size(&block, block.record(*index));
         self.unflushed.0 += records.len();
         self.unflushed.1 += records.iter().map(size).sum::<usize>();
         let (topics, meters, epoch) = (self.topics.clone(), self.meters.clone(), self.epoch.clone());
-        Batch::new(move |outbox| {
+        SourceBatch::new(move |outbox| {
             let mut sent = [0_u64; TABLES];
             for (number, index) in records {
                 let record = block.record(index);

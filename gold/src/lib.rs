@@ -23,7 +23,6 @@
 //!
 //! **Never:** use another stage, keep a position outside a table, know where a table is published, read a
 //! clock in a plan.
-//! that reads a clock.
 
 pub mod commit;
 mod culprit;

@@ -19,7 +19,7 @@ use crate::difference::difference;
 use crate::error::{OfTable as _, Result};
 use crate::inputs::Inputs;
 use crate::judge::{Judge, Verdict};
-use crate::refresh::{floor, pins};
+use crate::refresh::pins;
 use crate::table::{create, plan};
 
 /// How many attempts a rebuild has if others commit meanwhile.
@@ -78,7 +78,7 @@ pub async fn rebuild(
         };
         let as_of = held
             .get(&AppId::as_of())
-            .map_or(floor(time, model.tick), |held| floor(time, model.tick).max(ClockMs(held)));
+            .map_or(time.floor(model.tick), |held| time.floor(model.tick).max(ClockMs(held)));
         let query = plan(&project.catalog, model, as_of)?;
         let fresh = query.maintenance.compute(&inputs.world(Default::default())?, None).await.of(name)?;
         let fresh = columns_of(&fresh, &model.schema).of(name)?;

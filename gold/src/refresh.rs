@@ -145,12 +145,6 @@ pub fn pins_due(
     held.then(wanted) != *held && (draining || since.is_none_or(|since| now.is_past(since, every)))
 }
 
-/// A time, rounded down to the tick.
-pub fn floor(time: ClockMs, tick: Duration) -> ClockMs {
-    let tick = i64::try_from(tick.as_millis()).unwrap_or(i64::MAX).max(1);
-    ClockMs(time.0.div_euclid(tick).saturating_mul(tick))
-}
-
 #[cfg(test)]
 mod tests {
     use rstest::rstest;
@@ -305,13 +299,5 @@ mod tests {
         #[case] write: Write,
     ) {
         assert_eq!(Decision { as_of: ClockMs(0), step }.writes(differs, due), write);
-    }
-
-    #[rstest]
-    #[case(86_400_001, 86_400_000)]
-    #[case(86_399_999, 0)]
-    #[case(-1, -86_400_000)]
-    fn a_time_is_floored_to_its_day(#[case] time: i64, #[case] floored: i64) {
-        assert_eq!(floor(ClockMs(time), Duration::from_secs(86_400)), ClockMs(floored));
     }
 }

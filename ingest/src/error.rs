@@ -21,7 +21,7 @@ pub enum Error {
         /// The topic.
         topic: TopicName,
         /// The registry's error.
-        source: stream::registry::Error,
+        source: stream::registry::RegistryError,
     },
     /// The topic cannot accept rows of files.
     #[error("topic `{topic}` cannot be fed from files: {why}")]

@@ -42,8 +42,7 @@ pub async fn timed<'a>(clock: ClockKind, now: ClockMs, model: &'a Model, table: 
         model.measures.retain(|rule| !uses_time(rule));
         return Ok(Timed { model: Cow::Owned(model), as_of: ClockMs(0), lacks });
     };
-    let tick = i64::try_from(model.tick.as_millis()).unwrap_or(i64::MAX).max(1);
-    Ok(all(ClockMs(time.0.div_euclid(tick).saturating_mul(tick))))
+    Ok(all(time.floor(model.tick)))
 }
 
 /// The newest event of the last commits that the log still has. `None`: they say none.

@@ -379,9 +379,10 @@ impl Pipeline {
         let measures::Timed { model, as_of, lacks } =
             measures::timed(self.ctx.project.clock, self.ctx.clock.now(), model, main).await?;
         let taken = stage::measures::take(&self.ctx.lake, &model, main, as_of, &self.meter).await;
-        self.lacks = lacks;
+        let is_told = std::mem::replace(&mut self.lacks, lacks);
         match taken.of(&self.name) {
             // What was out of its bounds may still be: it could not be measured.
+            Ok(()) if lacks && is_told => {}
             Ok(()) if lacks => {
                 tracing::warn!(table = %self.name, "measures that use the time are left out: no commit that is left in the log says the time of an event");
             }

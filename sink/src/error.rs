@@ -1,5 +1,6 @@
 //! Errors that stop a publisher, and how the loop reacts.
 
+use lake::BoxError;
 use model::{Reaction, TableName};
 use runtime::Retry;
 
@@ -19,36 +20,9 @@ pub enum Error {
         /// The lake's error.
         source: Box<lake::Error>,
     },
-    /// Kafka failed.
-    #[error("kafka failed while `{table}` was published")]
-    Kafka {
-        /// The table.
-        table: TableName,
-        /// The client's error.
-        source: Box<stream::Error>,
-    },
-    /// Kafka failed while progress was read.
-    #[error("kafka failed while the progress of gold topics was read")]
-    ProgressUnread {
-        /// The client's error.
-        source: Box<stream::Error>,
-    },
-    /// The registry failed.
-    #[error("table `{table}`: its schemas cannot be registered")]
-    Registry {
-        /// The table.
-        table: TableName,
-        /// The registry's error.
-        source: Box<stream::registry::Error>,
-    },
-    /// Rows do not fit the Avro schema of the topic.
-    #[error("rows of `{table}` cannot be written as Avro")]
-    Avro {
-        /// The table.
-        table: TableName,
-        /// The encoder's error.
-        source: arrow::error::ArrowError,
-    },
+    /// The sink's system failed.
+    #[error(transparent)]
+    System(#[from] SystemError),
     /// The rows of a version do not have the same columns.
     #[error("rows of `{table}` cannot be put together by key")]
     Rows {
@@ -128,10 +102,26 @@ pub enum Error {
     },
 }
 
+/// An error of the system that a sink writes to, with what the loop has to know of it.
+#[derive(Debug, thiserror::Error)]
+#[error("{what}")]
+pub struct SystemError {
+    /// What failed, with the table.
+    pub what: String,
+    /// How the loop reacts.
+    pub reaction: Reaction,
+    /// True if another writer has taken the destination over.
+    pub fenced: bool,
+    /// True if the system answered, and may give the same answer each time: tried a few times, then it halts.
+    pub answered: bool,
+    /// The system's error.
+    pub source: BoxError,
+}
+
 impl Error {
     /// True if another writer has taken the destination over.
     pub(crate) fn is_fenced(&self) -> bool {
-        matches!(self, Self::Kafka { source, .. } if matches!(**source, stream::Error::Fenced { .. }))
+        matches!(self, Self::System(error) if error.fenced)
     }
 
     /// How the loop reacts.
@@ -139,10 +129,8 @@ impl Error {
         match self {
             // Files and log entries are deleted once nothing needs them.
             Self::Lake { source, .. } => source.reaction(),
-            Self::Kafka { source, .. } | Self::ProgressUnread { source } => source.reaction(),
-            Self::Registry { source, .. } => source.reaction(),
-            Self::Avro { .. }
-            | Self::Rows { .. }
+            Self::System(error) => error.reaction,
+            Self::Rows { .. }
             | Self::Ahead { .. }
             | Self::OfAnother { .. }
             | Self::Holds { .. }
@@ -158,7 +146,7 @@ impl Error {
         match self {
             // Rows do not fit the table's columns; those of another version may.
             Self::Lake { source, .. } if source.reaction() == Reaction::Reload => Some(TRIES),
-            Self::Kafka { source, .. } if is_too_large(source) => Some(TRIES),
+            Self::System(error) if error.answered => Some(TRIES),
             other if other.reaction() == Reaction::Halt => Some(1),
             _ => None,
         }
@@ -176,11 +164,6 @@ impl Error {
 /// How many attempts an error gets if the next one may differ, and no answer of a service is missing.
 const TRIES: u32 = 5;
 
-/// True if the broker rejects records of that size, as it would the next time.
-fn is_too_large(error: &stream::Error) -> bool {
-    matches!(error, stream::Error::NotDelivered { reason, .. } if reason.contains("too large"))
-}
-
 /// Adds the table to an error of a library.
 pub(crate) trait OfTable<T> {
     /// Wraps the error.
@@ -189,16 +172,6 @@ pub(crate) trait OfTable<T> {
 impl<T> OfTable<T> for Result<T, lake::Error> {
     fn of(self, table: &TableName) -> Result<T> {
         self.map_err(|source| Error::Lake { table: table.clone(), source: Box::new(source) })
-    }
-}
-impl<T> OfTable<T> for Result<T, stream::Error> {
-    fn of(self, table: &TableName) -> Result<T> {
-        self.map_err(|source| Error::Kafka { table: table.clone(), source: Box::new(source) })
-    }
-}
-impl<T> OfTable<T> for Result<T, stream::registry::Error> {
-    fn of(self, table: &TableName) -> Result<T> {
-        self.map_err(|source| Error::Registry { table: table.clone(), source: Box::new(source) })
     }
 }
 impl<T> OfTable<T> for Result<T, arrow::error::ArrowError> {
@@ -218,8 +191,9 @@ mod tests {
     fn name() -> TableName {
         "gold.t".parse().expect("a name")
     }
-    fn kafka(source: stream::Error) -> Error {
-        Error::Kafka { table: name(), source: Box::new(source) }
+    fn failed(reaction: Reaction, answered: bool) -> Error {
+        let (what, source) = (format!("`{}` cannot be written", name()), "no".into());
+        SystemError { what, reaction, fenced: false, answered, source }.into()
     }
 
     #[rstest]
@@ -243,26 +217,19 @@ mod tests {
     }
 
     #[test]
-    fn a_record_that_the_broker_never_takes_halts_after_a_few_tries() {
-        let reason = "Broker: Message size too large".to_owned();
-        let large = || {
-            kafka(stream::Error::NotDelivered {
-                failed: 1,
-                topic: "gold.t.v1".to_owned(),
-                reason: reason.clone(),
-            })
-        };
+    fn what_a_system_never_takes_halts_after_a_few_tries() {
         let mut retry = Retry::new(Duration::from_millis(1));
-        let tried: Vec<Reaction> =
-            (0..TRIES).map(|_| large().counted(&mut retry, &name()).reaction()).collect();
+        let tried: Vec<Reaction> = (0..TRIES)
+            .map(|_| failed(Reaction::Retry, true).counted(&mut retry, &name()).reaction())
+            .collect();
         assert_eq!(tried.iter().filter(|reaction| **reaction == Reaction::Halt).count(), 1);
         assert_eq!(tried.last(), Some(&Reaction::Halt));
     }
 
     #[test]
-    fn a_broker_that_does_not_answer_is_waited_for() {
-        let away = || kafka(stream::Error::Indefinite { action: "a call", reason: "no answer".to_owned() });
+    fn a_system_that_does_not_answer_is_waited_for() {
         let mut retry = Retry::new(Duration::from_millis(1));
-        assert!((0..1000).all(|_| away().counted(&mut retry, &name()).reaction() != Reaction::Halt));
+        let mut react = || failed(Reaction::Retry, false).counted(&mut retry, &name()).reaction();
+        assert!((0..1000).all(|_| react() != Reaction::Halt));
     }
 }

@@ -9,9 +9,8 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use lake::{Lake, Table};
 use model::{Positions, Reaction, TableName};
-use runtime::{CancellationToken, Clock, Meters, Retry, State};
+use runtime::{CancellationToken, Clock, Meters, Reclaims, Retry, State};
 use stage::halts::{chain, note, unnote};
-use stream::Reclaims;
 use tokio::sync::Notify;
 
 use crate::error::{OfTable as _, Result};

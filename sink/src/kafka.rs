@@ -8,6 +8,7 @@
 //! | `progress` | progress as a record of the project's progress topic |
 //! | `encode` | rows to Avro with the registry's frame |
 //! | `prepare` | creates the topic and registers its schemas |
+//! | `error` | errors of Kafka and the registry, as the loop needs them |
 //! | `claim` | gives a topic with other contents to a table |
 //!
 //! **Stored, so it must never change:** the transactional id, the headers `lp.table_id`, `lp.version` and
@@ -19,6 +20,7 @@
 
 mod claim;
 mod encode;
+mod error;
 mod prepare;
 mod producer;
 mod progress;

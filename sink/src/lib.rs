@@ -31,7 +31,7 @@ mod seam;
 #[cfg(test)]
 mod tests;
 
-pub use error::{Error, Result};
+pub use error::{Error, Result, SystemError};
 pub use follow::{Follow, follow};
 pub use progress::Progress;
 pub use publisher::{Next, Published, Publisher, next};

@@ -6,9 +6,6 @@
 //! - a type with the name of a word is defined in a second place,
 //! - a name that each crate may define once ([`ONE_A_CRATE`]) is defined twice in one crate.
 //!
-//! Second definitions that exist are listed in [`PENDING`]. An entry that no longer applies fails as well, so the
-//! list can only shrink.
-//!
 //! Types are found by line: an item starts in the first column, as rustfmt puts it. Test modules, the crates that
 //! only tests use and types inside functions are not looked at.
 
@@ -23,20 +20,6 @@ const ONE_A_CRATE: &[&str] = &["Context", "Error", "Result", "Settings", "Summar
 
 /// Crates that are no part of the product.
 const NOT_PRODUCT: &[&str] = &["benchmarks", "cases", "e2e", "fuzz", "testkit", "xtask"];
-
-/// Second definitions that are still there: the type's name, and the crate of each definition that is one too many.
-const PENDING: &[(&str, &[&str])] = &[
-    ("Batch", &["source", "stream"]),
-    ("Error", &["stream"]),
-    ("Event", &["stream"]),
-    ("Fault", &["avro"]),
-    ("Key", &["avro"]),
-    ("Loss", &["stream"]),
-    ("Plan", &["lake"]),
-    ("Record", &["avro", "avro"]),
-    ("Span", &["stream"]),
-    ("Table", &["stream"]),
-];
 
 /// A crate's name and the text of its product sources.
 struct Source {
@@ -66,12 +49,11 @@ pub fn check() -> Result<String> {
     let glossary = std::fs::read_to_string(&path).with_context(|| path.to_string())?;
     let words = words(&glossary);
     let types = types(&sources);
-    let faults = faults(&words, &types, PENDING);
+    let faults = faults(&words, &types);
     if !faults.is_empty() {
         bail!("{} words have more than one meaning:\n  {}", faults.len(), faults.join("\n  "));
     }
-    let pending: usize = PENDING.iter().map(|(_, crates)| crates.len()).sum();
-    Ok(format!("{} words, {} type names, {pending} second definitions pending", words.len(), types.len()))
+    Ok(format!("{} words, {} type names, one definition a word", words.len(), types.len()))
 }
 
 /// Reads the product sources below a folder. Files of test modules are left out.
@@ -179,7 +161,7 @@ fn type_name(word: &str) -> String {
 }
 
 /// What breaks the rules at the head of this file.
-fn faults(words: &[Word], types: &BTreeMap<&str, Vec<&str>>, pending: &[(&str, &[&str])]) -> Vec<String> {
+fn faults(words: &[Word], types: &BTreeMap<&str, Vec<&str>>) -> Vec<String> {
     let mut faults = Vec::new();
     let mut extra: BTreeMap<String, Vec<&str>> = BTreeMap::new();
     let defined = |name: &str| types.get(name).cloned().unwrap_or_default();
@@ -207,24 +189,8 @@ fn faults(words: &[Word], types: &BTreeMap<&str, Vec<&str>>, pending: &[(&str, &
         let again = crates.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0]);
         extra.insert((*name).to_owned(), again.collect());
     }
-    for (name, listed) in pending {
-        if !extra.contains_key(*name) {
-            faults.push(format!(
-                "`{name}` in PENDING is not a word of the glossary: remove it from xtask/src/words.rs"
-            ));
-        } else if extra[*name].is_empty() {
-            faults.push(format!(
-                "`{name}` has one definition now: remove it from PENDING in xtask/src/words.rs"
-            ));
-        } else if extra[*name] != *listed {
-            let found = &extra[*name];
-            faults.push(format!(
-                "PENDING has {listed:?} for `{name}`, but it is defined a second time in {found:?}"
-            ));
-        }
-    }
     for (name, crates) in extra {
-        if !crates.is_empty() && !pending.iter().any(|(listed, _)| *listed == name) {
+        if !crates.is_empty() {
             faults.push(format!(
                 "`{name}` is defined a second time in {crates:?}: give that type another name"
             ));
@@ -243,34 +209,34 @@ mod tests {
         | **bronze / silver** | stages | |\n\
         | **change feed** | what Delta calls it | |\n";
 
-    fn planted(sources: &[(&str, &str)], pending: &[(&str, &[&str])]) -> Vec<String> {
+    fn planted(sources: &[(&str, &str)]) -> Vec<String> {
         let source = |(of, text): &(&str, &str)| Source { of: (*of).to_owned(), text: (*text).to_owned() };
         let sources: Vec<Source> = sources.iter().map(source).collect();
-        faults(&words(GLOSSARY), &types(&sources), pending)
+        faults(&words(GLOSSARY), &types(&sources))
     }
 
     #[test]
     fn one_definition_a_word_passes() {
         let sources = [("stage", "pub struct Pin {\n    a: u8,\n}\n"), ("gold", "struct Pins(u8);\n")];
-        assert_eq!(planted(&sources, &[]), Vec::<String>::new());
+        assert_eq!(planted(&sources), Vec::<String>::new());
     }
 
     #[test]
     fn a_second_definition_fails() {
         for second in ["struct Pin;", "pub(crate) enum Pin {", "pub type Pin = u8;", "pub trait Pin<T> {"] {
-            let faults = planted(&[("stage", "pub struct Pin;"), ("query", second)], &[]);
+            let faults = planted(&[("stage", "pub struct Pin;"), ("query", second)]);
             assert_eq!(
                 faults,
                 [r#"`Pin` is defined a second time in ["query"]: give that type another name"#]
             );
         }
-        let faults = planted(&[("stage", "pub struct Pin;"), ("stage", "struct Pin;")], &[]);
+        let faults = planted(&[("stage", "pub struct Pin;"), ("stage", "struct Pin;")]);
         assert_eq!(faults, [r#"`Pin` is defined a second time in ["stage"]: give that type another name"#]);
     }
 
     #[test]
     fn a_type_for_a_word_that_has_none_fails() {
-        let faults = planted(&[("stage", "pub struct Pin;"), ("lake", "struct ChangeFeed;")], &[]);
+        let faults = planted(&[("stage", "pub struct Pin;"), ("lake", "struct ChangeFeed;")]);
         assert_eq!(
             faults,
             [r#"`ChangeFeed` is defined a second time in ["lake"]: give that type another name"#]
@@ -279,7 +245,7 @@ mod tests {
 
     #[test]
     fn a_type_that_does_not_exist_fails() {
-        let faults = planted(&[("stage", "pub struct Pinned;")], &[]);
+        let faults = planted(&[("stage", "pub struct Pinned;")]);
         assert_eq!(faults, ["the glossary names `stage::Pin`, which does not exist"]);
     }
 
@@ -287,31 +253,21 @@ mod tests {
     fn a_word_that_is_listed_twice_fails() {
         let twice = words(&[GLOSSARY, "| **pin** | a needle | |\n"].concat());
         let stage = Source { of: "stage".to_owned(), text: "struct Pin;".to_owned() };
-        assert_eq!(faults(&twice, &types(&[stage]), &[]), ["`pin` is listed twice in the glossary"]);
+        assert_eq!(faults(&twice, &types(&[stage])), ["`pin` is listed twice in the glossary"]);
     }
 
     #[test]
     fn a_second_error_in_one_crate_fails() {
         let sources = [("stage", "struct Pin;\npub enum Error {"), ("lake", "enum Error {")];
-        assert_eq!(planted(&sources, &[]), Vec::<String>::new());
+        assert_eq!(planted(&sources), Vec::<String>::new());
         let sources = [("stage", "struct Pin;"), ("lake", "enum Error {"), ("lake", "struct Error;")];
-        assert_eq!(planted(&sources, &[]).len(), 1);
-    }
-
-    #[test]
-    fn pending_definitions_pass_until_they_are_gone() {
-        let both = [("stage", "struct Pin;"), ("query", "struct Pin;")];
-        assert_eq!(planted(&both, &[("Pin", &["query"])]), Vec::<String>::new());
-        let gone = planted(&both[..1], &[("Pin", &["query"])]);
-        assert_eq!(gone, ["`Pin` has one definition now: remove it from PENDING in xtask/src/words.rs"]);
-        assert_eq!(planted(&both, &[("Pin", &["query", "silver"])]).len(), 1, "one of two is gone");
-        assert_eq!(planted(&both, &[("Pin", &["query"]), ("Pan", &["query"])]).len(), 1, "no such word");
+        assert_eq!(planted(&sources).len(), 1);
     }
 
     #[test]
     fn test_modules_and_local_types_are_not_looked_at() {
         let local = "fn f() {\n    struct Pin;\n}\n";
-        assert_eq!(planted(&[("stage", "struct Pin;"), ("query", local)], &[]), Vec::<String>::new());
+        assert_eq!(planted(&[("stage", "struct Pin;"), ("query", local)]), Vec::<String>::new());
         let text =
             "#[cfg(test)]\n#[path = \"x\"]\npub(crate) mod fake;\nmod real;\n#[cfg(test)]\nmod tests;\n";
         let modules = test_modules(Path::new("src/a.rs"), text);

@@ -137,5 +137,8 @@ fn a_body_of_no_bytes_is_a_row_of_its_own() {
     let mut decoder = Decoder::try_new(ID, json.into()).expect("a schema");
     let decoded =
         decoder.decode(&[0, 1, 2], |at| &payloads[at as usize], &Fields::empty()).expect("no columns");
-    assert_eq!((decoded.hollow, decoded.refused), (vec![0, 1], vec![(2, Refusal::Fault(Fault::Trailing))]));
+    assert_eq!(
+        (decoded.hollow, decoded.refused),
+        (vec![0, 1], vec![(2, Refusal::Fault(Mismatch::Trailing))])
+    );
 }

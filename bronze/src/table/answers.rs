@@ -66,7 +66,11 @@ impl Task {
     }
 
     /// A position is not in the log: it was stale, or records are lost.
-    pub(super) async fn on_lost(&mut self, loss: &stream::Loss, generation: u64) -> Result<(), Error> {
+    pub(super) async fn on_lost(
+        &mut self,
+        loss: &stream::LostPosition,
+        generation: u64,
+    ) -> Result<(), Error> {
         let partition = loss.partition;
         if self.ours(partition, generation).is_none() {
             return Ok(());

@@ -291,7 +291,7 @@ impl World {
     fn lose(&mut self, process: usize, partition: i32) {
         let (topic, process) = (self.name(), &mut self.processes[process]);
         let Some((generation, _)) = process.reads.get(&partition) else { return };
-        let loss = stream::Loss {
+        let loss = stream::LostPosition {
             topic,
             topic_id: topic_id(),
             partition,

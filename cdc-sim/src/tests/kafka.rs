@@ -7,7 +7,9 @@ use std::time::Duration;
 use embedded::Host;
 use model::{Offset, Reaction, TopicName};
 use runtime::{CancellationToken, Meters, WallClock};
-use stream::{Admin, Consumer, Event, Kafka, KafkaSettings, Limits, Registry, RegistrySettings, TopicSpec};
+use stream::{
+    Admin, Consumer, ConsumerEvent, Kafka, KafkaSettings, Limits, Registry, RegistrySettings, TopicSpec,
+};
 
 use super::fold::{Reader, fold};
 use super::{Sent, log, spoiled};
@@ -86,7 +88,7 @@ impl Services {
         while left > 0 {
             match runtime::time::timeout(PATIENCE, consumer.next()).await.expect("in time").expect("running")
             {
-                Event::Records(records) => {
+                ConsumerEvent::Records(records) => {
                     for i in 0..records.len() {
                         let table = names[&records.topic];
                         let headers: BTreeMap<&str, &[u8]> =
@@ -105,8 +107,8 @@ impl Services {
                         found.insert((table, records.partition, records.offset(i).0), sent);
                     }
                 }
-                Event::End(..) => left -= 1,
-                Event::Lost(loss) => panic!("{loss}"),
+                ConsumerEvent::End(..) => left -= 1,
+                ConsumerEvent::Lost(loss) => panic!("{loss}"),
                 _ => {}
             }
         }

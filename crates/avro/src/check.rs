@@ -20,7 +20,7 @@ use crate::wire::unzigzag;
 
 /// Why a payload is no datum of its schema. Closed and small: it is a metric label.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, thiserror::Error)]
-pub enum Fault {
+pub enum Mismatch {
     /// The payload ends inside the datum.
     #[error("the record ends inside a value")]
     Truncated,
@@ -52,7 +52,7 @@ pub enum Fault {
     #[error("a decimal is wider than 38 digits")]
     Decimal,
 }
-impl Fault {
+impl Mismatch {
     /// The metric label.
     pub const fn label(self) -> &'static str {
         match self {
@@ -77,18 +77,18 @@ struct Rest<'a> {
     empty_items: u64,
 }
 impl<'a> Rest<'a> {
-    fn byte(&mut self) -> Result<u8, Fault> {
-        let (&first, rest) = self.bytes.split_first().ok_or(Fault::Truncated)?;
+    fn byte(&mut self) -> Result<u8, Mismatch> {
+        let (&first, rest) = self.bytes.split_first().ok_or(Mismatch::Truncated)?;
         self.bytes = rest;
         Ok(first)
     }
-    fn take(&mut self, n: usize) -> Result<&'a [u8], Fault> {
-        let (taken, rest) = self.bytes.split_at_checked(n).ok_or(Fault::Truncated)?;
+    fn take(&mut self, n: usize) -> Result<&'a [u8], Mismatch> {
+        let (taken, rest) = self.bytes.split_at_checked(n).ok_or(Mismatch::Truncated)?;
         self.bytes = rest;
         Ok(taken)
     }
     /// The raw varint, before zigzag.
-    fn varint(&mut self) -> Result<u64, Fault> {
+    fn varint(&mut self) -> Result<u64, Mismatch> {
         let first = self.byte()?;
         if first < 0x80 {
             return Ok(u64::from(first));
@@ -104,19 +104,19 @@ impl<'a> Rest<'a> {
         // The tenth byte has room for one bit.
         match self.byte()? {
             last @ 0..=1 => Ok(value | u64::from(last) << 63),
-            _ => Err(Fault::Varint),
+            _ => Err(Mismatch::Varint),
         }
     }
-    fn int(&mut self) -> Result<i32, Fault> {
-        let raw = u32::try_from(self.varint()?).map_err(|_| Fault::Varint)?;
+    fn int(&mut self) -> Result<i32, Mismatch> {
+        let raw = u32::try_from(self.varint()?).map_err(|_| Mismatch::Varint)?;
         Ok(unzigzag(raw.into()) as i32)
     }
-    fn long(&mut self) -> Result<i64, Fault> {
+    fn long(&mut self) -> Result<i64, Mismatch> {
         Ok(unzigzag(self.varint()?))
     }
     /// A length-prefixed run of bytes.
-    fn bytes(&mut self) -> Result<&'a [u8], Fault> {
-        let len = usize::try_from(self.long()?).map_err(|_| Fault::Length)?;
+    fn bytes(&mut self) -> Result<&'a [u8], Mismatch> {
+        let len = usize::try_from(self.long()?).map_err(|_| Mismatch::Length)?;
         self.take(len)
     }
 }

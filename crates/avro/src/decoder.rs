@@ -15,7 +15,7 @@ use arrow_avro::codec::Tz;
 use arrow_avro::reader::ReaderBuilder;
 use arrow_avro::schema::{AvroSchema, Fingerprint, FingerprintAlgorithm, SchemaStore};
 
-use crate::check::{Checker, Fault};
+use crate::check::{Checker, Mismatch};
 use crate::connect::{Form, in_form};
 use crate::frame::Frame;
 use crate::resolve::{Fill, resolve};
@@ -77,8 +77,8 @@ impl Decoder {
     /// Whether what is behind the frame is exactly one datum. Says whether it has any bytes: for a datum of none,
     /// [`Decoder::decode`] would wait for ever.
     #[inline]
-    pub fn check(&self, framed: &[u8]) -> Result<bool, Fault> {
-        let body = framed.get(Frame::LEN..).ok_or(Fault::Truncated)?;
+    pub fn check(&self, framed: &[u8]) -> Result<bool, Mismatch> {
+        let body = framed.get(Frame::LEN..).ok_or(Mismatch::Truncated)?;
         self.checker.check(body).map(|()| !body.is_empty())
     }
     /// Decodes framed payloads that were checked and have bytes, each as one row. `None`: one of them is refused.

@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | `frame` | [`Frame`]: a datum behind the registry's magic byte and schema id |
 //! | [`wire`] | the primitive encodings: zigzag varints, lengths, the digits of a decimal |
-//! | `schema` | [`Schema`]: a parsed schema whose names are followed; [`Record`]: the fields of one record |
+//! | `schema` | [`Schema`]: a parsed schema whose names are followed; [`RecordFields`]: the fields of one record |
 //! | `columns` | the type that a table stores for each Avro type |
 //! | `connect` | the schemas and the type names of Kafka Connect |
 //! | `compat` | what the change of a schema means for a table and for readers |
@@ -21,7 +21,7 @@
 //! | where | `{"type":"bytes","logicalType":"decimal","precision":18,"scale":2}` | `{"type":"int"}` |
 //! | --- | --- | --- |
 //! | on the topic | two's-complement bytes | zigzag varint |
-//! | bronze ([`Record::columns`]) | DECIMAL(38, 2) | BIGINT |
+//! | bronze ([`RecordFields::columns`]) | DECIMAL(38, 2) | BIGINT |
 //! | gold topic ([`from_arrow`]) | as the model's column: decimal bytes | `["null", "long"]` |
 //!
 //! Bronze stores the widest type of each family, so that a promotion on the topic needs no rewrite.
@@ -30,7 +30,7 @@
 //! *shape* is a schema compiled for writing, a *checker* one compiled for reading.
 //!
 //! Never here: a topic, a table, a registry; a value that is rounded, guessed or dropped. The library's own types
-//! stop at this crate: who needs to know what a field is asks a [`Record`], a [`text::Shape`] or a [`text::Type`].
+//! stop at this crate: who needs to know what a field is asks a [`RecordFields`], a [`text::Shape`] or a [`text::Type`].
 
 mod check;
 mod columns;
@@ -47,7 +47,7 @@ pub mod text;
 pub mod wire;
 mod write;
 
-pub use check::{Checker, Fault};
+pub use check::{Checker, Mismatch};
 pub use columns::timestamp_type;
 pub use compat::{Compat, compatibility, is_ahead, is_brought, is_read_as};
 pub use connect::{Form, from_connect, in_form};
@@ -57,5 +57,5 @@ pub use frame::{Frame, FrameError};
 pub use grow::{Column, grow_key, grow_rows, nullable_field};
 pub use names::record_name;
 pub use resolve::{Fill, repeat};
-pub use schema::{BadSchema, Error, Record, Schema};
+pub use schema::{BadSchema, Error, RecordFields, Schema};
 pub use write::{as_record, from_arrow, key_schema, legal_namespace};

@@ -131,9 +131,9 @@ impl Schema {
         Ok(Self { root, named })
     }
     /// Its record, through null.
-    pub fn record(&self) -> Result<Record<'_>, Error> {
+    pub fn record(&self) -> Result<RecordFields<'_>, Error> {
         match self.non_null(&self.root) {
-            Some((Avro::Record(record), _)) => Ok(Record { schema: self, record }),
+            Some((Avro::Record(record), _)) => Ok(RecordFields { schema: self, record }),
             _ => Err(Error::NotARecord),
         }
     }
@@ -176,11 +176,11 @@ impl Schema {
 
 /// The fields of a record in a schema.
 #[derive(Debug, Clone, Copy)]
-pub struct Record<'a> {
+pub struct RecordFields<'a> {
     pub(crate) schema: &'a Schema,
     record: &'a RecordSchema,
 }
-impl<'a> Record<'a> {
+impl<'a> RecordFields<'a> {
     /// Names of its fields, in their order.
     pub fn names(self) -> impl Iterator<Item = &'a str> {
         self.record.fields.iter().map(|field| field.name.as_str())

@@ -6,7 +6,7 @@ use apache_avro::Schema as Avro;
 use arrow::datatypes::{DataType, Field, Schema};
 use serde_json::{Value, json};
 
-use crate::schema::{Error, Record};
+use crate::schema::{Error, RecordFields};
 
 /// Avro schema of a record `namespace.name` as JSON: of all columns of `schema`, or only of `keys` and
 /// in their order where there are any. Every field may be null, so that a column more is compatible.
@@ -99,7 +99,7 @@ fn unsupported(data_type: &DataType, path: &str) -> Error {
 }
 
 /// Schema of a record's key: these columns as the value types them, without `null`.
-pub fn key_schema(namespace: &str, value: Record<'_>, columns: &[String]) -> Result<String, Error> {
+pub fn key_schema(namespace: &str, value: RecordFields<'_>, columns: &[String]) -> Result<String, Error> {
     let field = |column: &String| {
         let missing = || Error::NoKeyColumn { column: column.clone() };
         let field = value.field(column).ok_or_else(missing)?;

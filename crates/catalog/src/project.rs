@@ -54,13 +54,14 @@ impl Project {
     pub fn secrets(&self) -> Vec<Secret> {
         let mut secrets = self.target.secrets();
         for source in self.catalog.sources.values() {
-            if let Connection::Postgres(postgres) = &source.connection
-                && let Ok(url) = postgres.url.resolve()
-            {
-                let parsed = Url::parse(&url).ok();
-                secrets.extend(parsed.as_ref().and_then(Url::password).map(Secret::new));
-                secrets.push(Secret::new(url));
-            }
+            let url = match &source.connection {
+                Connection::Postgres(postgres) => postgres.url.resolve(),
+                Connection::WwiSim(_) | Connection::Files(_) => continue,
+            };
+            let Ok(url) = url else { continue };
+            let parsed = Url::parse(&url).ok();
+            secrets.extend(parsed.as_ref().and_then(Url::password).map(Secret::new));
+            secrets.push(Secret::new(url));
         }
         secrets
     }

@@ -31,7 +31,10 @@ impl Source {
     /// Whether its records carry the position of their commit, marked as such. True for databases that
     /// LakePulse reads itself.
     pub fn gives_commits(&self) -> bool {
-        matches!(self.connection, Connection::WwiSim(_) | Connection::Postgres(_))
+        match self.connection {
+            Connection::WwiSim(_) | Connection::Postgres(_) => true,
+            Connection::Files(_) => false,
+        }
     }
 }
 

@@ -59,6 +59,12 @@ impl ClockMs {
     pub fn seconds_since(self, then: Self) -> f64 {
         self.0.saturating_sub(then.0).max(0) as f64 / 1000.0
     }
+    /// Rounded down to a multiple of `tick`, also before 1970.
+    #[must_use]
+    pub fn floor(self, tick: Duration) -> Self {
+        let tick = i64::try_from(tick.as_millis()).unwrap_or(i64::MAX).max(1);
+        Self(self.0.div_euclid(tick).saturating_mul(tick))
+    }
     /// As tables store it.
     pub const fn micros(self) -> Micros {
         Micros(self.0.saturating_mul(1000))
@@ -112,5 +118,13 @@ mod tests {
         #[case] past: bool,
     ) {
         assert_eq!(ClockMs(now).is_past(ClockMs(then), Duration::from_millis(span)), past);
+    }
+    #[rstest]
+    #[case::next_day(86_400_001, 86_400_000)]
+    #[case::first_day(86_399_999, 0)]
+    #[case::before_the_epoch(-1, -86_400_000)]
+    #[case::earliest(i64::MIN, i64::MIN)]
+    fn a_time_is_floored_to_its_day(#[case] time: i64, #[case] floored: i64) {
+        assert_eq!(ClockMs(time).floor(Duration::from_secs(86_400)), ClockMs(floored));
     }
 }

@@ -1,23 +1,23 @@
-//! Whether to take a transactional id back once more.
+//! Whether a writer that was shut out takes its place back once more.
 //!
-//! Brokers fence a producer for two reasons and do not say which: another producer has taken its id, or
-//! its transaction was open for longer than they allow, as behind a full disk or a cut line. After the
-//! second a new producer, which goes on from what the output holds, is all that is needed. After the
-//! first it would lose nothing either; but two that take the id from each other get nowhere. So it is
-//! taken back a few times in a while, which also outlasts an owner that has not heard of its loss, and
+//! A broker shuts a producer out for two reasons and does not say which: another producer has taken its
+//! transactional id, or its transaction was open for longer than the broker allows, as behind a full disk or a
+//! cut line. After the second a new producer, which goes on from what the output holds, is all that is needed.
+//! After the first it would lose nothing either; but two that take the place from each other get nowhere. So it
+//! is taken back a few times in a while, which also outlasts an owner that has not heard of its loss, and
 //! then no more.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use runtime::time::Instant;
+use crate::time::Instant;
 
-/// How often an id is taken back.
+/// How often it is taken back.
 const MOST: usize = 3;
 /// In how long.
 const WITHIN: Duration = Duration::from_secs(600);
 
-/// When an id was taken back.
+/// When a place was taken back.
 #[derive(Debug, Default)]
 pub struct Reclaims(VecDeque<Instant>);
 
@@ -38,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_id_is_taken_back_a_few_times_in_a_while_and_again_later() {
+    fn a_place_is_taken_back_a_few_times_in_a_while_and_again_later() {
         let (mut reclaims, now) = (Reclaims::default(), Instant::now());
         let asked: Vec<bool> = (0..4).map(|second| reclaims.may(now + Duration::from_secs(second))).collect();
         assert_eq!(asked, [true, true, true, false]);

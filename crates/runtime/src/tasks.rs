@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use crate::time;
+use crate::{Retry, time};
 
 /// Place in the stop order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -141,11 +141,52 @@ where
     tokio::spawn(task)
 }
 
+/// Runs what ought to end only with `stop`. If it panicked it is run again, after a pause that doubles up to ten
+/// seconds; the process's panic hook has logged the panic.
+pub async fn unbroken<F>(name: &'static str, stop: CancellationToken, mut run: impl FnMut() -> F)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let mut retry = Retry::new(Duration::from_secs(1));
+    loop {
+        let inner = spawn(name, run());
+        let _aborts_with_us = AbortOnDrop(inner.abort_handle());
+        if inner.await.is_ok() || !retry.pause(&stop).await {
+            return;
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::{Arc, Mutex};
 
     use super::*;
+
+    #[test]
+    fn what_panics_is_run_again_until_it_ends_or_is_stopped() {
+        let runs = Arc::new(Mutex::new(0));
+        let run = |ends_at: i32| {
+            let runs = runs.clone();
+            move || {
+                let runs = runs.clone();
+                async move {
+                    let mut runs = runs.lock().expect("no panic with it");
+                    *runs += 1;
+                    let breaks = *runs < ends_at;
+                    drop(runs);
+                    assert!(!breaks, "it breaks off");
+                }
+            }
+        };
+        let simulation = crate::simulation::Simulation::new(1);
+        simulation.run(unbroken("a task", CancellationToken::new(), run(3)));
+        assert_eq!(*runs.lock().expect("no panic"), 3);
+        let stop = CancellationToken::new();
+        stop.cancel();
+        simulation.run(unbroken("a task", stop, run(i32::MAX)));
+        assert_eq!(*runs.lock().expect("no panic"), 4);
+    }
 
     #[tokio::test]
     async fn phases_stop_in_order_and_a_deaf_task_is_aborted() {

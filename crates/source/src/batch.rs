@@ -9,9 +9,9 @@ use crate::Error;
 const KEPT: usize = 512 << 10;
 
 /// Records to be sent. They are encoded as they are sent, off the async threads.
-pub struct Batch(Box<Encodes>);
+pub struct SourceBatch(Box<Encodes>);
 type Encodes = dyn FnOnce(&mut Outbox<'_>) -> Result<(), Error> + Send;
-impl Batch {
+impl SourceBatch {
     /// `send` encodes the records and sends them. It may block while the client's queue is full.
     pub fn new(send: impl FnOnce(&mut Outbox<'_>) -> Result<(), Error> + Send + 'static) -> Self {
         Self(Box::new(send))

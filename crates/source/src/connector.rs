@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use runtime::time::{Duration, Instant};
 use runtime::{CancellationToken, Meter};
 
-use crate::batch::{Batch, Sent};
+use crate::batch::{Sent, SourceBatch};
 use crate::error::Error;
 use crate::publisher::Publisher;
 
@@ -88,7 +88,7 @@ pub trait Reader: Send {
 /// What the loop does next.
 pub enum Step {
     /// Sends records in the open transaction, which is begun if there is none, and leaves it open.
-    Send(Batch),
+    Send(SourceBatch),
     /// Ends the open transaction, or one of its own, with records that say how far the source is then. They are
     /// sent once everything before them is acknowledged.
     Commit(Vec<CursorRecord>),

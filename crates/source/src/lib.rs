@@ -23,7 +23,7 @@ pub mod error;
 pub mod publisher;
 pub mod run;
 
-pub use batch::{Batch, DeadLetter, Outbox, Sent};
+pub use batch::{DeadLetter, Outbox, Sent, SourceBatch};
 pub use connector::{About, Connector, CursorRecord, OnStop, Opened, Reader, Step, Wait};
 pub use context::Context;
 pub use error::Error;

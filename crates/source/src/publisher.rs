@@ -13,7 +13,7 @@ use std::sync::Arc;
 use model::TopicName;
 use stream::{Kafka, Outgoing, Producer, internal};
 
-use crate::batch::{Batch, Sent};
+use crate::batch::{Sent, SourceBatch};
 use crate::connector::CursorRecord;
 use crate::{Context, Error};
 
@@ -72,7 +72,7 @@ impl Publisher {
     }
 
     /// Sends records in the open transaction; begins one if there is none. What was sent.
-    pub(crate) async fn send(&mut self, batch: Batch) -> Result<Sent, Error> {
+    pub(crate) async fn send(&mut self, batch: SourceBatch) -> Result<Sent, Error> {
         let so_far = self.begin().await?;
         let producer = Arc::clone(&self.producer);
         // Encoding takes its time, and sending blocks while the client's queue is full.

@@ -1,15 +1,15 @@
 //! Runs a source: opens it, publishes what it reads, and opens it again after an error.
 //!
 //! Three things end it: the source has come to its end, it is stopped, or an error waits for a person. A producer
-//! that was shut out takes its id back a few times ([`stream::Reclaims`]), because a transaction that was open for
+//! that was shut out takes its id back a few times ([`Reclaims`]), because a transaction that was open for
 //! too long looks the same as a second process.
 
 use std::time::Duration;
 
 use model::Reaction;
+use runtime::Reclaims;
 use runtime::time::Instant;
 use runtime::{CancellationToken, Retry, State};
-use stream::Reclaims;
 
 use crate::batch::Sent;
 use crate::connector::{About, Connector, CursorRecord, OnStop, Opened, Step, Wait};

@@ -49,13 +49,16 @@ impl<S> Context<S> {
     }
 
     /// Periodically deletes what no follower needs, for the tables that are `ours` at the time.
-    pub fn upkeep(
+    pub fn upkeep<F>(
         &self,
         tables: Vec<(TableName, Followers)>,
         every: Duration,
-        ours: impl Fn(&TableName) -> bool + Send + Sync + 'static,
+        ours: F,
         stop: CancellationToken,
-    ) -> impl Future<Output = ()> + Send + 'static {
+    ) -> impl Future<Output = ()> + Send + use<S, F>
+    where
+        F: Fn(&TableName) -> bool + Send + Sync + 'static,
+    {
         let upkeep = Upkeep { lake: self.lake.clone(), tables, clock: Arc::clone(&self.clock), every };
         lake::maintain::keep(upkeep, ours, stop)
     }

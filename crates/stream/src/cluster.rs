@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use model::{Offset, TopicName};
 
 use crate::admin::Watermarks;
-use crate::{Event, KafkaSettings, Limits, Outgoing, Result, Start, TopicInfo, TopicSpec};
+use crate::{ConsumerEvent, KafkaSettings, Limits, Outgoing, Result, Start, TopicInfo, TopicSpec};
 
 /// Makes clients of a cluster. Making one connects to nothing, but where that is said.
 #[async_trait]
@@ -57,7 +57,7 @@ pub trait Topics: Send + Sync {
 #[allow(missing_docs, reason = "the handle says it")]
 #[async_trait]
 pub trait Reader: Send + Sync {
-    async fn next(&mut self) -> Option<Event>;
+    async fn next(&mut self) -> Option<ConsumerEvent>;
     fn seek(&self, topic: &TopicName, partition: i32, offset: Offset);
     fn pause(&self, topic: &TopicName, partition: i32);
     fn show_lag(&self, topic: &TopicName, partition: i32, offset: Offset);

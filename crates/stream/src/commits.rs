@@ -19,7 +19,7 @@ use runtime::time::Instant;
 
 use crate::hash::partition_of;
 use crate::{
-    Admin, Cause, Consumer, Error, Event, Kafka, Limits, Outgoing, Producer, Records, Result, Start,
+    Admin, Cause, Consumer, ConsumerEvent, Error, Kafka, Limits, Outgoing, Producer, Records, Result, Start,
 };
 
 /// How often owned tables are woken without a hint.
@@ -188,27 +188,31 @@ impl Owners {
         }
     }
 
-    fn on_event(&mut self, event: Event) -> Result<()> {
+    fn on_event(&mut self, event: ConsumerEvent) -> Result<()> {
         match event {
-            Event::Records(records) => self.state.on_records(&records),
-            Event::Assigned(partitions) => self.state.on_assigned(partitions.into_iter().map(|(_, p)| p)),
-            Event::Revoked(partitions) => self.state.on_revoked(partitions.into_iter().map(|(_, p)| p)),
+            ConsumerEvent::Records(records) => self.state.on_records(&records),
+            ConsumerEvent::Assigned(partitions) => {
+                self.state.on_assigned(partitions.into_iter().map(|(_, p)| p))
+            }
+            ConsumerEvent::Revoked(partitions) => {
+                self.state.on_revoked(partitions.into_iter().map(|(_, p)| p))
+            }
             // Hints that are gone are no loss, the tick makes up for them.
-            Event::Lost(loss) => match loss.cause {
+            ConsumerEvent::Lost(loss) => match loss.cause {
                 Cause::LogStart(offset) | Cause::LogEnd(offset) => {
                     self.seek(loss.partition, offset);
                 }
                 Cause::Recreated(_) => self.seek(loss.partition, Offset(0)),
             },
             // A broker that comes back may not know the topic yet; the tick wakes meanwhile.
-            Event::Error(error @ (Error::NoTopic { .. } | Error::Broken { .. })) => {
+            ConsumerEvent::Error(error @ (Error::NoTopic { .. } | Error::Broken { .. })) => {
                 tracing::warn!(%error, "owners go on");
             }
-            Event::Error(error) if error.reaction() == model::Reaction::Retry => {
+            ConsumerEvent::Error(error) if error.reaction() == model::Reaction::Retry => {
                 tracing::debug!(%error, "owners go on");
             }
-            Event::Error(error) => return Err(error),
-            Event::End(..) => {}
+            ConsumerEvent::Error(error) => return Err(error),
+            ConsumerEvent::End(..) => {}
         }
         Ok(())
     }

@@ -3,7 +3,7 @@
 //! A group says which partitions are ours and nothing more; where to read comes from [`Start`], and
 //! what the group stores as offset is for people ([`Consumer::show_lag`]). Before a partition is read
 //! its topic's id and the ends of its log are asked for: a position the log does not hold becomes
-//! [`Event::Lost`], also with a broker that would answer such a fetch with nothing or with what comes
+//! [`ConsumerEvent::Lost`], also with a broker that would answer such a fetch with nothing or with what comes
 //! next. A lost partition rests until [`Consumer::seek`] or another assignment; the others go on.
 //!
 //! **Threads and bounds.** One thread owns the client and copies what it takes into [`Records`]. They
@@ -14,7 +14,7 @@
 //! **Staleness.** Every batch carries its partition's generation. Seek, revocation and assignment
 //! raise it, and `next` drops batches of an earlier one: what is delivered after a seek starts there.
 //!
-//! **A broker that is down** is an [`Event::Error`] once a second, nothing else: the client connects
+//! **A broker that is down** is a [`ConsumerEvent::Error`] once a second, nothing else: the client connects
 //! again by itself and goes on where it was. Nothing is skipped either when a partition cannot be read
 //! (a checksum that does not match, an unknown codec): it is fetched again from the same offset.
 
@@ -71,7 +71,7 @@ impl Cause {
 
 /// Records that cannot be read any more. The partition rests; going on is a person's decision.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Loss {
+pub struct LostPosition {
     /// Which topic.
     pub topic: TopicName,
     /// Its id; the one before, if it was recreated.
@@ -83,7 +83,7 @@ pub struct Loss {
     /// What the log says.
     pub cause: Cause,
 }
-impl std::fmt::Display for Loss {
+impl std::fmt::Display for LostPosition {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { topic, partition, .. } = self;
         let position = self.position.map_or(0, |position| position.0);
@@ -98,7 +98,7 @@ impl std::fmt::Display for Loss {
 
 /// What a consumer has to tell.
 #[derive(Debug)]
-pub enum Event {
+pub enum ConsumerEvent {
     /// Records of one partition, behind those of it that came before.
     Records(Records),
     /// The group gave us these. Their records follow.
@@ -108,7 +108,7 @@ pub enum Event {
     /// All committed records up to this offset were delivered. Told once each time the end is reached.
     End(TopicName, i32, Offset),
     /// A position is not in the log. The partition rests.
-    Lost(Loss),
+    Lost(LostPosition),
     /// Something failed; at most one a second. The client goes on by itself while the error's
     /// reaction is [`model::Reaction::Retry`].
     Error(Error),
@@ -149,9 +149,9 @@ impl Consumer {
         kafka.cluster().assign(partitions, limits).map(Self)
     }
 
-    /// The next event. `None` once the client has given up, which an [`Event::Error`] told before.
+    /// The next event. `None` once the client has given up, which a [`ConsumerEvent::Error`] told before.
     /// Cancel safe.
-    pub async fn next(&mut self) -> Option<Event> {
+    pub async fn next(&mut self) -> Option<ConsumerEvent> {
         self.0.next().await
     }
 

@@ -124,7 +124,7 @@ pub enum Error {
         reason: String,
     },
     /// Another producer has taken our transactional id, or our transaction was open for too long.
-    /// [`crate::Reclaims`] says whether to take it back.
+    /// [`runtime::Reclaims`] says whether to take it back.
     #[error(
         "another producer has taken transactional id `{id}`, or its transaction was open for too long; run one project of this name"
     )]

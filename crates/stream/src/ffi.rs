@@ -20,9 +20,9 @@
 #![allow(unsafe_code)]
 
 mod ask;
-mod batch;
 mod client;
 mod list;
+mod messages;
 mod told;
 
 use std::ffi::{CStr, c_char, c_int};
@@ -32,8 +32,8 @@ use rdkafka::bindings as rd;
 use crate::error::Failure;
 
 pub(crate) use ask::{Described, End, EndOf, Reply, offsets, topics};
-pub(crate) use batch::Message;
 pub(crate) use client::{Client, EARLIEST, Signal};
+pub(crate) use messages::Message;
 pub(crate) use told::{Told, told};
 
 /// The same functions as in the bindings, with codes as integers.

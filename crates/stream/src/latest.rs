@@ -10,7 +10,7 @@ use std::time::Duration;
 use model::{Offset, TopicName};
 use runtime::time::Instant;
 
-use crate::{Admin, Cause, Consumer, Error, Event, Kafka, Limits, Records, Result};
+use crate::{Admin, Cause, Consumer, ConsumerEvent, Error, Kafka, Limits, Records, Result};
 
 /// How long reading may stand still: longer than any transaction may stay open.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -121,7 +121,7 @@ pub async fn read(
             Err(_) => break Err(Error::TimedOut { action: "deliver a topic to its end", waited: PATIENCE }),
         };
         match event {
-            Event::Records(mut records) => {
+            ConsumerEvent::Records(mut records) => {
                 deadline = Instant::now() + PATIENCE;
                 let Some(to) = open.get(&records.partition).copied() else { continue };
                 let behind = records.offsets.partition_point(|offset| *offset < to.0);
@@ -132,13 +132,13 @@ pub async fn read(
                     open.remove(&partition);
                 }
             }
-            Event::End(_, partition, end) => {
+            ConsumerEvent::End(_, partition, end) => {
                 if open.get(&partition).is_some_and(|to| end >= *to) {
                     open.remove(&partition);
                 }
             }
             // The log's start moved up while we began: what is left of it is all there is.
-            Event::Lost(loss) => match loss.cause {
+            ConsumerEvent::Lost(loss) => match loss.cause {
                 Cause::LogStart(low) => consumer.seek(topic, loss.partition, low),
                 Cause::LogEnd(_) | Cause::Recreated(_) => {
                     break Err(Error::Topic {
@@ -148,11 +148,11 @@ pub async fn read(
                     });
                 }
             },
-            Event::Error(error) if error.reaction() == model::Reaction::Retry => {
+            ConsumerEvent::Error(error) if error.reaction() == model::Reaction::Retry => {
                 tracing::debug!(%error, %topic, "read goes on");
             }
-            Event::Error(error) => break Err(error),
-            Event::Assigned(_) | Event::Revoked(_) => {}
+            ConsumerEvent::Error(error) => break Err(error),
+            ConsumerEvent::Assigned(_) | ConsumerEvent::Revoked(_) => {}
         }
     };
     consumer.stop().await;

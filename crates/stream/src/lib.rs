@@ -5,10 +5,9 @@
 //! | [`settings`] | `Kafka`: how to reach a cluster; what no operator may change |
 //! | [`cluster`] | the seam: what a cluster has to do, for Kafka and for a model of it |
 //! | [`admin`] | topics: create, describe, watermarks, configuration, delete |
-//! | [`consumer`] | `Consumer`: batches of records in offset order, `Loss` instead of a silent reset |
+//! | [`consumer`] | `Consumer`: batches of records in offset order, `LostPosition` instead of a silent reset |
 //! | [`records`] | `Records`: one batch of one partition, in one arena |
 //! | [`producer`] | `Producer`: idempotent or transactional; deliveries counted, not awaited |
-//! | [`reclaims`] | `Reclaims`: whether to take a transactional id back once more |
 //! | [`latest`] | a compacted topic folded by key; the last record of each partition; spans of a topic |
 //! | [`commits`] | announcements of new table versions, and who owns which table |
 //! | [`internal`] | our own topics |
@@ -18,7 +17,7 @@
 //!
 //! The rules kept here: a consumer group says who has a partition and never where to read from; the
 //! position comes from [`consumer::Start`]. A position the log does not hold is a
-//! [`consumer::Loss`], whatever the broker says. A producer after an error whose outcome is unknown
+//! [`consumer::LostPosition`], whatever the broker says. A producer after an error whose outcome is unknown
 //! is replaced, never used again.
 //!
 //! `rdkafka`'s types stop at this crate, and `ffi` is the one module of the workspace with unsafe code.
@@ -35,7 +34,6 @@ pub mod internal;
 pub mod latest;
 mod logs;
 pub mod producer;
-pub mod reclaims;
 pub mod records;
 pub mod registry;
 pub mod settings;
@@ -45,12 +43,11 @@ pub mod trial;
 
 pub use admin::{Admin, TopicInfo, TopicSpec};
 pub use commits::{Announcer, OwnerEvent, Owners};
-pub use consumer::{Cause, Consumer, Event, Limits, Loss, Start};
+pub use consumer::{Cause, Consumer, ConsumerEvent, Limits, LostPosition, Start};
 pub use error::{Error, Result};
 pub use latest::{TailRecord, latest, read, tail};
 pub use logs::hosts;
 pub use producer::{Outgoing, Producer};
-pub use reclaims::Reclaims;
 pub use records::{Record, Records};
 pub use registry::{Registry, RegistrySettings};
 pub use settings::{Kafka, KafkaSettings};

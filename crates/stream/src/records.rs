@@ -22,13 +22,13 @@ pub struct Records {
     pub offsets: Vec<i64>,
     /// Kafka's timestamps in milliseconds, one a record; -1 is unknown.
     pub timestamps: Vec<i64>,
-    spans: Vec<Span>,
+    spans: Vec<ByteRange>,
     arena: Vec<u8>,
 }
 
 /// Where a record lies in the arena: key, value and headers one behind the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Span {
+struct ByteRange {
     at: usize,
     key: u32,
     value: u32,
@@ -97,7 +97,7 @@ impl Records {
         let headers = length(self.arena.len() - behind);
         self.offsets.push(offset);
         self.timestamps.push(timestamp);
-        self.spans.push(Span { at, key, value, headers });
+        self.spans.push(ByteRange { at, key, value, headers });
     }
 
     /// How many records.
@@ -195,7 +195,7 @@ impl Records {
         self.arena.extend_from_slice(&later.arena);
         self.offsets.extend_from_slice(&later.offsets);
         self.timestamps.extend_from_slice(&later.timestamps);
-        self.spans.extend(later.spans.iter().map(|span| Span { at: span.at + from, ..*span }));
+        self.spans.extend(later.spans.iter().map(|span| ByteRange { at: span.at + from, ..*span }));
     }
 }
 

@@ -4,7 +4,7 @@
 //! kept: a schema by its id, for ever, because an id never comes to mean another schema. What is
 //! never kept: anything that went wrong. A registry that is down, busy or behind says nothing about
 //! a record, so the same question is asked again; only its own 404 is an answer
-//! ([`Error::UnknownSchema`]), and that too may change, so the caller decides when to ask again.
+//! ([`RegistryError::UnknownSchema`]), and that too may change, so the caller decides when to ask again.
 //!
 //! A schema with references is resolved here, once: callers get one text that needs no other.
 //!
@@ -32,7 +32,7 @@ use parking_lot::RwLock;
 
 use api::{Api, Stored};
 use confluent::Confluent;
-pub use error::Error;
+pub use error::RegistryError;
 
 /// Where the registry is and who asks.
 #[derive(Debug, Clone, Default)]
@@ -101,18 +101,18 @@ impl Registry {
     }
 
     /// Registers `schema` under `subject`; its id. The same schema again gives the same id.
-    pub async fn register(&self, subject: &str, schema: &str) -> Result<u32, Error> {
+    pub async fn register(&self, subject: &str, schema: &str) -> Result<u32, RegistryError> {
         self.api.register(subject, schema).await
     }
 
     /// The schema with this id, references resolved. Asked once, then remembered.
-    pub async fn schema(&self, id: u32) -> Result<Arc<str>, Error> {
+    pub async fn schema(&self, id: u32) -> Result<Arc<str>, RegistryError> {
         if let Some(known) = self.schemas.read().get(&id) {
             return Ok(Arc::clone(known));
         }
         let schema = self.resolved(self.api.schema(id).await?).await.map_err(|error| match error {
             // Of a schema that is there, but leads to one that is not.
-            Error::Refused { what, message, .. } => Error::Answer {
+            RegistryError::Refused { what, message, .. } => RegistryError::Answer {
                 what: format!("schema {id}"),
                 reason: format!("it refers to `{what}`: {message}"),
             },
@@ -123,12 +123,12 @@ impl Registry {
     }
 
     /// The newest version of `subject`; nothing if there is no such subject.
-    pub async fn latest(&self, subject: &str) -> Result<Option<Registered>, Error> {
+    pub async fn latest(&self, subject: &str) -> Result<Option<Registered>, RegistryError> {
         self.version(subject, None).await
     }
 
     /// All versions of `subject`, oldest first; none if there is no such subject.
-    pub async fn versions(&self, subject: &str) -> Result<Vec<Registered>, Error> {
+    pub async fn versions(&self, subject: &str) -> Result<Vec<Registered>, RegistryError> {
         let Some(numbers) = found(self.api.versions(subject).await)? else {
             return Ok(Vec::new());
         };
@@ -141,50 +141,54 @@ impl Registry {
     }
 
     /// Whether `schema` could be registered under `subject` now.
-    pub async fn compatible(&self, subject: &str, schema: &str) -> Result<Compat, Error> {
+    pub async fn compatible(&self, subject: &str, schema: &str) -> Result<Compat, RegistryError> {
         Ok(found(self.api.compatible(subject, schema).await)?.unwrap_or(Compat::Compatible))
     }
 
     /// Sets the compatibility level of `subject`: `BACKWARD_TRANSITIVE` and the like, in any case.
-    pub async fn set_compatibility(&self, subject: &str, level: &str) -> Result<(), Error> {
+    pub async fn set_compatibility(&self, subject: &str, level: &str) -> Result<(), RegistryError> {
         self.api.set_compatibility(subject, &level.to_uppercase()).await
     }
 
     /// The compatibility level set for `subject`; nothing if it follows the registry's own.
-    pub async fn compatibility(&self, subject: &str) -> Result<Option<String>, Error> {
+    pub async fn compatibility(&self, subject: &str) -> Result<Option<String>, RegistryError> {
         found(self.api.compatibility(Some(subject)).await)
     }
 
     /// The level of subjects that have none of their own; nothing if the registry does not say.
-    pub async fn default_compatibility(&self) -> Result<Option<String>, Error> {
+    pub async fn default_compatibility(&self) -> Result<Option<String>, RegistryError> {
         found(self.api.compatibility(None).await)
     }
 
     /// `READWRITE`, `READONLY` and the like; nothing if the registry has no such thing.
-    pub async fn mode(&self) -> Result<Option<String>, Error> {
+    pub async fn mode(&self) -> Result<Option<String>, RegistryError> {
         found(self.api.mode().await)
     }
 
     /// The subjects. Of very many, a registry may name some: Apicurio, a thousand.
-    pub async fn subjects(&self) -> Result<Vec<String>, Error> {
+    pub async fn subjects(&self) -> Result<Vec<String>, RegistryError> {
         self.api.subjects().await
     }
 
     /// One version of `subject`. `None`: the newest.
-    async fn version(&self, subject: &str, version: Option<u32>) -> Result<Option<Registered>, Error> {
+    async fn version(
+        &self,
+        subject: &str,
+        version: Option<u32>,
+    ) -> Result<Option<Registered>, RegistryError> {
         let Some(stored) = found(self.api.version(subject, version).await)? else {
             return Ok(None);
         };
         let id = stored.id;
         let Some(version) = stored.version else {
             let what = format!("subjects/{subject}/versions");
-            return Err(Error::Answer { what, reason: "`version` is missing".to_owned() });
+            return Err(RegistryError::Answer { what, reason: "`version` is missing".to_owned() });
         };
         Ok(Some(Registered { id, version, schema: self.resolved(stored).await? }))
     }
 
     /// The text of `stored` with every schema it references, at any depth, put in its place.
-    async fn resolved(&self, stored: Stored) -> Result<Arc<str>, Error> {
+    async fn resolved(&self, stored: Stored) -> Result<Arc<str>, RegistryError> {
         let mut pending = stored.references;
         if pending.is_empty() {
             return Ok(stored.schema.into());
@@ -204,9 +208,9 @@ impl Registry {
 }
 
 /// Turns "no such subject or version" into nothing.
-fn found<T>(answer: Result<T, Error>) -> Result<Option<T>, Error> {
+fn found<T>(answer: Result<T, RegistryError>) -> Result<Option<T>, RegistryError> {
     match answer {
-        Err(Error::Refused { status: 404, code: 40401 | 40402 | 40408 | 404, .. }) => Ok(None),
+        Err(RegistryError::Refused { status: 404, code: 40401 | 40402 | 40408 | 404, .. }) => Ok(None),
         answer => answer.map(Some),
     }
 }

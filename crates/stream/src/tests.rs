@@ -14,7 +14,8 @@ use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 
 use crate::{
-    Admin, Consumer, Event, Kafka, KafkaSettings, Limits, Outgoing, Producer, Records, Start, TopicSpec,
+    Admin, Consumer, ConsumerEvent, Kafka, KafkaSettings, Limits, Outgoing, Producer, Records, Start,
+    TopicSpec,
 };
 use embedded::Host;
 
@@ -144,10 +145,10 @@ pub fn subscribe(kafka: &Kafka, group: &str, topic: &TopicName) -> Consumer {
 }
 
 /// The next event that is no error: those only say that the client tries again.
-pub async fn next(consumer: &mut Consumer) -> Event {
+pub async fn next(consumer: &mut Consumer) -> ConsumerEvent {
     loop {
         match soon(consumer.next()).await.expect("the client goes on") {
-            Event::Error(_) => {}
+            ConsumerEvent::Error(_) => {}
             event => return event,
         }
     }
@@ -156,8 +157,8 @@ pub async fn next(consumer: &mut Consumer) -> Event {
 pub async fn next_records(consumer: &mut Consumer) -> Records {
     loop {
         match next(consumer).await {
-            Event::Records(records) => return records,
-            Event::Lost(loss) => panic!("{loss}"),
+            ConsumerEvent::Records(records) => return records,
+            ConsumerEvent::Lost(loss) => panic!("{loss}"),
             _ => {}
         }
     }

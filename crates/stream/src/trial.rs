@@ -17,7 +17,8 @@ use crate::aside::{self, Parked};
 use crate::ffi::{self, Told};
 use crate::logs::{self, Logged};
 use crate::{
-    Admin, Consumer, Error, Event, Kafka, Limits, Outgoing, Producer, Result, Start, TopicSpec, latest,
+    Admin, Consumer, ConsumerEvent, Error, Kafka, Limits, Outgoing, Producer, Result, Start, TopicSpec,
+    latest,
 };
 
 /// How long a broker may take to answer for the first time.
@@ -184,8 +185,10 @@ impl Bench {
         let came = async {
             while let Some(event) = member.next().await {
                 match event {
-                    Event::Records(_) => return Ok(()),
-                    Event::Error(error) if error.reaction() != model::Reaction::Retry => return Err(error),
+                    ConsumerEvent::Records(_) => return Ok(()),
+                    ConsumerEvent::Error(error) if error.reaction() != model::Reaction::Retry => {
+                        return Err(error);
+                    }
                     _ => {}
                 }
             }

@@ -16,8 +16,8 @@ use std::time::Duration;
 use futures::future::{BoxFuture, FutureExt as _};
 use model::{Offset, TopicName};
 use stream::{
-    Admin, Cause, Consumer, Error, Event, Kafka, KafkaSettings, Limits, Outgoing, Producer, Records, Start,
-    TopicSpec,
+    Admin, Cause, Consumer, ConsumerEvent, Error, Kafka, KafkaSettings, Limits, Outgoing, Producer, Records,
+    Start, TopicSpec,
 };
 
 /// Nothing in a contract takes this long unless it hangs.
@@ -135,10 +135,10 @@ fn plain<'a>(topic: &'a TopicName, partition: i32, value: &'a [u8]) -> Outgoing<
 }
 
 /// The next event that is no error: those only say that the client tries again.
-async fn next(consumer: &mut Consumer) -> Event {
+async fn next(consumer: &mut Consumer) -> ConsumerEvent {
     loop {
         match soon(consumer.next()).await.expect("the client goes on") {
-            Event::Error(_) => {}
+            ConsumerEvent::Error(_) => {}
             event => return event,
         }
     }
@@ -147,8 +147,8 @@ async fn next(consumer: &mut Consumer) -> Event {
 async fn next_records(consumer: &mut Consumer) -> Records {
     loop {
         match next(consumer).await {
-            Event::Records(records) => return records,
-            Event::Lost(loss) => panic!("{loss}"),
+            ConsumerEvent::Records(records) => return records,
+            ConsumerEvent::Lost(loss) => panic!("{loss}"),
             _ => {}
         }
     }
@@ -230,8 +230,8 @@ async fn the_end_is_told(bench: &Bench) {
     let (mut seen, mut ends) = (0, BTreeSet::new());
     while ends.len() < 2 {
         match next(&mut consumer).await {
-            Event::Records(records) => seen += records.len(),
-            Event::End(_, partition, end) => {
+            ConsumerEvent::Records(records) => seen += records.len(),
+            ConsumerEvent::End(_, partition, end) => {
                 ends.insert((partition, end.0, if partition == 0 { seen } else { 0 }));
             }
             _ => {}
@@ -242,7 +242,7 @@ async fn the_end_is_told(bench: &Bench) {
     bench.fill(&topic, 1, 1).await;
     assert_eq!(values(&mut consumer, 1).await[&0], ["0"]);
     loop {
-        if let Event::End(_, 0, end) = next(&mut consumer).await {
+        if let ConsumerEvent::End(_, 0, end) = next(&mut consumer).await {
             assert_eq!(end, Offset(11));
             break;
         }
@@ -286,8 +286,8 @@ async fn above_the_end_is_lost(bench: &Bench) {
     let (mut lost, mut read) = (None, 0);
     while lost.is_none() || read < 10 {
         match next(&mut consumer).await {
-            Event::Lost(loss) => lost = Some(loss),
-            Event::Records(records) => {
+            ConsumerEvent::Lost(loss) => lost = Some(loss),
+            ConsumerEvent::Records(records) => {
                 assert_eq!(records.partition, 1);
                 read += records.len();
             }
@@ -311,8 +311,8 @@ async fn a_recreated_topic_is_lost(bench: &Bench) {
     bench.fill(&topic, 1, 50).await;
     let loss = loop {
         match next(&mut consumer).await {
-            Event::Lost(loss) => break loss,
-            Event::Records(records) => assert_eq!(records.topic_id, old, "read on in another topic"),
+            ConsumerEvent::Lost(loss) => break loss,
+            ConsumerEvent::Records(records) => assert_eq!(records.topic_id, old, "read on in another topic"),
             _ => {}
         }
     };
@@ -366,7 +366,7 @@ async fn open_transactions_hold_back(bench: &Bench) {
     bench.fill(&topic, 1, 1).await;
     let mut consumer = bench.assign(&topic, &[(0, 0)]);
     match next(&mut consumer).await {
-        Event::End(_, 0, end) => assert_eq!(end, Offset(0)),
+        ConsumerEvent::End(_, 0, end) => assert_eq!(end, Offset(0)),
         event => panic!("nothing can be read yet, but {event:?}"),
     }
     soon(producer.commit()).await.expect("committed");
@@ -408,9 +408,9 @@ async fn share(
             None => (next(&mut first.0).await, &mut first.1),
         };
         match event {
-            Event::Assigned(given) => owned.extend(given.into_iter().map(|(_, partition)| partition)),
-            Event::Revoked(taken) => owned.retain(|mine| !taken.iter().any(|(_, p)| p == mine)),
-            Event::Records(records) => {
+            ConsumerEvent::Assigned(given) => owned.extend(given.into_iter().map(|(_, partition)| partition)),
+            ConsumerEvent::Revoked(taken) => owned.retain(|mine| !taken.iter().any(|(_, p)| p == mine)),
+            ConsumerEvent::Records(records) => {
                 assert!(owned.contains(&records.partition), "a record of a partition that is another's");
                 read += records.len();
             }

@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use serde_json::Value;
 use stream::Registry;
 use stream::registry::api::{Api, Stored};
-use stream::registry::{Compat, Error};
+use stream::registry::{Compat, RegistryError};
 
 use crate::fate::{Fate, Moment, Step, Verdict};
 
@@ -64,20 +64,21 @@ impl Schemas {
         &self,
         step: Step,
         of: &str,
-        what: impl FnOnce(&mut State) -> Result<T, Error> + Send,
-    ) -> Result<T, Error> {
+        what: impl FnOnce(&mut State) -> Result<T, RegistryError> + Send,
+    ) -> Result<T, RegistryError> {
         self.pass(step, Moment::Before, of).await?;
         let answer = what(&mut self.state.lock());
         self.pass(step, Moment::After, of).await?;
         answer
     }
 
-    async fn pass(&self, step: Step, moment: Moment, of: &str) -> Result<(), Error> {
+    async fn pass(&self, step: Step, moment: Moment, of: &str) -> Result<(), RegistryError> {
         match self.fate.at(step, moment, of) {
             Verdict::Go => Ok(()),
-            Verdict::Fail => {
-                Err(Error::Unreachable { url: URL.to_owned(), source: "the test lets it fail".into() })
-            }
+            Verdict::Fail => Err(RegistryError::Unreachable {
+                url: URL.to_owned(),
+                source: "the test lets it fail".into(),
+            }),
             Verdict::Die => std::future::pending().await,
         }
     }
@@ -89,16 +90,16 @@ impl Default for Schemas {
     }
 }
 
-fn refused(status: u16, code: u32, what: &str, message: impl Into<String>) -> Error {
-    Error::Refused { what: what.to_owned(), status, code, message: message.into() }
+fn refused(status: u16, code: u32, what: &str, message: impl Into<String>) -> RegistryError {
+    RegistryError::Refused { what: what.to_owned(), status, code, message: message.into() }
 }
 
-fn parsed(text: &str) -> Result<Schema, Error> {
+fn parsed(text: &str) -> Result<Schema, RegistryError> {
     Schema::parse_str(text).map_err(|error| refused(422, 42201, "a schema", error.to_string()))
 }
 
 impl State {
-    fn subject(&self, name: &str) -> Result<&Subject, Error> {
+    fn subject(&self, name: &str) -> Result<&Subject, RegistryError> {
         let found = self.subjects.get(name).filter(|subject| !subject.versions.is_empty());
         found.ok_or_else(|| refused(404, 40401, name, "there is no such subject"))
     }
@@ -108,7 +109,7 @@ impl State {
     }
 
     /// Why a subject does not take a schema; nothing if it does.
-    fn conflict(&self, name: &str, schema: &str) -> Result<Vec<String>, Error> {
+    fn conflict(&self, name: &str, schema: &str) -> Result<Vec<String>, RegistryError> {
         let new = parsed(schema)?;
         let Some(subject) = self.subjects.get(name) else { return Ok(Vec::new()) };
         let level = subject.level.as_deref().unwrap_or(LEVEL);
@@ -133,7 +134,7 @@ impl State {
         Ok(reasons)
     }
 
-    fn register(&mut self, name: &str, schema: &str) -> Result<u32, Error> {
+    fn register(&mut self, name: &str, schema: &str) -> Result<u32, RegistryError> {
         let meant = |text: &str| serde_json::from_str::<Value>(text).ok();
         let known = self.schemas.iter().position(|known| meant(known) == meant(schema));
         let id = |index: usize| u32::try_from(index + 1).expect("a model has few schemas");
@@ -144,7 +145,7 @@ impl State {
         }
         let reasons = self.conflict(name, schema)?;
         if !reasons.is_empty() {
-            return Err(Error::Incompatible { subject: name.to_owned(), reason: reasons.join("; ") });
+            return Err(RegistryError::Incompatible { subject: name.to_owned(), reason: reasons.join("; ") });
         }
         let id = known.map_or_else(
             || {
@@ -163,17 +164,17 @@ impl Api for Schemas {
     fn url(&self) -> &str {
         URL
     }
-    async fn register(&self, subject: &str, schema: &str) -> Result<u32, Error> {
+    async fn register(&self, subject: &str, schema: &str) -> Result<u32, RegistryError> {
         self.ask(Step::Register, subject, |state| state.register(subject, schema)).await
     }
-    async fn schema(&self, id: u32) -> Result<Stored, Error> {
+    async fn schema(&self, id: u32) -> Result<Stored, RegistryError> {
         self.ask(Step::Lookup, "", |state| {
-            let schema = state.text(id).ok_or(Error::UnknownSchema { id })?.clone();
+            let schema = state.text(id).ok_or(RegistryError::UnknownSchema { id })?.clone();
             Ok(Stored { id, version: None, schema, references: Vec::new() })
         })
         .await
     }
-    async fn version(&self, subject: &str, version: Option<u32>) -> Result<Stored, Error> {
+    async fn version(&self, subject: &str, version: Option<u32>) -> Result<Stored, RegistryError> {
         self.ask(Step::Lookup, subject, |state| {
             let versions = &state.subject(subject)?.versions;
             let newest = u32::try_from(versions.len()).expect("a model has few versions");
@@ -187,32 +188,32 @@ impl Api for Schemas {
         })
         .await
     }
-    async fn versions(&self, subject: &str) -> Result<Vec<u32>, Error> {
+    async fn versions(&self, subject: &str) -> Result<Vec<u32>, RegistryError> {
         self.ask(Step::Lookup, subject, |state| {
             Ok((1..).zip(&state.subject(subject)?.versions).map(|(n, _)| n).collect())
         })
         .await
     }
-    async fn subjects(&self) -> Result<Vec<String>, Error> {
+    async fn subjects(&self) -> Result<Vec<String>, RegistryError> {
         let is_there =
             |(name, subject): (&String, &Subject)| (!subject.versions.is_empty()).then(|| name.clone());
         self.ask(Step::Lookup, "", |state| Ok(state.subjects.iter().filter_map(is_there).collect())).await
     }
-    async fn compatible(&self, subject: &str, schema: &str) -> Result<Compat, Error> {
+    async fn compatible(&self, subject: &str, schema: &str) -> Result<Compat, RegistryError> {
         self.ask(Step::Lookup, subject, |state| {
             let reasons = state.conflict(subject, schema)?;
             Ok(if reasons.is_empty() { Compat::Compatible } else { Compat::Incompatible(reasons) })
         })
         .await
     }
-    async fn set_compatibility(&self, subject: &str, level: &str) -> Result<(), Error> {
+    async fn set_compatibility(&self, subject: &str, level: &str) -> Result<(), RegistryError> {
         self.ask(Step::Register, subject, |state| {
             state.subjects.entry(subject.to_owned()).or_default().level = Some(level.to_owned());
             Ok(())
         })
         .await
     }
-    async fn compatibility(&self, subject: Option<&str>) -> Result<String, Error> {
+    async fn compatibility(&self, subject: Option<&str>) -> Result<String, RegistryError> {
         self.ask(Step::Lookup, subject.unwrap_or_default(), |state| {
             let Some(name) = subject else { return Ok(LEVEL.to_owned()) };
             let own = state.subjects.get(name).and_then(|subject| subject.level.clone());
@@ -220,7 +221,7 @@ impl Api for Schemas {
         })
         .await
     }
-    async fn mode(&self) -> Result<String, Error> {
+    async fn mode(&self) -> Result<String, RegistryError> {
         self.ask(Step::Lookup, "", |_| Ok("READWRITE".to_owned())).await
     }
 }

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 
 use catalog::ClockKind;
 use lake::Table;
-use model::{AppId, ClockMs, Millis, TableName, Version};
+use model::{AppId, ClockMs, Millis, Positions, TableName, Version};
 use stage::halts::chain;
 
 use super::Keeper;
 use crate::error::{Error, OfTable as _, Result};
 use crate::inputs::Inputs;
 use crate::judge::Judge;
-use crate::refresh::{Decision, Input, Standing, Step, decide, floor};
+use crate::refresh::{Decision, Input, Standing, Step, decide};
 use crate::table::{Query, create, plan};
 
 /// What is kept between refreshes, and dropped after any doubt.
@@ -24,7 +24,17 @@ pub(super) struct Open {
     pub planned_at: ClockMs,
     /// Versions of the inputs up to which the rows were found unchanged.
     pub checked: BTreeMap<TableName, Version>,
+    /// The last time that the inputs told.
+    told: Option<Told>,
 }
+
+/// The time by the events of the inputs: these versions of them, after these pins.
+struct Told {
+    pins: Positions,
+    inputs: Vec<Input>,
+    time: ClockMs,
+}
+
 impl Open {
     /// The newest Kafka timestamp after the pins. Errors are ignored: the value feeds only a metric.
     pub async fn newest_arrival(&self) -> Option<Millis> {
@@ -57,18 +67,19 @@ impl Keeper {
             return Err(lake::Error::ForeignTable { table, owner, project }).of(name);
         }
         let judge = Judge::compile(&self.model, table.schema())?;
-        Ok(Open { table, inputs, query, judge, planned_at: ClockMs(0), checked: BTreeMap::new() })
+        Ok(Open { table, inputs, query, judge, planned_at: ClockMs(0), checked: BTreeMap::new(), told: None })
     }
 
     /// Decides what to compute, and plans the query again if its time moves.
     pub(super) async fn decide(&self, open: &mut Open, inputs: &[Input]) -> Result<Decision> {
+        let time = self.time(open, inputs).await?;
         let decision = decide(&Standing {
             table: &self.model.name,
             positions: open.table.positions(),
             fingerprint: self.model.fingerprint,
             uses_as_of: open.query.uses_as_of,
             tells_time: self.ctx.project.clock == ClockKind::Events,
-            time: self.time(open).await?,
+            time,
             inputs,
             checked: &open.checked,
         })?;
@@ -80,14 +91,27 @@ impl Keeper {
     }
 
     /// The project's time, rounded down to the model's tick.
-    async fn time(&self, open: &Open) -> Result<ClockMs> {
-        let positions = open.table.positions();
-        let held = positions.get(&AppId::as_of());
+    async fn time(&self, open: &mut Open, inputs: &[Input]) -> Result<ClockMs> {
         let time = match self.ctx.project.clock {
-            ClockKind::Events => open.inputs.event_time(positions, open.query.uses_as_of, held).await?,
+            ClockKind::Events => self.told(open, inputs).await?,
             ClockKind::Wall => self.ctx.clock.now(),
         };
-        Ok(floor(time, self.model.tick))
+        Ok(time.floor(self.model.tick))
+    }
+
+    /// The time by the events of the inputs. Their logs are read only if they have moved, or the pins.
+    async fn told(&self, open: &mut Open, inputs: &[Input]) -> Result<ClockMs> {
+        let pins = open.table.positions();
+        if let Some(told) = &open.told
+            && told.pins == *pins
+            && told.inputs == inputs
+        {
+            return Ok(told.time);
+        }
+        let (pins, held) = (pins.clone(), pins.get(&AppId::as_of()));
+        let time = open.inputs.event_time(&pins, open.query.uses_as_of, held).await?;
+        open.told = Some(Told { pins, inputs: inputs.to_vec(), time });
+        Ok(time)
     }
 
     /// True if the query fails because its inputs never had a row: the first rows may fix that.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use model::TopicName;
 use runtime::Traces;
 use runtime::traces::{Role, Span, TRACEPARENT};
-use source::{Batch, CursorRecord, DeadLetter, Outbox, Sent};
+use source::{CursorRecord, DeadLetter, Outbox, Sent, SourceBatch};
 use stream::Outgoing;
 
 use super::content;
@@ -76,12 +76,12 @@ impl OpenFile {
         form: &Arc<Form>,
         dead_letter: &TopicName,
         traces: &Traces,
-    ) -> Batch {
+    ) -> SourceBatch {
         let span = traces.span("publish lines", Role::Publishes, &[]);
         let trace = span.cause().map(|cause| cause.to_string());
         self.span = Some(span);
         let (form, dead_letter, identity) = (form.clone(), dead_letter.clone(), self.cursor.identity.clone());
-        Batch::new(move |outbox| {
+        SourceBatch::new(move |outbox| {
             let sent = send_lines(outbox, &form, &dead_letter, &identity, &lines, trace.as_deref());
             Ok(sent.map_err(|source| Error::Stream { topic: form.topic.name.clone(), source })?)
         })

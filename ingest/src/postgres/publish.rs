@@ -5,7 +5,7 @@
 //! everything again. Stop between the commit and the acknowledgement to the slot: the slot sends again what
 //! lies before the cursor, and it is skipped.
 
-use source::{Batch, Outbox, Sent};
+use source::{Outbox, Sent, SourceBatch};
 use stream::Outgoing;
 
 use super::encode::{ChangeEvent, records};
@@ -37,17 +37,17 @@ impl Pending {
     }
 
     /// The events to send now. `None`: there are too few.
-    pub fn chunk(&mut self, now_ms: i64) -> Option<Batch> {
+    pub fn chunk(&mut self, now_ms: i64) -> Option<SourceBatch> {
         if self.waiting.len() < CHUNK { None } else { self.rest(now_ms) }
     }
 
     /// All events that have not been sent. `None`: there are none.
-    pub fn rest(&mut self, now_ms: i64) -> Option<Batch> {
+    pub fn rest(&mut self, now_ms: i64) -> Option<SourceBatch> {
         if self.waiting.is_empty() {
             return None;
         }
         let events = std::mem::take(&mut self.waiting);
-        Some(Batch::new(move |outbox| Ok(send(outbox, &events, now_ms)?)))
+        Some(SourceBatch::new(move |outbox| Ok(send(outbox, &events, now_ms)?)))
     }
 
     /// Counts records that were sent.

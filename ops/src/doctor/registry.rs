@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use catalog::Project;
-use stream::{Registry, registry::Error};
+use stream::{Registry, registry::RegistryError};
 
 use super::{Check, judge};
 
@@ -24,7 +24,11 @@ pub async fn checks(project: &Project, registry: &Registry) -> Vec<Check> {
     checks
 }
 
-async fn asked(project: &Project, registry: &Registry, existing: &[String]) -> Result<Vec<Check>, Error> {
+async fn asked(
+    project: &Project,
+    registry: &Registry,
+    existing: &[String],
+) -> Result<Vec<Check>, RegistryError> {
     let mut checks = vec![judge::mode(registry.mode().await?.as_deref())];
     let default = registry.default_compatibility().await?;
     let catalog = &project.catalog;
@@ -43,7 +47,7 @@ async fn asked(project: &Project, registry: &Registry, existing: &[String]) -> R
     Ok(checks)
 }
 
-fn unreachable(error: Error) -> Check {
+fn unreachable(error: RegistryError) -> Check {
     let seen = format!("{:#}", anyhow::Error::new(error));
     Check::fail("registry.reach", seen, "check that it runs, and `registry` of the target")
 }

@@ -201,7 +201,7 @@ impl Writers<'_> {
         }
         let writer = match self.registry.schema(id).await {
             Ok(json) => Writer::parse(&json).ok().map(Arc::new),
-            Err(stream::registry::Error::UnknownSchema { .. }) => None,
+            Err(stream::registry::RegistryError::UnknownSchema { .. }) => None,
             Err(error) => return Err(error.into()),
         };
         self.known.insert(id, writer.clone());

@@ -12,6 +12,7 @@ use model::{ProjectName, TableId, TableName, TopicName, Version};
 use serde::{Deserialize, Serialize};
 use stream::Kafka;
 
+use super::error::unread;
 use crate::Progress;
 use crate::error::{Error, Result};
 
@@ -90,10 +91,6 @@ pub async fn progress(kafka: &Kafka, project: &ProjectName, table: &TableId) -> 
     let Records(all) = read(kafka, project).await.map_err(unread)?;
     let key = table.as_str().as_bytes();
     all.get(key).map(|value| decode(key, value)).transpose()
-}
-
-fn unread(source: stream::Error) -> Error {
-    Error::ProgressUnread { source: Box::new(source) }
 }
 
 #[cfg(test)]

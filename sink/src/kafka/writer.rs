@@ -12,6 +12,7 @@ use runtime::traces::{Span, TRACEPARENT};
 use stream::{Kafka, Outgoing, Producer, Registry};
 
 use super::encode::Encoders;
+use super::error::unfit;
 use super::prepare::prepare;
 use super::producer::Exclusive;
 use super::progress::read;
@@ -55,7 +56,7 @@ impl TopicSink {
         let contract = self.project.catalog.published.get(&self.topic).ok_or_else(missing)?;
         let (key, value) = prepare(&self.kafka, &self.registry, contract, self.create).await?;
         let encoders = Encoders::try_new(table.schema(), &self.keys, &key, &value);
-        encoders.map_err(|source| Error::Avro { table: self.table.clone(), source })
+        encoders.map_err(|source| unfit(&self.table, source))
     }
 }
 
@@ -101,7 +102,7 @@ struct Avro {
 }
 impl Avro {
     fn failed(&self, source: arrow::error::ArrowError) -> Error {
-        Error::Avro { table: self.table.clone(), source }
+        unfit(&self.table, source)
     }
 }
 impl Keys for Avro {

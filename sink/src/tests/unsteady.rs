@@ -5,11 +5,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use bytes::Bytes;
 use lake::Table;
-use model::{TableName, Version};
+use model::{Reaction, TableName, Version};
 use runtime::traces::Span;
 
-use super::world::name;
-use crate::error::{Error, Result};
+use crate::error::{Result, SystemError};
 use crate::{Changes, Destination, Keys, Progress, Sink, Writer};
 
 /// The calls that fail.
@@ -54,9 +53,9 @@ impl Calls {
         match (after, outcome) {
             (None, Some(outcome)) => Ok(outcome),
             _ => {
-                let source =
-                    stream::Error::Indefinite { action: "a call", reason: "a test says so".to_owned() };
-                Err(Error::Kafka { table: name("gold.t"), source: Box::new(source) })
+                let (what, source) = ("a call failed".to_owned(), "a test says so".into());
+                let reaction = Reaction::Retry;
+                Err(SystemError { what, reaction, fenced: false, answered: false, source }.into())
             }
         }
     }

@@ -1,7 +1,7 @@
 //! The program: a schema flattened into nodes, and the walk over them.
 
 use super::compile::Compiler;
-use super::{Fault, Rest, fits_i128, is_uuid};
+use super::{Mismatch, Rest, fits_i128, is_uuid};
 use crate::schema::BadSchema;
 
 /// Items that take no bytes (`array<null>`) may not be more than this in one payload: nothing else
@@ -62,18 +62,18 @@ impl Checker {
 
     /// Whether `body` (behind the frame) is exactly one datum.
     #[inline]
-    pub fn check(&self, body: &[u8]) -> Result<(), Fault> {
+    pub fn check(&self, body: &[u8]) -> Result<(), Mismatch> {
         let mut rest = Rest { bytes: body, empty_items: MOST_EMPTY_ITEMS };
         self.walk(self.root, &mut rest)?;
-        if rest.bytes.is_empty() { Ok(()) } else { Err(Fault::Trailing) }
+        if rest.bytes.is_empty() { Ok(()) } else { Err(Mismatch::Trailing) }
     }
 
-    fn walk(&self, at: At, rest: &mut Rest<'_>) -> Result<(), Fault> {
+    fn walk(&self, at: At, rest: &mut Rest<'_>) -> Result<(), Mismatch> {
         match self.nodes[at as usize] {
             Node::Null => {}
             Node::Boolean => {
                 if rest.byte()? > 1 {
-                    return Err(Fault::Boolean);
+                    return Err(Mismatch::Boolean);
                 }
             }
             Node::Int => {
@@ -91,14 +91,14 @@ impl Checker {
             Node::Text => text(rest)?,
             Node::Uuid => {
                 if !is_uuid(rest.bytes()?) {
-                    return Err(Fault::Uuid);
+                    return Err(Mismatch::Uuid);
                 }
             }
             Node::Decimal => decimal(rest.bytes()?)?,
             Node::FixedDecimal(size) => decimal(rest.take(size)?)?,
             Node::Enum(symbols) => {
                 if !(0..symbols).contains(&rest.int()?) {
-                    return Err(Fault::Symbol);
+                    return Err(Mismatch::Symbol);
                 }
             }
             Node::Array(item) => self.blocks(item, rest, |_| Ok(()))?,
@@ -109,8 +109,8 @@ impl Checker {
                 }
             }
             Node::Union { first, len } => {
-                let branch = usize::try_from(rest.long()?).map_err(|_| Fault::Branch)?;
-                let chosen = *self.list(first, len).get(branch).ok_or(Fault::Branch)?;
+                let branch = usize::try_from(rest.long()?).map_err(|_| Mismatch::Branch)?;
+                let chosen = *self.list(first, len).get(branch).ok_or(Mismatch::Branch)?;
                 self.walk(chosen, rest)?;
             }
         }
@@ -122,8 +122,8 @@ impl Checker {
         &self,
         item: At,
         rest: &mut Rest<'_>,
-        key: impl Fn(&mut Rest<'_>) -> Result<(), Fault> + Copy,
-    ) -> Result<(), Fault> {
+        key: impl Fn(&mut Rest<'_>) -> Result<(), Mismatch> + Copy,
+    ) -> Result<(), Mismatch> {
         loop {
             let count = rest.long()?;
             if count == 0 {
@@ -132,14 +132,14 @@ impl Checker {
             let mut end = None;
             if count < 0 {
                 // A negative count is followed by the block's size in bytes.
-                let size = usize::try_from(rest.long()?).map_err(|_| Fault::Length)?;
-                end = Some(rest.bytes.len().checked_sub(size).ok_or(Fault::Truncated)?);
+                let size = usize::try_from(rest.long()?).map_err(|_| Mismatch::Length)?;
+                end = Some(rest.bytes.len().checked_sub(size).ok_or(Mismatch::Truncated)?);
             }
             let count = count.unsigned_abs();
             match self.least[item as usize] {
-                0 => rest.empty_items = rest.empty_items.checked_sub(count).ok_or(Fault::Length)?,
+                0 => rest.empty_items = rest.empty_items.checked_sub(count).ok_or(Mismatch::Length)?,
                 least if rest.bytes.len().checked_div(least).is_none_or(|most| count > most as u64) => {
-                    return Err(Fault::Length);
+                    return Err(Mismatch::Length);
                 }
                 _ => {}
             }
@@ -148,7 +148,7 @@ impl Checker {
                 self.walk(item, rest)?;
             }
             if end.is_some_and(|end| end != rest.bytes.len()) {
-                return Err(Fault::Length);
+                return Err(Mismatch::Length);
             }
         }
     }
@@ -178,10 +178,10 @@ impl Checker {
     }
 }
 
-fn text(rest: &mut Rest<'_>) -> Result<(), Fault> {
-    std::str::from_utf8(rest.bytes()?).map(drop).map_err(|_| Fault::Utf8)
+fn text(rest: &mut Rest<'_>) -> Result<(), Mismatch> {
+    std::str::from_utf8(rest.bytes()?).map(drop).map_err(|_| Mismatch::Utf8)
 }
 
-fn decimal(raw: &[u8]) -> Result<(), Fault> {
-    if fits_i128(raw) { Ok(()) } else { Err(Fault::Decimal) }
+fn decimal(raw: &[u8]) -> Result<(), Mismatch> {
+    if fits_i128(raw) { Ok(()) } else { Err(Mismatch::Decimal) }
 }

@@ -12,25 +12,25 @@ fn checker(kind: &str) -> Checker {
 }
 
 #[rstest]
-#[case::boolean(r#""boolean""#, &[2], Fault::Boolean)]
-#[case::int_of_five_full_bytes(r#""int""#, &[0xff, 0xff, 0xff, 0xff, 0x1f], Fault::Varint)]
-#[case::endless_varint(r#""long""#, &[0xff; 11], Fault::Varint)]
-#[case::nothing(r#""long""#, &[], Fault::Truncated)]
-#[case::half_a_double(r#""double""#, &[0; 7], Fault::Truncated)]
-#[case::half_a_text(r#""string""#, &[8, b'a'], Fault::Truncated)]
-#[case::negative_length(r#""bytes""#, &[1], Fault::Length)]
-#[case::not_utf8(r#""string""#, &[2, 0xff], Fault::Utf8)]
-#[case::map_key_not_utf8(r#"{"type":"map","values":"int"}"#, &[2, 2, 0xff, 0, 0], Fault::Utf8)]
-#[case::branch(r#"["null","int"]"#, &[4], Fault::Branch)]
-#[case::negative_branch(r#"["null","int"]"#, &[1, 0], Fault::Branch)]
-#[case::symbol(r#"{"type":"enum","name":"E","symbols":["a"]}"#, &[2], Fault::Symbol)]
-#[case::trailing(r#""int""#, &[0, 0], Fault::Trailing)]
-#[case::more_items_than_bytes(r#"{"type":"array","items":"int"}"#, &[200, 1, 0], Fault::Length)]
-#[case::items_of_nothing(r#"{"type":"array","items":"null"}"#, &[0xfe, 0xff, 0xff, 0xff, 0x0f, 0], Fault::Length)]
-#[case::block_size_lies(r#"{"type":"array","items":"int"}"#, &[1, 4, 2, 0], Fault::Length)]
-#[case::uuid(r#"{"type":"string","logicalType":"uuid"}"#, &[2, b'x'], Fault::Uuid)]
-#[case::decimal(r#"{"type":"bytes","logicalType":"decimal","precision":38}"#, &[34, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], Fault::Decimal)]
-fn a_fault_has_its_name(#[case] kind: &str, #[case] payload: &[u8], #[case] fault: Fault) {
+#[case::boolean(r#""boolean""#, &[2], Mismatch::Boolean)]
+#[case::int_of_five_full_bytes(r#""int""#, &[0xff, 0xff, 0xff, 0xff, 0x1f], Mismatch::Varint)]
+#[case::endless_varint(r#""long""#, &[0xff; 11], Mismatch::Varint)]
+#[case::nothing(r#""long""#, &[], Mismatch::Truncated)]
+#[case::half_a_double(r#""double""#, &[0; 7], Mismatch::Truncated)]
+#[case::half_a_text(r#""string""#, &[8, b'a'], Mismatch::Truncated)]
+#[case::negative_length(r#""bytes""#, &[1], Mismatch::Length)]
+#[case::not_utf8(r#""string""#, &[2, 0xff], Mismatch::Utf8)]
+#[case::map_key_not_utf8(r#"{"type":"map","values":"int"}"#, &[2, 2, 0xff, 0, 0], Mismatch::Utf8)]
+#[case::branch(r#"["null","int"]"#, &[4], Mismatch::Branch)]
+#[case::negative_branch(r#"["null","int"]"#, &[1, 0], Mismatch::Branch)]
+#[case::symbol(r#"{"type":"enum","name":"E","symbols":["a"]}"#, &[2], Mismatch::Symbol)]
+#[case::trailing(r#""int""#, &[0, 0], Mismatch::Trailing)]
+#[case::more_items_than_bytes(r#"{"type":"array","items":"int"}"#, &[200, 1, 0], Mismatch::Length)]
+#[case::items_of_nothing(r#"{"type":"array","items":"null"}"#, &[0xfe, 0xff, 0xff, 0xff, 0x0f, 0], Mismatch::Length)]
+#[case::block_size_lies(r#"{"type":"array","items":"int"}"#, &[1, 4, 2, 0], Mismatch::Length)]
+#[case::uuid(r#"{"type":"string","logicalType":"uuid"}"#, &[2, b'x'], Mismatch::Uuid)]
+#[case::decimal(r#"{"type":"bytes","logicalType":"decimal","precision":38}"#, &[34, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], Mismatch::Decimal)]
+fn a_fault_has_its_name(#[case] kind: &str, #[case] payload: &[u8], #[case] fault: Mismatch) {
     assert_eq!(checker(kind).check(payload), Err(fault));
 }
 
@@ -60,7 +60,7 @@ fn many_blocks_of_nothing_are_bounded_together() {
         payload.extend([0x80, 0x80, 0x08, 0]);
     }
     payload.push(0);
-    assert_eq!(lists.check(&payload), Err(Fault::Length));
+    assert_eq!(lists.check(&payload), Err(Mismatch::Length));
 }
 
 proptest! {
@@ -81,7 +81,7 @@ proptest! {
         if cut { payload.truncate(at) } else { payload[at] = byte }
         match checker.check(&payload) {
             Ok(()) => prop_assert!(read(&schema, &payload).is_some(), "{payload:02x?}"),
-            Err(Fault::Trailing | Fault::Branch | Fault::Symbol | Fault::Utf8) => {
+            Err(Mismatch::Trailing | Mismatch::Branch | Mismatch::Symbol | Mismatch::Utf8) => {
                 prop_assert!(read(&schema, &payload).is_none(), "{payload:02x?}");
             }
             Err(_) => {}

@@ -6,7 +6,7 @@ use apache_avro::Schema;
 use apache_avro::schema::{InnerDecimalSchema, RecordSchema, UuidSchema};
 
 use super::default;
-use super::shape::{Digits, Field, Node, Record, Unit, UuidForm};
+use super::shape::{Digits, Field, Node, RecordShape, Unit, UuidForm};
 use crate::BadSchema;
 use crate::schema::name_types;
 
@@ -126,7 +126,7 @@ impl Compiler {
         }
         self.open.pop();
         let at = (0..).zip(&fields).map(|(at, field)| (field.name.clone(), at)).collect();
-        Ok(Node::Record(Record { fields, at }))
+        Ok(Node::Record(RecordShape { fields, at }))
     }
 
     fn optional(&mut self, null: i64, some: &Schema, path: &str, depth: usize) -> Result<Node, BadSchema> {

@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 
 use super::refused::{Refused, Unfit, begin};
 use super::scalar::{self, Given, unquoted, wanted};
-use super::shape::{Encodings, Node, Record, Shape};
+use super::shape::{Encodings, Node, RecordShape, Shape};
 use crate::wire::{bytes, long};
 
 impl Shape {
@@ -70,7 +70,7 @@ impl<'a> Writer<'a, '_> {
     }
 
     /// Puts the fields from `first` on in the schema's order, what is absent among them.
-    fn arrange<E: Error>(&mut self, record: &'a Record, first: usize, start: usize) -> Result<(), E> {
+    fn arrange<E: Error>(&mut self, record: &'a RecordShape, first: usize, start: usize) -> Result<(), E> {
         let written = self.spans.get(first..).unwrap_or_default();
         if written.iter().map(|(place, _)| *place as usize).eq(0..record.fields.len()) {
             self.spans.truncate(first);
@@ -190,17 +190,17 @@ impl<'de> DeserializeSeed<'de> for Seed<'_, '_, '_> {
 }
 
 /// Finds the place of a field without a copy of its name; one that has no place gives its name.
-struct Key<'a> {
-    record: &'a Record,
+struct RecordKey<'a> {
+    record: &'a RecordShape,
     next: usize,
 }
-impl<'de> DeserializeSeed<'de> for Key<'_> {
+impl<'de> DeserializeSeed<'de> for RecordKey<'_> {
     type Value = Result<u32, String>;
     fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Self::Value, D::Error> {
         json.deserialize_str(self)
     }
 }
-impl Visitor<'_> for Key<'_> {
+impl Visitor<'_> for RecordKey<'_> {
     type Value = Result<u32, String>;
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("the name of a field")
@@ -288,7 +288,7 @@ impl<'de> Visitor<'de> for Seed<'_, '_, '_> {
                 let (first, start) = (self.writer.spans.len(), self.writer.out.len());
                 loop {
                     let next = self.writer.spans.len().saturating_sub(first);
-                    let Some(place) = entries.next_key_seed(Key { record, next })? else { break };
+                    let Some(place) = entries.next_key_seed(RecordKey { record, next })? else { break };
                     let place = match place {
                         Ok(place) => place,
                         Err(name) => {

@@ -106,7 +106,7 @@ pub(crate) enum Node {
     Decimal(Digits),
     List(Box<Node>),
     Map(Box<Node>),
-    Record(Record),
+    Record(RecordShape),
     /// What may be null: branch of the null, branch of the rest.
     Optional {
         null: i64,
@@ -171,7 +171,7 @@ pub(crate) struct Digits {
 
 /// Fields in the order of the schema.
 #[derive(Debug)]
-pub(crate) struct Record {
+pub(crate) struct RecordShape {
     pub fields: Vec<Field>,
     pub at: HashMap<String, u32>,
 }
@@ -184,7 +184,7 @@ pub(crate) struct Field {
     pub absent: Option<Vec<u8>>,
 }
 
-impl Record {
+impl RecordShape {
     /// The place of a field. `next` is where it is if the writer kept the schema's order.
     pub fn place(&self, name: &str, next: usize) -> Option<u32> {
         match self.fields.get(next) {

@@ -1,12 +1,12 @@
 //! Where the columns of a topic's rows and keys are in its schemas.
 
 use arrow::datatypes::{Field, Fields};
-use avro::{Error, Record, Schema, key_schema, legal_namespace};
+use avro::{Error, RecordFields, Schema, key_schema, legal_namespace};
 
 use crate::{Envelope, Topic};
 
 /// The record of a value that holds the row's columns: `after` of an envelope, else the value itself.
-pub(crate) fn value_rows<'a>(topic: &Topic, value: &'a Schema) -> Result<Record<'a>, Error> {
+pub(crate) fn value_rows<'a>(topic: &Topic, value: &'a Schema) -> Result<RecordFields<'a>, Error> {
     let root = value.record()?;
     if topic.envelope != Envelope::Debezium {
         return Ok(root);
@@ -35,7 +35,7 @@ pub(super) fn key_columns(topic: &Topic, value: Option<&Schema>) -> Result<Field
     named(value_rows(topic, value)?, &topic.key)
 }
 
-fn named(record: Record<'_>, columns: &[String]) -> Result<Fields, Error> {
+fn named(record: RecordFields<'_>, columns: &[String]) -> Result<Fields, Error> {
     let column = |column: &String| {
         let stored = record.stored(column).ok_or_else(|| Error::NoKeyColumn { column: column.clone() })?;
         Ok(Field::new(column, stored?, true))

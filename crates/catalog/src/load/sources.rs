@@ -118,7 +118,8 @@ fn connection(
     let connection = match (connector, settings) {
         ("wwi-sim", settings) => wwi_sim(cx, file, &settings.unwrap_or_else(|| Object::empty(&WWI_SIM))),
         ("postgres", Some(settings)) => postgres(cx, file, object, &settings),
-        (_, Some(settings)) => files(cx, file, object, &settings, contracts, published),
+        ("files", Some(settings)) => files(cx, file, object, &settings, contracts, published),
+        (connector, Some(_)) => unreachable!("connector `{connector}` has a shape and no reader"),
         (_, None) => {
             if cx.faults.len() == before {
                 let help = match connector {

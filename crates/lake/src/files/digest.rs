@@ -187,7 +187,9 @@ fn with(array: &ArrayRef, name: u64, to: &DataType, hashes: &mut [u64], run: imp
 
 fn text(array: &ArrayRef, name: u64, hashes: &mut [u64]) {
     each(array, name, hashes, 11, |row, out| {
-        out.extend(array_value_to_string(array, row).unwrap_or_default().bytes());
+        // What cannot be printed still has words of its own: they name the value.
+        let text = array_value_to_string(array, row).unwrap_or_else(|refusal| refusal.to_string());
+        out.extend(text.bytes());
     });
 }
 

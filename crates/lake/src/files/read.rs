@@ -80,7 +80,7 @@ impl Reader {
     {
         let path = at(&log.dir, &file.add.path)?;
         let footer = self.footer(log, &path, file.add.size).await?;
-        let plan = Arc::new(Plan::new(&path, file, &footer, schema));
+        let plan = Arc::new(ReadPlan::new(&path, file, &footer, schema));
         let step = Arc::new(step);
         let mut first = 0;
         for group in 0..footer.metadata().num_row_groups() {
@@ -164,7 +164,7 @@ fn rows_of(path: &Path, counted: i64) -> Result<u64> {
 }
 
 /// How one file gives the columns asked for.
-struct Plan {
+struct ReadPlan {
     path: Path,
     schema: SchemaRef,
     mask: ProjectionMask,
@@ -172,7 +172,7 @@ struct Plan {
     partition: HashMap<String, Option<String>>,
 }
 
-impl Plan {
+impl ReadPlan {
     fn new(path: &Path, file: &DataFile, footer: &ArrowReaderMetadata, schema: &SchemaRef) -> Self {
         let roots = footer.schema().fields().iter().enumerate();
         let wanted = roots.filter(|(_, f)| schema.fields().find(f.name()).is_some()).map(|(i, _)| i);

@@ -14,7 +14,7 @@ async fn letter(raw: Vec<u8>, length: u64) -> (Sent, TailRecord) {
     let spec = TopicSpec { name: dead.clone(), partitions: 1, replication: 1, config: BTreeMap::new() };
     Admin::try_new(&kafka).expect("a cluster").create(&[spec]).await.expect("created");
     let topic = dead.clone();
-    let batch = Batch::new(move |outbox| {
+    let batch = SourceBatch::new(move |outbox| {
         let meant_for: TopicName = "rows".parse().expect("a name");
         let letter = DeadLetter {
             topic: &topic,

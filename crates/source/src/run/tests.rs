@@ -20,7 +20,7 @@ use testkit::memory::Memory;
 
 use super::*;
 use crate::Context;
-use crate::batch::Batch;
+use crate::batch::SourceBatch;
 use crate::connector::Reader;
 
 /// Numbers that the source holds, and how many one transaction takes.
@@ -320,10 +320,10 @@ struct Counting {
     stop: CancellationToken,
 }
 impl Counting {
-    fn batch(&mut self) -> Batch {
+    fn batch(&mut self) -> SourceBatch {
         let number = self.next;
         (self.next, self.sent) = (number + 1, self.sent + 1);
-        Batch::new(move |outbox| {
+        SourceBatch::new(move |outbox| {
             let value = number.to_be_bytes();
             let sent = outbox.send(Outgoing {
                 topic: &numbers_topic(),

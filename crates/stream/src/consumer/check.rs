@@ -50,23 +50,23 @@ impl Ends {
         self.low.is_some() && self.high.is_some()
     }
     /// Low and high by partition; what failed for one is its error.
-    pub fn table(self) -> Result<Table, Failure> {
+    pub fn table(self) -> Result<LogEnds, Failure> {
         let by = |ends: Option<Result<Vec<EndOf>, Failure>>| -> Result<HashMap<_, _>, Failure> {
             let ends = ends.unwrap_or_else(|| Ok(Vec::new()))?;
             Ok(ends.into_iter().map(|(topic, partition, end)| ((topic, partition), end)).collect())
         };
-        Ok(Table { low: by(self.low)?, high: by(self.high)? })
+        Ok(LogEnds { low: by(self.low)?, high: by(self.high)? })
     }
 }
 
 type ByPartition = HashMap<(String, i32), Result<i64, Failure>>;
 
 /// Both ends of many logs.
-pub struct Table {
+pub struct LogEnds {
     low: ByPartition,
     high: ByPartition,
 }
-impl Table {
+impl LogEnds {
     /// Whether the log holds `position`.
     pub fn judge(
         &self,

@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::shared::{Command, Queued, Shared};
 use super::worker::Worker;
-use super::{Event, Limits, Start};
+use super::{ConsumerEvent, Limits, Start};
 use crate::cluster::Reader;
 use crate::{Error, KafkaSettings, Result};
 
@@ -69,7 +69,7 @@ impl Client {
 
 #[async_trait]
 impl Reader for Client {
-    async fn next(&mut self) -> Option<Event> {
+    async fn next(&mut self) -> Option<ConsumerEvent> {
         loop {
             let queued = self.events.recv().await?;
             self.shared.took(queued.bytes);

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use model::{Offset, TopicId, TopicName};
 
 use super::shared::{Track, raise};
-use super::{Cause, Loss};
+use super::{Cause, LostPosition};
 use crate::ffi::EARLIEST;
 
 /// The state of one partition. Only the consumer's thread changes it:
@@ -71,9 +71,9 @@ impl Part {
         let generation = raise(&track);
         Self { topic, partition, next, state: State::Unchecked(now), generation, track, room: (0, 0) }
     }
-    pub fn loss(&self, topic_id: TopicId, cause: Cause) -> Loss {
+    pub fn loss(&self, topic_id: TopicId, cause: Cause) -> LostPosition {
         let (topic, partition) = (self.topic.clone(), self.partition);
-        Loss { topic, topic_id, partition, position: self.next.known(), cause }
+        LostPosition { topic, topic_id, partition, position: self.next.known(), cause }
     }
     pub fn is(&self, topic: &str, partition: i32) -> bool {
         self.partition == partition && self.topic.as_str() == topic

@@ -8,14 +8,14 @@ use std::time::Duration;
 use model::{Offset, TopicName};
 use parking_lot::{Condvar, Mutex};
 
-use super::Event;
+use super::ConsumerEvent;
 
 /// A partition's generation: raised by whoever makes what is queued of it stale.
 pub type Track = Arc<AtomicU64>;
 
 /// An event on its way to [`super::Consumer::next`].
 pub struct Queued {
-    pub event: Event,
+    pub event: ConsumerEvent,
     pub bytes: usize,
     /// The generation the event belongs to, and where the current one is kept.
     pub generation: Option<(u64, Track)>,

@@ -100,8 +100,8 @@ async fn the_end_is_told_behind_the_last_record() {
     let (mut seen, mut ends) = (0, BTreeSet::new());
     while ends.len() < 2 {
         match next(&mut consumer).await {
-            Event::Records(records) => seen += records.len(),
-            Event::End(_, partition, end) => {
+            ConsumerEvent::Records(records) => seen += records.len(),
+            ConsumerEvent::End(_, partition, end) => {
                 ends.insert((partition, end.0, if partition == 0 { seen } else { 0 }));
             }
             _ => {}
@@ -143,8 +143,8 @@ async fn a_position_above_the_end_is_lost_and_other_partitions_go_on() {
     let (mut lost, mut read) = (None, 0);
     while lost.is_none() || read < 10 {
         match next(&mut consumer).await {
-            Event::Lost(loss) => lost = Some(loss),
-            Event::Records(records) => {
+            ConsumerEvent::Lost(loss) => lost = Some(loss),
+            ConsumerEvent::Records(records) => {
                 assert_eq!(records.partition, 1);
                 read += records.len();
             }
@@ -172,7 +172,9 @@ async fn a_position_below_the_start_is_lost() {
     let low = Offset(7);
     let mut consumer = Consumer::assign(&kafka, from(&t, &[(0, 1)]), Limits::default()).expect("valid");
     match next(&mut consumer).await {
-        Event::Lost(loss) => assert_eq!((loss.position, loss.cause), (Some(Offset(1)), Cause::LogStart(low))),
+        ConsumerEvent::Lost(loss) => {
+            assert_eq!((loss.position, loss.cause), (Some(Offset(1)), Cause::LogStart(low)))
+        }
         event => panic!("{event:?}"),
     }
     // No start given: the log's own.
@@ -196,8 +198,10 @@ async fn a_recreated_topic_is_lost_not_read_on() {
     fill(&bench.kafka, &t, 1, 50).await;
     let loss = loop {
         match soon(consumer.next()).await {
-            Some(Event::Lost(loss)) => break loss,
-            Some(Event::Records(records)) => assert_eq!(records.topic_id, old, "read on in another topic"),
+            Some(ConsumerEvent::Lost(loss)) => break loss,
+            Some(ConsumerEvent::Records(records)) => {
+                assert_eq!(records.topic_id, old, "read on in another topic")
+            }
             Some(_) => {}
             None => panic!("the client ended"),
         }
@@ -222,9 +226,9 @@ async fn share(
             None => (next(&mut first.0).await, &mut first.1),
         };
         match event {
-            Event::Assigned(given) => owned.extend(given.into_iter().map(|(_, p)| p)),
-            Event::Revoked(taken) => owned.retain(|mine| !taken.iter().any(|(_, p)| p == mine)),
-            Event::Records(records) => {
+            ConsumerEvent::Assigned(given) => owned.extend(given.into_iter().map(|(_, p)| p)),
+            ConsumerEvent::Revoked(taken) => owned.retain(|mine| !taken.iter().any(|(_, p)| p == mine)),
+            ConsumerEvent::Records(records) => {
                 assert!(owned.contains(&records.partition), "a record of a partition that is another's");
                 read += records.len();
             }
@@ -264,7 +268,7 @@ async fn a_broker_that_was_down_meanwhile_loses_nothing() {
 
     bench.stop().await;
     let error = loop {
-        if let Some(Event::Error(error)) = soon(consumer.next()).await {
+        if let Some(ConsumerEvent::Error(error)) = soon(consumer.next()).await {
             break error;
         }
     };
@@ -286,7 +290,9 @@ async fn a_broker_that_is_down_at_start_is_an_error_a_second_and_no_hang() {
     let begun = runtime::time::Instant::now();
     for _ in 0..3 {
         match soon(consumer.next()).await {
-            Some(Event::Error(error)) => assert_eq!(error.reaction(), model::Reaction::Retry, "{error}"),
+            Some(ConsumerEvent::Error(error)) => {
+                assert_eq!(error.reaction(), model::Reaction::Retry, "{error}")
+            }
             event => panic!("{event:?}"),
         }
     }
@@ -327,8 +333,10 @@ async fn a_topic_that_is_not_there_is_named() {
     let mut consumer = subscribe(&bench.kafka, "g", &absent);
     let error = loop {
         match soon(consumer.next()).await {
-            Some(Event::Error(Error::NoTopic { topic })) => break topic,
-            Some(Event::Error(error)) => assert_eq!(error.reaction(), model::Reaction::Retry, "{error}"),
+            Some(ConsumerEvent::Error(Error::NoTopic { topic })) => break topic,
+            Some(ConsumerEvent::Error(error)) => {
+                assert_eq!(error.reaction(), model::Reaction::Retry, "{error}")
+            }
             event => panic!("{event:?}"),
         }
     };
@@ -364,7 +372,7 @@ fn a_setting_the_library_does_not_know_is_an_error() {
 
 #[test]
 fn a_loss_says_what_where_and_why() {
-    let loss = Loss {
+    let loss = LostPosition {
         topic: topic("t"),
         topic_id: "id".parse().expect("valid"),
         partition: 3,

@@ -14,7 +14,7 @@ use super::check::Round;
 use super::client::LEAVE;
 use super::part::{Next, Part, Parts, State};
 use super::shared::{Command, Queued, Shared, raise};
-use super::{Event, Limits, Start};
+use super::{ConsumerEvent, Limits, Start};
 use crate::ffi::{Client, Signal};
 use crate::{Error, Result, logs};
 
@@ -192,7 +192,7 @@ impl Worker {
             self.parts.add(Part::new(topic.clone(), *partition, Next::Unasked, track, now));
         }
         if !partitions.is_empty() {
-            self.emit(Event::Assigned(partitions));
+            self.emit(ConsumerEvent::Assigned(partitions));
         }
     }
     fn revoked(&mut self, partitions: &[(TopicName, i32)]) {
@@ -205,7 +205,9 @@ impl Worker {
             self.fail(Error::of("give partitions back", &failure));
         }
         if !gone.is_empty() {
-            self.emit(Event::Revoked(gone.into_iter().map(|part| (part.topic, part.partition)).collect()));
+            self.emit(ConsumerEvent::Revoked(
+                gone.into_iter().map(|part| (part.topic, part.partition)).collect(),
+            ));
         }
     }
 
@@ -228,7 +230,7 @@ impl Worker {
         }
     }
 
-    fn emit(&mut self, event: Event) {
+    fn emit(&mut self, event: ConsumerEvent) {
         self.send(Queued { event, bytes: 0, generation: None });
     }
     fn send(&mut self, queued: Queued) {
@@ -246,7 +248,7 @@ impl Worker {
             return;
         }
         self.told = Some(now);
-        self.emit(Event::Error(error));
+        self.emit(ConsumerEvent::Error(error));
     }
 }
 

@@ -16,8 +16,8 @@ use rdkafka::ClientConfig;
 use rdkafka::bindings as rd;
 
 use super::ask::{End, Replies, Reply};
-use super::batch::Batch;
 use super::list::{List, copied};
+use super::messages::Messages;
 use super::{check, owned, raw, take_error};
 use crate::error::{Failure, code, refusal};
 use crate::logs;
@@ -50,7 +50,7 @@ pub struct Client {
     buffer: Vec<*mut rd::rd_kafka_message_t>,
 }
 
-// SAFETY: the library's objects are thread safe; the buffer is empty whenever no `Batch` borrows it.
+// SAFETY: the library's objects are thread safe; the buffer is empty whenever no `Messages` borrows it.
 unsafe impl Send for Client {}
 
 impl Client {
@@ -129,7 +129,7 @@ impl Client {
     /// library pauses partitions, and it pauses all of them while any is given or taken, it reads on
     /// from what it believes, and the next record is never seen (librdkafka 2.12.1,
     /// `rd_kafka_q_serve_rkmessages`).
-    pub fn take(&mut self, wait: Duration) -> Batch<'_> {
+    pub fn take(&mut self, wait: Duration) -> Messages<'_> {
         debug_assert!(self.buffer.is_empty());
         let mut wait = c_int::try_from(wait.as_millis()).unwrap_or(c_int::MAX);
         while self.buffer.len() < self.buffer.capacity() {
@@ -141,7 +141,7 @@ impl Client {
             self.buffer.push(message);
             wait = 0;
         }
-        Batch { messages: &mut self.buffer }
+        Messages { messages: &mut self.buffer }
     }
     /// What callbacks left since the last call.
     pub fn signals(&self) -> Vec<Signal> {

@@ -11,11 +11,11 @@ use crate::records::HeaderSink;
 
 /// Taken messages. Dropping it gives them back, so it must not outlive the client: it borrows the
 /// client's buffer.
-pub struct Batch<'c> {
+pub struct Messages<'c> {
     pub(super) messages: &'c mut Vec<*mut rd::rd_kafka_message_t>,
 }
 
-impl Batch<'_> {
+impl Messages<'_> {
     pub fn iter(&self) -> impl Iterator<Item = Message<'_>> {
         self.messages.iter().map(|message| Message { message: *message, batch: PhantomData })
     }
@@ -23,7 +23,7 @@ impl Batch<'_> {
         self.messages.len()
     }
 }
-impl Drop for Batch<'_> {
+impl Drop for Messages<'_> {
     fn drop(&mut self) {
         for message in self.messages.drain(..) {
             // SAFETY: taken from the queue and destroyed once; `Message`s borrow the batch.

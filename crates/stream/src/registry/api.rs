@@ -1,12 +1,12 @@
 //! The seam: what a registry has to do for [`super::Registry`].
 //!
-//! What is not there is refused in the words of Confluent's API: [`Error::Refused`] with status 404 and code 40401 for
+//! What is not there is refused in the words of Confluent's API: [`RegistryError::Refused`] with status 404 and code 40401 for
 //! a subject, 40402 for a version, 40408 for a level that is not set. `testkit` has a model, and one suite of contracts
 //! that the model and real registries both pass.
 
 use async_trait::async_trait;
 
-use super::{Compat, Error};
+use super::{Compat, RegistryError};
 
 /// A schema as a registry keeps it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,25 +29,25 @@ pub trait Api: Send + Sync {
     /// Registers a schema; its id. The same schema again has the same id.
     ///
     /// # Errors
-    /// [`Error::Incompatible`] with an earlier version.
-    async fn register(&self, subject: &str, schema: &str) -> Result<u32, Error>;
+    /// [`RegistryError::Incompatible`] with an earlier version.
+    async fn register(&self, subject: &str, schema: &str) -> Result<u32, RegistryError>;
     /// The schema with this id.
     ///
     /// # Errors
-    /// [`Error::UnknownSchema`]: there is none.
-    async fn schema(&self, id: u32) -> Result<Stored, Error>;
+    /// [`RegistryError::UnknownSchema`]: there is none.
+    async fn schema(&self, id: u32) -> Result<Stored, RegistryError>;
     /// One version of a subject. `None`: the newest.
-    async fn version(&self, subject: &str, version: Option<u32>) -> Result<Stored, Error>;
+    async fn version(&self, subject: &str, version: Option<u32>) -> Result<Stored, RegistryError>;
     /// Numbers of the versions of a subject, in order.
-    async fn versions(&self, subject: &str) -> Result<Vec<u32>, Error>;
+    async fn versions(&self, subject: &str) -> Result<Vec<u32>, RegistryError>;
     /// Names of the subjects. Of very many, a registry may name some: Apicurio, a thousand.
-    async fn subjects(&self) -> Result<Vec<String>, Error>;
+    async fn subjects(&self) -> Result<Vec<String>, RegistryError>;
     /// Whether a schema could be registered.
-    async fn compatible(&self, subject: &str, schema: &str) -> Result<Compat, Error>;
+    async fn compatible(&self, subject: &str, schema: &str) -> Result<Compat, RegistryError>;
     /// Sets a subject's level of compatibility, in capitals.
-    async fn set_compatibility(&self, subject: &str, level: &str) -> Result<(), Error>;
+    async fn set_compatibility(&self, subject: &str, level: &str) -> Result<(), RegistryError>;
     /// A subject's own level; that of all others where none is given.
-    async fn compatibility(&self, subject: Option<&str>) -> Result<String, Error>;
+    async fn compatibility(&self, subject: Option<&str>) -> Result<String, RegistryError>;
     /// `READWRITE`, `READONLY` and the like.
-    async fn mode(&self) -> Result<String, Error>;
+    async fn mode(&self) -> Result<String, RegistryError>;
 }

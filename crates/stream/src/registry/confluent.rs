@@ -9,7 +9,7 @@ use serde_json::json;
 use super::api::{Api, Stored};
 use super::converter::Converter;
 use super::http::Http;
-use super::{Compat, Error, RegistrySettings};
+use super::{Compat, RegistryError, RegistrySettings};
 
 /// Its two clients.
 pub(super) struct Confluent {
@@ -34,37 +34,37 @@ impl Api for Confluent {
         &self.http.settings().url
     }
 
-    async fn register(&self, subject: &str, schema: &str) -> Result<u32, Error> {
+    async fn register(&self, subject: &str, schema: &str) -> Result<u32, RegistryError> {
         match self.converter.register(subject, schema).await {
-            Err(Error::Refused { status: 409, message: reason, .. }) => {
-                Err(Error::Incompatible { subject: subject.to_owned(), reason })
+            Err(RegistryError::Refused { status: 409, message: reason, .. }) => {
+                Err(RegistryError::Incompatible { subject: subject.to_owned(), reason })
             }
             answer => answer,
         }
     }
 
-    async fn schema(&self, id: u32) -> Result<Stored, Error> {
+    async fn schema(&self, id: u32) -> Result<Stored, RegistryError> {
         match self.converter.schema(id).await {
-            Err(Error::Refused { status: 404, code: 40402 | 40403 | 404, .. }) => {
-                Err(Error::UnknownSchema { id })
+            Err(RegistryError::Refused { status: 404, code: 40402 | 40403 | 404, .. }) => {
+                Err(RegistryError::UnknownSchema { id })
             }
             answer => answer.map(stored),
         }
     }
 
-    async fn version(&self, subject: &str, version: Option<u32>) -> Result<Stored, Error> {
+    async fn version(&self, subject: &str, version: Option<u32>) -> Result<Stored, RegistryError> {
         self.converter.version(subject, version).await.map(stored)
     }
 
-    async fn versions(&self, subject: &str) -> Result<Vec<u32>, Error> {
+    async fn versions(&self, subject: &str) -> Result<Vec<u32>, RegistryError> {
         self.converter.versions(subject).await
     }
 
-    async fn subjects(&self) -> Result<Vec<String>, Error> {
+    async fn subjects(&self) -> Result<Vec<String>, RegistryError> {
         self.converter.subjects().await
     }
 
-    async fn compatible(&self, subject: &str, schema: &str) -> Result<Compat, Error> {
+    async fn compatible(&self, subject: &str, schema: &str) -> Result<Compat, RegistryError> {
         #[derive(Deserialize)]
         struct Verdict {
             is_compatible: bool,
@@ -84,12 +84,12 @@ impl Api for Confluent {
         })
     }
 
-    async fn set_compatibility(&self, subject: &str, level: &str) -> Result<(), Error> {
+    async fn set_compatibility(&self, subject: &str, level: &str) -> Result<(), RegistryError> {
         let (path, body) = (["config", subject], json!({ "compatibility": level }));
         self.http.send::<serde_json::Value>(Method::PUT, &path, &[], Some(&body)).await.map(drop)
     }
 
-    async fn compatibility(&self, subject: Option<&str>) -> Result<String, Error> {
+    async fn compatibility(&self, subject: Option<&str>) -> Result<String, RegistryError> {
         #[derive(Deserialize)]
         struct Level {
             #[serde(rename = "compatibilityLevel")]
@@ -99,7 +99,7 @@ impl Api for Confluent {
         self.http.send::<Level>(Method::GET, &path, &[], None).await.map(|answer| answer.level)
     }
 
-    async fn mode(&self) -> Result<String, Error> {
+    async fn mode(&self) -> Result<String, RegistryError> {
         #[derive(Deserialize)]
         struct Mode {
             mode: String,

@@ -19,7 +19,7 @@ use schema_registry_converter::schema_registry_common::{
 };
 use url::Url;
 
-use super::{Error, RegistrySettings, connect};
+use super::{RegistryError, RegistrySettings, connect};
 
 /// Where to ask and as whom.
 pub(super) struct Converter {
@@ -34,7 +34,7 @@ impl Converter {
     }
 
     /// Registers a schema; its id.
-    pub(super) async fn register(&self, subject: &str, schema: &str) -> Result<u32, Error> {
+    pub(super) async fn register(&self, subject: &str, schema: &str) -> Result<u32, RegistryError> {
         let supplied = SuppliedSchema::new(None, SchemaType::Avro, schema.to_owned());
         let answer = post_schema(self.made()?, segment(subject), supplied).await;
         answer
@@ -43,7 +43,7 @@ impl Converter {
     }
 
     /// The schema with this id.
-    pub(super) async fn schema(&self, id: u32) -> Result<RegisteredSchema, Error> {
+    pub(super) async fn schema(&self, id: u32) -> Result<RegisteredSchema, RegistryError> {
         let answer = get_schema_by_id(id, self.made()?).await;
         answer.map_err(|error| self.error(format!("GET /schemas/ids/{id}"), error))
     }
@@ -53,7 +53,7 @@ impl Converter {
         &self,
         subject: &str,
         version: Option<u32>,
-    ) -> Result<RegisteredSchema, Error> {
+    ) -> Result<RegisteredSchema, RegistryError> {
         let answer = get_schema_by_subject_and_version(self.made()?, &segment(subject), version).await;
         answer.map_err(|error| {
             let version = version.map_or_else(|| "latest".to_owned(), |version| version.to_string());
@@ -62,18 +62,18 @@ impl Converter {
     }
 
     /// Numbers of the versions of a subject.
-    pub(super) async fn versions(&self, subject: &str) -> Result<Vec<u32>, Error> {
+    pub(super) async fn versions(&self, subject: &str) -> Result<Vec<u32>, RegistryError> {
         let answer = get_all_versions(self.made()?, segment(subject)).await;
         answer.map_err(|error| self.error(format!("GET /subjects/{subject}/versions"), error))
     }
 
     /// All subjects.
-    pub(super) async fn subjects(&self) -> Result<Vec<String>, Error> {
+    pub(super) async fn subjects(&self) -> Result<Vec<String>, RegistryError> {
         let answer = get_all_subjects(self.made()?).await;
         answer.map_err(|error| self.error("GET /subjects".to_owned(), error))
     }
 
-    fn made(&self) -> Result<&SrSettings, Error> {
+    fn made(&self) -> Result<&SrSettings, RegistryError> {
         let made = self.made.get_or_init(|| {
             let base = connect::base(&self.settings)?;
             let mut asked = SrSettings::new_builder(base.as_str().trim_end_matches('/').to_owned());
@@ -85,27 +85,30 @@ impl Converter {
                 asked.build_with(builder).map_err(|error| error.cause.unwrap_or(error.error))
             })
         });
-        made.as_ref()
-            .map_err(|reason| Error::Address { url: self.settings.url.clone(), reason: reason.clone() })
+        made.as_ref().map_err(|reason| RegistryError::Address {
+            url: self.settings.url.clone(),
+            reason: reason.clone(),
+        })
     }
 
     /// What went wrong, in our words.
-    fn error(&self, what: String, error: SRCError) -> Error {
+    fn error(&self, what: String, error: SRCError) -> RegistryError {
         let source = error.source();
         let refusal = source.and_then(|source| source.downcast_ref::<RawError>());
         if let (Some(refusal), Some(status)) = (refusal, status(&error.error)) {
             // The code is 0 where the body could not be read; the message is then the converter's.
             let message = if refusal.error_code == 0 { "it gave no reason" } else { &refusal.message };
             let message = message.to_owned();
-            return Error::refused(&self.settings.url, what, status, refusal.error_code, message);
+            return RegistryError::refused(&self.settings.url, what, status, refusal.error_code, message);
         }
         let unread = source.and_then(|source| source.source()?.downcast_ref::<serde_json::Error>());
         match (unread, source.is_some_and(|source| source.is::<reqwest::Error>())) {
-            (Some(unread), _) => Error::Answer { what, reason: unread.to_string() },
-            (None, true) => {
-                Error::Unreachable { url: self.settings.url.clone(), source: Box::new(Connection(error)) }
-            }
-            (None, false) => Error::Answer { what, reason: error.error },
+            (Some(unread), _) => RegistryError::Answer { what, reason: unread.to_string() },
+            (None, true) => RegistryError::Unreachable {
+                url: self.settings.url.clone(),
+                source: Box::new(Connection(error)),
+            },
+            (None, false) => RegistryError::Answer { what, reason: error.error },
         }
     }
 }

@@ -4,7 +4,7 @@ use model::Reaction;
 
 /// What can go wrong between us and a registry.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum RegistryError {
     /// The settings do not make a client.
     #[error("`{url}` is no address of a schema registry: {reason}")]
     Address {
@@ -81,7 +81,7 @@ pub enum Error {
     },
 }
 
-impl Error {
+impl RegistryError {
     /// What a loop does next.
     pub fn reaction(&self) -> Reaction {
         match self {
@@ -96,7 +96,7 @@ impl Error {
     }
 }
 
-impl Error {
+impl RegistryError {
     /// What an answer means that is no success.
     pub(super) fn refused(url: &str, what: String, status: u16, code: u32, message: String) -> Self {
         let url = || url.to_owned();

@@ -8,7 +8,7 @@ use reqwest::{Client, Method};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::{Error, RegistrySettings, connect};
+use super::{RegistryError, RegistrySettings, connect};
 
 /// Where to ask and as whom.
 pub(super) struct Http {
@@ -42,10 +42,10 @@ impl Http {
         path: &[&str],
         query: &[(&str, &str)],
         body: Option<&serde_json::Value>,
-    ) -> Result<T, Error> {
+    ) -> Result<T, RegistryError> {
         let what = || format!("{method} /{}", path.join("/"));
-        let address = |reason| Error::Address { url: self.settings.url.clone(), reason };
-        let unreachable = |error: reqwest::Error| Error::Unreachable {
+        let address = |reason| RegistryError::Address { url: self.settings.url.clone(), reason };
+        let unreachable = |error: reqwest::Error| RegistryError::Unreachable {
             url: self.settings.url.clone(),
             source: Box::new(error.without_url()),
         };
@@ -74,12 +74,12 @@ impl Http {
         let bytes = response.bytes().await.map_err(unreachable)?;
         if status.is_success() {
             return serde_json::from_slice(&bytes)
-                .map_err(|error| Error::Answer { what: what(), reason: error.to_string() });
+                .map_err(|error| RegistryError::Answer { what: what(), reason: error.to_string() });
         }
         let Refusal { error_code, message } = serde_json::from_slice(&bytes).unwrap_or_else(|_| {
             let text = String::from_utf8_lossy(&bytes).chars().take(200).collect();
             Refusal { error_code: 0, message: text }
         });
-        Err(Error::refused(&self.settings.url, what(), status.as_u16(), error_code, message))
+        Err(RegistryError::refused(&self.settings.url, what(), status.as_u16(), error_code, message))
     }
 }

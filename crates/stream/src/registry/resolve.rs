@@ -2,12 +2,12 @@
 
 use apache_avro::Schema;
 
-use super::Error;
+use super::RegistryError;
 
 /// `schema` as one text that refers to nothing outside itself. `parts` are the schemas it needs, in
 /// any order. Names, defaults, docs and logical types are kept; formatting is not.
-pub(super) fn inline(schema: &str, parts: &[String]) -> Result<String, Error> {
-    let bad = |reason: String| Error::Answer { what: "a schema with references".to_owned(), reason };
+pub(super) fn inline(schema: &str, parts: &[String]) -> Result<String, RegistryError> {
+    let bad = |reason: String| RegistryError::Answer { what: "a schema with references".to_owned(), reason };
     let (mut schema, parts) =
         Schema::parse_str_with_list(schema, parts).map_err(|error| bad(error.to_string()))?;
     schema.denormalize(&parts).map_err(|error| bad(error.to_string()))?;

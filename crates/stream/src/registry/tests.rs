@@ -40,7 +40,7 @@ async fn ask(host: &Host, method: &str, path: &str, body: Json) -> Result<Json, 
     let method = method.parse().expect("a method");
     match Http::new(settings(&host.registry_url)).send(method, &path, &query, body).await {
         Ok(answer) => Ok(answer),
-        Err(Error::Refused { status, code, .. }) => Err((status, code)),
+        Err(RegistryError::Refused { status, code, .. }) => Err((status, code)),
         Err(error) => panic!("{error}"),
     }
 }
@@ -87,7 +87,7 @@ async fn an_incompatible_schema_is_refused_with_the_reason() {
     };
     assert!(reasons[0].contains("version 1") && reasons[0].contains('a'), "{reasons:?}");
     match registry.register("t", CLASH).await {
-        Err(Error::Incompatible { subject, reason }) => {
+        Err(RegistryError::Incompatible { subject, reason }) => {
             assert_eq!(subject, "t");
             assert!(reason.contains("version 1"), "{reason}");
         }
@@ -242,7 +242,7 @@ async fn a_failure_is_never_remembered_and_a_schema_always(#[case] status: u16) 
     let stub = stub([(status, "<html>no</html>"), (200, FOUND), (500, "asked once too often")]).await;
     let registry = Registry::new(settings(&stub.url));
     match registry.schema(7).await {
-        Err(error @ Error::Busy { status: told, .. }) if told == status => {
+        Err(error @ RegistryError::Busy { status: told, .. }) if told == status => {
             assert_eq!(error.reaction(), Reaction::Retry);
         }
         other => panic!("{other:?}"),
@@ -257,7 +257,7 @@ async fn an_unknown_id_is_an_answer_and_may_become_known() {
     let unknown = r#"{"error_code":40403,"message":"Schema not found"}"#;
     let stub = stub([(404, unknown), (200, FOUND)]).await;
     let registry = Registry::new(settings(&stub.url));
-    assert!(matches!(registry.schema(7).await, Err(Error::UnknownSchema { id: 7 })));
+    assert!(matches!(registry.schema(7).await, Err(RegistryError::UnknownSchema { id: 7 })));
     assert_eq!(&*registry.schema(7).await.expect("registered meanwhile"), "\"long\"");
 }
 
@@ -265,7 +265,7 @@ async fn an_unknown_id_is_an_answer_and_may_become_known() {
 async fn a_404_of_something_that_is_no_registry_says_nothing_of_the_schema() {
     let stub = stub([(404, "<html>no such page</html>")]).await;
     let registry = Registry::new(settings(&stub.url));
-    assert!(matches!(registry.schema(7).await, Err(Error::Refused { status: 404, code: 0, .. })));
+    assert!(matches!(registry.schema(7).await, Err(RegistryError::Refused { status: 404, code: 0, .. })));
 }
 
 #[tokio::test]
@@ -274,7 +274,7 @@ async fn a_registry_that_is_down_is_tried_again() {
     let url = format!("http://{}", listener.local_addr().expect("an address"));
     drop(listener);
     let error = Registry::new(settings(&url)).schema(1).await.expect_err("nobody there");
-    assert!(matches!(error, Error::Unreachable { .. }), "{error}");
+    assert!(matches!(error, RegistryError::Unreachable { .. }), "{error}");
     assert_eq!(error.reaction(), Reaction::Retry);
     let error = Registry::new(settings("no address")).subjects().await.expect_err("no address");
     assert_eq!(error.reaction(), Reaction::Halt);
@@ -294,7 +294,7 @@ async fn credentials_and_a_base_path_go_with_every_question() {
     registry.subjects().await.expect("answered");
     let expected = ("/apis/ccompat/v7/subjects".to_owned(), Some("Basic bWU6c2VjcmV0".to_owned()));
     assert_eq!(*stub.asked.lock(), [expected]);
-    assert!(matches!(registry.subjects().await, Err(Error::Denied { status: 401, .. })));
+    assert!(matches!(registry.subjects().await, Err(RegistryError::Denied { status: 401, .. })));
 }
 
 /// The registry and the frames are not ours alone: another client, which finds schemas by itself,

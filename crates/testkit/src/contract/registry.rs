@@ -1,6 +1,6 @@
 //! What a schema registry has to do, whatever it is made of.
 
-use stream::registry::{Compat, Error};
+use stream::registry::{Compat, RegistryError};
 use stream::{Registry, RegistrySettings};
 
 const ONE: &str = r#"{"type":"record","name":"R","fields":[{"name":"a","type":"int"}]}"#;
@@ -45,7 +45,7 @@ pub async fn hold(registry: &Registry, prefix: &str) {
     assert_eq!(versions("none").await, []);
     assert_eq!(registry.compatibility(&subject("none")).await.expect("answers"), None);
     let unknown = registry.schema(i32::MAX.unsigned_abs()).await;
-    assert!(matches!(unknown, Err(Error::UnknownSchema { .. })), "{unknown:?}");
+    assert!(matches!(unknown, Err(RegistryError::UnknownSchema { .. })), "{unknown:?}");
 
     println!("an_incompatible_schema_is_refused_and_the_level_decides");
     // What holds for a subject without a level differs: Apicurio takes everything then.
@@ -54,7 +54,7 @@ pub async fn hold(registry: &Registry, prefix: &str) {
     let refused = registry.compatible(&subject("a"), OTHER).await.expect("answers");
     assert!(matches!(&refused, Compat::Incompatible(reasons) if !reasons.is_empty()), "{refused:?}");
     let refused = registry.register(&subject("a"), OTHER).await;
-    assert!(matches!(refused, Err(Error::Incompatible { .. })), "{refused:?}");
+    assert!(matches!(refused, Err(RegistryError::Incompatible { .. })), "{refused:?}");
     assert_eq!(versions("a").await.len(), 2);
     registry.set_compatibility(&subject("a"), "none").await.expect("set");
     assert_eq!(registry.compatibility(&subject("a")).await.expect("answers").as_deref(), Some("NONE"));
@@ -62,7 +62,7 @@ pub async fn hold(registry: &Registry, prefix: &str) {
     // Forwards, a reader of the first schema has to read the next, which has a wider number.
     registry.set_compatibility(&subject("b"), "FORWARD").await.expect("set");
     let refused = registry.register(&subject("b"), MORE).await;
-    assert!(matches!(refused, Err(Error::Incompatible { .. })), "{refused:?}");
+    assert!(matches!(refused, Err(RegistryError::Incompatible { .. })), "{refused:?}");
 
     println!("subjects_are_listed");
     let listed = registry.subjects().await.expect("answers");

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use model::{Offset, TopicId, TopicName};
 use parking_lot::Mutex;
 use stream::cluster::Reader;
-use stream::{Cause, Error, Event, Limits, Loss, Record, Records, Start};
+use stream::{Cause, ConsumerEvent, Error, Limits, LostPosition, Record, Records, Start};
 
 use super::group::{Place, Told};
 use super::{Memory, State, Topic};
@@ -89,9 +89,9 @@ impl Client {
     }
 
     /// What can be told now.
-    fn ready(&mut self) -> Option<Event> {
+    fn ready(&mut self) -> Option<ConsumerEvent> {
         if let Some(topic) = self.absent.pop() {
-            return Some(Event::Error(Error::NoTopic { topic }));
+            return Some(ConsumerEvent::Error(Error::NoTopic { topic }));
         }
         let cluster = self.cluster.clone();
         let mut state = cluster.state();
@@ -102,11 +102,11 @@ impl Client {
             return Some(match told {
                 Told::Assigned(given) => {
                     places.extend(given.iter().map(|place| (place.clone(), Standing::Unasked)));
-                    Event::Assigned(given)
+                    ConsumerEvent::Assigned(given)
                 }
                 Told::Revoked(taken) => {
                     places.retain(|place, _| !taken.contains(place));
-                    Event::Revoked(taken)
+                    ConsumerEvent::Revoked(taken)
                 }
             });
         }
@@ -119,7 +119,7 @@ impl Client {
             };
             let known = self.ids.entry(place.0.clone()).or_insert_with(|| topic.id.clone());
             let told = look(&place, topic, known, standing, self.start.as_deref(), self.limits);
-            if let Some(Event::Lost(Loss { cause: Cause::Recreated(id), .. })) = &told {
+            if let Some(ConsumerEvent::Lost(LostPosition { cause: Cause::Recreated(id), .. })) = &told {
                 *known = id.clone();
             }
             if told.is_some() {
@@ -139,7 +139,7 @@ fn look(
     standing: &mut Standing,
     start: Option<&dyn Start>,
     limits: Limits,
-) -> Option<Event> {
+) -> Option<ConsumerEvent> {
     let log = topic.partition(*partition)?;
     if *standing == Standing::Rests {
         return None;
@@ -147,7 +147,7 @@ fn look(
     let lost = |standing: &mut Standing, position: Option<Offset>, cause| {
         *standing = Standing::Rests;
         let (topic, topic_id) = (name.clone(), known.clone());
-        Some(Event::Lost(Loss { topic, topic_id, partition: *partition, position, cause }))
+        Some(ConsumerEvent::Lost(LostPosition { topic, topic_id, partition: *partition, position, cause }))
     };
     if topic.id != *known {
         let position = match standing {
@@ -182,18 +182,18 @@ fn look(
     }
     if let Some(next) = records.next() {
         *standing = Standing::Placed(next, None);
-        return Some(Event::Records(records));
+        return Some(ConsumerEvent::Records(records));
     }
     let end = log.stable().max(at);
     *standing = Standing::Placed(end, Some(end));
-    (told != Some(end)).then(|| Event::End(name.clone(), *partition, end))
+    (told != Some(end)).then(|| ConsumerEvent::End(name.clone(), *partition, end))
 }
 
 #[async_trait]
 impl Reader for Client {
-    async fn next(&mut self) -> Option<Event> {
+    async fn next(&mut self) -> Option<ConsumerEvent> {
         if let Err(error) = pass(&*self.cluster.fate, Step::Read, Moment::Before, "", "read topics").await {
-            return Some(Event::Error(error));
+            return Some(ConsumerEvent::Error(error));
         }
         let shared = Arc::clone(&self.cluster.shared);
         loop {

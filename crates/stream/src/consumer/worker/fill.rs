@@ -10,7 +10,7 @@ use model::{Offset, TopicId, TopicName};
 use super::{PAUSE, Worker};
 use crate::consumer::part::{Next, Parts, State};
 use crate::consumer::shared::Queued;
-use crate::consumer::{Event, Limits};
+use crate::consumer::{ConsumerEvent, Limits};
 use crate::error::{Failure, code};
 use crate::ffi::Message;
 use crate::{Error, Records};
@@ -101,7 +101,7 @@ impl Fill<'_> {
         if part.state == State::Fetching {
             // Transaction markers at the end are no records: the position is behind them.
             part.next = Next::At(end);
-            let event = Event::End(part.topic.clone(), part.partition, end);
+            let event = ConsumerEvent::End(part.topic.clone(), part.partition, end);
             let generation = Some((part.generation, part.track.clone()));
             self.out.push(Queued { event, bytes: 0, generation });
         }
@@ -136,7 +136,7 @@ impl Fill<'_> {
             part.room = (batch.len(), batch.bytes());
             let bytes = batch.bytes().max(1);
             let generation = Some((part.generation, part.track.clone()));
-            self.out.push(Queued { event: Event::Records(batch), bytes, generation });
+            self.out.push(Queued { event: ConsumerEvent::Records(batch), bytes, generation });
         }
     }
 

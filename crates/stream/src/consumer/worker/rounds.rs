@@ -7,9 +7,9 @@ use model::{TopicId, TopicName};
 
 use super::{PATIENCE, PAUSE, SILENCE, WATCH, Worker};
 use crate::Error;
-use crate::consumer::check::{Ends, Member, Round, Table, ids};
+use crate::consumer::check::{Ends, LogEnds, Member, Round, ids};
 use crate::consumer::part::{Next, Part, State};
-use crate::consumer::{Cause, Event};
+use crate::consumer::{Cause, ConsumerEvent};
 use crate::error::Failure;
 use crate::ffi::{Described, End, Reply};
 
@@ -147,7 +147,7 @@ impl Worker {
         self.start_fetching(&good);
     }
     /// `None`: it is not what it was when the round began.
-    pub(super) fn judge(&self, member: &Member, table: &Table) -> Option<Result<Option<Cause>, Failure>> {
+    pub(super) fn judge(&self, member: &Member, table: &LogEnds) -> Option<Result<Option<Cause>, Failure>> {
         let part = self.current(std::slice::from_ref(member)).next()?;
         Some(table.judge(&part.topic, part.partition, part.next.known()?))
     }
@@ -179,7 +179,7 @@ impl Worker {
         if placed {
             self.stop_fetching(&[(topic.clone(), partition)]);
         }
-        self.emit(Event::Lost(loss));
+        self.emit(ConsumerEvent::Lost(loss));
     }
 }
 

@@ -12,8 +12,8 @@ use super::super::{Registered, Registry};
 use super::*;
 
 /// Every question of the converter, by itself.
-async fn ask_all(registry: &Registry) -> Vec<Error> {
-    fn refused<T: fmt::Debug>(answer: Result<T, Error>) -> Error {
+async fn ask_all(registry: &Registry) -> Vec<RegistryError> {
+    fn refused<T: fmt::Debug>(answer: Result<T, RegistryError>) -> RegistryError {
         answer.expect_err("the registry fails")
     }
     vec![
@@ -48,7 +48,7 @@ async fn a_status_means_the_same_to_every_question(#[case] status: u16, #[case] 
         let text = error.to_string();
         assert!(text.contains("in the words of the registry"), "{text}");
         assert!(text.contains(&status.to_string()), "{text}");
-        if let Error::Refused { code, .. } = error {
+        if let RegistryError::Refused { code, .. } = error {
             assert_eq!(code, 50002);
         }
     }
@@ -60,12 +60,12 @@ async fn a_conflict_is_incompatible_only_where_a_schema_is_registered() {
     let stub = stub([(409, body); 5]).await;
     let mut errors = ask_all(&Registry::new(settings(&stub.url))).await.into_iter();
     match errors.next() {
-        Some(Error::Incompatible { subject, reason }) => {
+        Some(RegistryError::Incompatible { subject, reason }) => {
             assert_eq!((&*subject, &*reason), ("t", "READER_FIELD_MISSING_DEFAULT_VALUE"));
         }
         other => panic!("{other:?}"),
     }
-    assert!(errors.all(|error| matches!(error, Error::Refused { status: 409, code: 409, .. })));
+    assert!(errors.all(|error| matches!(error, RegistryError::Refused { status: 409, code: 409, .. })));
 }
 
 #[tokio::test]
@@ -84,7 +84,7 @@ async fn a_refusal_that_is_not_the_registrys_own_keeps_its_status() {
 async fn an_answer_of_another_service_is_named_and_halts(#[case] body: &'static str) {
     let stub = stub([(200, body); 5]).await;
     for error in ask_all(&Registry::new(settings(&stub.url))).await {
-        assert!(matches!(error, Error::Answer { .. }), "{error:?}");
+        assert!(matches!(error, RegistryError::Answer { .. }), "{error:?}");
         assert!(error.to_string().contains("cannot be read: "), "{error}");
     }
 }
@@ -120,7 +120,7 @@ async fn server(then: Then) -> String {
 async fn asks_again(then: Then) {
     let url = server(then).await;
     for error in ask_all(&Registry::new(settings(&url))).await {
-        assert!(matches!(error, Error::Unreachable { .. }), "{error:?}");
+        assert!(matches!(error, RegistryError::Unreachable { .. }), "{error:?}");
         assert_eq!(error.reaction(), Reaction::Retry);
     }
 }
