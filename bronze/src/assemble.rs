@@ -14,63 +14,11 @@ use arrow::array::{
 use arrow::buffer::{NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow::compute::take;
 use arrow::datatypes::{DataType, Fields, SchemaRef};
-use model::{ClockMs, Micros, Millis};
+use model::{ClockMs, Micros, Millis, column, header};
 use stream::Records;
 
 use crate::absent::Values as Defaults;
 use crate::decode::{Decoded, Refusal, join};
-
-/// Names of the columns that do not come from the value.
-pub mod column {
-    /// Decoded key.
-    pub const KEYS: &str = "_keys";
-    /// Key bytes.
-    pub const KEY: &str = "_key";
-    /// Id of the topic.
-    pub const TOPIC_ID: &str = "_topic_id";
-    /// Partition.
-    pub const PARTITION: &str = "_partition";
-    /// Offset.
-    pub const OFFSET: &str = "_offset";
-    /// Kafka's timestamp.
-    pub const TIMESTAMP: &str = "_timestamp";
-    /// Headers.
-    pub const HEADERS: &str = "_headers";
-    /// Registry id of the value's schema.
-    pub const SCHEMA_ID: &str = "_schema_id";
-    /// Incarnation of the source database.
-    pub const EPOCH: &str = "_epoch";
-    /// ULID of the redrive that appended the row.
-    pub const REDRIVE: &str = "_redrive";
-    /// When bronze read the record.
-    pub const INGESTED_AT: &str = "_ingested_at";
-    /// Why the value could not be decoded.
-    pub const ERROR: &str = "_error";
-    /// Bytes of that value, or of one with fields that no column takes.
-    pub const RAW: &str = "_raw";
-    /// Day of `_ingested_at`: the partition column.
-    pub const INGESTED_DATE: &str = "_ingested_date";
-    /// All of these names.
-    pub const ALL: [&str; 14] = [
-        KEYS,
-        KEY,
-        TOPIC_ID,
-        PARTITION,
-        OFFSET,
-        TIMESTAMP,
-        HEADERS,
-        SCHEMA_ID,
-        EPOCH,
-        REDRIVE,
-        INGESTED_AT,
-        ERROR,
-        RAW,
-        INGESTED_DATE,
-    ];
-}
-
-/// Header in which our own sources send the epoch of their database.
-pub const EPOCH_HEADER: &str = "lp.epoch";
 
 /// The role of each column of a table.
 #[derive(Debug, Clone)]
@@ -84,7 +32,7 @@ impl Layout {
     /// The layout of a bronze table.
     pub fn new(schema: SchemaRef) -> Self {
         let fields = schema.fields();
-        let values = fields.iter().filter(|field| !column::ALL.contains(&field.name().as_str()));
+        let values = fields.iter().filter(|field| !column::OF_BRONZE.contains(&field.name().as_str()));
         let values = values.cloned().collect();
         let keys = fields.find(column::KEYS).and_then(|(_, field)| match field.data_type() {
             DataType::Struct(fields) => Some(fields.clone()),
@@ -296,7 +244,7 @@ impl Meta {
                 names.append_value(name);
                 contents.append_option(value);
                 total += 1;
-                if name == EPOCH_HEADER {
+                if name == header::EPOCH {
                     let said = value.and_then(|text| str::from_utf8(text).ok()?.parse().ok());
                     epoch = said.or(epoch);
                 }

@@ -19,12 +19,11 @@ use avro::{Frame, from_arrow, from_connect};
 use catalog::columns::bronze_schema;
 use catalog::{LearnedSchemas, Topic, ValueFormat};
 use lake::Lake;
-use model::{Offset, Reaction};
+use model::{Offset, Reaction, column};
 use stream::{Admin, Kafka, Records, Registry};
 
 use crate::Error;
 use crate::absent::{self, Values};
-use crate::assemble::column;
 use crate::evolve::{self, MOST_COLUMNS};
 use crate::json::schema_part;
 
@@ -210,7 +209,7 @@ fn of_columns(topic: &Topic, columns: &Schema, defaults: &Values) -> Result<Lear
     let schema_of = |name: &str, columns: Schema| {
         from_arrow(name, "io.lakepulse.learned", &columns, &[]).map_err(refused)
     };
-    let own = columns.fields().iter().filter(|field| !column::ALL.contains(&field.name().as_str()));
+    let own = columns.fields().iter().filter(|field| !column::OF_BRONZE.contains(&field.name().as_str()));
     let own = Schema::new(own.cloned().collect::<Vec<_>>());
     let value = schema_of("Value", own.clone())?;
     let value = if defaults.is_empty() { value } else { absent::declare(&value, own.fields(), defaults) };

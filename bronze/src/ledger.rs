@@ -14,15 +14,8 @@ use std::collections::HashMap;
 
 use arrow::array::{Array, AsArray, RecordBatch, StructArray};
 use arrow::datatypes::Int64Type;
-use model::Offset;
+use model::{Offset, column, header};
 use stream::Records;
-
-use crate::assemble::column;
-
-/// Header with the identity of the record's file.
-pub const FILE_HEADER: &str = "lp.file";
-/// Header with the record's line, from 1.
-pub const LINE_HEADER: &str = "lp.line";
 
 /// The last line of each file.
 pub type Lines = HashMap<String, i64>;
@@ -49,7 +42,7 @@ pub const COLUMNS: [&str; 3] = [column::TOPIC_ID, column::PARTITION, column::HEA
 impl Ledger {
     /// True if a record was read from a file.
     pub fn concerns(records: &Records, kept: &[u32]) -> bool {
-        kept.iter().any(|&row| records.headers(row as usize).any(|(name, _)| name == FILE_HEADER))
+        kept.iter().any(|&row| records.headers(row as usize).any(|(name, _)| name == header::FILE))
     }
 
     /// True if the table need not be read for the lines of a partition.
@@ -101,7 +94,7 @@ impl Ledger {
         kept.retain(|&row| {
             let row = row as usize;
             let text = |name| records.header(row, name).and_then(|bytes| str::from_utf8(bytes).ok());
-            match (text(FILE_HEADER), text(LINE_HEADER).and_then(|line| line.parse().ok())) {
+            match (text(header::FILE), text(header::LINE).and_then(|line| line.parse().ok())) {
                 (Some(file), Some(line)) => {
                     let new = part.is_new(file, line);
                     if new {
@@ -170,7 +163,7 @@ fn in_row(pairs: &StructArray) -> (Option<String>, Option<i64>) {
         let at = (0..names.len()).rev().find(|&i| names.is_valid(i) && names.value(i) == wanted)?;
         values.is_valid(at).then(|| str::from_utf8(values.value(at)).ok())?
     };
-    (find(FILE_HEADER).map(str::to_owned), find(LINE_HEADER).and_then(|line| line.parse().ok()))
+    (find(header::FILE).map(str::to_owned), find(header::LINE).and_then(|line| line.parse().ok()))
 }
 
 #[cfg(test)]
@@ -182,7 +175,7 @@ mod tests {
     const PARTITION: i32 = 3;
 
     fn line(offset: i64, file: &'static [u8], line: &'static [u8]) -> Literal {
-        let headers = vec![(FILE_HEADER, Some(file)), (LINE_HEADER, Some(line))];
+        let headers = vec![(header::FILE, Some(file)), (header::LINE, Some(line))];
         Literal { offset, headers, ..Literal::default() }
     }
     fn read(ledger: &mut Ledger, literals: &[Literal]) -> (Vec<u32>, Lines) {

@@ -10,7 +10,7 @@ use std::num::ParseIntError;
 use catalog::columns::bronze_schema_of;
 use catalog::{KEEPS, READING, Topic};
 use lake::{Lake, Table, TableSpec};
-use model::{Positions, ProjectName, TopicId};
+use model::{Positions, ProjectName, TopicId, column};
 use stream::{Admin, Kafka, Registry};
 
 use crate::{Error, Loss, absent, learn};
@@ -78,7 +78,7 @@ pub async fn create_table(lake: &Lake, project: &ProjectName, topic: &Topic) -> 
     let schema = bronze_schema_of(topic).map_err(refused)?;
     let schema = schema.ok_or_else(|| Error::NoSchema { topic: topic.name.clone() })?;
     let mut spec = TableSpec::new(project.clone(), schema);
-    spec.partition_by = vec![crate::assemble::column::INGESTED_DATE.to_owned()];
+    spec.partition_by = vec![column::INGESTED_DATE.to_owned()];
     spec.deletion_vectors = false;
     spec.append_only = true;
     spec.description = topic.description.clone();

@@ -20,7 +20,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use catalog::{Topic, ValueFormat};
 use lake::{Table, Within};
-use model::{AppId, ClockMs, Millis, Offset, Reaction, TopicId, Version};
+use model::{AppId, ClockMs, Millis, Offset, Reaction, TopicId, Version, column};
 use runtime::traces::{self, MAX_CAUSES, TRACEPARENT};
 use runtime::{CancellationToken, Meter, State};
 use stream::Records;
@@ -28,7 +28,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::JoinHandle;
 
 use crate::absent;
-use crate::assemble::{Layout, Origin, column};
+use crate::assemble::{Layout, Origin};
 use crate::batch::{Format, Reader, numbers};
 use crate::budget::{Permit, Share};
 use crate::commit::{Finished, Waiting, Work, land};

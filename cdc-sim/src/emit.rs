@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::future::try_join_all;
-use model::TopicName;
+use model::{TopicName, header};
 use runtime::time::Instant;
 use runtime::{CancellationToken, Meter, State, cpu};
 use source::{About, Connector, Context, OnStop, Opened, Publisher, Reader, Sent, Step};
@@ -298,7 +298,8 @@ async fn ends(kafka: &Kafka, topics: &Topics) -> Result<(Partitions, Resume), Er
     for (table, topic, count, tails) in try_join_all(topics.all().map(ask)).await? {
         partitions[table as usize] = count;
         for (partition, tail) in tails {
-            let number = tail.header("lp.seq").and_then(|text| std::str::from_utf8(text).ok()?.parse().ok());
+            let number =
+                tail.header(header::SEQ).and_then(|text| std::str::from_utf8(text).ok()?.parse().ok());
             let Some(number) = number else {
                 return Err(Error::NotOurs { topic, partition, offset: tail.offset.0 });
             };

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use model::header;
 use runtime::time::{Instant, sleep};
 use runtime::{CancellationToken, Meter};
 use source::{Outbox, SourceBatch};
@@ -191,7 +192,7 @@ fn queue(
         partition: Some(record.partition),
         key: Some(block.key(record)),
         value: block.value(record),
-        headers: &[("lp.seq", number.as_bytes()), ("lp.epoch", epoch.as_bytes())],
+        headers: &[(header::SEQ, number.as_bytes()), (header::EPOCH, epoch.as_bytes())],
         timestamp: None,
     })
 }

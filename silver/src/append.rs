@@ -11,7 +11,7 @@ use std::sync::Arc;
 use ahash::{AHashMap, AHashSet};
 use arrow::array::{Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema};
-use model::{Sequence, Version};
+use model::{Sequence, Version, column};
 
 use crate::decide::{Decision, Tally, replaced, result};
 use crate::error::{Fitting as _, Result};
@@ -84,8 +84,10 @@ impl Appender {
                 Arc::new(Int64Array::from_iter_values(named.iter().map(part))) as arrow::array::ArrayRef
             };
             let columns = vec![column(|n| n.0), column(|n| n.1), column(|n| n.2)];
-            wanted
-                .push(batch(&["_epoch", "_lsn", "_tx_order"], columns).fitting(&self.rules.table, "events")?);
+            wanted.push(
+                batch(&[column::EPOCH, column::LSN, column::TX_ORDER], columns)
+                    .fitting(&self.rules.table, "events")?,
+            );
         }
         if !placed.is_empty() {
             wanted.push(places(&placed).fitting(&self.rules.table, "events")?);
@@ -177,7 +179,7 @@ fn places(seqs: &[&Sequence]) -> Result<RecordBatch, arrow::error::ArrowError> {
     let partitions = Int64Array::from_iter_values(seqs.iter().map(|s| i64::from(s.partition)));
     let offsets = Int64Array::from_iter_values(seqs.iter().map(|s| s.offset));
     batch(
-        &["_topic_id", "_partition", "_offset"],
+        &[column::TOPIC_ID, column::PARTITION, column::OFFSET],
         vec![Arc::new(topics), Arc::new(partitions), Arc::new(offsets)],
     )
 }

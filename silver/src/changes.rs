@@ -18,7 +18,7 @@ use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, Schema, SchemaRef, TimestampMicrosecondType};
 use arrow::error::ArrowError;
 use catalog::{Envelope, Snapshots, Topic};
-use model::{Micros, Sequence};
+use model::{Micros, Sequence, column, header};
 
 use crate::event::Name;
 
@@ -143,8 +143,8 @@ impl Reader {
     /// A reader of `bronze` rows. The error says what the table lacks.
     pub fn try_new(topic: &Topic, bronze: &Schema) -> Result<Self, String> {
         let schema = catalog::columns::changes_schema(topic, bronze).map_err(|e| e.to_string())?;
-        let width = schema.index_of("_op").map_err(|e| e.to_string())?;
-        let keys = match bronze.field_with_name("_keys").map(|f| f.data_type()) {
+        let width = schema.index_of(column::OP).map_err(|e| e.to_string())?;
+        let keys = match bronze.field_with_name(column::KEYS).map(|f| f.data_type()) {
             Ok(DataType::Struct(fields)) => fields.iter().map(|f| f.name().clone()).collect(),
             _ => topic.key.clone(),
         };
@@ -179,10 +179,10 @@ impl Reader {
     /// Columns of the bronze table that are read.
     pub fn needs(&self, bronze: &Schema) -> Vec<String> {
         // The key's bytes only distinguish an unreadable key from a missing one.
-        let has_keys = bronze.field_with_name("_keys").is_ok();
+        let has_keys = bronze.field_with_name(column::KEYS).is_ok();
         let skipped = |name: &str| match name {
-            "_raw" | "_ingested_at" | "_ingested_date" => true,
-            "_key" => !has_keys,
+            column::RAW | column::INGESTED_AT | column::INGESTED_DATE => true,
+            column::KEY => !has_keys,
             _ => false,
         };
         bronze.fields().iter().map(|f| f.name().clone()).filter(|name| !skipped(name)).collect()
@@ -199,7 +199,7 @@ impl Reader {
             None => time::event_time(bronze, None, self.envelope)?,
         };
         let arrived = bronze
-            .column_by_name("_timestamp")
+            .column_by_name(column::TIMESTAMP)
             .and_then(|c| c.as_primitive_opt::<TimestampMicrosecondType>());
         let plausible = |row: usize, at: i64| {
             let arrived = arrived.filter(|arrived| arrived.is_valid(row)).map(|arrived| arrived.value(row));
@@ -235,7 +235,7 @@ impl Reader {
         let read = |row: &usize| {
             self.whole_snapshots && order.by_offset[*row] && ops[*row] == Op::Read && order.lsn.is_valid(*row)
         };
-        let redriven = bronze.column_by_name("_redrive").map(|c| c.as_string::<i32>().clone());
+        let redriven = bronze.column_by_name(column::REDRIVE).map(|c| c.as_string::<i32>().clone());
         let redriven = redriven.iter().flat_map(|c| c.iter().enumerate());
         Ok(Changes {
             view,
@@ -245,7 +245,7 @@ impl Reader {
             last_of_snapshot,
             unchanged,
             unread_keys: unread_keys(bronze),
-            old_keys: headers::values(bronze, "__debezium.oldkey", |row| ops[row].is_row()),
+            old_keys: headers::values(bronze, header::OLD_KEY, |row| ops[row].is_row()),
             redriven: redriven.filter_map(|(row, id)| Some((row, Arc::from(id?)))).collect(),
             ops,
         })
@@ -271,8 +271,8 @@ impl Reader {
     /// The kind of each row, and the rows that end a snapshot.
     fn ops(&self, bronze: &RecordBatch) -> Result<(Vec<Op>, Vec<usize>), ArrowError> {
         let rows = bronze.num_rows();
-        let failed = bronze.column_by_name("_error");
-        let decoded = bronze.column_by_name("_schema_id");
+        let failed = bronze.column_by_name(column::ERROR);
+        let decoded = bronze.column_by_name(column::SCHEMA_ID);
         let is_error = |row: usize| failed.is_some_and(|c| c.is_valid(row));
         let fields = bronze.schema();
         let values = fields.fields().iter().zip(bronze.columns()).filter(|(f, _)| !is_meta(f.name()));
@@ -331,7 +331,7 @@ impl Reader {
         let rows = bronze.num_rows();
         let deletes: BooleanArray = ops.iter().map(|op| Some(*op == Op::Delete)).collect();
         let any_delete = deletes.true_count() > 0;
-        let keys = bronze.column_by_name("_keys").and_then(|c| c.as_struct_opt());
+        let keys = bronze.column_by_name(column::KEYS).and_then(|c| c.as_struct_opt());
         let before = bronze.column_by_name("before").and_then(|c| c.as_struct_opt());
         let after = bronze.column_by_name("after").and_then(|c| c.as_struct_opt());
         let mut columns = Vec::with_capacity(self.width + 7);
@@ -430,7 +430,8 @@ impl Reader {
 
 /// Rows whose key has bytes but no columns.
 fn unread_keys(bronze: &RecordBatch) -> AHashSet<usize> {
-    let (Some(bytes), Some(keys)) = (bronze.column_by_name("_key"), bronze.column_by_name("_keys")) else {
+    let (Some(bytes), Some(keys)) = (bronze.column_by_name(column::KEY), bronze.column_by_name(column::KEYS))
+    else {
         return AHashSet::new();
     };
     (0..bronze.num_rows()).filter(|&row| bytes.is_valid(row) && keys.is_null(row)).collect()

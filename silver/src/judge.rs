@@ -20,7 +20,7 @@ use arrow::compute::{cast, take_record_batch};
 use arrow::datatypes::{DataType, Int64Type, SchemaRef, TimestampMicrosecondType};
 use arrow::row::Rows;
 use catalog::{Kind, Otherwise};
-use model::{Micros, Sequence, TableName, Version};
+use model::{Micros, Sequence, TableName, Version, column};
 use query::expectations::{Condition, Expectations};
 use query::projection::Projection;
 
@@ -178,7 +178,8 @@ impl Rules {
     ) -> Result<Judged> {
         let changes = facts.changes;
         let redriven: AHashMap<usize, Arc<str>> = changes.redriven.iter().cloned().collect();
-        let times = changes.view.column_by_name("_ts").map(|c| c.as_primitive::<TimestampMicrosecondType>());
+        let times =
+            changes.view.column_by_name(column::TS).map(|c| c.as_primitive::<TimestampMicrosecondType>());
         let time = |row: usize| match self.times {
             Times::OfEvent => times.and_then(|c| c.is_valid(row).then(|| Micros(c.value(row)))),
             by_sequence => by_sequence.at(changes.seqs[row].lsn),

@@ -17,14 +17,14 @@ use arrow::array::{
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::error::ArrowError;
-use model::{Micros, Sequence};
+use model::{Micros, Sequence, column};
 
 use crate::event::{KeyId, Truncate};
 use crate::fold::{Absence, Gone};
 use crate::keys::Keys;
 use crate::snapshots::Snapshots;
 use crate::table::{
-    CARRIED, read_flags, read_seqs, read_texts, read_times, seq_columns, seq_fields, time_column, time_type,
+    read_flags, read_seqs, read_texts, read_times, seq_columns, seq_fields, time_column, time_type,
 };
 
 /// The kind of a note.
@@ -170,10 +170,10 @@ pub fn schema(keys: &Schema) -> SchemaRef {
         Field::new(KIND, DataType::Utf8, true),
         Field::new("_why", DataType::Utf8, true),
         Field::new("_other", other, true),
-        Field::new("_ts", time_type(), true),
+        Field::new(column::TS, time_type(), true),
     ]);
     fields.extend(seq_fields());
-    fields.push(Field::new(CARRIED, DataType::Boolean, true));
+    fields.push(Field::new(column::CARRIED, DataType::Boolean, true));
     Arc::new(Schema::new(fields))
 }
 
@@ -219,7 +219,8 @@ pub fn read(rows: &RecordBatch, keys: &mut Keys) -> Result<Vec<Note>, ArrowError
     let other = RecordBatch::try_new(Arc::clone(keys.schema()), other.as_struct().columns().to_vec())?;
     let other = keys.numbers(&other)?;
     let (kinds, whys) = (read_texts(rows, KIND), read_texts(rows, "_why"));
-    let (times, seqs, carried) = (read_times(rows, "_ts"), read_seqs(rows)?, read_flags(rows, CARRIED));
+    let (times, seqs, carried) =
+        (read_times(rows, column::TS), read_seqs(rows)?, read_flags(rows, column::CARRIED));
     let mut notes = Vec::with_capacity(rows.num_rows());
     for (row, seq) in seqs.into_iter().enumerate() {
         let unknown = |what: &str, found: &Option<Arc<str>>| {

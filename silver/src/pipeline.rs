@@ -9,7 +9,7 @@ use std::time::Duration;
 use arrow::array::RecordBatch;
 use catalog::{Kind, Model, Otherwise};
 use lake::Compaction;
-use model::{Micros, Positions, Reaction, TableName, Version};
+use model::{Micros, Positions, Reaction, TableName, Version, column};
 use runtime::traces::Role;
 use runtime::{Due, Meter, Retry, State};
 use stage::Control;
@@ -23,7 +23,7 @@ use crate::error::{Error, OfTable as _, Result};
 use crate::judge::Rules;
 use crate::refold::every_row;
 use crate::run::Context;
-use crate::table::{CARRIED, quarantine_name, seq_fields};
+use crate::table::{quarantine_name, seq_fields};
 use crate::{measures, rebuild};
 
 mod batch;
@@ -332,7 +332,7 @@ impl Pipeline {
         })
         .await?;
         let columns: Vec<String> =
-            seq_fields().iter().map(|f| f.name().clone()).chain([CARRIED.to_owned()]).collect();
+            seq_fields().iter().map(|f| f.name().clone()).chain([column::CARRIED.to_owned()]).collect();
         for names in appender.wanted()? {
             let rows = open.tables.main.find(&by_columns(names), &columns).await.of(&self.name)?;
             appender.hold(&rows)?;

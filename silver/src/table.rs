@@ -14,12 +14,10 @@ use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef, TimeUnit, 
 use arrow::error::ArrowError;
 use catalog::{Kind, Model};
 use lake::{Lake, Table, TableSpec};
-use model::{AppId, Micros, Positions, ProjectName, Sequence, TableName, Version};
+use model::{AppId, Micros, Positions, ProjectName, Sequence, TableName, Version, column};
 
 use crate::error::{Error, OfTable as _, Result};
 
-/// True if the row also depends on events before its last one.
-pub const CARRIED: &str = "_carried";
 /// Sequence at which a version starts.
 pub const START: &str = "__START_AT";
 /// Sequence at which it ends; null while it is open.
@@ -29,12 +27,12 @@ pub const END: &str = "__END_AT";
 pub fn seq_fields() -> Vec<Field> {
     let field = |name: &str, kind: DataType| Field::new(name, kind, true);
     vec![
-        field("_epoch", DataType::Int64),
-        field("_lsn", DataType::Int64),
-        field("_tx_order", DataType::Int64),
-        field("_topic_id", DataType::Utf8),
-        field("_partition", DataType::Int64),
-        field("_offset", DataType::Int64),
+        field(column::EPOCH, DataType::Int64),
+        field(column::LSN, DataType::Int64),
+        field(column::TX_ORDER, DataType::Int64),
+        field(column::TOPIC_ID, DataType::Utf8),
+        field(column::PARTITION, DataType::Int64),
+        field(column::OFFSET, DataType::Int64),
     ]
 }
 
@@ -67,9 +65,9 @@ pub fn read_seqs(rows: &RecordBatch) -> Result<Vec<Sequence>, ArrowError> {
         let numbers: Option<&Int64Array> = column(name)?.as_primitive_opt::<Int64Type>();
         numbers.cloned().ok_or_else(|| ArrowError::SchemaError(format!("`{name}` is no BIGINT")))
     };
-    let (epoch, lsn, tx_order) = (number("_epoch")?, number("_lsn")?, number("_tx_order")?);
-    let (partition, offset) = (number("_partition")?, number("_offset")?);
-    let topics = column("_topic_id")?.as_string_opt::<i32>().cloned();
+    let (epoch, lsn, tx_order) = (number(column::EPOCH)?, number(column::LSN)?, number(column::TX_ORDER)?);
+    let (partition, offset) = (number(column::PARTITION)?, number(column::OFFSET)?);
+    let topics = column(column::TOPIC_ID)?.as_string_opt::<i32>().cloned();
     let topics: StringArray =
         topics.ok_or_else(|| ArrowError::SchemaError("`_topic_id` is no STRING".to_owned()))?;
     let part = |column: &Int64Array, row: usize| column.is_valid(row).then(|| column.value(row));
@@ -144,7 +142,7 @@ pub fn table_schema(kind: Kind, own: &Schema) -> SchemaRef {
         ]);
     }
     fields.extend(seq_fields());
-    fields.push(Field::new(CARRIED, DataType::Boolean, true));
+    fields.push(Field::new(column::CARRIED, DataType::Boolean, true));
     Arc::new(Schema::new(fields))
 }
 
@@ -159,7 +157,7 @@ pub fn quarantine_name(table: &TableName) -> TableName {
 
 /// Creates the table of a model, or opens an existing one. Its siblings are created with their first row.
 pub async fn create(lake: &Lake, project: &ProjectName, model: &Model) -> Result<Table> {
-    let taken = seq_fields().into_iter().map(|f| f.name().clone()).chain([CARRIED.to_owned()]);
+    let taken = seq_fields().into_iter().map(|f| f.name().clone()).chain([column::CARRIED.to_owned()]);
     if let Some(name) = taken.into_iter().find(|name| model.schema.index_of(name).is_ok()) {
         let bronze = model.source.clone().unwrap_or_else(|| model.name.clone());
         let fault =

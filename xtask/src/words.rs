@@ -6,6 +6,9 @@
 //! - a type with the name of a word is defined in a second place,
 //! - a name that each crate may define once ([`ONE_A_CRATE`]) is defined twice in one crate.
 //!
+//! Names that are stored, of columns and headers, stand in `model::column` and `model::header` alone: the check fails
+//! where another crate spells one. `ops` is not asked, because `verify` must not share a mistake with the stages.
+//!
 //! Types are found by line: an item starts in the first column, as rustfmt puts it. Test modules, the crates that
 //! only tests use and types inside functions are not looked at.
 
@@ -49,9 +52,10 @@ pub fn check() -> Result<String> {
     let glossary = std::fs::read_to_string(&path).with_context(|| path.to_string())?;
     let words = words(&glossary);
     let types = types(&sources);
-    let faults = faults(&words, &types);
+    let mut faults = faults(&words, &types);
+    faults.extend(spelled(&sources));
     if !faults.is_empty() {
-        bail!("{} words have more than one meaning:\n  {}", faults.len(), faults.join("\n  "));
+        bail!("{} words have more than one meaning or place:\n  {}", faults.len(), faults.join("\n  "));
     }
     Ok(format!("{} words, {} type names, one definition a word", words.len(), types.len()))
 }
@@ -199,9 +203,48 @@ fn faults(words: &[Word], types: &BTreeMap<&str, Vec<&str>>) -> Vec<String> {
     faults
 }
 
+/// Stored names that a crate spells instead of naming `model`'s constant.
+fn spelled(sources: &[Source]) -> Vec<String> {
+    let is_stored = |name: &str| ["_", "lp.", "__debezium."].iter().any(|prefix| name.starts_with(prefix));
+    let model = sources.iter().filter(|source| source.of == "model").flat_map(|source| source.text.lines());
+    let stored: Vec<(&str, &str)> = model
+        .filter_map(|line| {
+            let (name, value) = line.strip_prefix("pub const ")?.split_once(": &str = \"")?;
+            Some((name, value.strip_suffix("\";").filter(|value| is_stored(value))?))
+        })
+        .collect();
+    let mut faults = Vec::new();
+    for source in sources.iter().filter(|source| !["model", "ops"].contains(&source.of.as_str())) {
+        let product = source.text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+        let code = product.lines().filter(|line| !line.trim_start().starts_with("//"));
+        for line in code {
+            for (name, value) in stored.iter().filter(|(_, value)| line.contains(&format!("\"{value}\""))) {
+                faults.push(format!("{} spells \"{value}\": name `model`'s `{name}`", source.of));
+            }
+        }
+    }
+    faults
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_stored_name_stands_in_one_place() {
+        let model = ("model", "pub const KEY: &str = \"_key\";\npub const REST: &str = \"rest\";\n");
+        let spelled = |of: &str, text: &str| {
+            let source = |(of, text): (&str, &str)| Source { of: of.to_owned(), text: text.to_owned() };
+            spelled(&[source(model), source((of, text))])
+        };
+        assert_eq!(
+            spelled("silver", "let key = \"_key\";\n"),
+            ["silver spells \"_key\": name `model`'s `KEY`"]
+        );
+        let fine = ["// \"_key\"", "\"_keys\"", "\"rest\"", "#[cfg(test)]\nmod tests {\n\"_key\""];
+        assert!(fine.iter().all(|text| spelled("silver", text).is_empty()));
+        assert!(spelled("ops", "\"_key\"").is_empty());
+    }
 
     const GLOSSARY: &str = "\
         # Glossary\n\n| word | meaning | type |\n| --- | --- | --- |\n\

@@ -2,11 +2,10 @@ use std::sync::Arc;
 
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, TimeUnit, TimestampMicrosecondType};
-use model::ClockMs;
+use model::{ClockMs, column};
 use rstest::rstest;
 
 use super::*;
-use crate::assemble::column;
 use crate::testing::{
     EVERYTHING, ID, Literal, all, body, everything, everything_stored, framed, log, records, schema,
 };

@@ -9,7 +9,7 @@ use catalog::Project;
 use embedded::Host;
 use lake::digest::Sum;
 use lake::{Lake, LakeSettings};
-use model::{Offset, TableName, TopicId};
+use model::{Offset, TableName, TopicId, column};
 use runtime::{Meters, RandomIds, WallClock};
 use stream::{Kafka, KafkaSettings, Outgoing, Producer, Registry, RegistrySettings, TopicSpec};
 use tokio::task::JoinHandle;
@@ -20,7 +20,6 @@ mod strange;
 use stage::CommitInfo;
 
 use super::*;
-use crate::assemble::column;
 use crate::commit::digest;
 use crate::testing::{body, framed, schema};
 use crate::{Loss, PartitionProgress, Settings};

@@ -6,7 +6,7 @@ use arrow::array::AsArray;
 use arrow::datatypes::Int64Type;
 use catalog::Project;
 use lake::{Lake, LakeSettings};
-use model::{Offset, TopicName};
+use model::{Offset, TopicName, header};
 use proptest::prelude::*;
 use runtime::{Meters, RandomIds, WallClock};
 use stream::{Cause, Kafka, KafkaSettings, Record, Registry, RegistrySettings, Start as _};
@@ -14,7 +14,6 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::*;
 use crate::budget::Budget;
-use crate::ledger::{FILE_HEADER, LINE_HEADER};
 use crate::start::Starts;
 use crate::{Context, Input, PartitionProgress, Settings, create_table};
 
@@ -268,7 +267,7 @@ impl World {
             let text = line.map(|(file, line)| (file.to_string(), line.to_string()));
             let headers: Vec<(&str, Option<&[u8]>)> = match &text {
                 Some((file, line)) => {
-                    vec![(FILE_HEADER, Some(file.as_bytes())), (LINE_HEADER, Some(line.as_bytes()))]
+                    vec![(header::FILE, Some(file.as_bytes())), (header::LINE, Some(line.as_bytes()))]
                 }
                 None => Vec::new(),
             };

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use arrow::datatypes::{DataType, Field, SchemaRef};
 use indexmap::IndexMap;
-use model::TableName;
+use model::{TableName, column};
 use sha2::{Digest, Sha256};
 
 use crate::{Envelope, Kind, Model, Otherwise, Source, Topic};
@@ -91,7 +91,7 @@ fn contract(hash: &mut Hash, model: &Model, topic: &Topic) {
     };
     hash.text("envelope", envelope_name);
     hash.list("key", key);
-    if model.kind == Kind::Scd2 || Named::of(&model.normalised).holds("_ts") {
+    if model.kind == Kind::Scd2 || Named::of(&model.normalised).holds(column::TS) {
         hash.text("event_time", event_time.as_deref().unwrap_or_default());
     }
     if *envelope != Envelope::None {

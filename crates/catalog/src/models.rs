@@ -6,13 +6,20 @@ use std::time::Duration;
 
 use arrow::datatypes::{Schema, SchemaRef};
 use indexmap::IndexMap;
-use model::{TableName, TopicName};
+use model::{TableName, TopicName, column};
 
 use crate::Location;
 
 /// Columns that silver stores after a model's own columns and that no model sees.
-pub const HIDDEN: &[&str] =
-    &["_epoch", "_lsn", "_tx_order", "_topic_id", "_partition", "_offset", "_carried"];
+pub const HIDDEN: &[&str] = &[
+    column::EPOCH,
+    column::LSN,
+    column::TX_ORDER,
+    column::TOPIC_ID,
+    column::PARTITION,
+    column::OFFSET,
+    column::CARRIED,
+];
 
 /// The kind of a model, which decides the stage that runs it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

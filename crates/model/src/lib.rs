@@ -9,11 +9,14 @@
 //! | `reaction` | `Reaction`: what a loop does after an error |
 //! | `secret` | `Secret`: a value that is never shown |
 //! | [`text`] | values as text: the strict parser, the canonical form |
+//! | [`column`], [`header`] | names of the columns that we add, and of the headers of records |
 //! | `exit` | `Exit`: exit codes of the binary |
 //!
 //! Never here: tokio, arrow, a client of any service. Every other crate may depend on this one.
 
+pub mod column;
 mod exit;
+pub mod header;
 mod names;
 mod position;
 mod reaction;

@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::sync::Arc;
 
-use model::TopicName;
+use model::{TopicName, header};
 use runtime::Traces;
 use runtime::traces::{Role, Span, TRACEPARENT};
 use source::{CursorRecord, DeadLetter, Outbox, Sent, SourceBatch};
@@ -15,11 +15,6 @@ use super::folder::Found;
 use super::form::Form;
 use super::lines::{Line, Lines, Place, Written};
 use crate::{Error, Settings};
-
-/// Header with the identity of the file.
-const FILE: &str = "lp.file";
-/// Header with the line number in the file.
-const LINE: &str = "lp.line";
 
 /// A file that is being published.
 pub(super) struct OpenFile {
@@ -159,7 +154,7 @@ fn send_lines(
     let dead = format!("{}/{identity}", form.topic.name);
     for line in lines {
         let number = line.number.to_string();
-        let place = [(FILE, identity.as_bytes()), (LINE, number.as_bytes())];
+        let place = [(header::FILE, identity.as_bytes()), (header::LINE, number.as_bytes())];
         // One record per transaction carries the trace context, as a sample of the others.
         let sampled =
             trace.filter(|_| outbox.sent().records == 0).map(|trace| (TRACEPARENT, trace.as_bytes()));
@@ -191,7 +186,7 @@ fn send_lines(
             topic: dead_letter,
             meant_for: &form.topic.name,
             key: identity.as_bytes(),
-            place: &[(FILE, dead.as_bytes()), (LINE, number.as_bytes())],
+            place: &[(header::FILE, dead.as_bytes()), (header::LINE, number.as_bytes())],
             raw: &line.raw,
             length: line.cut_of.unwrap_or(line.raw.len() as u64),
             reason: &reason,

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use avro::Frame;
 use avro::text::{Field, Kind as Avro, Shape, Type, Unit};
 use avro::wire;
-use model::TopicName;
+use model::{TopicName, header};
 use serde_json::{Map, Value as Json, json};
 use stream::hash::partition_of;
 
@@ -115,7 +115,7 @@ pub struct EncodedRecord {
 /// The records of a change: the change itself and, after a delete, a tombstone.
 pub fn records(event: &ChangeEvent, now_ms: i64) -> Vec<EncodedRecord> {
     let (form, epoch) = (&*event.form, event.place.epoch.to_string().into_bytes());
-    let mut headers = vec![("lp.epoch", epoch)];
+    let mut headers = vec![(header::EPOCH, epoch)];
     let identity: Option<&Tuple> = match &event.change {
         Operation::Insert { new, .. } | Operation::Update { new, .. } => Some(new),
         Operation::Delete { old: Old::Key(old) | Old::Full(old), .. } => Some(old),
@@ -123,10 +123,10 @@ pub fn records(event: &ChangeEvent, now_ms: i64) -> Vec<EncodedRecord> {
     };
     match &event.change {
         Operation::Insert { moved_from: Some(Old::Key(old) | Old::Full(old)), .. } => {
-            headers.push(("__debezium.oldkey", form.key_json(old).into_bytes()));
+            headers.push((header::OLD_KEY, form.key_json(old).into_bytes()));
         }
         Operation::Delete { moved_to: Some(new), .. } => {
-            headers.push(("__debezium.newkey", form.key_json(new).into_bytes()));
+            headers.push((header::NEW_KEY, form.key_json(new).into_bytes()));
         }
         _ => {}
     }
@@ -140,7 +140,7 @@ pub fn records(event: &ChangeEvent, now_ms: i64) -> Vec<EncodedRecord> {
         }
     };
     let is_bad = reason.is_some();
-    headers.extend(reason.map(|reason| ("lp.error", reason.into_bytes())));
+    headers.extend(reason.map(|reason| (header::ERROR, reason.into_bytes())));
     let partition = match identity {
         // A truncate has no row; its position in the log orders it.
         None => Some(0),

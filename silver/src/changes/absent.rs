@@ -11,6 +11,7 @@ use arrow::compute::kernels::zip::zip;
 use arrow::compute::{and, is_null};
 use arrow::datatypes::Int64Type;
 use arrow::error::ArrowError;
+use model::column;
 
 use super::columns::is_meta;
 
@@ -54,15 +55,16 @@ impl Absent {
             return Ok(bronze.clone());
         }
         let number = |name: &str| bronze.column_by_name(name).and_then(|c| c.as_primitive_opt::<Int64Type>());
-        let topics = bronze.column_by_name("_topic_id").and_then(|c| c.as_string_opt::<i32>());
+        let topics = bronze.column_by_name(column::TOPIC_ID).and_then(|c| c.as_string_opt::<i32>());
         let (Some(topics), Some(partitions), Some(offsets)) =
-            (topics, number("_partition"), number("_offset"))
+            (topics, number(column::PARTITION), number(column::OFFSET))
         else {
             return Ok(bronze.clone());
         };
         let fields = bronze.schema();
         let column = |name: &str| bronze.column_by_name(name);
-        let (error, redrive, schema_id) = (column("_error"), column("_redrive"), column("_schema_id"));
+        let (error, redrive, schema_id) =
+            (column(column::ERROR), column(column::REDRIVE), column(column::SCHEMA_ID));
         let valid = |column: Option<&ArrayRef>, row: usize| column.is_some_and(|c| c.is_valid(row));
         let own = fields.fields().iter().zip(bronze.columns()).filter(|(field, _)| !is_meta(field.name()));
         let own: Vec<&ArrayRef> = own.map(|(_, column)| column).collect();

@@ -6,26 +6,11 @@ use arrow::array::{Array, ArrayRef, AsArray as _, RecordBatch, StringArray, Stru
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::DataType;
 use arrow::error::ArrowError;
+use model::column;
 
 /// True if bronze adds this column.
 pub fn is_meta(name: &str) -> bool {
-    matches!(
-        name,
-        "_keys"
-            | "_key"
-            | "_topic_id"
-            | "_partition"
-            | "_offset"
-            | "_timestamp"
-            | "_headers"
-            | "_schema_id"
-            | "_epoch"
-            | "_redrive"
-            | "_ingested_at"
-            | "_error"
-            | "_raw"
-            | "_ingested_date"
-    )
+    column::OF_BRONZE.contains(&name)
 }
 
 /// A field of a struct column; null where the struct is null.

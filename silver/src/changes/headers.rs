@@ -11,7 +11,7 @@ use arrow::array::{
 };
 use arrow::datatypes::{DataType, Field, SchemaRef, TimeUnit};
 use arrow::error::ArrowError;
-use model::text;
+use model::{column, text};
 use serde_json::value::RawValue;
 
 /// The headers of a batch: the offsets of each row's headers, names and values.
@@ -23,7 +23,7 @@ struct Headers {
 }
 impl Headers {
     fn of(bronze: &RecordBatch) -> Option<Self> {
-        let column = bronze.column_by_name("_headers")?;
+        let column = bronze.column_by_name(column::HEADERS)?;
         let start =
             |&offset: &i32| usize::try_from(offset).expect("arrow checks that offsets are not negative");
         let starts = |offsets: &[i32]| offsets.iter().map(start).collect();

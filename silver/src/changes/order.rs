@@ -1,6 +1,6 @@
 //! The place of each row in the order of changes.
 //!
-//! A record of our own sources has a header ([`OWN`]). Its LSN is that of the commit, so it orders across all
+//! A record of our own sources has a header ([`header::EPOCH`]). Its LSN is that of the commit, so it orders across all
 //! partitions. Any other Debezium gives the LSN of the row. That does not order: concurrent transactions mix
 //! in the log, an incremental snapshot has none, and a snapshot has a higher one than rows that are sent
 //! after it. But Debezium sends transactions as they commit, so epoch and offset order the rows of each
@@ -12,14 +12,11 @@ use arrow::array::{Array as _, ArrayRef, AsArray as _, Int64Array, RecordBatch, 
 use arrow::datatypes::{DataType, Int64Type};
 use arrow::error::ArrowError;
 use catalog::Envelope;
-use model::Sequence;
+use model::{Sequence, column, header};
 
 use super::{Op, Reader, flat, headers, path};
 use crate::event::Name;
 use crate::table::partition_of;
-
-/// Header of records from our own sources: the epoch of the source database.
-pub(super) const OWN: &str = "lp.epoch";
 
 /// The parts of the sequence, one column each.
 pub(super) struct Order {
@@ -107,16 +104,16 @@ impl Reader {
         let by_offset = match self.envelope {
             Envelope::None => vec![false; rows],
             Envelope::DebeziumFlat => vec![true; rows],
-            Envelope::Debezium => headers::has(bronze, OWN).into_iter().map(|own| !own).collect(),
+            Envelope::Debezium => headers::has(bronze, header::EPOCH).into_iter().map(|own| !own).collect(),
         };
-        let topic = bronze.column_by_name("_topic_id").and_then(|c| c.as_string_opt::<i32>().cloned());
+        let topic = bronze.column_by_name(column::TOPIC_ID).and_then(|c| c.as_string_opt::<i32>().cloned());
         Order {
             // A null stays null: an epoch that is declared later does not apply to rows read before.
-            epoch: own("_epoch"),
+            epoch: own(column::EPOCH),
             lsn,
             tx_order,
-            offset: own("_offset"),
-            partition: own("_partition"),
+            offset: own(column::OFFSET),
+            partition: own(column::PARTITION),
             topic,
             by_offset,
             tx_id,

@@ -5,6 +5,7 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Int64Type, TimeUnit, TimestampMicrosecondType};
 use arrow::error::ArrowError;
 use catalog::Envelope;
+use model::column;
 
 /// The event time of every row: from the declared path, else from the envelope, else Kafka's timestamp.
 pub fn event_time(
@@ -12,7 +13,7 @@ pub fn event_time(
     declared: Option<&str>,
     envelope: Envelope,
 ) -> Result<TimestampMicrosecondArray, ArrowError> {
-    let kafka = bronze.column_by_name("_timestamp").map(|c| micros(c, "_timestamp")).transpose()?;
+    let kafka = bronze.column_by_name(column::TIMESTAMP).map(|c| micros(c, column::TIMESTAMP)).transpose()?;
     let own = own_time(bronze, declared, envelope)?;
     Ok(match (own, kafka) {
         (Some(own), Some(kafka)) if own.null_count() > 0 => {

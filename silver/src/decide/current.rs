@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use ahash::AHashMap;
 use arrow::array::RecordBatch;
-use model::Sequence;
+use model::{Sequence, column};
 
 use super::collect::BatchEvents;
 use crate::error::{Fitting as _, OfTable as _, Result};
 use crate::event::{KeyId, RowRef};
 use crate::fold::{Gone, Image, Mark, RowVersion, State};
 use crate::memory::{self, Note};
-use crate::table::{self, CARRIED, END, START};
+use crate::table::{self, END, START};
 
 /// The table's rows and the notes of one key.
 #[derive(Debug, Clone, Default)]
@@ -82,7 +82,7 @@ impl Current {
         let table = &batch.rules.table;
         let keys = batch.desk.keys.numbers(rows).fitting(table, "rows at hand")?;
         let seqs = table::read_seqs(rows).fitting(table, "rows at hand")?;
-        let carried = table::read_flags(rows, CARRIED);
+        let carried = table::read_flags(rows, column::CARRIED);
         let (starts, ends) = (table::read_texts(rows, START), table::read_texts(rows, END));
         let (from, to) = (table::read_times(rows, "valid_from"), table::read_times(rows, "valid_to"));
         let own = query::session::conform(rows, &batch.rules.columns).of(table)?;

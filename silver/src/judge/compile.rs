@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use catalog::{Kind, Model, Topic};
+use model::column;
 use query::expectations::{Condition, Expectations};
 use query::projection::Projection;
 
@@ -130,10 +131,10 @@ impl Rules {
         let mut fields: Vec<Field> =
             self.reader.schema().fields().iter().map(|f| f.as_ref().clone()).collect();
         fields.extend([
-            Field::new("_topic_id", DataType::Utf8, true),
-            Field::new("_partition", DataType::Int64, true),
+            Field::new(column::TOPIC_ID, DataType::Utf8, true),
+            Field::new(column::PARTITION, DataType::Int64, true),
             Field::new("_bronze_version", DataType::Int64, true),
-            Field::new("_reason", DataType::Utf8, true),
+            Field::new(column::REASON, DataType::Utf8, true),
         ]);
         Arc::new(Schema::new(fields))
     }

@@ -3,7 +3,7 @@
 use arrow::array::{ArrayRef, AsArray as _, RecordBatch};
 use arrow::datatypes::TimestampMicrosecondType;
 use lake::ChangedVersion;
-use model::{Micros, Version};
+use model::{Micros, Version, column};
 use runtime::traces::Cause;
 use stage::CommitInfo;
 
@@ -28,7 +28,7 @@ impl BronzeBatch {
     }
     /// The newest Kafka timestamp.
     pub fn arrived(&self) -> Option<Micros> {
-        let column = |rows: &RecordBatch| rows.column_by_name("_timestamp").cloned();
+        let column = |rows: &RecordBatch| rows.column_by_name(column::TIMESTAMP).cloned();
         let newest =
             |column: ArrayRef| arrow::compute::max(column.as_primitive_opt::<TimestampMicrosecondType>()?);
         self.batches().filter_map(column).filter_map(newest).max().map(Micros)

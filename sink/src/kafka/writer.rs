@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use catalog::Project;
 use lake::Table;
-use model::{TableName, TopicName, Version};
+use model::{TableName, TopicName, Version, header};
 use runtime::traces::{Span, TRACEPARENT};
 use stream::{Kafka, Outgoing, Producer, Registry};
 
@@ -156,11 +156,11 @@ fn send(producer: &Producer, topic: &TopicName, avro: &Avro, changes: &Changes) 
     let values = changes.rows.as_ref().map(|rows| avro.encoders.values(rows)).transpose();
     let values = values.map_err(|source| avro.failed(source))?.unwrap_or_default();
     let version = changes.version.0.to_string();
-    let all = [("lp.table_id", changes.table.as_str().as_bytes()), ("lp.version", version.as_bytes())];
+    let all = [(header::TABLE_ID, changes.table.as_str().as_bytes()), (header::VERSION, version.as_bytes())];
     for (at, change) in changes.keys.iter().enumerate() {
         let mut headers = all.to_vec();
         if changes.last && at + 1 == changes.keys.len() {
-            headers.push(("lp.last", b"true"));
+            headers.push((header::LAST, b"true"));
         }
         headers.extend(changes.trace.iter().filter(|_| at == 0).map(|of| (TRACEPARENT, of.as_bytes())));
         let record = Outgoing {

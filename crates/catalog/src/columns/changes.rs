@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use avro::{Error, timestamp_type};
+use model::column;
 
 use super::stored::meta_names;
 use crate::{Envelope, Topic};
@@ -14,7 +15,7 @@ use crate::{Envelope, Topic};
 pub fn changes_schema(topic: &Topic, bronze: &Schema) -> Result<SchemaRef, Error> {
     // A column that came while the table was there stands behind those that bronze adds.
     let added = meta_names();
-    let is_own = |field: &&FieldRef| field.name() != "_keys" && !added.contains(field.name());
+    let is_own = |field: &&FieldRef| field.name() != column::KEYS && !added.contains(field.name());
     let value: Vec<FieldRef> = bronze.fields().iter().filter(is_own).cloned().collect();
     let mut fields: Vec<FieldRef> = match topic.envelope {
         Envelope::None => value,
@@ -27,7 +28,7 @@ pub fn changes_schema(topic: &Topic, bronze: &Schema) -> Result<SchemaRef, Error
             columns.to_vec()
         }
     };
-    if let Ok(keys) = bronze.field_with_name("_keys")
+    if let Ok(keys) = bronze.field_with_name(column::KEYS)
         && let DataType::Struct(keys) = keys.data_type()
     {
         let missing = keys.iter().filter(|key| !fields.iter().any(|f| f.name() == key.name()));
@@ -36,13 +37,13 @@ pub fn changes_schema(topic: &Topic, bronze: &Schema) -> Result<SchemaRef, Error
     }
     let unchanged = DataType::List(Arc::new(Field::new("element", DataType::Utf8, true)));
     let rest = [
-        ("_op", DataType::Utf8),
-        ("_epoch", DataType::Int64),
-        ("_lsn", DataType::Int64),
-        ("_tx_order", DataType::Int64),
-        ("_offset", DataType::Int64),
-        ("_ts", timestamp_type()),
-        ("_unchanged", unchanged),
+        (column::OP, DataType::Utf8),
+        (column::EPOCH, DataType::Int64),
+        (column::LSN, DataType::Int64),
+        (column::TX_ORDER, DataType::Int64),
+        (column::OFFSET, DataType::Int64),
+        (column::TS, timestamp_type()),
+        (column::UNCHANGED, unchanged),
     ];
     for (name, data_type) in rest {
         if fields.iter().any(|field| field.name().eq_ignore_ascii_case(name)) {

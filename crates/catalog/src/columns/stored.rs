@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
 use avro::{Error, Schema as Avro, timestamp_type};
+use model::column;
 
 use super::value::{key_columns, value_rows};
 use crate::{Topic, ValueFormat};
@@ -66,22 +67,22 @@ fn meta_fields(keys: Fields) -> Fields {
     let headers = DataType::List(Arc::new(Field::new("element", DataType::Struct(header), true)));
     let mut fields = Vec::new();
     if !keys.is_empty() {
-        fields.push(Field::new("_keys", DataType::Struct(keys), true));
+        fields.push(Field::new(column::KEYS, DataType::Struct(keys), true));
     }
     let rest = [
-        ("_key", DataType::Binary),
-        ("_topic_id", DataType::Utf8),
-        ("_partition", DataType::Int64),
-        ("_offset", DataType::Int64),
-        ("_timestamp", timestamp_type()),
-        ("_headers", headers),
-        ("_schema_id", DataType::Int64),
-        ("_epoch", DataType::Int64),
-        ("_redrive", DataType::Utf8),
-        ("_ingested_at", timestamp_type()),
-        ("_error", DataType::Utf8),
-        ("_raw", DataType::Binary),
-        ("_ingested_date", DataType::Date32),
+        (column::KEY, DataType::Binary),
+        (column::TOPIC_ID, DataType::Utf8),
+        (column::PARTITION, DataType::Int64),
+        (column::OFFSET, DataType::Int64),
+        (column::TIMESTAMP, timestamp_type()),
+        (column::HEADERS, headers),
+        (column::SCHEMA_ID, DataType::Int64),
+        (column::EPOCH, DataType::Int64),
+        (column::REDRIVE, DataType::Utf8),
+        (column::INGESTED_AT, timestamp_type()),
+        (column::ERROR, DataType::Utf8),
+        (column::RAW, DataType::Binary),
+        (column::INGESTED_DATE, DataType::Date32),
     ];
     fields.extend(rest.into_iter().map(|(name, data_type)| Field::new(name, data_type, true)));
     fields.into()
