@@ -17,8 +17,9 @@ use arrow::compute::{concat_batches, filter_record_batch};
 use arrow::datatypes::{Decimal128Type, Float64Type, Int64Type};
 use embedded::Host;
 use lake::{Commit, Expect, Keys, Lake, LakeSettings, Landing, Remove, Table};
-use model::{Positions, TopicName};
+use model::{Offset, Positions, TopicName, header};
 use runtime::RandomIds;
+use serde_json::{Map, Value, json};
 use stream::{Admin, Kafka, KafkaSettings, Outgoing, Producer};
 
 use crate::sabotage::{self, ulid};
@@ -28,56 +29,78 @@ use crate::sabotage::{self, ulid};
 pub struct Mutant {
     /// Its name: the stage, then the defect.
     pub name: &'static str,
-    /// The text that `verify` must report.
-    pub named: &'static str,
+    /// The table or topic that has it.
+    pub of: &'static str,
+    /// A text in the fault that `verify` must report about it.
+    pub fault: &'static str,
 }
 
-const fn mutant(name: &'static str, named: &'static str) -> Mutant {
-    Mutant { name, named }
+const fn mutant(name: &'static str, of: &'static str, fault: &'static str) -> Mutant {
+    Mutant { name, of, fault }
 }
 
 /// All mutants.
 pub const ALL: &[Mutant] = &[
-    mutant("bronze loses a record", "bronze.items"),
-    mutant("bronze keeps a record twice", "bronze.items"),
-    mutant("bronze decodes a text wrongly", "bronze.items"),
-    mutant("bronze takes an empty text for null", "bronze.items"),
-    mutant("bronze rounds a double by a bit", "bronze.items"),
-    mutant("bronze cuts a decimal", "bronze.items"),
-    mutant("bronze puts a record at another offset", "bronze.items"),
-    mutant("bronze refuses a good record", "bronze.items"),
-    mutant("bronze loses the bytes of a bad record", "bronze.items"),
-    mutant("bronze has no table", "bronze.items"),
-    mutant("silver loses a row", "silver.items"),
-    mutant("silver keeps a row twice", "silver.items"),
-    mutant("silver changes a text", "silver.items"),
-    mutant("silver takes an empty text for null", "silver.items"),
-    mutant("silver rounds a double by a bit", "silver.items"),
-    mutant("silver cuts a decimal", "silver.items"),
-    mutant("silver keeps the older of two rows", "silver.items"),
-    mutant("silver names another event", "silver.items"),
-    mutant("silver keeps a deleted row", "silver.items"),
-    mutant("silver swaps two versions", "silver.history"),
-    mutant("silver leaves the wrong version open", "silver.history"),
-    mutant("silver loses an event", "silver.log"),
-    mutant("silver forgets a delete", "silver.items"),
-    mutant("silver remembers a delete that was none", "silver.items"),
-    mutant("silver loses a row put aside", "silver.items"),
-    mutant("silver gives a wrong reason", "silver.items"),
-    mutant("silver has no quarantine", "silver.items"),
-    mutant("silver has no notes", "silver.items"),
-    mutant("silver has no table", "silver.items"),
-    mutant("gold loses a row", "gold.totals"),
-    mutant("gold keeps a row twice", "gold.totals"),
-    mutant("gold cuts a decimal", "gold.totals"),
-    mutant("gold keeps an old row and raises its pins", "gold.totals"),
-    mutant("gold does not refresh", "gold.totals"),
-    mutant("gold has no table", "gold.totals"),
-    mutant("the publisher gives a record another key", "p.totals"),
-    mutant("the publisher forgets a tombstone", "p.totals"),
-    mutant("the publisher deletes a row that is there", "p.totals"),
-    mutant("the publisher sends an old value again", "p.totals"),
-    mutant("the publisher sends a record without a key", "p.totals"),
+    mutant("bronze loses a record", "bronze.items", "1 records of topic `p.items` have no row"),
+    mutant("bronze keeps a record twice", "bronze.items", "1 records have a second row"),
+    mutant("bronze decodes a text wrongly", "bronze.items", "`name` is another where"),
+    mutant("bronze takes an empty text for null", "bronze.items", "`note` is NULL where"),
+    mutant("bronze rounds a double by a bit", "bronze.items", "where 0.1 is right"),
+    mutant("bronze cuts a decimal", "bronze.items", "where 1025e-2 is right"),
+    mutant("bronze puts a record at another offset", "bronze.items", "is in no commit's range"),
+    mutant("bronze refuses a good record", "bronze.items", "it was refused as `truncated`, and it is not"),
+    mutant(
+        "bronze loses the bytes of a bad record",
+        "bronze.items",
+        "it is an error row, and `_raw` is not the record's value",
+    ),
+    mutant("bronze has no table", "bronze.items", "the table is missing, and topic `p.items` holds records"),
+    mutant("silver loses a row", "silver.items", "id=1 is missing"),
+    mutant("silver keeps a row twice", "silver.items", "id=1 is there and must not be (or is there twice)"),
+    mutant("silver changes a text", "silver.items", "id=1 has `name` = another where b is right"),
+    mutant("silver takes an empty text for null", "silver.items", "id=1 has `note` = NULL where"),
+    mutant("silver rounds a double by a bit", "silver.items", "id=1 has `rate` ="),
+    mutant("silver cuts a decimal", "silver.items", "id=1 has `price` = 12.30 where 12.34 is right"),
+    mutant("silver keeps the older of two rows", "silver.items", "id=1 has `name` = a2 where b is right"),
+    mutant("silver names another event", "silver.items", "id=1 has `_offset` ="),
+    mutant("silver keeps a deleted row", "silver.items", "id=3 is there and must not be (or is there twice)"),
+    mutant("silver swaps two versions", "silver.history", "has `name` ="),
+    mutant("silver leaves the wrong version open", "silver.history", "has `__END_AT` ="),
+    mutant("silver loses an event", "silver.log", "1 rows missing, 0 too many, 0 with another value"),
+    mutant("silver forgets a delete", "silver.items", "is not remembered as deleted at"),
+    mutant("silver remembers a delete that was none", "silver.items", "no change deletes the key (id=2) at"),
+    mutant(
+        "silver loses a row put aside",
+        "silver.items",
+        "`silver.items__quarantine` lacks the row of partition",
+    ),
+    mutant(
+        "silver gives a wrong reason",
+        "silver.items",
+        "`silver.items__quarantine` holds the row of partition",
+    ),
+    mutant("silver has no quarantine", "silver.items", "`silver.items__quarantine` is missing, and"),
+    mutant("silver has no notes", "silver.items", "`silver.items__deleted` is missing, and"),
+    mutant("silver has no table", "silver.items", "the table is missing, and `bronze.items` holds"),
+    mutant("gold loses a row", "gold.totals", "name=b is missing"),
+    mutant("gold keeps a row twice", "gold.totals", "name=b is there and must not be (or is there twice)"),
+    mutant("gold cuts a decimal", "gold.totals", "name=b has `price` ="),
+    mutant("gold keeps an old row and raises its pins", "gold.totals", "name=b has `n` = 2 where 3 is right"),
+    mutant("gold does not refresh", "gold.totals", "the stage has halted or does not run"),
+    mutant("gold has no table", "gold.totals", "the table is missing, and `silver.items` holds"),
+    mutant(
+        "the publisher gives a record another key",
+        "p.totals",
+        "1 records have another key than their value says",
+    ),
+    mutant("the publisher forgets a tombstone", "p.totals", "is there and must not be (or is there twice)"),
+    mutant("the publisher deletes a row that is there", "p.totals", "name=b is missing"),
+    mutant(
+        "the publisher sends an old value again",
+        "p.totals",
+        "1 records are of a version below that of a record before them",
+    ),
+    mutant("the publisher sends a record without a key", "p.totals", "1 records have no key"),
 ];
 
 /// The folder with the state of a project's embedded services and its lake.
@@ -96,7 +119,7 @@ pub fn make(project: &Path, name: &str) -> Result<()> {
             return Ok(std::fs::remove_dir_all(root.join(gone))?);
         }
         match name.split(' ').next() {
-            Some("bronze") => bronze(&root, name).await,
+            Some("bronze") => bronze(&state, &root, name).await,
             Some("silver") => silver(&root, name).await,
             _ => gold(&root, name).await,
         }
@@ -130,8 +153,8 @@ fn keys(table: &str) -> &'static [&'static str] {
     }
 }
 
-/// Replaces the selected rows, by a commit that looks like the stage's.
-async fn edit(
+/// Replaces the selected rows of a table of the lake in `root`, by a commit that looks like the stage's.
+pub async fn edit(
     root: &Path,
     name: &str,
     pick: impl Fn(&RecordBatch, usize) -> bool,
@@ -160,12 +183,22 @@ async fn edit(
         remove: Remove::Keys(Keys { columns, rows }),
         schema: None,
         properties: BTreeMap::new(),
-        info: [("stage".to_owned(), table.name().schema().into())].into_iter().collect(),
+        info: said(table.name().schema()),
     };
     match table.commit(&commit).await? {
         Landing::Landed(_) => Ok(()),
         Landing::Moved => bail!("another writer moved the table"),
     }
+}
+
+/// What a stage says in a commit that moves no position.
+fn said(stage: &str) -> Map<String, Value> {
+    let said = match stage {
+        "silver" => json!({ "input": { "table": "bronze.items", "from": null, "to": 0 } }),
+        _ => json!({ "pins": {}, "as_of": 0, "method": "all" }),
+    };
+    let said = said.as_object().cloned().unwrap_or_default();
+    said.into_iter().chain([("stage".to_owned(), stage.into())]).collect()
 }
 
 fn text(batch: &RecordBatch, row: usize, name: &str) -> Option<String> {
@@ -179,7 +212,7 @@ fn number(batch: &RecordBatch, row: usize, name: &str) -> Option<i64> {
 }
 
 /// The rows with one column replaced.
-fn with(rows: &RecordBatch, name: &str, column: ArrayRef) -> Result<RecordBatch> {
+pub fn with(rows: &RecordBatch, name: &str, column: ArrayRef) -> Result<RecordBatch> {
     let mut columns = rows.columns().to_vec();
     columns[rows.schema().index_of(name)?] = column;
     Ok(RecordBatch::try_new(rows.schema(), columns)?)
@@ -190,7 +223,8 @@ fn null(rows: &RecordBatch, name: &str) -> Result<RecordBatch> {
     with(rows, name, new_null_array(&kind, rows.num_rows()))
 }
 
-fn say(rows: &RecordBatch, name: &str, text: &str) -> Result<RecordBatch> {
+/// The rows with one text in this column.
+pub fn say(rows: &RecordBatch, name: &str, text: &str) -> Result<RecordBatch> {
     with(rows, name, Arc::new(StringArray::from(vec![text; rows.num_rows()])))
 }
 
@@ -213,11 +247,16 @@ fn cut(rows: &RecordBatch, name: &str) -> Result<RecordBatch> {
     with(rows, name, Arc::new(cut.with_data_type(column.data_type().clone())))
 }
 
-async fn bronze(root: &Path, name: &str) -> Result<()> {
+async fn bronze(state: &Path, root: &Path, name: &str) -> Result<()> {
     let table = open(root, "bronze.items").await?;
     let is_first = |row: &RecordBatch| number(row, 0, "id") == Some(1) && number(row, 0, "seq") == Some(1);
     let is_bad = |row: &RecordBatch| text(row, 0, "_error").is_some();
     let pick: &dyn Fn(&RecordBatch) -> bool = if name.contains("a bad record") { &is_bad } else { &is_first };
+    // What a stage keeps of a record that it refuses.
+    let raw = match name {
+        "bronze refuses a good record" => value(state, &table, &is_first).await?,
+        _ => Vec::new(),
+    };
     sabotage::restate(root, &table, pick, |row| {
         Ok(match name {
             "bronze loses a record" => vec![],
@@ -229,6 +268,7 @@ async fn bronze(root: &Path, name: &str) -> Result<()> {
             "bronze puts a record at another offset" => vec![add(row, "_offset", 100_000)?],
             "bronze refuses a good record" => {
                 let mut row = say(row, "_error", "truncated: the record ends inside a value")?;
+                row = with(&row, "_raw", Arc::new(BinaryArray::from(vec![raw.as_slice()])))?;
                 for column in ["id", "op", "seq", "name", "note", "price", "rate"] {
                     row = null(&row, column)?;
                 }
@@ -241,6 +281,26 @@ async fn bronze(root: &Path, name: &str) -> Result<()> {
         })
     })
     .await
+}
+
+/// The value of the record behind the picked row.
+async fn value(state: &Path, table: &Table, pick: impl Fn(&RecordBatch) -> bool) -> Result<Vec<u8>> {
+    let all = table.scan(None).await?;
+    let mut rows = all.iter().flat_map(|batch| (0..batch.num_rows()).map(|row| batch.slice(row, 1)));
+    let row = rows.find(|row| pick(row)).context("no row is picked")?;
+    let at = |name: &str| number(&row, 0, name).with_context(|| format!("no `{name}`"));
+    let (partition, offset) = (i32::try_from(at("_partition")?)?, at("_offset")?);
+    let (host, kafka) = join(state).await?;
+    let span = BTreeMap::from([(partition, (Offset(offset), Offset(offset + 1)))]);
+    let mut found = None;
+    stream::read(&kafka, &"p.items".parse()?, &span, |records| {
+        for row in 0..records.len() {
+            found = records.value(row).map(<[u8]>::to_vec);
+        }
+    })
+    .await?;
+    host.stop().await;
+    found.context("the record is not on the topic")
 }
 
 async fn silver(root: &Path, name: &str) -> Result<()> {
@@ -349,7 +409,7 @@ async fn gold(root: &Path, name: &str) -> Result<()> {
                 let path = sabotage::entry(root, &input, version);
                 let lines = std::fs::read_to_string(&path)?;
                 let aged = lines.lines().map(|line| {
-                    let mut line: serde_json::Value = serde_json::from_str(line)?;
+                    let mut line: Value = serde_json::from_str(line)?;
                     if let Some(at) = line.pointer_mut("/commitInfo/timestamp") {
                         *at = (at.as_i64().unwrap_or_default() - 3_600_000).into();
                     }
@@ -365,20 +425,27 @@ async fn gold(root: &Path, name: &str) -> Result<()> {
 
 /// A record as sent to a topic.
 #[derive(Debug, Clone)]
-struct Sent {
-    key: Option<Vec<u8>>,
-    value: Option<Vec<u8>>,
-    headers: Vec<(String, Vec<u8>)>,
+pub struct Sent {
+    /// Its key.
+    pub key: Option<Vec<u8>>,
+    /// Its value. `None`: a tombstone.
+    pub value: Option<Vec<u8>>,
+    /// Its headers.
+    pub headers: Vec<(String, Vec<u8>)>,
+}
+impl Sent {
+    /// The version of the table that it says it is of.
+    pub fn version(&self) -> Option<u64> {
+        let (_, text) = self.headers.iter().find(|(name, _)| name == header::VERSION)?;
+        std::str::from_utf8(text).ok()?.parse().ok()
+    }
 }
 
-async fn topic(state: &Path, name: &str) -> Result<()> {
-    let host = Host::join(state).await?;
-    let bootstrap = host.bootstrap.clone();
-    let kafka = Kafka::new(KafkaSettings { bootstrap, config: Default::default(), transactions: true });
-    let topic: TopicName = "p.totals".parse()?;
-    let mut all: Vec<Sent> = Vec::new();
-    let ends = Admin::try_new(&kafka)?.watermarks(&topic).await?;
-    stream::read(&kafka, &topic, &ends, |records| {
+/// The records of a topic, those of a partition in order.
+pub async fn sent(kafka: &Kafka, topic: &TopicName) -> Result<Vec<Sent>> {
+    let mut all = Vec::new();
+    let ends = Admin::try_new(kafka)?.watermarks(topic).await?;
+    stream::read(kafka, topic, &ends, |records| {
         for row in 0..records.len() {
             let headers = records.headers(row);
             all.push(Sent {
@@ -389,19 +456,35 @@ async fn topic(state: &Path, name: &str) -> Result<()> {
         }
     })
     .await?;
-    let newest = all.last().context("a record")?.clone();
-    let buried = all.iter().rev().find(|sent| sent.value.is_none()).context("a tombstone")?.clone();
-    let live = |sent: &&Sent| sent.value.is_some() && sent.key != buried.key;
-    let alive: Vec<Sent> = all.iter().filter(live).cloned().collect();
-    let (first, last) =
-        (alive.first().context("a record")?.clone(), alive.last().context("another")?.clone());
-    let other = alive.iter().find(|sent| sent.key != last.key).context("another key")?.clone();
+    Ok(all)
+}
+
+/// The services of a project.
+async fn join(state: &Path) -> Result<(Host, Kafka)> {
+    let host = Host::join(state).await?;
+    let bootstrap = host.bootstrap.clone();
+    let kafka = Kafka::new(KafkaSettings { bootstrap, config: Default::default(), transactions: true });
+    Ok((host, kafka))
+}
+
+async fn topic(state: &Path, name: &str) -> Result<()> {
+    let (host, kafka) = join(state).await?;
+    let topic: TopicName = "p.totals".parse()?;
+    let all = sent(&kafka, &topic).await?;
+    let newest = all.iter().max_by_key(|sent| sent.version()).context("a record")?.clone();
+    // The records of a key are in one partition.
+    let ends_with = |key: &Option<Vec<u8>>| all.iter().rfind(|sent| sent.key == *key);
+    let is_there = |sent: &&Sent| ends_with(&sent.key).is_some_and(|last| last.value.is_some());
+    let has_value = |sent: &&Sent| sent.value.is_some();
+    let first = all.iter().filter(has_value).find(is_there).context("a row")?.clone();
+    let last = ends_with(&first.key).context("a row")?.clone();
     let record = match name {
         "the publisher gives a record another key" => {
-            Sent { value: other.value, headers: newest.headers, ..last }
+            let other = all.iter().filter(has_value).find(|sent| sent.key != last.key);
+            Sent { value: other.context("another key")?.value.clone(), headers: newest.headers, ..last }
         }
         "the publisher forgets a tombstone" => {
-            let old = all.iter().find(|sent| sent.key == buried.key && sent.value.is_some());
+            let old = all.iter().filter(has_value).find(|sent| !is_there(sent));
             Sent { headers: newest.headers, ..old.context("what was deleted")?.clone() }
         }
         "the publisher deletes a row that is there" => Sent { value: None, headers: newest.headers, ..last },
@@ -418,9 +501,7 @@ async fn topic(state: &Path, name: &str) -> Result<()> {
 pub fn poison(project: &Path, topic: &str, value: &[u8]) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async {
-        let host = Host::join(&project.join(STATE)).await?;
-        let bootstrap = host.bootstrap.clone();
-        let kafka = Kafka::new(KafkaSettings { bootstrap, config: Default::default(), transactions: true });
+        let (host, kafka) = join(&project.join(STATE)).await?;
         let record = Sent { key: None, value: Some(value.to_vec()), headers: Vec::new() };
         send(&kafka, &topic.parse()?, Some(0), &record).await?;
         host.stop().await;
@@ -428,7 +509,8 @@ pub fn poison(project: &Path, topic: &str, value: &[u8]) -> Result<()> {
     })
 }
 
-async fn send(kafka: &Kafka, topic: &TopicName, partition: Option<i32>, record: &Sent) -> Result<()> {
+/// Sends a record. `partition: None`: to that of its key, or to the first one.
+pub async fn send(kafka: &Kafka, topic: &TopicName, partition: Option<i32>, record: &Sent) -> Result<()> {
     let producer = Producer::idempotent(kafka).await?;
     let headers: Vec<(&str, &[u8])> =
         record.headers.iter().map(|(name, value)| (name.as_str(), value.as_slice())).collect();

@@ -187,7 +187,7 @@ async fn skip_record(root: &Path, table: &Table) -> Result<()> {
 
 /// Replaces the selected row of a bronze table as if its own commit had contained the others: file, counts and
 /// digest match.
-pub(crate) async fn restate(
+pub async fn restate(
     root: &Path,
     table: &Table,
     pick: &dyn Fn(&RecordBatch) -> bool,

@@ -61,6 +61,12 @@ impl DuckDb {
         )
     }
 
+    /// A program in DuckDB's place, which is given the SQL on its standard input.
+    #[cfg(test)]
+    pub(super) fn stand_in(program: &str, arguments: &[&str]) -> Self {
+        Self { program: program.into(), arguments: arguments.iter().map(|&text| text.to_owned()).collect() }
+    }
+
     fn run(&self, script: &str) -> std::io::Result<Output> {
         let mut child = Command::new(&self.program)
             .args(&self.arguments)

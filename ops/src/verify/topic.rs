@@ -231,7 +231,7 @@ async fn columns(
 }
 
 /// Decodes some of the values with another library.
-async fn twice(
+pub(super) async fn twice(
     registry: &Registry,
     id: u32,
     values: &[&[u8]],

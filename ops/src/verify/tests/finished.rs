@@ -12,6 +12,7 @@ use tempfile::TempDir;
 
 use crate::drain::{Drain, Ends};
 use crate::select::StageKind;
+use crate::verify::duckdb::DuckDb;
 use crate::verify::{self, Finding, Scope};
 use crate::wiring::{Location, Wiring};
 use crate::{apply, stages};
@@ -122,18 +123,41 @@ impl Project {
         Wiring::open(&at).await.expect("opened")
     }
 
+    /// Does something with its open services and its lake.
+    pub async fn with<T>(&self, act: impl AsyncFnOnce(&Wiring) -> T) -> T {
+        let wiring = self.open().await;
+        let done = act(&wiring).await;
+        wiring.close().await;
+        done
+    }
+
     /// The findings of `verify` with every record decoded.
     pub async fn verify(&self) -> Vec<Finding> {
-        let wiring = self.open().await;
-        let scope = Scope { deep: true, ..Scope::of(&wiring) };
-        let findings = verify::run(&scope, |_| ()).await;
-        wiring.close().await;
-        findings
+        self.verify_by(None).await
+    }
+
+    /// The same, with gold evaluated by another engine, too.
+    pub async fn verify_by(&self, with: Option<&DuckDb>) -> Vec<Finding> {
+        self.with(async |wiring: &Wiring| {
+            let scope = Scope { deep: true, with, ..Scope::of(wiring) };
+            verify::run(&scope, |_| ()).await
+        })
+        .await
+    }
+
+    /// Overwrites a file of the project.
+    pub fn declare(&self, path: &str, text: &str) {
+        std::fs::write(self.dir.path().join(path), text).expect("written");
+    }
+
+    /// The folder of the lake.
+    pub fn lake(&self) -> PathBuf {
+        self.dir.path().join(".lakepulse/lake")
     }
 
     /// The folder of a table.
     pub fn table(&self, name: &str) -> PathBuf {
-        self.dir.path().join(".lakepulse/lake").join(name.replace('.', "/"))
+        self.lake().join(name.replace('.', "/"))
     }
 
     fn entry(&self, table: &str, version: usize) -> PathBuf {
@@ -157,9 +181,14 @@ impl Project {
         std::fs::write(self.entry(table, version), lines.join("\n") + "\n").expect("written");
     }
 
+    /// Deletes a version.
+    pub fn remove(&self, table: &str, version: usize) {
+        std::fs::remove_file(self.entry(table, version)).expect("removed");
+    }
+
     /// Deletes the last version.
     pub fn pop(&self, table: &str) {
-        std::fs::remove_file(self.entry(table, self.versions(table) - 1)).expect("removed");
+        self.remove(table, self.versions(table) - 1);
     }
 }
 

@@ -1,15 +1,39 @@
-//! Each kind of damage that `verify` claims to find, applied to the log of a finished project.
+//! Each kind of damage that `verify` claims to find, applied to a finished project.
 //!
-//! The mutants of `e2e` (docs/verify.md) cover the rows and records of a faulty stage.
+//! | module | what is damaged |
+//! | --- | --- |
+//! | here | a table: its log, its rows, what is beside it |
+//! | [`published`] | the topic of a gold table, and its publisher's progress |
+//! | [`evaluated`] | what another engine makes of a gold table |
+//!
+//! The mutants of `e2e` (docs/verify.md) are tables and topics as a faulty stage would have left them.
 
+mod evaluated;
 mod finished;
+mod published;
+
+use std::sync::Arc;
 
 use anyhow::{Result, anyhow};
+use arrow::array::{
+    Array as _, AsArray as _, BinaryArray, Int64Array, RecordBatch, TimestampMicrosecondArray,
+};
+use arrow::datatypes::TimestampMicrosecondType;
+use model::{AppId, TableName, Version};
 use rstest::rstest;
 use serde_json::{Value, json};
+use testkit::{mutants, sabotage};
 
 use self::finished::{Project, block_on};
 use super::{Finding, guarded};
+use crate::wiring::Wiring;
+
+/// The faults that `verify` finds, each with the name of its table or topic.
+fn faults(findings: &[Finding]) -> Vec<String> {
+    let named =
+        |of: &Finding| of.faults.iter().map(|fault| format!("{}: {fault}", of.name)).collect::<Vec<_>>();
+    findings.iter().flat_map(named).collect()
+}
 
 /// Our part of a commit's `commitInfo`.
 fn info(actions: &mut [Value]) -> Option<&mut Value> {
@@ -69,6 +93,24 @@ fn append(project: &Project, table: &str, actions: &[Value]) {
     project.write(table, project.versions(table), &all);
 }
 
+/// Replaces all rows of a table, by a commit that looks like a stage's.
+fn rows(project: &Project, table: &str, other: impl FnOnce(RecordBatch) -> Result<Vec<RecordBatch>>) {
+    block_on(mutants::edit(&project.lake(), table, |_, _| true, other)).expect("edited");
+}
+
+/// Replaces a row of bronze as if its own commit had contained the others.
+fn record(project: &Project, other: impl Fn(&RecordBatch) -> Result<Vec<RecordBatch>>) {
+    block_on(project.with(async |wiring: &Wiring| {
+        let table = table(wiring, "bronze.items").await;
+        sabotage::restate(&project.lake(), &table, &|_| true, other).await.expect("restated");
+    }));
+}
+
+async fn table(wiring: &Wiring, name: &str) -> lake::Table {
+    let name: TableName = name.parse().expect("a name");
+    wiring.lake.table(&name).await.expect("opened").expect("it exists")
+}
+
 fn offset(range: &mut Value, field: &str, by: i64) {
     range[field] = (range[field].as_i64().expect("a number") + by).into();
 }
@@ -121,6 +163,59 @@ type Damage = fn(&Project);
     }
     panic!("no version has rows");
 })]
+#[case::a_record_has_no_row("bronze.items", "have no row", |p: &Project| record(p, |_| Ok(vec![])))]
+#[case::a_record_has_two_rows("bronze.items", "have a second row", |p: &Project| {
+    record(p, |row| Ok(vec![row.clone(), row.clone()]));
+})]
+#[case::a_key_is_anothers("bronze.items", "`_key` is not the record's key", |p: &Project| {
+    record(p, |row| Ok(vec![mutants::with(row, "_key", Arc::new(BinaryArray::from(vec![b"other".as_slice()])))?]));
+})]
+#[case::a_time_is_anothers("bronze.items", "`_timestamp` is", |p: &Project| record(p, |row| {
+    let at = row["_timestamp"].as_primitive::<TimestampMicrosecondType>();
+    let later: TimestampMicrosecondArray = at.unary(|micros| micros + 1_000);
+    Ok(vec![mutants::with(row, "_timestamp", Arc::new(later.with_data_type(at.data_type().clone())))?])
+}))]
+#[case::silver_lacks_a_row("silver.items", "1 rows missing, 0 too many, 0 with another value", |p: &Project| {
+    rows(p, "silver.items", |rows| Ok(vec![rows.slice(1, rows.num_rows() - 1)]));
+})]
+#[case::a_row_put_aside_is_gone("silver.items", "`silver.items__quarantine` lacks the row of partition", |p: &Project| {
+    rows(p, "silver.items__quarantine", |_| Ok(vec![]));
+})]
+#[case::a_row_was_put_aside_for_another_reason("silver.items", "(other), which must not be there", |p: &Project| {
+    rows(p, "silver.items__quarantine", |row| Ok(vec![mutants::say(&row, "_reason", "other")?]));
+})]
+#[case::a_row_kept_out_is_forgotten("silver.items", "that was kept out at", |p: &Project| {
+    rows(p, "silver.items__deleted", |_| Ok(vec![]));
+})]
+#[case::a_row_was_never_kept_out("silver.items", "no row of the key (id=5) is kept out at", |p: &Project| {
+    rows(p, "silver.items__deleted", |note| {
+        let other = mutants::with(&note, "id", Arc::new(Int64Array::from(vec![5; note.num_rows()])))?;
+        Ok(vec![note, other])
+    });
+})]
+#[case::a_key_was_never_deleted("silver.items", "no change deletes the key (id=4) at", |p: &Project| {
+    rows(p, "silver.items__deleted", |note| Ok(vec![mutants::say(&note, "_kind", "gone")?, note]));
+})]
+#[case::nothing_was_truncated("silver.items", "no truncate is at", |p: &Project| {
+    rows(p, "silver.items__deleted", |note| Ok(vec![mutants::say(&note, "_kind", "truncated")?, note]));
+})]
+#[case::silver_has_no_position("silver.items", "no position says where they come from", |p: &Project| {
+    position(p, "silver.items", of_an_input, None);
+})]
+#[case::a_silver_commit_cannot_be_read("silver.items", "says of itself what cannot be read", |p: &Project| {
+    edit(p, "silver.items", |said| said["outcomes"].is_object(), |said| said["input"] = json!("none"));
+})]
+#[case::a_file_is_gone("gold.totals", "cannot be checked: ", |p: &Project| {
+    for file in std::fs::read_dir(p.table("gold.totals")).expect("a folder") {
+        let file = file.expect("an entry").path();
+        if file.extension().is_some_and(|extension| extension == "parquet") {
+            std::fs::remove_file(file).expect("removed");
+        }
+    }
+})]
+#[case::gold_lacks_a_row("gold.totals", "1 rows missing, 0 too many, 0 with another value", |p: &Project| {
+    rows(p, "gold.totals", |rows| Ok(vec![rows.slice(1, rows.num_rows() - 1)]));
+})]
 #[case::outcomes_do_not_add_up("silver.items", "accounts for", |p: &Project| {
     edit(p, "silver.items", |said| said["outcomes"].is_object(), |said| {
         let outcomes = said["outcomes"].as_object_mut().expect("an object");
@@ -163,6 +258,68 @@ fn damage_is_found_where_it_is(#[case] of: &str, #[case] says: &str, #[case] dam
     let found =
         findings.iter().find(|finding| finding.name.split(' ').next() == Some(of)).expect("looked at");
     assert!(found.faults.iter().any(|fault| fault.contains(says)), "{findings:#?}");
+}
+
+#[test]
+fn a_log_with_a_gap_is_a_fault_of_its_table() {
+    let project = Project::copy();
+    block_on(project.with(async |wiring: &Wiring| {
+        table(wiring, "gold.totals").await.checkpoint().await.expect("written");
+    }));
+    project.remove("gold.totals", 1);
+    let findings = block_on(project.verify());
+    let gone = "version 1 of table `gold.totals` is gone from its log; start again from the current table";
+    assert_eq!(faults(&findings), [format!("gold.totals: cannot be checked: {gone}")]);
+}
+
+#[test]
+fn a_version_that_a_table_has_yet_to_read_and_that_is_gone_is_a_fault() {
+    let project = Project::copy();
+    let checkpoint = async |wiring: &Wiring, at: Option<Version>| {
+        let table = table(wiring, "silver.items").await;
+        let table = table.at(at.unwrap_or(table.version())).await.expect("it has the version");
+        table.checkpoint().await.expect("written");
+    };
+    let read = block_on(project.with(async |wiring: &Wiring| {
+        let input = AppId::table(table(wiring, "silver.items").await.id());
+        let read = table(wiring, "gold.totals").await.positions().get(&input).expect("it was read");
+        let read = Version(u64::try_from(read).expect("a version"));
+        checkpoint(wiring, Some(read)).await;
+        read
+    }));
+    append(&project, "silver.items", &[]);
+    append(&project, "silver.items", &[]);
+    let last = project.versions("silver.items") - 1;
+    block_on(project.with(async |wiring: &Wiring| checkpoint(wiring, None).await));
+    (0..last).for_each(|version| project.remove("silver.items", version));
+    let findings = block_on(project.verify());
+    let gone = format!("whose version {} is gone from the log", read.next());
+    let fault = format!("gold.totals: it has read version {read} of `silver.items`, {gone}");
+    assert_eq!(faults(&findings), [fault], "{findings:#?}");
+}
+
+#[test]
+fn a_table_that_is_behind_and_cannot_go_on_is_a_fault() {
+    let project = Project::copy();
+    project.pop("gold.totals");
+    project.declare(
+        "models/gold/totals.sql",
+        "/* lakepulse\nkind: table\nkeys: [name]\nexpect:\n  few: { valid: \"n < 2\", else: fail }\n*/\n\
+         SELECT name, count(*) AS n FROM silver.items GROUP BY name\n",
+    );
+    let findings = block_on(project.verify());
+    let fault = "gold.totals: it cannot be computed from the newest versions of its inputs: \
+                 the expectation `few` does not hold, and halts the table";
+    assert_eq!(faults(&findings), [fault], "{findings:#?}");
+}
+
+#[test]
+fn a_note_of_an_unknown_kind_is_a_fault() {
+    let project = Project::copy();
+    rows(&project, "silver.items__deleted", |note| Ok(vec![mutants::say(&note, "_kind", "other")?, note]));
+    let findings = block_on(project.verify());
+    let fault = "silver.items: `silver.items__deleted` has a note of the kind Some(\"other\")";
+    assert_eq!(faults(&findings), [fault], "{findings:#?}");
 }
 
 #[test]
