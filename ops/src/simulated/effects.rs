@@ -22,14 +22,18 @@ pub const READ: &str = "is read";
 
 /// One effect in so many fails.
 const OFTEN: u64 = 60;
+/// One commit of a table in so many fails: it is the step at which most can go wrong.
+const OFTENEST: u64 = 15;
 /// One reading in so many fails, and one record that is sent. There are many of both.
 const RARELY: u64 = 1_000;
 /// A process dies within so many effects, while it may.
 const LIFE: u64 = 100;
+/// Many die a little earlier, at a commit of a table.
+const EARLY: u64 = 50;
 /// One in so many objects that a process did not write for all it knows is written nevertheless, later.
 const LATE: u64 = 2;
 /// Within so many milliseconds: others have read on by then, or not.
-const LATER: u64 = 3_000;
+const LATER: u64 = 1_500;
 
 /// The effects of a run, in order. Clones are the same one.
 #[derive(Clone)]
@@ -73,6 +77,8 @@ pub struct Life {
     dead: CancellationToken,
     /// Effects until it dies; `None`: it does not.
     left: Mutex<Option<u64>>,
+    /// It dies so many effects earlier if that is a commit of a table.
+    early: u64,
 }
 
 impl Life {
@@ -84,6 +90,7 @@ impl Life {
             name,
             dead: CancellationToken::new(),
             left: Mutex::new(left),
+            early: runtime::random::below(EARLY),
         })
     }
     /// Waits until it dies.
@@ -100,11 +107,15 @@ impl Life {
         }
         if let Some(left) = &mut *self.left.lock() {
             *left -= 1;
-            if *left == 0 {
+            if *left == 0 || step == Step::Create && *left < self.early {
                 return Verdict::Die;
             }
         }
-        fails_once_in(if step == Step::Send { RARELY } else { OFTEN })
+        fails_once_in(match step {
+            Step::Send => RARELY,
+            Step::Create => OFTENEST,
+            _ => OFTEN,
+        })
     }
 }
 

@@ -41,7 +41,7 @@ impl Role {
 /// How often a process may die.
 const DEATHS: u64 = 3;
 /// An orchestrator starts a process again within so many milliseconds.
-const RESTART: u64 = 2_000;
+const RESTART: u64 = 1_200;
 
 /// Lives one life after the other until one of them ends by itself.
 async fn lives<T>(
@@ -112,9 +112,10 @@ pub async fn stage(world: &World, role: Role, stop: CancellationToken) -> Result
 pub async fn source(world: &World) -> Result<Summary, String> {
     let settings = Settings {
         seed: world.seed,
-        events: Some(900),
-        rate: NonZeroU32::new(400),
-        disorder: Share::millionths(30_000),
+        // The first 700 are mostly new rows of tables that the project does not have.
+        events: Some(2_200),
+        rate: NonZeroU32::new(1_600),
+        disorder: Share::millionths(50_000),
         duplicates: Share::millionths(30_000),
         poison: Share::millionths(10_000),
         ..Settings::default()

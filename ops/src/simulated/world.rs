@@ -51,7 +51,7 @@ const BUSY: &str = "\
 version: 1
 name: simulated
 clock: events
-commit: { interval: 700ms, max_rows: 100 }
+commit: { interval: 700ms, max_rows: 250 }
 stages:
   bronze: { compact_every: 3, maintain: 2s }
   silver: { compact_every: 3, maintain: 2s, at_once: 2 }
@@ -62,7 +62,7 @@ const PLAIN: &str = "\
 version: 1
 name: simulated
 clock: events
-commit: { interval: 700ms, max_rows: 100 }
+commit: { interval: 700ms, max_rows: 250 }
 stages:
   silver: { at_once: 2 }
 ";
@@ -97,7 +97,7 @@ GROUP BY orders.customer_id
 const PATIENCE: Duration = Duration::from_secs(3_600);
 
 /// Things may fail for so many milliseconds after the last record was published.
-const RESTLESS: u64 = 2_500;
+const RESTLESS: u64 = 1_500;
 
 /// The projects of all runs.
 pub struct Prepared {
