@@ -25,7 +25,8 @@ enum Death {
     Spared,
 }
 
-/// Removes the newest commit of a table, unless that created the table.
+/// Removes the newest commit of a table, unless that created the table. A process that dies before a commit has not
+/// written its checkpoint either.
 async fn cut(world: &World, table: &model::TableName) -> bool {
     let log = world.dir.path().join(table.schema()).join(table.table()).join("_delta_log");
     let Ok(entries) = std::fs::read_dir(&log) else { return false };
@@ -33,7 +34,17 @@ async fn cut(world: &World, table: &model::TableName) -> bool {
     commits.retain(|path| path.extension().is_some_and(|ext| ext == "json"));
     commits.sort();
     let Some(newest) = commits.last().filter(|_| commits.len() > 1) else { return false };
-    std::fs::remove_file(newest).expect("removed");
+    let version = newest.file_stem().and_then(|stem| stem.to_str()).expect("a version").to_owned();
+    for entry in std::fs::read_dir(&log).expect("listed") {
+        let path = entry.expect("an entry").path();
+        let name = path.file_name().and_then(|name| name.to_str()).expect("a name");
+        let points =
+            |text: String| text.contains(&format!("\"version\":{}", version.trim_start_matches('0')));
+        let is_hint = name == "_last_checkpoint" && points(std::fs::read_to_string(&path).expect("read"));
+        if name.starts_with(&version) || is_hint {
+            std::fs::remove_file(path).expect("removed");
+        }
+    }
     true
 }
 
