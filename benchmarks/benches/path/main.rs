@@ -1,4 +1,4 @@
-//! The path from topics to gold, timed in one run: `cargo bench -p benchmarks --bench path`.
+//! The path from topics to gold, timed in one run: `cargo bench --profile dist -p benchmarks --bench path`.
 //!
 //! | module | subject |
 //! | --- | --- |

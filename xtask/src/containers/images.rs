@@ -47,7 +47,7 @@ pub fn forget(engine: &Engine) -> Result<()> {
     said(&mut engine.docker(["image", "rm", OURS])).map(drop)
 }
 
-/// As everybody gets it, which takes as long as a release build does.
+/// As everybody gets it, which takes as long as a build with the profile `dist` does.
 fn from_source(engine: &Engine, root: &Path) -> Result<()> {
     done(Command::new(root.join("compose/images")).arg("rust").stdout(Stdio::null()))?;
     let mut build = engine.docker(["build", "--tag", OURS, "."]);
