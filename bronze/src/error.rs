@@ -1,6 +1,7 @@
 //! What stops a table or all of bronze, and how the loop reacts. A bad record is not an error: it is a row.
 
 use model::{Reaction, TableName, TopicId, TopicName};
+use runtime::{Failure, TRIES};
 use stream::Cause;
 
 /// An error of bronze.
@@ -142,24 +143,8 @@ pub enum Error {
         tables: Vec<TableName>,
     },
 }
-/// How many attempts an error gets that each attempt is likely to meet again.
-const TRIES: u32 = 5;
-
-impl Error {
-    /// How many attempts in a row an error gets before the table halts. `None`: no limit, because another
-    /// service has to answer.
-    pub fn patience(&self) -> Option<u32> {
-        let counts = matches!(self, Self::CommitTask { .. }) || self.waits_for_records();
-        counts.then_some(TRIES)
-    }
-
-    /// True if a later record may fix it. While draining, no record comes.
-    pub fn waits_for_records(&self) -> bool {
-        matches!(self, Self::NoSchemaPart { .. } | Self::NoKnownSchema { .. })
-    }
-
-    /// How the loop reacts.
-    pub fn reaction(&self) -> Reaction {
+impl Failure for Error {
+    fn reaction(&self) -> Reaction {
         match self {
             Self::Lake { source, .. } => source.reaction(),
             Self::Stream { source, .. } | Self::Consumer { source } => source.reaction(),
@@ -178,6 +163,18 @@ impl Error {
             | Self::BrokeOff { .. }
             | Self::Halted { .. } => Reaction::Halt,
         }
+    }
+
+    fn patience(&self) -> Option<u32> {
+        let counts = matches!(self, Self::CommitTask { .. }) || self.waits_for_records();
+        counts.then_some(TRIES)
+    }
+}
+
+impl Error {
+    /// True if a later record may fix it. While draining, no record comes.
+    pub fn waits_for_records(&self) -> bool {
+        matches!(self, Self::NoSchemaPart { .. } | Self::NoKnownSchema { .. })
     }
 }
 

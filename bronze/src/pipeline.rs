@@ -15,8 +15,8 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use lake::Followers;
 use model::{Positions, Reaction, TableName, TopicName};
-use runtime::{CancellationToken, Retry, State, unbroken};
-use stage::halts::{chain, note, unnote};
+use runtime::{After, CancellationToken, Retry, State, unbroken};
+use stage::halts::{note, unnote};
 use stage::panic_message;
 use stream::{Admin, Consumer, Limits};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -184,15 +184,19 @@ impl Keeper {
                 retry.reset();
             }
             let ends = !error.waits_for_records() || self.shared.context.draining.is_cancelled();
-            if error.reaction() == Reaction::Halt || retry.spent(error.patience()) && ends {
-                let (table, topic) = (&self.topic.table, &self.topic.name);
-                tracing::error!(%table, %topic, error = &error as &dyn std::error::Error, "table halts");
-                self.opened = None;
-                drop(inbox);
-                stand_still(&self.shared, &self.commands, &self.topic, chain(&error), &stop).await;
-                return stop.cancelled().await;
+            match retry.after(&error) {
+                After::Halt { reason } if ends => {
+                    let (table, topic) = (&self.topic.table, &self.topic.name);
+                    tracing::error!(%table, %topic, error = reason, "table halts");
+                    self.opened = None;
+                    drop(inbox);
+                    stand_still(&self.shared, &self.commands, &self.topic, reason, &stop).await;
+                    return stop.cancelled().await;
+                }
+                After::Halt { .. } | After::Reload | After::Retry => {
+                    retry.again(&self.topic.table, "the table is opened again", &error, &stop).await;
+                }
             }
-            retry.again(&self.topic.table, "the table is opened again", &error, &stop).await;
         }
     }
 

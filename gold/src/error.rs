@@ -1,6 +1,7 @@
 //! Errors that stop a gold table, and how the loop reacts.
 
 use model::{Reaction, TableName};
+use runtime::{Failure, TRIES};
 
 /// Result of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -17,7 +18,11 @@ pub enum Error {
         source: Box<lake::Error>,
     },
     /// The query failed.
-    #[error("table `{table}`: its query failed")]
+    #[error("table `{table}`: its query failed{}", if source.is_of_memory() {
+        ", because it needs more memory than all queries of a process may take together; make it narrower, or split it into two models"
+    } else {
+        ""
+    })]
     Query {
         /// The gold table.
         table: TableName,
@@ -160,22 +165,6 @@ pub enum Error {
         /// What is wrong with the value.
         why: &'static str,
     },
-    /// The same error occurred at every attempt.
-    #[error("table `{table}` failed in the same way {tries} times in a row{}", if *memory {
-        ": its query needs more memory than all queries of a process may take together; make it narrower, or split it into two models"
-    } else {
-        ""
-    })]
-    Stuck {
-        /// The gold table.
-        table: TableName,
-        /// The number of attempts.
-        tries: u32,
-        /// True if memory was short.
-        memory: bool,
-        /// The last error.
-        source: Box<Error>,
-    },
     /// A row breaks an expectation with `fail`.
     #[error(
         "table `{table}`: expectation `{expectation}` fails for the row {key}, so its version is not committed: correct the source, the query or the expectation"
@@ -211,9 +200,8 @@ pub enum Error {
     },
 }
 
-impl Error {
-    /// How the loop reacts.
-    pub fn reaction(&self) -> Reaction {
+impl Failure for Error {
+    fn reaction(&self) -> Reaction {
         match self {
             // Files and log entries are deleted once nothing needs them; a table whose pin fell behind is
             // read again.
@@ -232,7 +220,6 @@ impl Error {
             | Self::KeyTwice { .. }
             | Self::RowFails { .. }
             | Self::PartitionValue { .. }
-            | Self::Stuck { .. }
             | Self::ExpectationFailed { .. }
             | Self::MeasureFailed { .. }
             | Self::Beside(_)
@@ -240,18 +227,17 @@ impl Error {
         }
     }
 
-    /// How many attempts in a row an error gets before the table halts. `None`: no limit, because another
-    /// service has to answer.
-    pub fn patience(&self) -> Option<u32> {
+    fn patience(&self) -> Option<u32> {
         match self {
             Self::Query { source, .. } => source.patience(),
             // Rows do not fit the table's columns; those of another version may.
             Self::Lake { source, .. } if source.reaction() == Reaction::Reload => Some(TRIES),
-            other if other.reaction() == Reaction::Halt => Some(1),
             _ => None,
         }
     }
+}
 
+impl Error {
     /// True if other versions of the inputs may fix it: the table then waits for them, so that a person can
     /// correct a row. Any other error needs a person at the table itself.
     pub fn is_about_rows(&self) -> bool {
@@ -266,14 +252,10 @@ impl Error {
             Self::Lake { source, .. } => {
                 matches!(**source, lake::Error::BadRows { .. } | lake::Error::BadPartitionValue { .. })
             }
-            Self::Stuck { source, .. } => source.is_about_rows(),
             _ => false,
         }
     }
 }
-
-/// How many attempts an error gets if the next one may differ, and no answer of a service is missing.
-const TRIES: u32 = 5;
 
 /// Adds the gold table to an error of a library.
 pub(crate) trait OfTable<T> {
@@ -305,5 +287,44 @@ impl<T> OfTable<T> for Result<T, stage::measures::Error> {
 impl<T> OfTable<T> for Result<T, arrow::error::ArrowError> {
     fn of(self, table: &TableName) -> Result<T> {
         self.map_err(|source| Error::Rows { table: table.clone(), source })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use runtime::{After, Retry};
+
+    use super::*;
+
+    fn name() -> TableName {
+        "gold.t".parse().expect("a name")
+    }
+    fn memory() -> Error {
+        let source = datafusion::error::DataFusionError::ResourcesExhausted("1 GiB".to_owned());
+        let source = query::Error::Engine { doing: "run a refresh", source: Box::new(source) };
+        Error::Query { table: name(), source: Box::new(source) }
+    }
+
+    #[test]
+    fn what_always_fails_for_memory_halts_after_a_few_tries_and_says_what_to_do() {
+        let mut retry = Retry::new(Duration::from_millis(1));
+        assert!((1..8).all(|_| retry.after(&memory()) == After::Retry));
+        let After::Halt { reason } = retry.after(&memory()) else { panic!("it is tried again") };
+        assert!(memory().is_about_rows());
+        assert!(
+            reason.contains("8 times") && reason.contains("more memory") && reason.contains("1 GiB"),
+            "{reason}"
+        );
+        retry.reset();
+        assert_eq!(retry.after(&memory()), After::Retry);
+    }
+
+    #[test]
+    fn what_waits_for_an_answer_is_tried_for_ever() {
+        let away = Error::NoInput { table: name(), input: name() };
+        let mut retry = Retry::new(Duration::from_millis(1));
+        assert!((0..1000).all(|_| retry.after(&away) == After::Retry));
     }
 }

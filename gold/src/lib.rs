@@ -8,7 +8,7 @@
 //! | [`inputs`] | the versions of the inputs, and the changes between two of them |
 //! | [`difference`] | current rows and expected rows → what to write |
 //! | [`judge`] | expectations on the rows of a commit |
-//! | `halt`, `culprit` | when a table halts, and which row it fails for |
+//! | `culprit` | which row a query fails for |
 //! | [`commit`] | one commit with the pins, and the state after a crash around it |
 //! | [`pipeline`], [`run`](mod@run) | one table's loop; which tables the process runs |
 //! | [`upkeep`] | who still needs which versions of a table |
@@ -28,7 +28,6 @@ pub mod commit;
 mod culprit;
 pub mod difference;
 pub mod error;
-mod halt;
 pub mod inputs;
 pub mod judge;
 pub mod pipeline;

@@ -19,7 +19,7 @@ use catalog::Catalog;
 use lake::Table;
 use model::{AppId, Offset, Reaction, TableName, TopicId, TopicName, Version};
 use runtime::meters::Metric;
-use runtime::{CancellationToken, Meter, State};
+use runtime::{CancellationToken, Failure as _, Meter, State};
 use stream::{Admin, Kafka};
 
 use crate::reach;

@@ -9,7 +9,7 @@ use catalog::{Learned, Project, Topic};
 use futures::{StreamExt as _, TryStreamExt as _, stream as futures_stream};
 use lake::Lake;
 use model::{Reaction, TopicName};
-use runtime::{Backoff, CancellationToken, Retry};
+use runtime::{Backoff, CancellationToken, Failure as _, Retry};
 use stream::{Admin, Kafka, Registry};
 
 use crate::Result;

@@ -2,6 +2,7 @@
 
 pub use bronze::Accepted;
 use model::TopicName;
+use runtime::Failure as _;
 
 use crate::wiring::Wiring;
 use crate::{Error, Result};

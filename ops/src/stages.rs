@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use model::TableName;
-use runtime::CancellationToken;
 use runtime::health::Status;
+use runtime::{CancellationToken, Failure as _};
 use stage::Announce;
 use stream::{Announcer, Owners};
 

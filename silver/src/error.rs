@@ -2,6 +2,7 @@
 
 use arrow::error::ArrowError;
 use model::{Reaction, TableName};
+use runtime::{Failure, TRIES};
 
 /// An error of a table's pipeline. A bad row is not an error but an outcome, counted and kept.
 #[derive(Debug, thiserror::Error)]
@@ -136,19 +137,8 @@ pub enum Error {
     },
 }
 
-impl Error {
-    /// How many attempts in a row an error gets before the table halts. `None`: no limit, because the store
-    /// has to answer, or another writer moved the table.
-    pub fn patience(&self) -> Option<u32> {
-        match self {
-            Self::Query { source, .. } => source.patience(),
-            Self::Lake { source, .. } if source.reaction() == Reaction::Reload => Some(TRIES),
-            _ => None,
-        }
-    }
-
-    /// How the loop reacts.
-    pub fn reaction(&self) -> Reaction {
+impl Failure for Error {
+    fn reaction(&self) -> Reaction {
         match self {
             Self::Lake { source, .. } => source.reaction(),
             Self::Query { source, .. } => source.reaction(),
@@ -165,10 +155,17 @@ impl Error {
             | Self::Halted { .. } => Reaction::Halt,
         }
     }
-}
 
-/// How many attempts to read rows that do not fit the table's columns.
-const TRIES: u32 = 5;
+    fn patience(&self) -> Option<u32> {
+        match self {
+            Self::Query { source, .. } => source.patience(),
+            // Rows do not fit the table's columns; those of another version may.
+            Self::Lake { source, .. } if source.reaction() == Reaction::Reload => Some(TRIES),
+            // The store has to answer, or another writer moved the table.
+            _ => None,
+        }
+    }
+}
 
 /// Result of a silver step.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -9,9 +9,9 @@ use std::time::Duration;
 use arrow::array::RecordBatch;
 use catalog::{Kind, Model, Otherwise};
 use lake::Compaction;
-use model::{Micros, Positions, Reaction, TableName, Version, column};
+use model::{Micros, Positions, TableName, Version, column};
 use runtime::traces::Role;
-use runtime::{Due, Meter, Retry, State};
+use runtime::{After, Due, Meter, Retry, State};
 use stage::Control;
 use stage::halts::{chain, note, unnote};
 use tokio::sync::Semaphore;
@@ -90,16 +90,19 @@ impl Pipeline {
         self.meter.state(State::Starting);
         while !self.control.stop.is_cancelled() {
             let Err(error) = self.follow().await else { break };
-            if self.retry.spent(error.patience()) || error.reaction() == Reaction::Halt {
-                self.halt(&error, Positions::default()).await;
-                return Err(error);
-            }
-            if error.reaction() == Reaction::Reload {
-                self.meter.conflict();
-                tracing::info!(table = %self.name, reason = %error, "reading the table again");
-                self.retry.pause(&self.control.stop).await;
-            } else {
-                self.retry.again(&self.name, "trying again", &error, &self.control.stop).await;
+            match self.retry.after(&error) {
+                After::Halt { reason } => {
+                    self.halt(reason, Positions::default()).await;
+                    return Err(error);
+                }
+                After::Reload => {
+                    self.meter.conflict();
+                    tracing::info!(table = %self.name, reason = %error, "reading the table again");
+                    self.retry.pause(&self.control.stop).await;
+                }
+                After::Retry => {
+                    self.retry.again(&self.name, "trying again", &error, &self.control.stop).await;
+                }
             }
         }
         Ok(())
@@ -107,8 +110,7 @@ impl Pipeline {
 
     /// Halts the table in the log, the metrics and the lake. `tried`: the bronze versions that it has read,
     /// if a later one may fix it.
-    async fn halt(&mut self, error: &Error, tried: Positions) {
-        let reason = chain(error);
+    async fn halt(&mut self, reason: String, tried: Positions) {
         tracing::error!(table = %self.name, error = %reason, "table halted");
         note(&self.ctx.lake, "silver", &self.name, reason.clone(), tried).await;
         self.noted = true;
@@ -392,8 +394,9 @@ impl Pipeline {
             }
             Err(error @ Error::MeasureFailed { .. }) => {
                 let tried = Positions::default().with(open.input.clone(), position);
-                self.halt(&error, tried).await;
-                self.control.set_waiting(Some(chain(&error)));
+                let reason = chain(&error);
+                self.halt(reason.clone(), tried).await;
+                self.control.set_waiting(Some(reason));
                 self.out = Some(position);
                 self.due.mark_dirty();
             }

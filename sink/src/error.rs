@@ -2,7 +2,7 @@
 
 use lake::BoxError;
 use model::{Reaction, TableName};
-use runtime::Retry;
+use runtime::{Failure, TRIES};
 
 use crate::seam::Destination;
 
@@ -90,16 +90,6 @@ pub enum Error {
         /// Name of the destination.
         on: String,
     },
-    /// The same error occurred at every attempt.
-    #[error("table `{table}` failed in the same way {tries} times in a row")]
-    Stuck {
-        /// The table.
-        table: TableName,
-        /// The number of attempts.
-        tries: u32,
-        /// The last error.
-        source: Box<Error>,
-    },
 }
 
 /// An error of the system that a sink writes to, with what the loop has to know of it.
@@ -123,9 +113,10 @@ impl Error {
     pub(crate) fn is_fenced(&self) -> bool {
         matches!(self, Self::System(error) if error.fenced)
     }
+}
 
-    /// How the loop reacts.
-    pub fn reaction(&self) -> Reaction {
+impl Failure for Error {
+    fn reaction(&self) -> Reaction {
         match self {
             // Files and log entries are deleted once nothing needs them.
             Self::Lake { source, .. } => source.reaction(),
@@ -135,34 +126,19 @@ impl Error {
             | Self::OfAnother { .. }
             | Self::Holds { .. }
             | Self::BadProgress { .. }
-            | Self::NoContract { .. }
-            | Self::Stuck { .. } => Reaction::Halt,
+            | Self::NoContract { .. } => Reaction::Halt,
         }
     }
 
-    /// How many attempts in a row an error gets before the publisher halts. `None`: no limit, because another
-    /// service has to answer.
-    pub fn patience(&self) -> Option<u32> {
+    fn patience(&self) -> Option<u32> {
         match self {
             // Rows do not fit the table's columns; those of another version may.
             Self::Lake { source, .. } if source.reaction() == Reaction::Reload => Some(TRIES),
             Self::System(error) if error.answered => Some(TRIES),
-            other if other.reaction() == Reaction::Halt => Some(1),
             _ => None,
         }
     }
-
-    /// Counts the error. Returns it, or after the last attempt an error that halts.
-    pub(crate) fn counted(self, retry: &mut Retry, table: &TableName) -> Self {
-        if !retry.spent(self.patience()) || self.reaction() == Reaction::Halt {
-            return self;
-        }
-        Self::Stuck { table: table.clone(), tries: retry.counted(), source: Box::new(self) }
-    }
 }
-
-/// How many attempts an error gets if the next one may differ, and no answer of a service is missing.
-const TRIES: u32 = 5;
 
 /// Adds the table to an error of a library.
 pub(crate) trait OfTable<T> {
@@ -185,6 +161,7 @@ mod tests {
     use std::time::Duration;
 
     use rstest::rstest;
+    use runtime::{After, Retry};
 
     use super::*;
 
@@ -219,17 +196,14 @@ mod tests {
     #[test]
     fn what_a_system_never_takes_halts_after_a_few_tries() {
         let mut retry = Retry::new(Duration::from_millis(1));
-        let tried: Vec<Reaction> = (0..TRIES)
-            .map(|_| failed(Reaction::Retry, true).counted(&mut retry, &name()).reaction())
-            .collect();
-        assert_eq!(tried.iter().filter(|reaction| **reaction == Reaction::Halt).count(), 1);
-        assert_eq!(tried.last(), Some(&Reaction::Halt));
+        let mut after = || retry.after(&failed(Reaction::Retry, true));
+        assert!((1..TRIES).all(|_| after() == After::Retry));
+        assert!(matches!(after(), After::Halt { reason } if reason.contains("5 times in a row: `gold.t`")));
     }
 
     #[test]
     fn a_system_that_does_not_answer_is_waited_for() {
         let mut retry = Retry::new(Duration::from_millis(1));
-        let mut react = || failed(Reaction::Retry, false).counted(&mut retry, &name()).reaction();
-        assert!((0..1000).all(|_| react() != Reaction::Halt));
+        assert!((0..1000).all(|_| retry.after(&failed(Reaction::Retry, false)) == After::Retry));
     }
 }

@@ -8,9 +8,9 @@ use runtime::time::Instant;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use lake::{Lake, Table};
-use model::{Positions, Reaction, TableName};
-use runtime::{CancellationToken, Clock, Meters, Reclaims, Retry, State};
-use stage::halts::{chain, note, unnote};
+use model::{Positions, TableName};
+use runtime::{After, CancellationToken, Clock, Meters, Reclaims, Retry, State};
+use stage::halts::{note, unnote};
 use tokio::sync::Notify;
 
 use crate::error::{OfTable as _, Result};
@@ -95,8 +95,7 @@ pub async fn follow<S: Sink>(with: Follow<S>, landed: Arc<Notify>, stop: Cancell
     // An earlier process's halt note stays until this one succeeds.
     let mut noted = true;
     while !stop.is_cancelled() {
-        let stepped = state.step().await;
-        match stepped.map_err(|error| error.counted(&mut retry, &state.table)) {
+        match state.step().await {
             Ok(()) => {
                 retry.reset();
                 if std::mem::take(&mut noted) {
@@ -114,23 +113,21 @@ pub async fn follow<S: Sink>(with: Follow<S>, landed: Arc<Notify>, stop: Cancell
                 tracing::debug!(table = %state.table, error = &error as &dyn std::error::Error, "the publisher stops");
                 return Ok(());
             }
-            Err(error)
-                if error.reaction() == Reaction::Halt
-                    && !(error.is_fenced() && reclaims.may(Instant::now())) =>
-            {
-                let reason = chain(&error);
-                tracing::error!(table = %state.table, error = &error as &dyn std::error::Error, "publisher halted");
-                note(&lake, S::NAME, &state.table, reason.clone(), Positions::default()).await;
-                state.meter.halt(reason);
-                return Err(error);
-            }
-            Err(error) => {
-                tokio::select! {
-                    biased;
-                    _ = retry.again(&state.table, "publisher tries again", &error, &stop) => {}
-                    () = landed.notified() => {}
+            Err(error) => match retry.after(&error) {
+                After::Halt { reason } if !(error.is_fenced() && reclaims.may(Instant::now())) => {
+                    tracing::error!(table = %state.table, error = reason, "publisher halted");
+                    note(&lake, S::NAME, &state.table, reason.clone(), Positions::default()).await;
+                    state.meter.halt(reason);
+                    return Err(error);
                 }
-            }
+                After::Halt { .. } | After::Reload | After::Retry => {
+                    tokio::select! {
+                        biased;
+                        _ = retry.again(&state.table, "publisher tries again", &error, &stop) => {}
+                        () = landed.notified() => {}
+                    }
+                }
+            },
         }
     }
     Ok(())

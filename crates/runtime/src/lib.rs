@@ -9,7 +9,7 @@
 //! | `ids` | `Ids`: operation ULIDs |
 //! | [`cpu`] | work that holds a thread for more than a millisecond |
 //! | [`tasks`] | `Tasks`, `Phase`: who joins each task, and in what order tasks stop; `unbroken`: a task that is run again after a panic |
-//! | `retry` | `Backoff`; `Retry`: how a loop goes on after failures |
+//! | `retry` | `Backoff`; `Retry`: how a loop goes on after failures, or halts |
 //! | `reclaims` | `Reclaims`: whether a writer that was shut out takes its place back once more |
 //! | `due` | `Due`: work that follows changes at a limited rate |
 //! | [`meters`] | `Meters`, `Meter`: the only place that knows the names of metrics |
@@ -37,7 +37,7 @@ pub use due::Due;
 pub use ids::{Ids, RandomIds, SeededIds};
 pub use meters::{Meter, Meters, State};
 pub use reclaims::Reclaims;
-pub use retry::{Backoff, Retry, chain};
+pub use retry::{After, Backoff, Failure, Retry, TRIES, chain};
 pub use tasks::{Phase, Tasks, unbroken};
 pub use tokio_util::sync::CancellationToken;
 pub use traces::Traces;

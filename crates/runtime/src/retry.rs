@@ -1,9 +1,10 @@
-//! Retries: the pauses between attempts, the log of failures, and the limit of attempts.
+//! Retries: the pauses between attempts, the log of failures, the limit of attempts, and what a loop does next.
 
 use std::error::Error;
 use std::fmt::Display;
 use std::time::Duration;
 
+use model::Reaction;
 use tokio_util::sync::CancellationToken;
 
 use crate::time::Instant;
@@ -39,6 +40,32 @@ impl Iterator for Backoff {
     }
 }
 
+/// How many attempts an error gets if the next one may differ, and no answer of a service is missing.
+pub const TRIES: u32 = 5;
+
+/// An error that ends an attempt of a loop.
+pub trait Failure: Error {
+    /// How the loop reacts.
+    fn reaction(&self) -> Reaction;
+    /// How many attempts in a row it gets before the loop halts. `None`: no limit, because another service has to
+    /// answer.
+    fn patience(&self) -> Option<u32>;
+}
+
+/// What a loop does after a failure.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum After {
+    /// Try again after a pause.
+    Retry,
+    /// Drop the state in memory, and try again after a pause.
+    Reload,
+    /// Stop, and wait for a person.
+    Halt {
+        /// What failed, with its causes.
+        reason: String,
+    },
+}
+
 /// The longest pause of a loop.
 const LONGEST: Duration = Duration::from_secs(10);
 /// For this long, the same failure is not logged as a warning again.
@@ -59,17 +86,22 @@ impl Retry {
         Self { pauses: Backoff::new(least, LONGEST), said: None, counted: 0 }
     }
 
-    /// Counts a failure. Returns true once `patience` failures in a row were counted. With `None`, nothing is
-    /// counted and the loop may retry for ever.
-    pub fn spent(&mut self, patience: Option<u32>) -> bool {
-        let Some(most) = patience else { return false };
-        self.counted += 1;
-        self.counted >= most
-    }
-
-    /// How many failures in a row were counted.
-    pub fn counted(&self) -> u32 {
-        self.counted
+    /// Counts a failure, and decides what the loop does next. An error that each attempt would meet halts at once,
+    /// one with a limit at its last attempt. Every loop that may halt decides by this.
+    pub fn after(&mut self, failure: &impl Failure) -> After {
+        let is_last = failure.patience().is_some_and(|most| {
+            self.counted += 1;
+            self.counted >= most
+        });
+        match failure.reaction() {
+            Reaction::Halt => After::Halt { reason: chain(failure) },
+            Reaction::Retry | Reaction::Reload if is_last => {
+                let (tries, why) = (self.counted, chain(failure));
+                After::Halt { reason: format!("failed in the same way {tries} times in a row: {why}") }
+            }
+            Reaction::Retry => After::Retry,
+            Reaction::Reload => After::Reload,
+        }
     }
 
     /// Logs the failure and pauses before the next attempt. Returns false if `stop` came first. `of` is the
@@ -168,15 +200,36 @@ mod tests {
         assert!(retry.is_news("away", start + Duration::from_secs(93)));
     }
 
+    #[derive(Debug, thiserror::Error)]
+    #[error("no room")]
+    struct Full(Reaction, Option<u32>);
+    impl Failure for Full {
+        fn reaction(&self) -> Reaction {
+            self.0
+        }
+        fn patience(&self) -> Option<u32> {
+            self.1
+        }
+    }
+
     #[test]
     fn a_failure_is_worth_as_many_tries_as_it_says_in_a_row() {
         let mut retry = Retry::new(Duration::from_millis(1));
-        assert!((0..100).all(|_| !retry.spent(None)));
-        assert!(!retry.spent(Some(3)) && !retry.spent(None) && !retry.spent(Some(3)));
-        assert!(retry.spent(Some(3)));
-        assert_eq!(retry.counted(), 3);
+        let (away, full) = (Full(Reaction::Retry, None), Full(Reaction::Reload, Some(3)));
+        assert!((0..100).all(|_| retry.after(&away) == After::Retry));
+        let three = [retry.after(&full), retry.after(&away), retry.after(&full), retry.after(&full)];
+        let reason = "failed in the same way 3 times in a row: no room".to_owned();
+        assert_eq!(three, [After::Reload, After::Retry, After::Reload, After::Halt { reason }]);
         retry.reset();
-        assert!(!retry.spent(Some(3)));
+        assert_eq!(retry.after(&full), After::Reload);
+    }
+
+    #[test]
+    fn what_each_attempt_would_meet_again_halts_at_once() {
+        for patience in [None, Some(1), Some(5)] {
+            let after = Retry::new(Duration::from_millis(1)).after(&Full(Reaction::Halt, patience));
+            assert_eq!(after, After::Halt { reason: "no room".to_owned() });
+        }
     }
 
     #[tokio::test]

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use model::Reaction;
+use runtime::Failure;
 
 /// Why a source stops.
 #[derive(Debug, thiserror::Error)]
@@ -32,17 +33,23 @@ impl std::error::Error for Cause {
     }
 }
 
-impl Error {
-    /// An error of a connector's own type.
-    pub fn new(reaction: Reaction, error: impl std::error::Error + Send + Sync + 'static) -> Self {
-        Self::Connector(Cause { error: Box::new(error), reaction })
-    }
-    /// What the loop does next.
-    pub fn reaction(&self) -> Reaction {
+impl Failure for Error {
+    fn reaction(&self) -> Reaction {
         match self {
             Self::Connector(cause) => cause.reaction,
             Self::Unacknowledged => Reaction::Reload,
         }
+    }
+    /// What may pass is waited for: a source has one system, which has to answer.
+    fn patience(&self) -> Option<u32> {
+        None
+    }
+}
+
+impl Error {
+    /// An error of a connector's own type.
+    pub fn new(reaction: Reaction, error: impl std::error::Error + Send + Sync + 'static) -> Self {
+        Self::Connector(Cause { error: Box::new(error), reaction })
     }
     /// The connector's own error.
     ///

@@ -6,10 +6,8 @@
 
 use std::time::Duration;
 
-use model::Reaction;
-use runtime::Reclaims;
 use runtime::time::Instant;
-use runtime::{CancellationToken, Retry, State};
+use runtime::{After, CancellationToken, Reclaims, Retry, State};
 
 use crate::batch::Sent;
 use crate::connector::{About, Connector, CursorRecord, OnStop, Opened, Step, Wait};
@@ -49,12 +47,14 @@ async fn run_with(
             }
             Err(error) => error,
         };
-        let is_reclaimed = error.is_fenced() && reclaims.may(runtime::time::Instant::now());
-        if error.reaction() == Reaction::Halt && !is_reclaimed {
-            if let Some(meter) = &run.about.meter {
-                meter.halt(error.to_string());
+        match run.retry.after(&error) {
+            After::Halt { reason } if !(error.is_fenced() && reclaims.may(Instant::now())) => {
+                if let Some(meter) = &run.about.meter {
+                    meter.halt(reason);
+                }
+                return Err(error);
             }
-            return Err(error);
+            After::Halt { .. } | After::Reload | After::Retry => {}
         }
         let goes_on = !stop.is_cancelled() && run.pause(&error).await;
         match on_stop {

@@ -1,4 +1,7 @@
 //! The loop of one table: refreshes, the work between them, and what ends or delays it.
+//!
+//! A table that halts for its rows stays halted until its inputs change, so correcting a row at its source is
+//! enough. The reason is stored in the lake, for `status`, `verify` and waiting processes.
 
 use std::time::Duration;
 
@@ -7,15 +10,14 @@ use runtime::time::Instant;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use lake::Compaction;
-use model::{AppId, ClockMs, Positions, Reaction, Version};
-use runtime::{Retry, State};
+use model::{AppId, ClockMs, Positions, Version};
+use runtime::{After, Retry, State};
 use stage::Control;
 use stage::halts::{chain, note, unnote};
 
 use super::{Keeper, Refreshed};
 use crate::Settings;
 use crate::error::{Error, OfTable as _, Result};
-use crate::halt::judge;
 use crate::inputs::Inputs;
 
 /// Refreshes whenever woken, and at least every `poll`, until stopped or halted. A table that halts for its
@@ -41,19 +43,19 @@ pub async fn keep(mut keeper: Keeper, landed: impl Fn(Version)) -> Result<()> {
         {
             outcome = Err(error);
         }
-        match outcome.map_err(|error| judge(&mut retry, &name, error)) {
-            Ok(outcome) => {
+        let error = match outcome {
+            Ok(refreshed) => {
                 retry.reset();
                 keeper.control.set_waiting(None);
                 if std::mem::take(&mut noted) {
                     unnote(&lake, "gold", &name).await;
                 }
-                meter.state(match outcome {
+                meter.state(match refreshed {
                     Refreshed::Waiting => State::Starting,
                     Refreshed::Idle | Refreshed::Unchanged => State::Idle,
                     _ => State::Running,
                 });
-                if outcome != Refreshed::Idle {
+                if refreshed != Refreshed::Idle {
                     let draining = keeper.ctx.draining.is_cancelled();
                     let rested = rest(&keeper.ctx.settings, begun.elapsed(), draining);
                     tokio::select! {
@@ -68,11 +70,15 @@ pub async fn keep(mut keeper: Keeper, landed: impl Fn(Version)) -> Result<()> {
                     () = wake.notified() => {}
                     () = runtime::time::sleep(keeper.ctx.settings.poll) => {}
                 }
+                continue;
             }
-            Err(error) if error.reaction() == Reaction::Halt => {
-                let (reason, rows) = (chain(&error), error.is_about_rows());
+            Err(error) => error,
+        };
+        match retry.after(&error) {
+            After::Halt { reason } => {
+                let rows = error.is_about_rows();
                 let tried = if rows { std::mem::take(&mut keeper.tried) } else { Positions::default() };
-                tracing::error!(table = %name, error = &error as &dyn std::error::Error, "gold halted");
+                tracing::error!(table = %name, error = reason, "gold halted");
                 note(&lake, "gold", &name, reason.clone(), tried.clone()).await;
                 noted = true;
                 meter.halt(reason.clone());
@@ -85,7 +91,7 @@ pub async fn keep(mut keeper: Keeper, landed: impl Fn(Version)) -> Result<()> {
                 keeper.wait_for_other_rows(&tried).await;
                 retry.pause(&stop).await;
             }
-            Err(error) => {
+            After::Reload | After::Retry => {
                 // A new input version may fix the error.
                 tokio::select! {
                     biased;

@@ -14,7 +14,7 @@ use crate::ffi::EARLIEST;
 /// → `Suspended` and back by a full queue; any → `Paused` by the handle; `Paused`, `Lost` → `Unchecked` by a
 /// seek; any → `Lost` by a recreated topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum State {
+pub enum FetchState {
     /// To be checked against the log, not before this time. The library does not fetch it.
     Unchecked(Instant),
     /// The library fetches it.
@@ -59,7 +59,7 @@ pub struct Part {
     pub topic: TopicName,
     pub partition: i32,
     pub next: Next,
-    pub state: State,
+    pub state: FetchState,
     pub generation: u64,
     pub track: Track,
     /// Size of the last batch: room for the next.
@@ -69,7 +69,7 @@ pub struct Part {
 impl Part {
     pub fn new(topic: TopicName, partition: i32, next: Next, track: Track, now: Instant) -> Self {
         let generation = raise(&track);
-        Self { topic, partition, next, state: State::Unchecked(now), generation, track, room: (0, 0) }
+        Self { topic, partition, next, state: FetchState::Unchecked(now), generation, track, room: (0, 0) }
     }
     pub fn loss(&self, topic_id: TopicId, cause: Cause) -> LostPosition {
         let (topic, partition) = (self.topic.clone(), self.partition);
@@ -80,7 +80,7 @@ impl Part {
     }
     /// Whether a check is due.
     pub fn is_due(&self, now: Instant) -> bool {
-        matches!(self.state, State::Unchecked(at) if at <= now)
+        matches!(self.state, FetchState::Unchecked(at) if at <= now)
     }
 }
 

@@ -12,7 +12,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::check::Round;
 use super::client::LEAVE;
-use super::part::{Next, Part, Parts, State};
+use super::part::{FetchState, Next, Part, Parts};
 use super::shared::{Command, Queued, Shared, raise};
 use super::{ConsumerEvent, Limits, Start};
 use crate::ffi::{Client, Signal};
@@ -139,10 +139,10 @@ impl Worker {
         if generation < part.generation {
             return; // assigned anew since: `Start` is asked
         }
-        let placed = part.state == State::Fetching;
+        let placed = part.state == FetchState::Fetching;
         part.generation = generation;
         part.next = Next::At(offset);
-        part.state = State::Unchecked(Instant::now());
+        part.state = FetchState::Unchecked(Instant::now());
         if placed {
             self.stop_fetching(&[(topic.clone(), partition)]);
         }
@@ -153,7 +153,7 @@ impl Worker {
             return; // assigned anew since
         }
         part.generation = generation;
-        if std::mem::replace(&mut part.state, State::Paused) == State::Fetching {
+        if std::mem::replace(&mut part.state, FetchState::Paused) == FetchState::Fetching {
             self.stop_fetching(&[(topic.clone(), partition)]);
         }
     }
@@ -200,7 +200,7 @@ impl Worker {
         for part in &gone {
             raise(&part.track);
         }
-        let placed = gone.iter().filter(|part| part.state == State::Fetching);
+        let placed = gone.iter().filter(|part| part.state == FetchState::Fetching);
         if let Err(failure) = self.client.unassign(placed.map(|part| (&part.topic, part.partition))) {
             self.fail(Error::of("give partitions back", &failure));
         }

@@ -9,11 +9,11 @@ pub(super) struct Entry {
     pub key: Option<Vec<u8>>,
     pub value: Option<Vec<u8>>,
     pub headers: Vec<(String, Vec<u8>)>,
-    state: State,
+    state: Visibility,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+enum Visibility {
     /// Of a transaction of this producer that is open.
     Open(u64),
     Visible,
@@ -40,7 +40,7 @@ impl Log {
     }
     /// Where reading ends: at the first record of an open transaction.
     pub fn stable(&self) -> Offset {
-        let open = self.entries.iter().position(|entry| matches!(entry.state, State::Open(_)));
+        let open = self.entries.iter().position(|entry| matches!(entry.state, Visibility::Open(_)));
         let before = open.map_or(self.entries.len(), |open| open);
         Offset(self.low + i64::try_from(before).expect("a model has few records"))
     }
@@ -53,15 +53,15 @@ impl Log {
             key: record.key.map(<[u8]>::to_vec),
             value: record.value.map(<[u8]>::to_vec),
             headers: record.headers.iter().map(owned).collect(),
-            state: transaction_of.map_or(State::Visible, State::Open),
+            state: transaction_of.map_or(Visibility::Visible, Visibility::Open),
         });
     }
 
     /// Ends the open transaction of a producer; its marker takes an offset.
     pub fn end(&mut self, producer: u64, commits: bool, now: i64) {
-        let state = if commits { State::Visible } else { State::Aborted };
+        let state = if commits { Visibility::Visible } else { Visibility::Aborted };
         let mut took_part = false;
-        for entry in self.entries.iter_mut().filter(|entry| entry.state == State::Open(producer)) {
+        for entry in self.entries.iter_mut().filter(|entry| entry.state == Visibility::Open(producer)) {
             entry.state = state;
             took_part = true;
         }
@@ -72,7 +72,7 @@ impl Log {
                 key: None,
                 value: None,
                 headers,
-                state: State::Marker,
+                state: Visibility::Marker,
             });
         }
     }
@@ -84,7 +84,7 @@ impl Log {
         entries
             .skip_while(move |(offset, _)| *offset < from)
             .take_while(move |(offset, _)| *offset < end)
-            .filter(|(_, entry)| entry.state == State::Visible)
+            .filter(|(_, entry)| entry.state == Visibility::Visible)
     }
 
     pub fn forget_below(&mut self, offset: Offset) {

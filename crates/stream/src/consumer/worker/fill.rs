@@ -8,7 +8,7 @@ use runtime::time::Instant;
 use model::{Offset, TopicId, TopicName};
 
 use super::{PAUSE, Worker};
-use crate::consumer::part::{Next, Parts, State};
+use crate::consumer::part::{FetchState, Next, Parts};
 use crate::consumer::shared::Queued;
 use crate::consumer::{ConsumerEvent, Limits};
 use crate::error::{Failure, code};
@@ -78,7 +78,7 @@ impl Fill<'_> {
     fn record(&mut self, index: usize, message: Message<'_>) {
         let part = self.parts.at(index);
         // Behind an error in the same call: fetched again from where the error was.
-        if part.state != State::Fetching {
+        if part.state != FetchState::Fetching {
             return;
         }
         let offset = message.offset();
@@ -98,7 +98,7 @@ impl Fill<'_> {
     fn end(&mut self, index: usize, end: Offset) {
         self.close(index);
         let part = self.parts.at(index);
-        if part.state == State::Fetching {
+        if part.state == FetchState::Fetching {
             // Transaction markers at the end are no records: the position is behind them.
             part.next = Next::At(end);
             let event = ConsumerEvent::End(part.topic.clone(), part.partition, end);
@@ -112,12 +112,12 @@ impl Fill<'_> {
     fn error(&mut self, index: usize, failure: &Failure) {
         self.close(index);
         let part = self.parts.at(index);
-        if part.state != State::Fetching {
+        if part.state != FetchState::Fetching {
             return;
         }
         let out_of_range = matches!(failure.code, code::AUTO_OFFSET_RESET | code::OFFSET_OUT_OF_RANGE);
         let pause = if out_of_range { PAUSE / 4 } else { PAUSE };
-        part.state = State::Unchecked(Instant::now() + pause);
+        part.state = FetchState::Unchecked(Instant::now() + pause);
         self.stopped.push((part.topic.clone(), part.partition));
         let (topic, partition, offset) = (part.topic.clone(), part.partition, part.next.raw());
         let reason = failure.to_string();
@@ -168,7 +168,7 @@ mod tests {
         let mut parts = Parts::default();
         let start = Next::At(Offset(7));
         parts.add(Part::new(topic.clone(), 0, start, std::sync::Arc::default(), Instant::now()));
-        parts.at(0).state = State::Fetching;
+        parts.at(0).state = FetchState::Fetching;
         let limits = Limits::default();
         let mut fill = Fill {
             parts: &mut parts,
@@ -184,7 +184,7 @@ mod tests {
         fill.error(0, &checksum);
         assert_eq!(fill.stopped, [(topic, 0)], "taken from the library, once");
         assert!(matches!(&fill.failed[..], [Error::Unreadable { partition: 0, offset: 7, .. }]));
-        assert!(matches!(parts.at(0).state, State::Unchecked(_)));
+        assert!(matches!(parts.at(0).state, FetchState::Unchecked(_)));
         assert_eq!(parts.at(0).next, start, "nothing is skipped");
     }
 }

@@ -9,7 +9,7 @@ use super::rounds::member;
 use super::{FULL, PAUSE, WAIT, Worker};
 use crate::Error;
 use crate::consumer::check::Member;
-use crate::consumer::part::State;
+use crate::consumer::part::FetchState;
 
 impl Worker {
     pub(super) fn start_fetching(&mut self, members: &[Member]) {
@@ -18,9 +18,9 @@ impl Worker {
         for member in members {
             if let Some(part) = self.parts.get_mut(member.topic.as_str(), member.partition)
                 && part.generation == member.generation
-                && !matches!(part.state, State::Fetching | State::Paused | State::Lost)
+                && !matches!(part.state, FetchState::Fetching | FetchState::Paused | FetchState::Lost)
             {
-                part.state = if full { State::Suspended } else { State::Fetching };
+                part.state = if full { FetchState::Suspended } else { FetchState::Fetching };
                 ready.push((part.topic.clone(), part.partition, part.next.raw()));
             }
         }
@@ -31,7 +31,7 @@ impl Worker {
             let later = Instant::now() + PAUSE;
             for (topic, partition, _) in &ready {
                 if let Some(part) = self.parts.get_mut(topic.as_str(), *partition) {
-                    part.state = State::Unchecked(later);
+                    part.state = FetchState::Unchecked(later);
                 }
             }
             self.fail(Error::of("read topics", &failure));
@@ -52,7 +52,7 @@ impl Worker {
     /// Whether to take messages. While the queue is full this waits, for a moment; when it has been
     /// full for long the library is left without partitions, and is served for the group's sake.
     pub(super) fn has_room(&mut self) -> bool {
-        let held = self.parts.iter().any(|part| part.state == State::Suspended);
+        let held = self.parts.iter().any(|part| part.state == FetchState::Suspended);
         let most = if held { self.limits.queue_bytes / 2 } else { self.limits.queue_bytes };
         if self.shared.queued() < most.max(1) {
             self.full_since = None;
@@ -71,8 +71,8 @@ impl Worker {
     }
     pub(super) fn suspend(&mut self) {
         let mut placed = Vec::new();
-        for part in self.parts.iter_mut().filter(|part| part.state == State::Fetching) {
-            part.state = State::Suspended;
+        for part in self.parts.iter_mut().filter(|part| part.state == FetchState::Fetching) {
+            part.state = FetchState::Suspended;
             placed.push((part.topic.clone(), part.partition));
         }
         if !placed.is_empty() {
@@ -83,7 +83,7 @@ impl Worker {
     }
     pub(super) fn resume(&mut self) {
         let held: Vec<Member> =
-            self.parts.iter().filter(|part| part.state == State::Suspended).map(member).collect();
+            self.parts.iter().filter(|part| part.state == FetchState::Suspended).map(member).collect();
         self.start_fetching(&held);
     }
 }

@@ -8,7 +8,7 @@ use model::{TopicId, TopicName};
 use super::{PATIENCE, PAUSE, SILENCE, WATCH, Worker};
 use crate::Error;
 use crate::consumer::check::{Ends, LogEnds, Member, Round, ids};
-use crate::consumer::part::{Next, Part, State};
+use crate::consumer::part::{FetchState, Next, Part};
 use crate::consumer::{Cause, ConsumerEvent};
 use crate::error::Failure;
 use crate::ffi::{Described, End, Reply};
@@ -103,7 +103,9 @@ impl Worker {
         let read: Vec<_> = self
             .parts
             .iter()
-            .filter(|part| part.topic == *topic && part.next != Next::Unasked && part.state != State::Lost)
+            .filter(|part| {
+                part.topic == *topic && part.next != Next::Unasked && part.state != FetchState::Lost
+            })
             .map(|part| part.partition)
             .collect();
         for partition in read {
@@ -157,7 +159,7 @@ impl Worker {
             self.parts.iter().find(|part| {
                 part.is(member.topic.as_str(), member.partition)
                     && part.generation == member.generation
-                    && matches!(part.state, State::Unchecked(_))
+                    && matches!(part.state, FetchState::Unchecked(_))
             })
         })
     }
@@ -165,9 +167,9 @@ impl Worker {
         let later = Instant::now() + PAUSE;
         for member in members {
             if let Some(part) = self.parts.get_mut(member.topic.as_str(), member.partition)
-                && matches!(part.state, State::Unchecked(_))
+                && matches!(part.state, FetchState::Unchecked(_))
             {
-                part.state = State::Unchecked(later);
+                part.state = FetchState::Unchecked(later);
             }
         }
         self.fail(error);
@@ -175,7 +177,7 @@ impl Worker {
     pub(super) fn lose(&mut self, topic: &TopicName, partition: i32, id: &TopicId, cause: Cause) {
         let Some(part) = self.parts.get_mut(topic.as_str(), partition) else { return };
         let loss = part.loss(id.clone(), cause);
-        let placed = std::mem::replace(&mut part.state, State::Lost) == State::Fetching;
+        let placed = std::mem::replace(&mut part.state, FetchState::Lost) == FetchState::Fetching;
         if placed {
             self.stop_fetching(&[(topic.clone(), partition)]);
         }
