@@ -148,6 +148,7 @@ pub fn pins_due(
 #[cfg(test)]
 mod tests {
     use rstest::rstest;
+    use runtime::Failure as _;
 
     use super::*;
 

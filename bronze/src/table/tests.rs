@@ -8,7 +8,7 @@ use catalog::Project;
 use lake::{Lake, LakeSettings};
 use model::{Offset, TopicName, header};
 use proptest::prelude::*;
-use runtime::{Meters, RandomIds, WallClock};
+use runtime::{Failure as _, Meters, RandomIds, WallClock};
 use stream::{Cause, Kafka, KafkaSettings, Record, Registry, RegistrySettings, Start as _};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 

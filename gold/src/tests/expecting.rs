@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use catalog::{Expectation, Kind, Measure, Otherwise, Project};
 use model::{Reaction, Version};
 use rstest::rstest;
+use runtime::Failure as _;
 use runtime::meters::Metric;
 
 use super::world::*;

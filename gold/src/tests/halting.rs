@@ -7,7 +7,7 @@ use catalog::{Kind, Measure, Otherwise, Project};
 use lake::TableSpec;
 use model::Reaction;
 use rstest::rstest;
-use runtime::CancellationToken;
+use runtime::{CancellationToken, Failure as _};
 use stage::{Alone, Followers};
 
 use super::world::*;

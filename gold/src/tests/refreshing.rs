@@ -4,6 +4,7 @@ use catalog::Kind;
 use model::{AppId, Version};
 use proptest::prelude::*;
 use rstest::rstest;
+use runtime::Failure as _;
 
 use super::world::*;
 use crate::Error;

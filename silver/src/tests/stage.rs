@@ -11,7 +11,7 @@ use indexmap::IndexMap;
 use lake::{Commit, Expect, Lake, LakeSettings, Remove, Table, TableSpec};
 use model::{AppId, Positions, TableName, Version};
 use rstest::rstest;
-use runtime::{CancellationToken, Clock, Ids, Meters, SeededIds, WallClock};
+use runtime::{CancellationToken, Clock, Failure as _, Ids, Meters, SeededIds, WallClock};
 use serde_json::Value;
 use stage::{Alone, Announce, CommitInfo};
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use lake::Table;
 use rstest::rstest;
+use runtime::Failure as _;
 
 use super::memory::{Kind, Memory};
 use super::unsteady::{Failing, Unsteady};

@@ -2,6 +2,7 @@
 
 use model::{TableId, TableName, Version};
 use rstest::rstest;
+use runtime::Failure as _;
 
 use super::contract::Readable as _;
 use super::memory::{Kind, Memory, Record};

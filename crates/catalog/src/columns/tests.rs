@@ -134,6 +134,7 @@ fn coordinates_stand_behind_the_value_in_a_fixed_order() {
         ]
     );
     assert_eq!(&names[2..], meta_names());
+    assert_eq!(&names[1..], model::column::OF_BRONZE, "the list that the stages tell them by");
 }
 
 #[test]

@@ -6,11 +6,11 @@ use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use futures::FutureExt as _;
-use model::{ClockMs, Offset, TopicName};
+use model::{ClockMs, Offset, Reaction, TopicName};
 use parking_lot::Mutex;
 use rstest::rstest;
 use runtime::meters::Metric;
-use runtime::{Clock, Meter, Meters};
+use runtime::{Clock, Failure as _, Meter, Meters};
 use stream::cluster::{self, Cluster, Topics, Writer};
 use stream::{
     Admin, Kafka, Limits, Outgoing, Producer, Registry, RegistrySettings, Start, TopicSpec, internal,

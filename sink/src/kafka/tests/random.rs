@@ -12,6 +12,7 @@ use arrow::compute::take_record_batch;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use bytes::Bytes;
 use proptest::prelude::*;
+use runtime::Failure as _;
 use tokio::runtime::Runtime;
 
 use crate::Publisher;
