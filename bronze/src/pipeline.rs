@@ -15,7 +15,7 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use lake::Followers;
 use model::{Positions, Reaction, TableName, TopicName};
-use runtime::{After, CancellationToken, Retry, State, unbroken};
+use runtime::{After, CancellationToken, Failure as _, Retry, State, unbroken};
 use stage::halts::{note, unnote};
 use stage::panic_message;
 use stream::{Admin, Consumer, Limits};
@@ -183,7 +183,9 @@ impl Keeper {
             if began.elapsed() >= STEADY {
                 retry.reset();
             }
-            let ends = !error.waits_for_records() || self.shared.context.draining.is_cancelled();
+            let ends = error.reaction() == Reaction::Halt
+                || !error.waits_for_records()
+                || self.shared.context.draining.is_cancelled();
             match retry.after(&error) {
                 After::Halt { reason } if ends => {
                     let (table, topic) = (&self.topic.table, &self.topic.name);

@@ -19,7 +19,7 @@ pub enum Error {
     },
     /// The query failed.
     #[error("table `{table}`: its query failed{}", if source.is_of_memory() {
-        ", because it needs more memory than all queries of a process may take together; make it narrower, or split it into two models"
+        ", because the queries of this process may not take more memory together; if it stays so, make it narrower, or split it into two models"
     } else {
         ""
     })]
@@ -314,7 +314,7 @@ mod tests {
         let After::Halt { reason } = retry.after(&memory()) else { panic!("it is tried again") };
         assert!(memory().is_about_rows());
         assert!(
-            reason.contains("8 times") && reason.contains("more memory") && reason.contains("1 GiB"),
+            reason.contains("8 attempts") && reason.contains("more memory") && reason.contains("1 GiB"),
             "{reason}"
         );
         retry.reset();

@@ -198,7 +198,7 @@ mod tests {
         let mut retry = Retry::new(Duration::from_millis(1));
         let mut after = || retry.after(&failed(Reaction::Retry, true));
         assert!((1..TRIES).all(|_| after() == After::Retry));
-        assert!(matches!(after(), After::Halt { reason } if reason.contains("5 times in a row: `gold.t`")));
+        assert!(matches!(after(), After::Halt { reason } if reason.contains("after 5 attempts: `gold.t`")));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use embedded::Host;
 use lake::digest::Sum;
 use lake::{Lake, LakeSettings};
 use model::{Offset, TableName, TopicId, column};
-use runtime::{Failure as _, Meters, RandomIds, WallClock};
+use runtime::{Meters, RandomIds, WallClock};
 use stream::{Kafka, KafkaSettings, Outgoing, Producer, Registry, RegistrySettings, TopicSpec};
 use tokio::task::JoinHandle;
 

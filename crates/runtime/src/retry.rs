@@ -87,7 +87,7 @@ impl Retry {
     }
 
     /// Counts a failure, and decides what the loop does next. An error that each attempt would meet halts at once,
-    /// one with a limit at its last attempt. Every loop that may halt decides by this.
+    /// one with a limit at its last attempt. Every loop of a table, publisher or source decides by this.
     pub fn after(&mut self, failure: &impl Failure) -> After {
         let is_last = failure.patience().is_some_and(|most| {
             self.counted += 1;
@@ -97,7 +97,7 @@ impl Retry {
             Reaction::Halt => After::Halt { reason: chain(failure) },
             Reaction::Retry | Reaction::Reload if is_last => {
                 let (tries, why) = (self.counted, chain(failure));
-                After::Halt { reason: format!("failed in the same way {tries} times in a row: {why}") }
+                After::Halt { reason: format!("gave up after {tries} attempts: {why}") }
             }
             Reaction::Retry => After::Retry,
             Reaction::Reload => After::Reload,
@@ -218,7 +218,7 @@ mod tests {
         let (away, full) = (Full(Reaction::Retry, None), Full(Reaction::Reload, Some(3)));
         assert!((0..100).all(|_| retry.after(&away) == After::Retry));
         let three = [retry.after(&full), retry.after(&away), retry.after(&full), retry.after(&full)];
-        let reason = "failed in the same way 3 times in a row: no room".to_owned();
+        let reason = "gave up after 3 attempts: no room".to_owned();
         assert_eq!(three, [After::Reload, After::Retry, After::Reload, After::Halt { reason }]);
         retry.reset();
         assert_eq!(retry.after(&full), After::Reload);

@@ -200,7 +200,7 @@ proptest! {
     }
 }
 
-/// Prints what a 1,000-key upsert costs: `cargo test -p lake --release -- --ignored --nocapture cost`.
+/// Prints what a 1,000-key upsert costs: `cargo test -p lake --profile dist -- --ignored --nocapture cost`.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "a measurement"]
 async fn cost_of_a_thousand_keys() {
