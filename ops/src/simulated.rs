@@ -22,7 +22,7 @@ use runtime::simulation::Simulation;
 use self::world::{Prepared, World};
 
 /// Seeds that CI runs: what five minutes hold on two cores.
-const SEEDS: (u64, u64) = (1, 300);
+const SEEDS: (u64, u64) = (1, 400);
 
 /// Runs one seed to its end. Its effects, one a line.
 ///
