@@ -47,14 +47,13 @@ async fn run_with(
             }
             Err(error) => error,
         };
-        match run.retry.after(&error) {
-            After::Halt { reason } if !(error.is_fenced() && reclaims.may(Instant::now())) => {
-                if let Some(meter) = &run.about.meter {
-                    meter.halt(reason);
-                }
-                return Err(error);
+        if let After::Halt { reason } = run.retry.after(&error)
+            && !(error.is_fenced() && reclaims.may(Instant::now()))
+        {
+            if let Some(meter) = &run.about.meter {
+                meter.halt(reason);
             }
-            After::Halt { .. } | After::Reload | After::Retry => {}
+            return Err(error);
         }
         let goes_on = !stop.is_cancelled() && run.pause(&error).await;
         match on_stop {
